@@ -1,0 +1,58 @@
+/**
+ * Small byte helpers that both ends share: UTF-8, base64url, base32, joining. Pure; runs in workerd and in Node.
+ */
+
+const encoder = new TextEncoder();
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+
+export const utf8 = (text: string): Uint8Array => encoder.encode(text);
+
+/** Decodes UTF-8; throws a TypeError on malformed input. */
+export const fromUtf8 = (bytes: Uint8Array): string => strictDecoder.decode(bytes);
+
+/** One array from many; the single-part case copies nothing. */
+export const joinBytes = (parts: readonly Uint8Array[]): Uint8Array => {
+  const first = parts[0];
+  if (first !== undefined && parts.length === 1) return first;
+  let total = 0;
+  for (const part of parts) total += part.length;
+  const joined = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+};
+
+export const toBase64Url = (bytes: Uint8Array): string => {
+  let binary = '';
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+};
+
+/** Decodes base64url without padding; undefined when the text is not that. */
+export const fromBase64Url = (text: string): Uint8Array | undefined => {
+  if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return undefined;
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+};
+
+const base32Alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** Lower-case RFC 4648 base32 without padding, cut to `chars` characters. */
+export const toBase32 = (bytes: Uint8Array, chars: number): string => {
+  let text = '';
+  let held = 0;
+  let heldBits = 0;
+  for (const byte of bytes) {
+    held = (held << 8) | byte;
+    heldBits += 8;
+    while (heldBits >= 5 && text.length < chars) {
+      heldBits -= 5;
+      text += base32Alphabet[(held >>> heldBits) & 31];
+    }
+    held &= 0xff;
+  }
+  return text;
+};

@@ -1,0 +1,151 @@
+/**
+ * The closed table of edits: everything that Cognitora ever changes in a request's bytes, each one splice of one
+ * byte range, with one owner, undone on the way back (`undo.ts`). The body is never parsed and written again, so
+ * fields nobody has invented yet pass through.
+ *
+ * | edit    | owner | what changes                                              | undone by                         |
+ * |---------|-------|-----------------------------------------------------------|-----------------------------------|
+ * | `usage` | agent | adds `stream_options.include_usage` to a stream without it | dropping the usage event         |
+ * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
+ */
+import { utf8 } from './bytes.ts';
+import { CognitoraError } from './errors.ts';
+import { type MemberSpan, scanMembers } from './members.ts';
+import { FieldReader, isRecord, type JsonRecord } from './shape.ts';
+
+export const editNames = ['usage', 'model'] as const;
+export type EditName = (typeof editNames)[number];
+
+/** A byte range of the original body and what stands there instead. */
+export interface Splice {
+  readonly at: number;
+  readonly removeBytes: number;
+  readonly insert: Uint8Array;
+}
+
+/** Where in a body each edit would go, found by the edge and carried in OPEN: the agent need not scan the body. */
+export interface RequestSpans {
+  /** The value of `model`, quotes included: [start, end). */
+  readonly model: readonly [start: number, end: number];
+  /** How to make the engine report usage; absent when the request asks for it itself or does not stream. */
+  readonly usage?: { readonly at: number; readonly removeBytes: number; readonly insert: string };
+}
+
+const withUsage = '"include_usage":true';
+
+const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, found?: MemberSpan) => {
+  if (parsed.stream !== true) return undefined;
+  const options = parsed.stream_options;
+  if (found === undefined) {
+    return { at: objectStart + 1, removeBytes: 0, insert: `"stream_options":{${withUsage}},` };
+  }
+  const { valueStart, valueEnd } = found;
+  if (options === null) {
+    return { at: valueStart, removeBytes: valueEnd - valueStart, insert: `{${withUsage}}` };
+  }
+  // Anything else that is no object is the engine's to refuse.
+  if (!isRecord(options) || options.include_usage === true) return undefined;
+  const inner = scanMembers(body.subarray(valueStart, valueEnd)).members.get('include_usage');
+  if (inner !== undefined) {
+    return {
+      at: valueStart + inner.valueStart,
+      removeBytes: inner.valueEnd - inner.valueStart,
+      insert: 'true',
+    };
+  }
+  const comma = Object.keys(options).length === 0 ? '' : ',';
+  return { at: valueStart + 1, removeBytes: 0, insert: `${withUsage}${comma}` };
+};
+
+/**
+ * Finds the spans of every edit. `parsed` is the same body as JSON. Throws `invalid_request` when a member that
+ * matters is written with escapes in its name, which a splice could not find.
+ */
+export const findSpans = (body: Uint8Array, parsed: JsonRecord): RequestSpans => {
+  const { objectStart, members } = scanMembers(body);
+  const model = members.get('model');
+  const streamOptions = members.get('stream_options');
+  const hidden = model === undefined || (streamOptions === undefined && parsed.stream_options !== undefined);
+  if (hidden || objectStart === undefined) {
+    throw new CognitoraError(
+      'invalid_request',
+      'Write the member names "model" and "stream_options" without escape sequences.',
+    );
+  }
+  const usage = usageSpan(body, parsed, objectStart, streamOptions);
+  return { model: [model.valueStart, model.valueEnd], ...(usage === undefined ? {} : { usage }) };
+};
+
+/** Reads the spans of an OPEN and holds them inside the body. */
+export const parseSpans = (record: JsonRecord, bodyBytes: number): RequestSpans => {
+  const reader: FieldReader = new FieldReader(record, 'protocol_error', 'OPEN: spans');
+  const [start, end, ...rest] = reader.list('model', 2);
+  if (typeof start !== 'number' || typeof end !== 'number' || rest.length > 0) reader.fail('model', 'a pair');
+  if (!(start >= 0 && end >= start && end <= bodyBytes)) reader.fail('model', 'inside the body');
+  if (!reader.has('usage')) return { model: [start, end] };
+  const usage = new FieldReader(reader.record('usage'), 'protocol_error', 'OPEN: spans.usage');
+  const at = usage.integer('at', 0, bodyBytes);
+  const removeBytes = usage.integer('removeBytes', 0, bodyBytes - at);
+  return { model: [start, end], usage: { at, removeBytes, insert: usage.string('insert', 128) } };
+};
+
+export interface EditChoice {
+  readonly spans: RequestSpans;
+  /** The name the engine serves, when it is not the public one. */
+  readonly servedModel: string | undefined;
+  readonly askForUsage: boolean;
+}
+
+/** The splices to apply, in order of position, never overlapping. */
+export const chooseSplices = ({ spans, servedModel, askForUsage }: EditChoice): readonly Splice[] => {
+  const splices: Splice[] = [];
+  const [start, end] = spans.model;
+  if (servedModel !== undefined) {
+    splices.push({ at: start, removeBytes: end - start, insert: utf8(JSON.stringify(servedModel)) });
+  }
+  if (askForUsage && spans.usage !== undefined) {
+    const { at, removeBytes, insert } = spans.usage;
+    splices.push({ at, removeBytes, insert: utf8(insert) });
+  }
+  return splices.sort((left, right) => left.at - right.at);
+};
+
+/** By how many bytes the splices change the body's length. */
+export const addedBytes = (splices: readonly Splice[]): number =>
+  splices.reduce((sum, splice) => sum + splice.insert.length - splice.removeBytes, 0);
+
+/**
+ * Applies splices to a body that arrives in pieces, holding nothing. `push` returns the pieces to send on, in order.
+ */
+export class Splicer {
+  readonly #splices: readonly Splice[];
+  #next = 0;
+  #offset = 0;
+  /** Original bytes still to drop for the splice that has begun. */
+  #dropBytes = 0;
+
+  constructor(splices: readonly Splice[]) {
+    this.#splices = splices;
+  }
+
+  push(bytes: Uint8Array): readonly Uint8Array[] {
+    if (this.#dropBytes === 0 && this.#next === this.#splices.length) return [bytes];
+    const out: Uint8Array[] = [];
+    let at = 0;
+    for (;;) {
+      const dropped = Math.min(this.#dropBytes, bytes.length - at);
+      this.#dropBytes -= dropped;
+      at += dropped;
+      const splice = this.#splices[this.#next];
+      const until = splice === undefined ? bytes.length : Math.min(splice.at - this.#offset, bytes.length);
+      if (until > at) out.push(bytes.subarray(at, until));
+      at = Math.max(at, until);
+      if (splice === undefined || splice.at >= this.#offset + bytes.length || this.#dropBytes > 0) break;
+      out.push(splice.insert);
+      this.#dropBytes = splice.removeBytes;
+      this.#next += 1;
+    }
+    this.#offset += bytes.length;
+    return out;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Every bound of the wire and of what stands behind it, with its unit in the name and its reason beside it.
+ * Nothing here is negotiated: each end enforces its own receive limits and announces its windows in HELLO and
+ * WELCOME. The relations at the end are checked when the module loads.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Body bytes in one DATA or BODY frame: small enough that 64 streams interleave within 2 MiB. */
+export const frameBodyBytesMax = 32 * KiB;
+/** Payload of any frame: a HELLO that advertises 64 replicas with long model lists stays below it. */
+export const framePayloadBytesMax = 256 * KiB;
+/** One transport message: a sender closes a message once it holds this much; far below the 32 MiB of Workers. */
+export const messageBytesMax = 1 * MiB;
+
+/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, the bound of a stalled client. */
+export const edgeStreamWindowBytes = 64 * KiB;
+/** Unread response bytes the edge accepts per link: 128 fully stalled clients before the link itself waits. */
+export const edgeLinkWindowBytes = 8 * MiB;
+/** Request bytes an agent accepts per stream ahead of the engine: keeps a long upload moving on a 100 ms path. */
+export const agentStreamWindowBytes = 256 * KiB;
+/** Request bytes an agent accepts per link ahead of its engines. */
+export const agentLinkWindowBytes = 16 * MiB;
+/** Response bytes an agent queues per stream before it stops reading from the engine. */
+export const agentQueuedBytesMax = 128 * KiB;
+
+/** Live streams on one link; above it the node is not eligible. An engine rarely batches more than 1,024. */
+export const streamsPerLinkMax = 2048;
+/** Links one object accepts: 1,000 nodes in a small region with head-room. */
+export const linksPerObjectMax = 2048;
+/** Replicas of one node: 16 GPUs with several small models each. */
+export const replicasPerNodeMax = 64;
+/** Models (with their LoRA adapters) one replica advertises. */
+export const modelsPerReplicaMax = 256;
+
+/** Request body on self-hosted workerd: 32 MiB holds a 128k-token prompt with several images. */
+export const bodyBytesMaxSelfHosted = 32 * MiB;
+/** Request body on Workers: decoding and parsing 32 MiB takes about 100 MB of a 128 MB isolate. */
+export const bodyBytesMaxWorkers = 8 * MiB;
+/** Bodies in flight in one isolate: two of the largest at once, then 503 with Retry-After. */
+export const bodyBytesInFlightMax = 64 * MiB;
+
+/** Text ping from the agent this often; answered by the platform without waking the object. */
+export const heartbeatMs = 5_000;
+/** A node without a heartbeat for this long receives no work: three missed heartbeats. */
+export const leaseMsMax = 15_000;
+/** A dial's signed time may differ from the edge's clock by this much. */
+export const dialSkewMsMax = 120_000;
+/** From an accepted socket to its HELLO. */
+export const helloMsMax = 10_000;
+/** From OPEN to the agent's first frame for that stream; the agent's own delay stays far below it. */
+export const ackMsMax = 2_000;
+/** The agent holds an ACK back this long, because a HEAD within it says the same and saves a message. */
+export const ackDelayMs = 25;
+/** Response headers wait for the engine's this long, then 200 and an SSE comment are committed. */
+export const headersHoldMsMax = 15_000;
+/** A committed SSE response that says nothing gets a comment this often (proxies give up after 60 to 120 s). */
+export const keepAliveMs = 15_000;
+/** A client that reads nothing for this long while its window is full is disconnected. */
+export const clientStallMsMax = 120_000;
+/** A request's life, queueing and long generations included. */
+export const requestMsMax = 3_600_000;
+/** Agent: TCP connect to the engine on loopback or a LAN. */
+export const engineConnectMsMax = 5_000;
+/** Agent: from sending the request to the engine's first byte; a 128k-token prefill on a busy GPU. */
+export const firstTokenMsMax = 600_000;
+/** Agent: between two reads of a response body. */
+export const interTokenMsMax = 120_000;
+/** Reconnect delay of an agent: full jitter over this, doubled per failure up to the maximum. */
+export const redialMsMin = 250;
+export const redialMsMax = 10_000;
+/** After GOAWAY an agent finishes its streams for this long before the socket closes. */
+export const drainMsMax = 30_000;
+
+/** A key is trusted from a Worker's memory this long, so that a revocation takes at most that long. */
+export const keyCacheMsMax = 10_000;
+/** Keys a Worker remembers, the unknown ones included. */
+export const keyCacheEntriesMax = 10_000;
+/** Workers keep a region's roster (who serves which model) this long. */
+export const rosterCacheMsMax = 5_000;
+/** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
+export const modelMemoryMsMax = 3_600_000;
+
+/** Bytes of one SSE event that the agent holds while it looks for usage; longer events pass unread. */
+export const sseEventBytesMax = 1 * MiB;
+/** Bytes of a `usage` object captured from a response. */
+export const usageBytesMax = 16 * KiB;
+/** Characters of a model's name, and of a node's. */
+export const nameCharsMax = 256;
+
+const assertRelation = (holds: boolean, relation: string): void => {
+  if (!holds) throw new Error(`limits: ${relation} must hold`);
+};
+assertRelation(
+  frameBodyBytesMax + 64 * KiB < framePayloadBytesMax,
+  'a body frame fits with its OPEN metadata',
+);
+assertRelation(framePayloadBytesMax < messageBytesMax, 'any frame fits one message');
+assertRelation(frameBodyBytesMax <= edgeStreamWindowBytes / 2, 'half a window holds a whole frame');
+assertRelation(edgeStreamWindowBytes < edgeLinkWindowBytes, 'a link window holds many stream windows');
+assertRelation(heartbeatMs * 3 <= leaseMsMax, 'a lease outlives two lost heartbeats');
+assertRelation(ackDelayMs * 10 < ackMsMax, 'a delayed ACK cannot look like a lost one');
+assertRelation(bodyBytesMaxSelfHosted * 2 <= bodyBytesInFlightMax, 'two of the largest bodies fit');

@@ -1,0 +1,102 @@
+/**
+ * Reading values of unknown shape, once, at the boundary: each function returns what it names or throws
+ * `invalid_request` or `protocol_error` (the caller's choice) naming the field. No schema language; the messages of
+ * the link are few and flat.
+ */
+import { fromUtf8 } from './bytes.ts';
+import { CognitoraError, type ErrorCode } from './errors.ts';
+
+export type JsonRecord = { readonly [name: string]: unknown };
+
+export const isRecord = (value: unknown): value is JsonRecord =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Parses UTF-8 JSON that must be an object. */
+export const parseJsonRecord = (bytes: Uint8Array, code: ErrorCode, what: string): JsonRecord => {
+  let value: unknown;
+  try {
+    value = JSON.parse(fromUtf8(bytes));
+  } catch {
+    throw new CognitoraError(code, `${what} is not valid JSON.`);
+  }
+  if (!isRecord(value)) throw new CognitoraError(code, `${what} must be a JSON object.`);
+  return value;
+};
+
+/** Fields of one record, read with their bounds; `what` names the record in errors. */
+export class FieldReader {
+  readonly #record: JsonRecord;
+  readonly #code: ErrorCode;
+  readonly #what: string;
+
+  constructor(record: JsonRecord, code: ErrorCode, what: string) {
+    this.#record = record;
+    this.#code = code;
+    this.#what = what;
+  }
+
+  fail(name: string, expected: string): never {
+    throw new CognitoraError(this.#code, `${this.#what}: ${name} must be ${expected}.`, { param: name });
+  }
+
+  has(name: string): boolean {
+    return this.#record[name] !== undefined && this.#record[name] !== null;
+  }
+
+  string(name: string, charsMax: number): string {
+    const value = this.#record[name];
+    if (typeof value !== 'string' || value.length === 0 || value.length > charsMax) {
+      this.fail(name, `a string of 1 to ${charsMax} characters`);
+    }
+    return value;
+  }
+
+  optionalString(name: string, charsMax: number): string | undefined {
+    return this.has(name) ? this.string(name, charsMax) : undefined;
+  }
+
+  integer(name: string, min: number, max: number): number {
+    const value = this.#record[name];
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {
+      this.fail(name, `a whole number from ${min} to ${max}`);
+    }
+    return value;
+  }
+
+  optionalInteger(name: string, min: number, max: number): number | undefined {
+    return this.has(name) ? this.integer(name, min, max) : undefined;
+  }
+
+  boolean(name: string): boolean {
+    const value = this.#record[name];
+    if (typeof value !== 'boolean') this.fail(name, 'true or false');
+    return value;
+  }
+
+  oneOf<Choice extends string>(name: string, choices: readonly Choice[]): Choice {
+    const value = this.#record[name];
+    const choice = choices.find((candidate) => candidate === value);
+    if (choice === undefined) this.fail(name, `one of ${choices.join(', ')}`);
+    return choice;
+  }
+
+  record(name: string): JsonRecord {
+    const value = this.#record[name];
+    if (!isRecord(value)) this.fail(name, 'an object');
+    return value;
+  }
+
+  list(name: string, itemsMax: number): readonly unknown[] {
+    const value = this.#record[name];
+    if (!Array.isArray(value) || value.length > itemsMax) this.fail(name, `a list of at most ${itemsMax}`);
+    return value;
+  }
+
+  /** A list of objects, each read by `read`. */
+  records<Item>(name: string, itemsMax: number, read: (item: FieldReader) => Item): readonly Item[] {
+    return this.list(name, itemsMax).map((item, index) => {
+      if (!isRecord(item)) this.fail(`${name}[${index}]`, 'an object');
+      return read(new FieldReader(item, this.#code, `${this.#what}: ${name}[${index}]`));
+    });
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * The way back of the edits: turns an engine's response bytes into what the engine would have sent to the request as
+ * the client wrote it, and reads the usage on the way. Pure; one reader per response; holds at most one SSE event or
+ * one captured JSON value. Untouched bytes are views of the input, never copies.
+ */
+import { joinBytes, utf8 } from './bytes.ts';
+import { usageBytesMax } from './limits.ts';
+import type { Usage } from './link.ts';
+import { MemberScanner, type MemberSpan, scanMembers } from './members.ts';
+import { isRecord } from './shape.ts';
+import { SseSplitter } from './sse.ts';
+
+/** What a served model's streams carry although nobody asked; learned from the agent's probe. */
+export type VolunteeredUsage = 'nothing' | 'null' | 'usage';
+
+export interface UndoOptions {
+  /** Set when the `model` edit was applied: which name to turn into which. */
+  readonly renamed: { readonly served: string; readonly public: string } | undefined;
+  /** Set when the `usage` edit was applied; what the engine volunteers stays in. */
+  readonly dropUsage: { readonly volunteered: VolunteeredUsage } | undefined;
+}
+
+export interface ResponseReader {
+  /** The usage read so far. */
+  readonly usage: Usage | undefined;
+  push(bytes: Uint8Array): readonly Uint8Array[];
+  /** What was still held when the engine's body ended. */
+  end(): readonly Uint8Array[];
+}
+
+const tokenCount = (value: unknown): number | undefined =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+
+/** An engine's `usage` object as our own type; undefined when it is not one. */
+export const readUsageObject = (value: unknown): Usage | undefined => {
+  if (!isRecord(value)) return undefined;
+  const promptTokens = tokenCount(value.prompt_tokens);
+  if (promptTokens === undefined) return undefined;
+  const details = value.prompt_tokens_details;
+  const cachedTokens = isRecord(details) ? tokenCount(details.cached_tokens) : undefined;
+  return {
+    promptTokens,
+    completionTokens: tokenCount(value.completion_tokens) ?? 0,
+    ...(cachedTokens === undefined ? {} : { cachedTokens }),
+  };
+};
+
+const parseLoosely = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+
+const lenientDecoder = new TextDecoder();
+const usageNeedle = utf8('"usage"');
+
+/** Whether `needle` occurs; a plain search, since chunks are a few hundred bytes. */
+const contains = (bytes: Uint8Array, needle: Uint8Array): boolean => {
+  const first = needle[0] ?? 0;
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    let same = 1;
+    while (same < needle.length && bytes[at + same] === needle[same]) same += 1;
+    if (same === needle.length) return true;
+  }
+  return false;
+};
+
+/** Reads and undoes an SSE response, event by event. */
+export class SseResponseReader implements ResponseReader {
+  usage: Usage | undefined;
+  readonly #options: UndoOptions;
+  readonly #splitter = new SseSplitter();
+  readonly #servedName: Uint8Array | undefined;
+  readonly #publicName: Uint8Array;
+
+  constructor(options: UndoOptions) {
+    this.#options = options;
+    this.#servedName = options.renamed && utf8(JSON.stringify(options.renamed.served));
+    this.#publicName = utf8(JSON.stringify(options.renamed?.public ?? ''));
+  }
+
+  push(bytes: Uint8Array): readonly Uint8Array[] {
+    const out: Uint8Array[] = [];
+    this.#splitter.push(bytes, (event, whole) => this.#event(event, whole, out));
+    return out;
+  }
+
+  end(): readonly Uint8Array[] {
+    const rest = this.#splitter.end();
+    const out: Uint8Array[] = [];
+    if (rest.length > 0) this.#event(rest, true, out);
+    return out;
+  }
+
+  #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
+    const hasUsage = whole && contains(event, usageNeedle);
+    if (!hasUsage && (this.#servedName === undefined || !whole)) {
+      out.push(event);
+      return;
+    }
+    const start = event.indexOf(0x7b);
+    const { members } = scanMembers(start < 0 ? new Uint8Array() : event.subarray(start));
+    const cuts: Cut[] = [];
+    const usage = members.get('usage');
+    if (usage !== undefined && this.#readUsage(event, members, usage, start, cuts)) return;
+    const model = members.get('model');
+    if (model !== undefined) this.#rename(event, start + model.valueStart, start + model.valueEnd, cuts);
+    pushCut(event, cuts, out);
+  }
+
+  /** Notes the event's usage; true when the whole event has to go. */
+  #readUsage(
+    event: Uint8Array,
+    members: ReadonlyMap<string, MemberSpan>,
+    usage: MemberSpan,
+    start: number,
+    cuts: Cut[],
+  ): boolean {
+    const value = parseLoosely(
+      lenientDecoder.decode(event.subarray(start + usage.valueStart, start + usage.valueEnd)),
+    );
+    const read = readUsageObject(value);
+    if (read !== undefined) this.usage = read;
+    const drop = this.#options.dropUsage;
+    if (drop === undefined) return false;
+    const isNull = value === null;
+    if (!isNull && isUsageEvent(event, members, start)) return true;
+    if (drop.volunteered === 'nothing') cuts.push(memberCut(event, usage, start));
+    else if (drop.volunteered === 'null' && !isNull) {
+      cuts.push({ from: start + usage.valueStart, to: start + usage.valueEnd, insert: utf8('null') });
+    }
+    return false;
+  }
+
+  #rename(event: Uint8Array, from: number, to: number, cuts: Cut[]): void {
+    const served = this.#servedName;
+    if (served === undefined || !equalBytes(event.subarray(from, to), served)) return;
+    cuts.push({ from, to, insert: this.#publicName });
+  }
+}
+
+interface Cut {
+  readonly from: number;
+  readonly to: number;
+  readonly insert: Uint8Array;
+}
+
+const nothing = new Uint8Array();
+
+const equalBytes = (left: Uint8Array, right: Uint8Array): boolean =>
+  left.length === right.length && left.every((byte, at) => byte === right[at]);
+
+/** The event that exists only to carry usage: its `choices` is an empty list. */
+const isUsageEvent = (
+  event: Uint8Array,
+  members: ReadonlyMap<string, MemberSpan>,
+  start: number,
+): boolean => {
+  const choices = members.get('choices');
+  if (choices === undefined) return false;
+  const text = lenientDecoder.decode(event.subarray(start + choices.valueStart, start + choices.valueEnd));
+  return text.replaceAll(/\s/g, '') === '[]';
+};
+
+/** A member with the comma that joins it to its neighbours. */
+const memberCut = (event: Uint8Array, member: MemberSpan, start: number): Cut => {
+  let from = start + member.keyStart;
+  let to = start + member.valueEnd;
+  let before = from - 1;
+  while (isBlank(event[before])) before -= 1;
+  if (event[before] === 0x2c) from = before;
+  else {
+    while (isBlank(event[to])) to += 1;
+    if (event[to] === 0x2c) to += 1;
+    while (isBlank(event[to])) to += 1;
+  }
+  return { from, to, insert: nothing };
+};
+
+const isBlank = (byte: number | undefined): boolean =>
+  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+const pushCut = (event: Uint8Array, cuts: readonly Cut[], out: Uint8Array[]): void => {
+  let at = 0;
+  for (const cut of [...cuts].sort((left, right) => left.from - right.from)) {
+    if (cut.from > at) out.push(event.subarray(at, cut.from));
+    if (cut.insert.length > 0) out.push(cut.insert);
+    at = cut.to;
+  }
+  if (at < event.length) out.push(event.subarray(at));
+};
+
+/** Reads and undoes a JSON response of any length, holding only the value of `model` or a copy of `usage`. */
+export class JsonResponseReader implements ResponseReader {
+  usage: Usage | undefined;
+  readonly #renamed: UndoOptions['renamed'];
+  #members: MemberSpan[] = [];
+  readonly #scanner = new MemberScanner((member) => this.#members.push(member));
+  /** Bytes from the start of an open `model` or `usage` value, not yet sent on if `model`. */
+  #held: Uint8Array = nothing;
+  #sentOfHeld = 0;
+  #offset = 0;
+
+  constructor(options: UndoOptions) {
+    this.#renamed = options.renamed;
+  }
+
+  push(bytes: Uint8Array): readonly Uint8Array[] {
+    const start = this.#offset - this.#held.length;
+    const from = this.#held.length === 0 ? bytes : joinBytes([this.#held, bytes]);
+    this.#offset += bytes.length;
+    this.#members = [];
+    this.#scanner.push(bytes);
+    const out: Uint8Array[] = [];
+    let at = this.#sentOfHeld;
+    for (const member of this.#members) {
+      const value = from.subarray(Math.max(0, member.valueStart - start), member.valueEnd - start);
+      if (member.valueStart < start) continue;
+      if (member.name === 'usage') this.usage = readUsageObject(parseLoosely(lenientDecoder.decode(value)));
+      if (member.name !== 'model' || !this.#isServedName(value)) continue;
+      out.push(from.subarray(at, member.valueStart - start), utf8(JSON.stringify(this.#renamed?.public)));
+      at = member.valueEnd - start;
+    }
+    const open = this.#scanner.openMember;
+    const keepFrom = this.#keepFrom(open, start, from.length);
+    const sendTo = open?.name === 'model' ? Math.max(at, keepFrom) : from.length;
+    if (sendTo > at) out.push(from.subarray(at, sendTo));
+    this.#held = keepFrom < from.length ? from.slice(keepFrom) : nothing;
+    this.#sentOfHeld = Math.max(0, sendTo - keepFrom);
+    return out;
+  }
+
+  end(): readonly Uint8Array[] {
+    const rest = this.#held.subarray(this.#sentOfHeld);
+    this.#held = nothing;
+    this.#sentOfHeld = 0;
+    return rest.length === 0 ? [] : [rest];
+  }
+
+  #isServedName(value: Uint8Array): boolean {
+    return this.#renamed !== undefined && parseLoosely(lenientDecoder.decode(value)) === this.#renamed.served;
+  }
+
+  /** From where bytes must be held for the next push: an open value that matters and is not too long. */
+  #keepFrom(open: MemberScanner['openMember'], start: number, length: number): number {
+    const matters = open !== undefined && (open.name === 'usage' || (open.name === 'model' && this.#renamed));
+    if (!matters) return length;
+    const keepFrom = open.valueStart - start;
+    return keepFrom >= 0 && length - keepFrom <= usageBytesMax ? keepFrom : length;
+  }
+}
