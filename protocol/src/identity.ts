@@ -50,10 +50,10 @@ export interface Dial {
   readonly signature: string;
 }
 
-/** What the host signs for each dial. */
+/** What the host signs for each dial; `region` is empty when it leaves the choice to the edge. */
 export const dialText = (
   origin: string,
-  region: Region,
+  region: Region | '',
   dial: Pick<Dial, 'node' | 'timeMs' | 'nonce'>,
 ): Uint8Array => utf8(`cognitora dial v1\n${origin}\n${region}\n${dial.node}\n${dial.timeMs}\n${dial.nonce}`);
 

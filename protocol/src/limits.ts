@@ -82,6 +82,19 @@ export const rosterCacheMsMax = 5_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
 
+/** Model names a region remembers for that: 1,000 nodes with 64 adapters each. */
+export const modelsRememberedMax = 65_536;
+/** Objects look at their timers this often: ACK, silence, keep-alive, stalls. */
+export const sweepMs = 500;
+/** API keys, and join tokens, of one deployment. */
+export const keysMax = 100_000;
+export const joinTokensMax = 10_000;
+/** A join token's life unless asked otherwise, and its uses. */
+export const joinTokenMsDefault = 24 * 3_600_000;
+export const joinTokenUsesDefault = 16;
+/** Enrolled nodes of one deployment. */
+export const nodesEnrolledMax = 100_000;
+
 /** Bytes of one SSE event that the agent holds while it looks for usage; longer events pass unread. */
 export const sseEventBytesMax = 1 * MiB;
 /** Bytes of a `usage` object captured from a response. */

@@ -52,8 +52,8 @@ export interface OutboxOptions {
 }
 
 export class Outbox {
-  readonly #options: OutboxOptions;
-  readonly #linkCredit: SendCredit;
+  #options: OutboxOptions;
+  #linkCredit: SendCredit;
   readonly #streams = new Map<StreamId, OutgoingStream>();
   readonly #control: OutgoingFrame[] = [];
   readonly #turns: OutgoingStream[] = [];
@@ -62,6 +62,12 @@ export class Outbox {
   constructor(options: OutboxOptions) {
     this.#options = options;
     this.#linkCredit = new SendCredit(options.linkWindowBytes);
+  }
+
+  /** The peer has named its windows: they hold for streams opened from now on, and for the link. */
+  setWindows(streamWindowBytes: number, linkWindowBytes: number): void {
+    this.#options = { ...this.#options, streamWindowBytes, linkWindowBytes };
+    this.#linkCredit = new SendCredit(linkWindowBytes);
   }
 
   /** Queues a frame that needs no credit and goes before any body. */

@@ -1,0 +1,174 @@
+/**
+ * The edge on this machine: plain workerd around the bundle that `wrangler deploy --dry-run` builds. Writes its
+ * configuration, starts it, learns its port, stops it. Secrets travel in the environment, never in argv or a file.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+export interface EdgeOptions {
+  readonly dataDirectory: string;
+  /** Interface and port; port 0 takes a free one. */
+  readonly host: string;
+  readonly port: number;
+  readonly regions: readonly string[];
+  readonly layout: 'one-object' | 'object-per-node';
+  /** Hex SHA-256 of the admin key. */
+  readonly adminKeyHash: string;
+  readonly fleetSecret: string;
+  /** More origins under which agents reach this edge, such as a proxy's. */
+  readonly origins: readonly string[];
+  /** Where workerd's own output goes. */
+  readonly onOutput: (line: string) => void;
+  /** Called once, when the process is gone. */
+  readonly onExit: (code: number | null, signal: NodeJS.Signals | null) => void;
+}
+
+export interface RunningEdge {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** SIGTERM, then SIGKILL: an open link would keep workerd waiting. Data is on disk before it is used. */
+  stop(): Promise<void>;
+}
+
+const startMsMax = 15_000;
+/** How long workerd may drain before it is killed; its clients have had their GOAWAY. */
+const stopMsMax = 1_500;
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+export const bundlePath = join(root, 'edge/dist/worker.js');
+
+const workerdBinary = (): string => {
+  const path = createRequire(import.meta.url).resolve('workerd');
+  const { default: binary } = createRequire(import.meta.url)(path) as { default: string };
+  return binary;
+};
+
+/** Reads the two lines of wrangler.toml that both ways of running share. */
+const compatibility = (): { readonly date: string; readonly flags: string } => {
+  const toml = readFileSync(join(root, 'wrangler.toml'), 'utf8');
+  const date = /^compatibility_date = "([^"]+)"/m.exec(toml)?.[1] ?? '';
+  const flags = /^compatibility_flags = (\[[^\]]*\])/m.exec(toml)?.[1] ?? '[]';
+  return { date, flags };
+};
+
+const quoted = (text: string): string => JSON.stringify(text);
+
+/**
+ * The configuration. A uniqueKey names the folder of a class's objects: never change one. The Worker has no way out:
+ * its global outbound network allows nothing.
+ */
+const capnp = (options: EdgeOptions, directory: string, origins: readonly string[]): string => {
+  const { date, flags } = compatibility();
+  const classes = ['Region', 'NodeLink', 'Registry'];
+  const namespaces = classes.map(
+    (name) => `(className = ${quoted(name)}, uniqueKey = "cognitora-${name}", enableSql = true)`,
+  );
+  const objects = [
+    ['REGION', 'Region'],
+    ['NODE_LINK', 'NodeLink'],
+    ['REGISTRY', 'Registry'],
+  ].map(([binding, name]) => `(name = "${binding}", durableObjectNamespace = "${name}")`);
+  const texts = {
+    REGIONS: options.regions.join(','),
+    LAYOUT: options.layout,
+    PLATFORM: 'self-hosted',
+    ORIGINS: origins.join(','),
+  };
+  const variables = Object.entries(texts).map(([name, text]) => `(name = "${name}", text = ${quoted(text)})`);
+  const secrets = ['ADMIN_KEY_HASH', 'FLEET_SECRET'].map(
+    (name) => `(name = "${name}", fromEnvironment = "${name}")`,
+  );
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "edge", worker = .edge),
+    (name = "nowhere", network = (allow = [])),
+    (name = "objects", disk = (path = ${quoted(join(directory, 'objects'))}, writable = true)),
+  ],
+  sockets = [(name = "http", address = ${quoted(`${options.host}:${options.port}`)}, http = (), service = "edge")],
+);
+const edge :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed ${quoted(relative(directory, bundlePath))})],
+  compatibilityDate = ${quoted(date)},
+  compatibilityFlags = ${flags},
+  globalOutbound = "nowhere",
+  durableObjectStorage = (localDisk = "objects"),
+  durableObjectNamespaces = [${namespaces.join(', ')}],
+  bindings = [${[...objects, ...variables, ...secrets].join(', ')}],
+);
+`;
+};
+
+const eachLine = (stream: Readable, accept: (line: string) => void): void => {
+  let held = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (text: string) => {
+    const lines = (held + text).split('\n');
+    held = (lines.pop() ?? '').slice(0, 65_536);
+    for (const line of lines) accept(line);
+  });
+};
+
+/** The port that workerd reports on its control pipe. */
+const listeningPort = (control: Readable, child: ChildProcess): Promise<number> =>
+  new Promise((accept, reject) => {
+    const timer = setTimeout(() => reject(new Error('workerd did not start in time')), startMsMax);
+    eachLine(control, (line) => {
+      const port = /"event":"listen".*"port":(\d+)/.exec(line)?.[1];
+      if (port !== undefined) accept(Number(port));
+    });
+    child.once('exit', (code) => reject(new Error(`workerd ended with status ${code ?? 'signal'}`)));
+    child.once('spawn', () => timer.unref());
+  });
+
+/** Starts the edge and waits until it listens. Rejects with what to do when it can't. */
+export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
+  const directory = join(options.dataDirectory, 'edge');
+  mkdirSync(join(directory, 'objects'), { recursive: true, mode: 0o700 });
+  const local = [`http://127.0.0.1:${options.port}`, `http://localhost:${options.port}`];
+  const configPath = join(directory, 'config.capnp');
+  writeFileSync(configPath, capnp(options, directory, [...local, ...options.origins]), { mode: 0o600 });
+  chmodSync(configPath, 0o600);
+  const child = spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH,
+      ADMIN_KEY_HASH: options.adminKeyHash,
+      FLEET_SECRET: options.fleetSecret,
+    },
+  });
+  let refusal = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    eachLine(stream as Readable, (line) => {
+      if (/address already in use/i.test(line))
+        refusal = `port ${options.port} is in use; choose another with --port`;
+      options.onOutput(line);
+    });
+  }
+  const exited = new Promise<void>((accept) => child.once('exit', () => accept()));
+  child.once('exit', options.onExit);
+  const pidPath = join(directory, 'workerd.pid');
+  const port = await listeningPort(child.stdio[3] as Readable, child).catch((thrown: Error) => {
+    child.kill('SIGKILL');
+    throw new Error(`The edge did not start: ${refusal || thrown.message}.`);
+  });
+  const pid = child.pid ?? 0;
+  writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
+  return {
+    url: `http://${options.host}:${port}`,
+    port,
+    pid,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
+      await exited;
+      clearTimeout(timer);
+      rmSync(pidPath, { force: true });
+    },
+  };
+};

@@ -1,0 +1,75 @@
+/**
+ * The table of contents of the edge's API: routes and what guards them, in order. Handlers live in their own files.
+ */
+import { CognitoraError } from '@cognitora/protocol/errors';
+import { parseRegion } from '@cognitora/protocol/ids';
+import { enrolPath, linkPath } from '@cognitora/protocol/link';
+import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
+import { Hono } from 'hono';
+import { keyRoutes } from './admin/keys.ts';
+import { nodeRoutes } from './admin/nodes.ts';
+import { dispatch } from './dispatch.ts';
+import { type Env, settingsOf } from './env.ts';
+import { errorResponse } from './error-response.ts';
+import { checkDial, enrol } from './identity/dial.ts';
+import { authorize } from './identity/principal.ts';
+import { linkRequest } from './link/carry-request.ts';
+import { listModels, readiness, showModel } from './models.ts';
+
+const app = new Hono<{ Bindings: Env }>();
+
+app.get('/healthz', () => Response.json({ status: 'ok' }));
+app.get('/readyz', ({ env }) => readiness(env));
+
+for (const path of Object.keys(inferenceEndpoints) as InferencePath[]) {
+  app.post(path, ({ env, req }) => dispatch(path, req.raw, env));
+}
+app.get('/v1/models', async ({ env, req }) => {
+  await authorize(req.header('authorization') ?? null, 'chat', env);
+  return listModels(env);
+});
+app.get('/v1/models/:id{.+}', async ({ env, req }) => {
+  await authorize(req.header('authorization') ?? null, 'chat', env);
+  return showModel(env, req.param('id'));
+});
+
+app.get(linkPath, async ({ env, req }) => {
+  const { regions, layout } = settingsOf(env);
+  const asked = req.query('region');
+  const region = asked === undefined ? regions[0] : parseRegion(asked);
+  if (region === undefined || !regions.includes(region)) {
+    throw new CognitoraError('invalid_request', `This edge has the regions ${regions.join(', ')}.`, {
+      param: 'region',
+    });
+  }
+  if (req.header('upgrade')?.toLowerCase() !== 'websocket') {
+    throw new CognitoraError('invalid_request', 'A link is a WebSocket: send an upgrade request.');
+  }
+  const { node, timeMs } = await checkDial(req.raw, asked === undefined ? '' : region, env);
+  const object =
+    layout === 'one-object'
+      ? env.REGION.get(env.REGION.idFromName(region))
+      : env.NODE_LINK.get(env.NODE_LINK.idFromName(`${region}/${node}`));
+  return object.fetch(linkRequest({ region, node, dialedAtMs: timeMs }));
+});
+app.post(enrolPath, ({ env, req }) => enrol(req.raw, env));
+
+app.use('/admin/*', async ({ env, req }, next) => {
+  await authorize(req.header('authorization') ?? null, 'admin', env);
+  await next();
+});
+app.route('/admin', keyRoutes);
+app.route('/admin', nodeRoutes);
+
+app.notFound(({ req }) => {
+  const known = Object.hasOwn(inferenceEndpoints, req.path) || req.path === '/v1/models';
+  const what = `${req.method} ${req.path}`;
+  return errorResponse(
+    known
+      ? new CognitoraError('method_not_allowed', `${what} is not allowed here.`)
+      : new CognitoraError('not_found', `There is no ${what}.`),
+  );
+});
+app.onError((thrown) => errorResponse(thrown));
+
+export { app };

@@ -1,0 +1,121 @@
+/**
+ * HOT. One inference request from the client's bytes to the response's: authorize, read, parse what routing needs, try
+ * the regions in order, hand the engine's bytes back as they are. Owns the one rule of when another region is tried:
+ * nothing of the request was served and the failure is not the client's.
+ */
+import { CognitoraError, errorTable, isErrorCode } from '@cognitora/protocol/errors';
+import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
+import { requestMsMax } from '@cognitora/protocol/limits';
+import type { HeaderList } from '@cognitora/protocol/link';
+import {
+  type InferencePath,
+  type InferenceRequest,
+  inferenceEndpoints,
+  parseInferenceRequest,
+} from '@cognitora/protocol/openai';
+import { readBody } from './body-budget.ts';
+import { type Env, type Settings, settingsOf } from './env.ts';
+import { codeHeader, errorResponse } from './error-response.ts';
+import { authorize } from './identity/principal.ts';
+import { encodeCarry, openHeader } from './link/carry-request.ts';
+import { orderRegions } from './region.ts';
+
+/** Of the client's headers, these reach the engine. */
+const forwardedHeaders = ['content-type', 'accept', 'traceparent', 'tracestate'] as const;
+
+const headersFor = (request: Request, requestId: RequestId): HeaderList => {
+  const list: [string, string][] = [['x-request-id', requestId]];
+  for (const name of forwardedHeaders) {
+    const value = request.headers.get(name);
+    if (value !== null) list.push([name, value]);
+  }
+  return list;
+};
+
+export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
+
+interface Attempt {
+  readonly env: Env;
+  readonly settings: Settings;
+  readonly path: InferencePath;
+  readonly request: Request;
+  readonly requestId: RequestId;
+  readonly parsed: InferenceRequest;
+  readonly body: Uint8Array;
+}
+
+/** Asks one region to decide and carry. */
+const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
+  const { env, parsed, body, path, requestId, request } = options;
+  const open = {
+    requestId,
+    path,
+    model: parsed.model,
+    stream: parsed.stream,
+    headers: headersFor(request, requestId),
+    bodyBytes: body.length,
+    spans: parsed.spans,
+    remainingMs: requestMsMax,
+  };
+  const regionObject = env.REGION.get(env.REGION.idFromName(region));
+  const send = (stub: { fetch(request: Request): Promise<Response> }, carry: string): Promise<Response> =>
+    stub.fetch(
+      new Request('https://object/open', {
+        method: 'POST',
+        body,
+        headers: { [openHeader]: carry },
+        signal: request.signal,
+      }),
+    );
+  if (options.settings.layout === 'one-object') return send(regionObject, encodeCarry({ region, open }));
+  const booked = await regionObject.decide(parsed.model);
+  if ('code' in booked) {
+    const { retryAfterSeconds } = booked;
+    throw new CognitoraError(
+      booked.code,
+      booked.message,
+      retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
+    );
+  }
+  const node = env.NODE_LINK.get(env.NODE_LINK.idFromName(`${region}/${booked.node}`));
+  return send(node, encodeCarry({ region, open, booked }));
+};
+
+/** Whether the answer is a failure of ours that another region may not share. */
+const mayTryNext = (answer: Response): boolean => {
+  const code = answer.headers.get(codeHeader) ?? '';
+  return code === 'model_not_found' || (isErrorCode(code) && errorTable[code].retryable);
+};
+
+/** Which failure says most, when no region could serve: that it broke, that it is full, not found, not there. */
+const tellingOrder = ['no_nodes', 'model_not_found', 'no_capacity'];
+
+const moreTelling = (first: Response | undefined, second: Response): Response => {
+  if (first === undefined) return second;
+  const rank = (answer: Response): number => {
+    const index = tellingOrder.indexOf(answer.headers.get(codeHeader) ?? '');
+    return index < 0 ? tellingOrder.length : index;
+  };
+  return rank(second) > rank(first) ? second : first;
+};
+
+export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
+  const settings = settingsOf(env);
+  await authorize(request.headers.get('authorization'), inferenceEndpoints[path].scope, env);
+  const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
+  const held = await readBody(request, settings.bodyBytesMax);
+  try {
+    const parsed = parseInferenceRequest(held.bytes);
+    const options = { env, settings, path, request, requestId, parsed, body: held.bytes };
+    const continent = request.cf?.continent as string | undefined;
+    let failed: Response | undefined;
+    for (const region of orderRegions(settings.regions, continent)) {
+      const answer = await attempt(region, options).catch((thrown: unknown) => errorResponse(thrown));
+      if (!mayTryNext(answer)) return answer;
+      failed = moreTelling(failed, answer);
+    }
+    return failed ?? errorResponse(new CognitoraError('no_capacity', 'No region is configured.'));
+  } finally {
+    held.release();
+  }
+};

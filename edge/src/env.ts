@@ -1,0 +1,76 @@
+/**
+ * What the deployment gives the edge: bindings, read once into settings. Nothing else reads an environment. There are
+ * no defaults for secrets: without them the edge answers 500 and says which one is missing.
+ */
+import { CognitoraError } from '@cognitora/protocol/errors';
+import { parseRegion, type Region as RegionName } from '@cognitora/protocol/ids';
+import { bodyBytesMaxSelfHosted, bodyBytesMaxWorkers } from '@cognitora/protocol/limits';
+import type { Region } from './directory/region.ts';
+import type { NodeLink } from './link/node-link.ts';
+import type { Registry } from './state/registry.ts';
+
+export interface Env {
+  readonly REGION: DurableObjectNamespace<Region>;
+  readonly NODE_LINK: DurableObjectNamespace<NodeLink>;
+  readonly REGISTRY: DurableObjectNamespace<Registry>;
+  /** Hex SHA-256 of the first admin key. A secret. */
+  readonly ADMIN_KEY_HASH?: string;
+  /** At least 32 characters; authenticates tokens and certificates. A secret. */
+  readonly FLEET_SECRET?: string;
+  /** Regions of this deployment in order of preference, separated by commas. */
+  readonly REGIONS?: string;
+  /** Origins at which agents may dial, separated by commas; absent on Workers, where the platform checks the host. */
+  readonly ORIGINS?: string;
+  /** `one-object` (a region's links live in the region's object) or `object-per-node`. */
+  readonly LAYOUT?: string;
+  /** `self-hosted` raises the body limit to 32 MiB. */
+  readonly PLATFORM?: string;
+}
+
+export const layouts = ['one-object', 'object-per-node'] as const;
+export type Layout = (typeof layouts)[number];
+
+export interface Settings {
+  readonly regions: readonly [RegionName, ...RegionName[]];
+  readonly origins: readonly string[] | undefined;
+  readonly layout: Layout;
+  readonly bodyBytesMax: number;
+  readonly adminKeyHash: string;
+  readonly fleetSecret: string;
+}
+
+const misconfigured = (problem: string): CognitoraError =>
+  new CognitoraError('misconfigured', `The edge is not configured: ${problem}.`);
+
+const readSettings = (env: Env): Settings => {
+  const names = (env.REGIONS ?? 'local').split(',').map((name) => parseRegion(name.trim()));
+  const [first, ...others] = names;
+  if (first === undefined || others.includes(undefined)) {
+    throw misconfigured('REGIONS must list names such as "weur,enam"');
+  }
+  const layout = layouts.find((candidate) => candidate === (env.LAYOUT ?? 'one-object'));
+  if (layout === undefined) throw misconfigured(`LAYOUT must be one of ${layouts.join(', ')}`);
+  const adminKeyHash = env.ADMIN_KEY_HASH ?? '';
+  if (!/^[0-9a-f]{64}$/.test(adminKeyHash)) {
+    throw misconfigured('the secret ADMIN_KEY_HASH must be the hex SHA-256 of the admin key');
+  }
+  const fleetSecret = env.FLEET_SECRET ?? '';
+  if (fleetSecret.length < 32)
+    throw misconfigured('the secret FLEET_SECRET must have at least 32 characters');
+  return {
+    regions: [first, ...others.filter((name) => name !== undefined)],
+    origins: env.ORIGINS?.split(',').map((origin) => origin.trim()),
+    layout,
+    bodyBytesMax: env.PLATFORM === 'self-hosted' ? bodyBytesMaxSelfHosted : bodyBytesMaxWorkers,
+    adminKeyHash,
+    fleetSecret,
+  };
+};
+
+let known: { readonly env: Env; readonly settings: Settings } | undefined;
+
+/** The settings of this isolate, parsed once. Throws `misconfigured` with what to set. */
+export const settingsOf = (env: Env): Settings => {
+  if (known?.env !== env) known = { env, settings: readSettings(env) };
+  return known.settings;
+};

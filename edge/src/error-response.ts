@@ -1,0 +1,25 @@
+/** Errors as the client sees them: OpenAI-shaped JSON with the status of the table's row. */
+import { type CognitoraError, openAiErrorJson, toCognitoraError } from '@cognitora/protocol/errors';
+
+/** On an answer that is an error of ours: its code, so that the Worker can decide whether to try elsewhere. */
+export const codeHeader = 'x-cognitora-code';
+
+/** Headers of an error answer. */
+export const errorHeaders = (error: CognitoraError): Headers => {
+  const headers = new Headers({ 'content-type': 'application/json', [codeHeader]: error.code });
+  const seconds = error.retryAfterSeconds ?? (error.row.status === 503 ? 1 : undefined);
+  if (seconds !== undefined) headers.set('retry-after', String(seconds));
+  if (error.row.status === 401) headers.set('www-authenticate', 'Bearer');
+  return headers;
+};
+
+/** Anything thrown, as an answer. What was not foreseen is logged: its text never reaches a client. */
+export const errorResponse = (thrown: unknown): Response => {
+  const error = toCognitoraError(thrown);
+  if (error !== thrown) logUnforeseen(thrown);
+  return new Response(openAiErrorJson(error), { status: error.row.status, headers: errorHeaders(error) });
+};
+
+const logUnforeseen = (thrown: unknown): void => {
+  console.error(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+};

@@ -1,0 +1,93 @@
+/**
+ * Checks what an agent says of itself, in the Worker, before any object wakes: the dial's signature, its time, the
+ * certificate this deployment gave at enrolment, and that the id is the key's. A dial signed for another edge is
+ * refused, so that no edge can pose as a node to another.
+ */
+import { fromBase64Url, toBase64Url } from '@cognitora/protocol/bytes';
+import { CognitoraError } from '@cognitora/protocol/errors';
+import {
+  certificateText,
+  type Dial,
+  dialText,
+  enrolmentText,
+  nodeIdOf,
+  parseDial,
+} from '@cognitora/protocol/identity';
+import type { NodeId, Region } from '@cognitora/protocol/ids';
+import { dialSkewMsMax, nameCharsMax } from '@cognitora/protocol/limits';
+import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
+import { systemClock } from '../clock.ts';
+import { type Env, settingsOf } from '../env.ts';
+import { unwrap } from '../state/registry.ts';
+import { registryOf } from '../state/registry-stub.ts';
+import { fleetHmac, fleetHmacMatches, isOurToken, tokenHash } from './tokens.ts';
+
+const refused = (message: string): CognitoraError => new CognitoraError('identity_refused', message);
+
+const originOf = (request: Request, env: Env): string => {
+  const { origin } = new URL(request.url);
+  const { origins } = settingsOf(env);
+  if (origins !== undefined && !origins.includes(origin)) {
+    throw refused(`This edge is not ${origin}. Dial one of its own origins, or add this one to ORIGINS.`);
+  }
+  return origin;
+};
+
+const isSigned = async (publicKey: Uint8Array, text: Uint8Array, signature: string): Promise<boolean> => {
+  const bytes = fromBase64Url(signature);
+  if (publicKey.length !== 32 || bytes?.length !== 64) return false;
+  const key = await crypto.subtle.importKey('raw', publicKey, { name: 'Ed25519' }, false, ['verify']);
+  return crypto.subtle.verify('Ed25519', key, bytes, text);
+};
+
+const nodeOfKey = async (publicKey: Uint8Array): Promise<NodeId> =>
+  nodeIdOf(new Uint8Array(await crypto.subtle.digest('SHA-256', publicKey)));
+
+/** The node that dials. Throws `identity_refused` with what to do. */
+export const checkDial = async (request: Request, region: Region | '', env: Env): Promise<Dial> => {
+  const dial = parseDial(request.headers.get('authorization'));
+  if (dial === undefined) throw refused('The dial carries no well-formed identity.');
+  const origin = originOf(request, env);
+  if (Math.abs(systemClock() - dial.timeMs) > dialSkewMsMax) {
+    throw refused(
+      `The host's clock and the edge's differ by more than ${dialSkewMsMax / 1000} s. Set the clock.`,
+    );
+  }
+  const publicKey = fromBase64Url(dial.publicKey) ?? new Uint8Array();
+  const certificate = fromBase64Url(dial.certificate) ?? new Uint8Array();
+  const { fleetSecret } = settingsOf(env);
+  if (!(await fleetHmacMatches(fleetSecret, certificateText(dial.node), certificate))) {
+    throw refused('This edge did not enrol this node. Enrol it with a join token.');
+  }
+  const isOwner =
+    (await nodeOfKey(publicKey)) === dial.node &&
+    (await isSigned(publicKey, dialText(origin, region, dial), dial.signature));
+  if (!isOwner) throw refused("The dial is not signed with the node's own key.");
+  return dial;
+};
+
+/** Enrols a host's key against a join token; answers with the node's id and its certificate. */
+export const enrol = async (request: Request, env: Env): Promise<Response> => {
+  const { fleetSecret } = settingsOf(env);
+  const token = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1] ?? '';
+  if (!(await isOurToken(fleetSecret, 'joinToken', token))) {
+    throw refused('The join token is not one of this edge. "cgn keys join" makes one.');
+  }
+  const text = new Uint8Array(await request.arrayBuffer());
+  const reader = new FieldReader(
+    parseJsonRecord(text, 'bad_json', 'The enrolment'),
+    'invalid_request',
+    'enrolment',
+  );
+  const publicKeyText = reader.string('publicKey', 64);
+  const name = reader.string('name', nameCharsMax);
+  const publicKey = fromBase64Url(publicKeyText) ?? new Uint8Array();
+  const signed = enrolmentText(originOf(request, env), publicKeyText);
+  if (!(await isSigned(publicKey, signed, reader.string('signature', 128)))) {
+    throw refused('The enrolment is not signed with the key it names.');
+  }
+  const node = await nodeOfKey(publicKey);
+  unwrap(await registryOf(env).enrol(await tokenHash(token), node, name));
+  const certificate = toBase64Url(await fleetHmac(fleetSecret, certificateText(node)));
+  return Response.json({ node, certificate });
+};

@@ -1,0 +1,270 @@
+/**
+ * One request on its way through a link, and the Response it becomes: the bridge between frames and the client's
+ * bytes. Owns the order of things (acknowledged, head, bytes, end), the moment headers are committed, the comments
+ * that keep a silent stream alive, and the credit that follows the reader. Never chooses a replica, never retries.
+ *
+ *   sent -> acknowledged -> answered (engine's headers) ----> over
+ *                       \-> committed (200 and a comment) -/
+ */
+import { joinBytes } from '@cognitora/protocol/bytes';
+import { CognitoraError, type ErrorCode, openAiErrorJson } from '@cognitora/protocol/errors';
+import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
+import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
+import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
+import { endsEvent, keepAliveComment, sseError } from '@cognitora/protocol/sse';
+import type { Clock } from '../clock.ts';
+import { errorHeaders } from '../error-response.ts';
+import { BodyPipe } from './body-pipe.ts';
+import type { StreamHandler } from './edge-link.ts';
+
+export interface CarriedOptions {
+  readonly clock: Clock;
+  readonly isStream: boolean;
+  /** Headers of ours that every answer carries. */
+  readonly headers: HeaderList;
+  readonly remainingMs: number;
+  /** Bytes the client has taken: credit for the agent. */
+  readonly onConsumed: (bytes: number) => void;
+  /** The stream must stop at the agent. */
+  readonly onCancel: (reason: CancelReason) => void;
+  /** Called exactly once, when the agent's part is over, however it ended. */
+  readonly onOver: (record: FinalRecord | undefined) => void;
+}
+
+type State = 'sent' | 'acknowledged' | 'answered' | 'committed' | 'over';
+
+export class CarriedResponse implements StreamHandler {
+  /** Resolves once headers are known or committed; never rejects. */
+  readonly response: Promise<Response>;
+  readonly #options: CarriedOptions;
+  readonly #openedMs: number;
+  #resolve: (response: Response) => void = () => {};
+  #state: State = 'sent';
+  #head: ResponseHead | undefined;
+  /** Bytes that came before the response was handed out. */
+  #early: Uint8Array[] = [];
+  #earlyBytes = 0;
+  #pipe: BodyPipe | undefined;
+  #failure: CognitoraError | undefined;
+  #isSse = false;
+  #ended = false;
+  #overTold = false;
+  #atEventBoundary = true;
+  #lastBytesMs: number;
+
+  constructor(options: CarriedOptions) {
+    this.#options = options;
+    this.#openedMs = options.clock();
+    this.#lastBytesMs = this.#openedMs;
+    this.response = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  acknowledged(): void {
+    if (this.#state === 'sent') this.#state = 'acknowledged';
+  }
+
+  head(head: ResponseHead): void {
+    if (this.#head !== undefined || this.#state === 'over') return;
+    this.#head = head;
+    if (this.#state !== 'committed') this.#state = 'answered';
+  }
+
+  data(bytes: Uint8Array): void {
+    this.#lastBytesMs = this.#options.clock();
+    this.#atEventBoundary = endsEvent(bytes);
+    // After a commit an error body has no place in the stream; `settled` turns it into an event.
+    if (this.#pipe === undefined || this.#isLateError()) this.#keepEarly(bytes);
+    else this.#pipe.write(bytes);
+  }
+
+  end(record: FinalRecord): void {
+    this.#ended = true;
+    this.#over(record);
+  }
+
+  fail(failure: { readonly code: ErrorCode; readonly message: string; readonly record?: FinalRecord }): void {
+    this.#failure = new CognitoraError(failure.code, failure.message);
+    this.#over(failure.record);
+  }
+
+  /** Held until there is somewhere to put them: at most one credit window, since none of it is granted anew. */
+  #keepEarly(bytes: Uint8Array): void {
+    this.#early.push(bytes);
+    this.#earlyBytes += bytes.length;
+  }
+
+  #takeEarly(): readonly Uint8Array[] {
+    const early = this.#early;
+    this.#early = [];
+    if (this.#earlyBytes > 0) this.#options.onConsumed(this.#earlyBytes);
+    this.#earlyBytes = 0;
+    return early;
+  }
+
+  /** All frames of a message are in: hand out the response, whole if its end came along. */
+  settled(): void {
+    if (this.#state === 'over') return;
+    if (this.#pipe !== undefined) this.#settleStream(this.#pipe);
+    else if (this.#failure !== undefined && (this.#head === undefined || this.#early.length === 0)) {
+      this.#answerError(this.#failure);
+    } else if (this.#head !== undefined) this.#answer(this.#head);
+  }
+
+  /** The client went away before it had a response. */
+  abandon(): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    this.#takeEarly();
+    this.#cancel('client_gone');
+    this.#resolve(new Response(null, { status: 499 }));
+  }
+
+  /** Called about twice a second: everything that time alone decides. */
+  sweep(nowMs: number): void {
+    const ageMs = nowMs - this.#openedMs;
+    if (this.#state === 'over') return;
+    if (ageMs >= this.#options.remainingMs) this.#expire('total_timeout', 'The request took too long.');
+    else if (this.#state === 'sent' && ageMs >= ackMsMax) {
+      this.#expire('ack_timeout', 'The node did not acknowledge the request.');
+    } else if (this.#pipe === undefined) {
+      if (this.#options.isStream && this.#head === undefined && ageMs >= headersHoldMsMax) this.#commit();
+    } else this.#sweepStream(this.#pipe, nowMs);
+  }
+
+  #sweepStream(pipe: BodyPipe, nowMs: number): void {
+    if (pipe.stalledMs(nowMs) >= clientStallMsMax) {
+      this.#expire('client_stalled', 'The client stopped reading.');
+    } else if (
+      this.#isSse &&
+      this.#atEventBoundary &&
+      !this.#ended &&
+      nowMs - this.#lastBytesMs >= keepAliveMs &&
+      pipe.isEmpty
+    ) {
+      this.#lastBytesMs = nowMs;
+      pipe.writeUncounted(keepAliveComment);
+      pipe.flush();
+    }
+  }
+
+  #expire(code: CancelReason & ErrorCode, message: string): void {
+    this.#failure = new CognitoraError(code, message);
+    this.#cancel(code);
+    this.settled();
+  }
+
+  #cancel(reason: CancelReason): void {
+    if (this.#overTold) return;
+    this.#options.onCancel(reason);
+    this.#over(undefined);
+  }
+
+  #over(record: FinalRecord | undefined): void {
+    if (this.#overTold) return;
+    this.#overTold = true;
+    this.#options.onOver(record);
+  }
+
+  #isLateError(): boolean {
+    return this.#state === 'committed' && this.#head !== undefined && this.#head.status >= 400;
+  }
+
+  #settleStream(pipe: BodyPipe): void {
+    if (this.#isLateError() && (this.#ended || this.#failure !== undefined)) {
+      this.#failure = lateEngineError(this.#head?.status ?? 502, this.#takeEarly());
+    }
+    if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
+    else if (this.#ended) {
+      this.#state = 'over';
+      pipe.close();
+    } else pipe.flush();
+  }
+
+  /** Headers are out: an SSE stream ends with an error event, any other body is cut so that it looks cut. */
+  #failStream(pipe: BodyPipe, failure: CognitoraError): void {
+    this.#state = 'over';
+    if (!this.#isSse) {
+      pipe.abort(failure);
+      return;
+    }
+    if (!this.#atEventBoundary) pipe.writeUncounted(new Uint8Array([0x0a, 0x0a]));
+    pipe.writeUncounted(sseError(failure));
+    pipe.close();
+  }
+
+  #answer(head: ResponseHead): void {
+    const init = { status: head.status, headers: this.#headersOf(head.headers) };
+    if (this.#ended) {
+      this.#state = 'over';
+      this.#resolve(new Response(bodyOf(head.status, this.#takeEarly()), init));
+      return;
+    }
+    const pipe = this.#openPipe();
+    this.#isSse = isEventStream(head);
+    this.#earlyBytes = 0;
+    for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+    this.#resolve(new Response(pipe.readable, init));
+    if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
+  }
+
+  #commit(): void {
+    this.#state = 'committed';
+    this.#isSse = true;
+    const pipe = this.#openPipe();
+    pipe.writeUncounted(keepAliveComment);
+    this.#lastBytesMs = this.#options.clock();
+    const headers = this.#headersOf([
+      ['content-type', 'text/event-stream; charset=utf-8'],
+      ['cache-control', 'no-cache'],
+    ]);
+    this.#resolve(new Response(pipe.readable, { status: 200, headers }));
+  }
+
+  #openPipe(): BodyPipe {
+    this.#pipe = new BodyPipe({
+      clock: this.#options.clock,
+      onConsumed: this.#options.onConsumed,
+      onCancel: () => {
+        this.#state = 'over';
+        this.#cancel('client_gone');
+      },
+    });
+    return this.#pipe;
+  }
+
+  #answerError(failure: CognitoraError): void {
+    this.#state = 'over';
+    this.#takeEarly();
+    const headers = this.#headersOf([...errorHeaders(failure)]);
+    this.#resolve(new Response(openAiErrorJson(failure), { status: failure.row.status, headers }));
+  }
+
+  #headersOf(list: HeaderList): Headers {
+    const headers = new Headers();
+    for (const [name, value] of list) headers.append(name, value);
+    for (const [name, value] of this.#options.headers) headers.set(name, value);
+    return headers;
+  }
+}
+
+const isEventStream = (head: ResponseHead): boolean =>
+  head.headers.some(([name, value]) => name === 'content-type' && value.startsWith('text/event-stream'));
+
+/** A body that is complete; null where HTTP allows none. */
+const bodyOf = (status: number, parts: readonly Uint8Array[]): Uint8Array | null =>
+  status === 204 || status === 205 || status === 304 ? null : joinBytes(parts);
+
+/** An engine's error that came after our 200: its own message, when it has the usual shape. */
+const lateEngineError = (status: number, parts: readonly Uint8Array[]): CognitoraError => {
+  const bytes = joinBytes(parts);
+  let message = `The engine answered ${status}.`;
+  try {
+    const { error } = parseJsonRecord(bytes, 'engine_refused', 'The engine’s error');
+    if (isRecord(error) && typeof error.message === 'string') message = error.message;
+  } catch {
+    // Not JSON: the status is all that can be said.
+  }
+  return new CognitoraError('engine_refused', message);
+};

@@ -1,0 +1,59 @@
+/**
+ * How the Worker asks an object to carry a request, or to accept a link: the few headers between them. Both ends are
+ * one bundle and nothing from outside reaches an object without the Worker, so these are trusted.
+ */
+import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
+import type { OpenRequest } from '@cognitora/protocol/link';
+import type { Reservation } from '../directory/directory.ts';
+
+export const openHeader = 'x-cognitora-open';
+const regionHeader = 'x-cognitora-region';
+const nodeHeader = 'x-cognitora-node';
+const dialedHeader = 'x-cognitora-dialed-at-ms';
+
+/** What was decided before, in the layout where deciding and carrying are two hops. */
+export interface Booked {
+  readonly reservation: Reservation;
+  readonly node: NodeId;
+  readonly epoch: Epoch;
+  readonly replica: ReplicaName;
+}
+
+export interface CarryRequest {
+  readonly region: Region;
+  readonly open: Omit<OpenRequest, 'replica'>;
+  readonly booked?: Booked;
+}
+
+/** Header values are ASCII, so everything else is escaped as JSON allows. */
+const toAscii = (json: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII is the point.
+  json.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+export const encodeCarry = (carry: CarryRequest): string => toAscii(JSON.stringify(carry));
+
+export const decodeCarry = (headers: Headers): CarryRequest =>
+  JSON.parse(headers.get(openHeader) ?? '{}') as CarryRequest;
+
+export interface LinkRequest {
+  readonly region: Region;
+  readonly node: NodeId;
+  readonly dialedAtMs: number;
+}
+
+/** The upgrade request that the Worker hands to an object once the dial is checked. */
+export const linkRequest = (link: LinkRequest): Request =>
+  new Request('https://object/link', {
+    headers: {
+      upgrade: 'websocket',
+      [regionHeader]: link.region,
+      [nodeHeader]: link.node,
+      [dialedHeader]: String(link.dialedAtMs),
+    },
+  });
+
+export const readLinkRequest = (headers: Headers): LinkRequest => ({
+  region: headers.get(regionHeader) as Region,
+  node: headers.get(nodeHeader) as NodeId,
+  dialedAtMs: Number(headers.get(dialedHeader)),
+});

@@ -1,0 +1,284 @@
+/**
+ * The edge's end of one link, pure: bytes from the agent become calls on stream handlers, requests become bytes to
+ * send. Owns framing, credit and the set of live streams. Never touches a socket, a timer or the directory: its host
+ * sends what `onBytes` gets, tells it the time, and closes it.
+ *
+ *   greeting --HELLO--> open --close--> closed
+ */
+
+import { ReceiveWindow } from '@cognitora/protocol/credit';
+import { CognitoraError } from '@cognitora/protocol/errors';
+import {
+  decodeBody,
+  decodeCredit,
+  encodeOpenPayload,
+  type Frame,
+  FrameDecoder,
+  flagLast,
+  frameTypes,
+} from '@cognitora/protocol/frame';
+import { linkStream, type StreamId } from '@cognitora/protocol/ids';
+import { edgeLinkWindowBytes, edgeStreamWindowBytes, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  type CancelReason,
+  encodeCancel,
+  encodeJson,
+  type FinalRecord,
+  type Goaway,
+  type Hello,
+  type OpenRequest,
+  parseFinalRecord,
+  parseGoaway,
+  parseHead,
+  parseHello,
+  parseReplicas,
+  parseStreamFailure,
+  type ReplicaReport,
+  type ResponseHead,
+  type StreamFailure,
+  type Welcome,
+} from '@cognitora/protocol/link';
+import { Outbox } from '@cognitora/protocol/outbox';
+
+/** What one stream's owner hears, in order: acknowledged once, head at most once, data, then exactly one end. */
+export interface StreamHandler {
+  acknowledged(): void;
+  head(head: ResponseHead): void;
+  data(bytes: Uint8Array): void;
+  end(record: FinalRecord): void;
+  fail(failure: Omit<StreamFailure, 'record'> & { readonly record?: FinalRecord }): void;
+  /** All frames of one message have been handled: a moment to act on them together. */
+  settled(): void;
+}
+
+/** What the link's host hears. */
+export interface LinkEvents {
+  bytes(message: Uint8Array): void;
+  hello(hello: Hello): void;
+  replicas(replicas: readonly ReplicaReport[]): void;
+  goaway(goaway: Goaway): void;
+}
+
+interface LiveStream {
+  readonly handler: StreamHandler;
+  readonly window: ReceiveWindow;
+  offset: number;
+  touched: boolean;
+}
+
+export class EdgeLink {
+  readonly #events: LinkEvents;
+  readonly #decoder = new FrameDecoder();
+  readonly #window = new ReceiveWindow(edgeLinkWindowBytes);
+  readonly #streams = new Map<StreamId, LiveStream>();
+  readonly #touched: LiveStream[] = [];
+  #outbox: Outbox | undefined;
+  #nextStream = 1;
+  #flushQueued = false;
+  #closed = false;
+
+  constructor(events: LinkEvents) {
+    this.#events = events;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  get isOpen(): boolean {
+    return this.#outbox !== undefined && !this.#closed;
+  }
+
+  /** Handles bytes from the agent. Throws `protocol_error`: close the socket then. */
+  receive(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    this.#decoder.push(bytes, (frame) => this.#frame(frame));
+    for (const stream of this.#touched.splice(0)) {
+      stream.touched = false;
+      stream.handler.settled();
+    }
+  }
+
+  /** Answers HELLO; streams may open from here on. */
+  welcome(hello: Hello, welcome: Welcome): void {
+    this.#outbox = new Outbox({
+      bodyType: frameTypes.body,
+      streamWindowBytes: hello.streamWindowBytes,
+      linkWindowBytes: hello.linkWindowBytes,
+    });
+    this.#outbox.control(frameTypes.welcome, linkStream, encodeJson(welcome));
+    this.#flushSoon();
+  }
+
+  /** Tells the agent to leave, at once: also before HELLO. */
+  goaway(goaway: Goaway): void {
+    this.#outbox ??= new Outbox({ bodyType: frameTypes.body, streamWindowBytes: 0, linkWindowBytes: 0 });
+    this.#outbox.control(frameTypes.goaway, linkStream, encodeJson(goaway));
+    this.#flush();
+  }
+
+  /** Opens a stream with the first bytes of its body (at most one frame); `isWhole` when there are no more. */
+  open(request: OpenRequest, firstBytes: Uint8Array, isWhole: boolean, handler: StreamHandler): StreamId {
+    const outbox = this.#outbox;
+    if (outbox === undefined || this.#closed) throw new CognitoraError('link_lost', 'The link is not open.');
+    if (this.#streams.size >= streamsPerLinkMax) {
+      throw new CognitoraError('no_capacity', 'The node serves as many streams as its link carries.');
+    }
+    const id = this.#nextStream as StreamId;
+    this.#nextStream += 1;
+    this.#streams.set(id, {
+      handler,
+      window: new ReceiveWindow(edgeStreamWindowBytes),
+      offset: 0,
+      touched: false,
+    });
+    const payload = encodeOpenPayload(encodeJson(request), firstBytes);
+    outbox.control(frameTypes.open, id, payload, isWhole ? flagLast : 0);
+    if (!isWhole) outbox.openStream(id, firstBytes.length);
+    this.#flushSoon();
+    return id;
+  }
+
+  /** Queues more of a request's body; returns the bytes queued and not yet sent for it. */
+  write(id: StreamId, bytes: Uint8Array): number {
+    this.#outbox?.write(id, bytes);
+    this.#flushSoon();
+    return this.queuedBytes(id);
+  }
+
+  finish(id: StreamId): void {
+    this.#outbox?.finishFlagged(id);
+    this.#flushSoon();
+  }
+
+  queuedBytes(id: StreamId): number {
+    return this.#outbox?.queuedBytes(id) ?? 0;
+  }
+
+  /** The reader took bytes: grants credit once half a window was read. */
+  consumed(id: StreamId, bytes: number): void {
+    const outbox = this.#outbox;
+    if (outbox === undefined) return;
+    const stream = this.#streams.get(id);
+    const streamGrant = stream?.window.consumed(bytes) ?? 0;
+    const linkGrant = this.#window.consumed(bytes);
+    outbox.grantToPeer(id, streamGrant);
+    outbox.grantToPeer(linkStream, linkGrant);
+    if (streamGrant + linkGrant > 0) this.#flushSoon();
+  }
+
+  /** Stops a stream: the agent aborts the engine's work; its handler hears nothing more. */
+  cancel(id: StreamId, reason: CancelReason): void {
+    if (!this.#streams.delete(id)) return;
+    this.#outbox?.dropStream(id);
+    this.#outbox?.control(frameTypes.cancel, id, encodeCancel(reason));
+    this.#flushSoon();
+  }
+
+  /** Ends every stream with `link_lost`; the link is unusable afterwards. */
+  close(message: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    for (const { handler } of streams) {
+      handler.fail({ code: 'link_lost', message });
+      handler.settled();
+    }
+  }
+
+  #frame(frame: Frame): void {
+    if (this.#outbox === undefined) {
+      if (frame.type !== frameTypes.hello) throw new CognitoraError('protocol_error', 'HELLO comes first');
+      this.#events.hello(parseHello(frame.payload));
+      return;
+    }
+    switch (frame.type) {
+      case frameTypes.data:
+        this.#data(frame);
+        return;
+      case frameTypes.ack:
+        this.#touch(frame.stream)?.handler.acknowledged();
+        return;
+      case frameTypes.head:
+        this.#touch(frame.stream)?.handler.head(parseHead(frame.payload));
+        return;
+      case frameTypes.end:
+        this.#remove(frame.stream)?.handler.end(parseFinalRecord(frame.payload));
+        return;
+      case frameTypes.fail:
+        this.#remove(frame.stream)?.handler.fail(parseStreamFailure(frame.payload));
+        return;
+      default:
+        this.#linkFrame(frame);
+    }
+  }
+
+  #linkFrame(frame: Frame): void {
+    switch (frame.type) {
+      case frameTypes.credit:
+        this.#outbox?.granted(frame.stream, decodeCredit(frame.payload));
+        this.#flushSoon();
+        return;
+      case frameTypes.replicas:
+        this.#events.replicas(parseReplicas(frame.payload));
+        return;
+      case frameTypes.goaway:
+        this.#events.goaway(parseGoaway(frame.payload));
+        return;
+      case frameTypes.hello:
+        throw new CognitoraError('protocol_error', 'HELLO comes once');
+      default:
+      // A newer agent may say more; what we do not know we skip.
+    }
+  }
+
+  #data(frame: Frame): void {
+    const { offset, bytes } = decodeBody(frame.payload);
+    this.#window.received(bytes.length);
+    const stream = this.#touch(frame.stream);
+    if (stream === undefined) {
+      // The stream was cancelled while these bytes were under way: only the link's credit matters.
+      this.#outbox?.grantToPeer(linkStream, this.#window.consumed(bytes.length));
+      this.#flushSoon();
+      return;
+    }
+    if (offset !== stream.offset) {
+      throw new CognitoraError('protocol_error', `bytes from ${offset} came where ${stream.offset} was due`);
+    }
+    stream.window.received(bytes.length);
+    stream.offset += bytes.length;
+    stream.handler.data(bytes);
+  }
+
+  #touch(id: StreamId): LiveStream | undefined {
+    const stream = this.#streams.get(id);
+    if (stream !== undefined && !stream.touched) {
+      stream.touched = true;
+      this.#touched.push(stream);
+    }
+    return stream;
+  }
+
+  #remove(id: StreamId): LiveStream | undefined {
+    const stream = this.#touch(id);
+    if (stream !== undefined) this.#streams.delete(id);
+    this.#outbox?.dropStream(id);
+    return stream;
+  }
+
+  /** Everything queued in this turn of the event loop goes out in one message at its end. */
+  #flushSoon(): void {
+    if (this.#flushQueued) return;
+    this.#flushQueued = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushQueued = false;
+    if (this.#closed) return;
+    for (let message = this.#outbox?.take(); message !== undefined; message = this.#outbox?.take()) {
+      this.#events.bytes(message);
+    }
+  }
+}

@@ -1,0 +1,280 @@
+/**
+ * The shell around the links of one object: WebSockets in, `EdgeLink`s and `CarriedResponse`s around them, one timer.
+ * Used by both layouts; what it learns about nodes goes through `LinkReports`, which is a method call or an RPC.
+ * Never decides where a request goes.
+ */
+import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
+import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
+import {
+  agentStreamWindowBytes,
+  edgeLinkWindowBytes,
+  edgeStreamWindowBytes,
+  frameBodyBytesMax,
+  heartbeatMs,
+  helloMsMax,
+  leaseMsMax,
+  linksPerObjectMax,
+  sweepMs,
+} from '@cognitora/protocol/limits';
+import {
+  type FinalRecord,
+  type Hello,
+  type OpenRequest,
+  pingText,
+  pongText,
+  type ReplicaReport,
+  versionMax,
+  versionMin,
+} from '@cognitora/protocol/link';
+import type { Clock } from '../clock.ts';
+import { CarriedResponse } from './carried-response.ts';
+import { EdgeLink } from './edge-link.ts';
+
+/** What the directory needs to hear about the nodes whose links live here. */
+export interface LinkReports {
+  joined(node: NodeId, epoch: Epoch, hello: Hello): void;
+  reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void;
+  left(node: NodeId, epoch: Epoch): void;
+}
+
+interface Hosted {
+  readonly socket: WebSocket;
+  readonly link: EdgeLink;
+  readonly node: NodeId;
+  readonly epoch: Epoch;
+  readonly acceptedAtMs: number;
+  heardAtMs: number;
+  readonly carried: Map<StreamId, CarriedResponse>;
+}
+
+export interface CarryOptions {
+  readonly node: NodeId;
+  readonly epoch: Epoch;
+  readonly open: OpenRequest;
+  readonly body: ReadableStream<Uint8Array> | null;
+  readonly region: Region;
+  /** Fires when the client is gone before it had a response. */
+  readonly signal: AbortSignal;
+  /** Called once, when the agent's part is over. */
+  readonly onOver: (record: FinalRecord | undefined) => void;
+}
+
+export class LinkHost {
+  readonly #state: DurableObjectState;
+  readonly #clock: Clock;
+  readonly #reports: LinkReports;
+  readonly #bySocket = new Map<WebSocket, Hosted>();
+  readonly #byNode = new Map<NodeId, Hosted>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(state: DurableObjectState, clock: Clock, reports: LinkReports) {
+    this.#state = state;
+    this.#clock = clock;
+    this.#reports = reports;
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(pingText, pongText));
+    // Sockets that outlived this object's memory carry streams nobody knows: their agents dial again.
+    for (const socket of state.getWebSockets()) socket.close(1012, 'the edge restarted');
+  }
+
+  get links(): number {
+    return this.#bySocket.size;
+  }
+
+  get streams(): number {
+    let streams = 0;
+    for (const { link } of this.#bySocket.values()) streams += link.streams;
+    return streams;
+  }
+
+  /** Accepts a dial that was checked; the newest epoch of a node replaces its older link. */
+  accept(region: Region, node: NodeId, epoch: Epoch): Response {
+    if (this.#bySocket.size >= linksPerObjectMax) {
+      throw new CognitoraError('no_capacity', 'This object carries as many links as it may.', {
+        retryAfterSeconds: 5,
+      });
+    }
+    const { 0: client, 1: socket } = new WebSocketPair();
+    this.#state.acceptWebSocket(socket);
+    const now = this.#clock();
+    const link = new EdgeLink({
+      bytes: (message) => sendQuietly(socket, message),
+      hello: (hello) => this.#hello(hosted, hello, region),
+      replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
+      goaway: () => this.#reports.left(node, epoch),
+    });
+    const hosted: Hosted = {
+      socket,
+      link,
+      node,
+      epoch,
+      acceptedAtMs: now,
+      heardAtMs: now,
+      carried: new Map(),
+    };
+    this.#bySocket.set(socket, hosted);
+    this.#timer ??= setInterval(() => this.#sweep(), sweepMs);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  message(socket: WebSocket, message: string | ArrayBuffer): void {
+    const hosted = this.#bySocket.get(socket);
+    if (hosted === undefined) {
+      closeQuietly(socket, 1012, 'the edge restarted');
+      return;
+    }
+    hosted.heardAtMs = this.#clock();
+    if (typeof message === 'string') return;
+    try {
+      hosted.link.receive(new Uint8Array(message));
+    } catch (thrown) {
+      const error = toCognitoraError(thrown);
+      hosted.link.goaway({ code: error.code, message: error.message });
+      this.#drop(hosted, 1002, error.code);
+    }
+  }
+
+  /** The socket closed or failed. */
+  gone(socket: WebSocket): void {
+    const hosted = this.#bySocket.get(socket);
+    if (hosted !== undefined) this.#drop(hosted, 1000, 'closed');
+  }
+
+  /** Whether the node may receive work: its link is open and was heard within the lease. */
+  isLeased(node: NodeId): boolean {
+    const hosted = this.#byNode.get(node);
+    return hosted !== undefined && this.#clock() - this.#heardAtMs(hosted) < leaseMsMax;
+  }
+
+  /** Carries one request over a node's link. Throws `link_lost` when the link of that epoch is not here. */
+  carry(options: CarryOptions): Promise<Response> {
+    const hosted = this.#byNode.get(options.node);
+    if (hosted === undefined || hosted.epoch !== options.epoch) {
+      throw new CognitoraError('link_lost', 'The link of the chosen node closed.');
+    }
+    return this.#carry(hosted, options);
+  }
+
+  /** Every node is told to leave and dial again; used before a planned stop. */
+  goaway(message: string): void {
+    for (const { link } of this.#bySocket.values()) link.goaway({ code: 'leaving', message });
+  }
+
+  async #carry(hosted: Hosted, options: CarryOptions): Promise<Response> {
+    const { open, body, signal } = options;
+    const { link, carried } = hosted;
+    const isWhole = open.bodyBytes <= frameBodyBytesMax;
+    const firstBytes = isWhole ? await readWhole(body) : new Uint8Array();
+    if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
+    const response = new CarriedResponse({
+      clock: this.#clock,
+      isStream: open.stream,
+      headers: [
+        ['x-request-id', open.requestId],
+        ['x-cognitora-node', hosted.node],
+        ['x-cognitora-region', options.region],
+      ],
+      remainingMs: open.remainingMs,
+      onConsumed: (bytes) => link.consumed(id, bytes),
+      onCancel: (reason) => link.cancel(id, reason),
+      onOver: (record) => {
+        carried.delete(id);
+        options.onOver(record);
+      },
+    });
+    const id = link.open(open, firstBytes, isWhole, response);
+    carried.set(id, response);
+    const abandon = (): void => response.abandon();
+    signal.addEventListener('abort', abandon, { once: true });
+    if (!isWhole && body !== null) this.#state.waitUntil(sendBody(link, id, body));
+    const answer = await response.response;
+    signal.removeEventListener('abort', abandon);
+    return answer;
+  }
+
+  #hello(hosted: Hosted, hello: Hello, region: Region): void {
+    if (hello.versionMax < versionMin || hello.versionMin > versionMax) {
+      throw new CognitoraError(
+        'version_unsupported',
+        `This edge speaks versions ${versionMin} to ${versionMax}; upgrade ${hello.agent}.`,
+      );
+    }
+    const { node, epoch } = hosted;
+    const older = this.#byNode.get(node);
+    if (older !== undefined) {
+      older.link.goaway({ code: 'superseded', message: 'A newer link of this node opened.' });
+      this.#drop(older, 1008, 'superseded');
+    }
+    this.#byNode.set(node, hosted);
+    hosted.link.welcome(hello, {
+      version: Math.min(versionMax, hello.versionMax),
+      epoch,
+      region,
+      heartbeatMs,
+      leaseMs: leaseMsMax,
+      streamWindowBytes: edgeStreamWindowBytes,
+      linkWindowBytes: edgeLinkWindowBytes,
+    });
+    this.#reports.joined(node, epoch, hello);
+  }
+
+  #heardAtMs(hosted: Hosted): number {
+    const ponged = this.#state.getWebSocketAutoResponseTimestamp(hosted.socket)?.getTime() ?? 0;
+    return Math.max(hosted.heardAtMs, ponged);
+  }
+
+  #sweep(): void {
+    const now = this.#clock();
+    for (const hosted of [...this.#bySocket.values()]) {
+      if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
+        this.#drop(hosted, 1002, 'no HELLO');
+      } else if (now - this.#heardAtMs(hosted) > leaseMsMax) this.#drop(hosted, 1001, 'silent');
+      else for (const response of [...hosted.carried.values()]) response.sweep(now);
+    }
+  }
+
+  #drop(hosted: Hosted, code: number, reason: string): void {
+    if (!this.#bySocket.delete(hosted.socket)) return;
+    if (this.#byNode.get(hosted.node) === hosted) this.#byNode.delete(hosted.node);
+    hosted.link.close('The link to the node was lost.');
+    closeQuietly(hosted.socket, code, reason);
+    this.#reports.left(hosted.node, hosted.epoch);
+    if (this.#bySocket.size > 0 || this.#timer === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+const readWhole = async (body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> =>
+  body === null ? new Uint8Array() : new Uint8Array(await new Response(body).arrayBuffer());
+
+/** Feeds a long body as credit allows; a body that breaks off cancels the stream at the agent. */
+const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {
+  try {
+    for await (const bytes of body) {
+      let queued = link.write(id, bytes);
+      while (queued > agentStreamWindowBytes) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        queued = link.queuedBytes(id);
+      }
+    }
+    link.finish(id);
+  } catch {
+    link.cancel(id, 'client_gone');
+  }
+};
+
+const sendQuietly = (socket: WebSocket, message: Uint8Array): void => {
+  try {
+    socket.send(message);
+  } catch {
+    // The socket is closing: its close event ends the streams.
+  }
+};
+
+const closeQuietly = (socket: WebSocket, code: number, reason: string): void => {
+  try {
+    socket.close(code, reason);
+  } catch {
+    // Already closed.
+  }
+};

@@ -1,0 +1,132 @@
+/**
+ * The agent's configuration: argv and environment, parsed once into a readonly value. A wrong one names the fix.
+ * Secrets come from the environment or a file, never from argv.
+ */
+import { readFileSync } from 'node:fs';
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parseRegion, type Region } from '@cognitora/protocol/ids';
+import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
+
+export interface AgentConfig {
+  readonly edge: URL;
+  readonly region: Region | undefined;
+  readonly name: string;
+  readonly dataDirectory: string;
+  readonly engineUrls: readonly URL[];
+  /** Public name -> served name. */
+  readonly aliases: ReadonlyMap<string, string>;
+  readonly joinToken: string | undefined;
+  readonly engineApiKey: string | undefined;
+  /** The agent ends when its standard input does. */
+  readonly endsWithParent: boolean;
+}
+
+/** The configuration is wrong: the message says what to do. */
+export class ConfigError extends Error {}
+
+export const agentHelp = `cgn agent: connect this host's engines to an edge
+
+  The agent dials out to the edge and keeps one link open; nothing on this host listens to the network.
+  On its first start it joins with a token ("cgn keys join" makes one), afterwards with the key it made here.
+
+Usage
+  cgn agent --edge https://edge.example --engine-url http://127.0.0.1:8000
+
+Options
+  --edge URL              the edge to serve (required)
+  --engine-url URL        an OpenAI-compatible engine; repeat for several (required)
+  --region NAME           the edge's region to join; the edge's first one if absent
+  --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
+  --name NAME             this host's name as "cgn nodes" shows it (default: its hostname)
+  --data-dir DIR          where the host's key is kept (default: ~/.cognitora/agent)
+  --join-token-file FILE  read the join token from FILE
+  --help                  this text
+
+Environment
+  COGNITORA_JOIN_TOKEN      the join token, when there is no file; asked for on a terminal if both are absent
+  COGNITORA_ENGINE_API_KEY  sent to the engines as a bearer token
+`;
+
+const options = {
+  edge: { type: 'string' },
+  'engine-url': { type: 'string', multiple: true },
+  region: { type: 'string' },
+  alias: { type: 'string', multiple: true },
+  name: { type: 'string' },
+  'data-dir': { type: 'string' },
+  'join-token-file': { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
+const httpUrl = (text: string, option: string): URL => {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new ConfigError(`${option} must be a URL such as http://127.0.0.1:8000, not "${text}".`);
+  }
+  return url;
+};
+
+/** `PUBLIC=SERVED` pairs as a map. */
+export const parseAliases = (pairs: readonly string[]): ReadonlyMap<string, string> => {
+  const aliases = new Map<string, string>();
+  for (const pair of pairs) {
+    const at = pair.indexOf('=');
+    const publicName = pair.slice(0, at);
+    const served = pair.slice(at + 1);
+    if (at < 1 || served === '' || pair.length > 2 * nameCharsMax) {
+      throw new ConfigError(`--alias must be PUBLIC=SERVED, not "${pair}".`);
+    }
+    aliases.set(publicName, served);
+  }
+  return aliases;
+};
+
+const readToken = (file: string | undefined, environment: string | undefined): string | undefined => {
+  if (file === undefined) return environment;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    throw new ConfigError(`The join token's file ${file} cannot be read.`);
+  }
+};
+
+const parseOptions = (argv: readonly string[]) => {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (thrown) {
+    throw new ConfigError(
+      `${thrown instanceof Error ? thrown.message : String(thrown)}. See "cgn agent --help".`,
+    );
+  }
+};
+
+/** `help` when that was asked for. Throws `ConfigError`. */
+export const parseConfig = (
+  argv: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): AgentConfig | 'help' => {
+  const values = parseOptions(argv);
+  if (values.help) return 'help';
+  if (values.edge === undefined) throw new ConfigError('Name the edge: --edge https://edge.example');
+  const engines = values['engine-url'] ?? [];
+  if (engines.length === 0) throw new ConfigError('Name an engine: --engine-url http://127.0.0.1:8000');
+  if (engines.length > replicasPerNodeMax)
+    throw new ConfigError(`At most ${replicasPerNodeMax} engines per host.`);
+  const region = values.region === undefined ? undefined : parseRegion(values.region);
+  if (values.region !== undefined && region === undefined) {
+    throw new ConfigError(`--region must be a lower-case name such as weur, not "${values.region}".`);
+  }
+  return {
+    edge: httpUrl(values.edge, '--edge'),
+    region,
+    name: (values.name ?? hostname()).slice(0, nameCharsMax),
+    dataDirectory: values['data-dir'] ?? join(homedir(), '.cognitora', 'agent'),
+    engineUrls: engines.map((text) => httpUrl(text, '--engine-url')),
+    aliases: parseAliases(values.alias ?? []),
+    joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
+    engineApiKey: environment.COGNITORA_ENGINE_API_KEY,
+    endsWithParent: environment.COGNITORA_PARENT_PIPE === '1',
+  };
+};

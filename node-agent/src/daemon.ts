@@ -1,0 +1,216 @@
+/**
+ * The agent's composition root: engines, identity and one link at a time, dialled again whenever it ends. Owns the set
+ * of live requests and the graceful stop; decides nothing about where requests go.
+ */
+import type { ReplicaName } from '@cognitora/protocol/ids';
+import { agentLinkWindowBytes, agentStreamWindowBytes, drainMsMax } from '@cognitora/protocol/limits';
+import {
+  type Goaway,
+  type Hello,
+  linkPath,
+  type OpenRequest,
+  versionMax,
+  versionMin,
+  type Welcome,
+} from '@cognitora/protocol/link';
+import type { Clock } from './clock.ts';
+import type { AgentConfig } from './config.ts';
+import { Engine } from './engines/engine.ts';
+import { EnrolmentRefused, type HostIdentity } from './identity.ts';
+import { redialDelayMs } from './link/backoff.ts';
+import type { ServedStream, StreamReply } from './link/session.ts';
+import { LinkSocket } from './link/socket.ts';
+import type { Log } from './log.ts';
+import { ServedRequest } from './serve.ts';
+
+export const agentVersion = 'cognitora-agent/0.1.0';
+
+export interface AgentOptions {
+  readonly config: AgentConfig;
+  readonly identity: HostIdentity;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** The edge accepted the link. */
+  readonly onJoined: (welcome: Welcome) => void;
+  /** The agent can't go on; `why` says what to do. */
+  readonly onFatal: (why: string) => void;
+}
+
+const sweepMs = 1_000;
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #engines = new Map<ReplicaName, Engine>();
+  readonly #live = new Set<ServedRequest>();
+  #link: LinkSocket | undefined;
+  #redial: NodeJS.Timeout | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #stopping = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { engineUrls, engineApiKey, aliases } = options.config;
+    for (const [index, url] of engineUrls.entries()) {
+      const name = `r${index}` as ReplicaName;
+      const onChange = (): void => this.#report();
+      this.#engines.set(
+        name,
+        new Engine({ name, url, apiKey: engineApiKey, aliases, log: options.log, onChange }),
+      );
+    }
+  }
+
+  start(): void {
+    for (const engine of this.#engines.values()) engine.start();
+    this.#sweeper = setInterval(() => {
+      const now = this.#options.clock.monotonicMs();
+      for (const request of [...this.#live]) request.sweep(now);
+    }, sweepMs);
+    void this.#dial();
+  }
+
+  /** Takes no more work, finishes what runs (at most `drainMsMax`), then closes. */
+  async stop(drainMs: number = drainMsMax): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    clearTimeout(this.#redial);
+    this.#link?.leave();
+    const deadline = this.#options.clock.monotonicMs() + drainMs;
+    while (this.#live.size > 0 && this.#options.clock.monotonicMs() < deadline) await delay(50);
+    // One more tick, so that the last END is on its way before the socket closes.
+    await delay(20);
+    this.#link?.close('the agent stopped');
+    clearInterval(this.#sweeper);
+    await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
+  }
+
+  async #dial(): Promise<void> {
+    const { config, identity } = this.#options;
+    if (!(await this.#enrolled()) || this.#stopping) return;
+    const region = config.region ?? '';
+    const url = new URL(linkPath, config.edge);
+    url.protocol = config.edge.protocol === 'https:' ? 'wss:' : 'ws:';
+    if (region !== '') url.searchParams.set('region', region);
+    const link: LinkSocket = new LinkSocket({
+      url: url.href,
+      authorization: identity.dialHeader(config.edge, region),
+      hello: this.#hello(),
+      clock: this.#options.clock,
+      serve: (open, reply) => this.#serve(open, reply),
+      onWelcome: (welcome) => this.#welcomed(welcome),
+      onGoaway: (goaway) => this.#goaway(link, goaway),
+      onClose: (why, isRefusal) => this.#closed(link, why, isRefusal),
+    });
+    this.#link = link;
+  }
+
+  /** Whether a dial makes sense now; enrols first where the edge does not know this host. */
+  async #enrolled(): Promise<boolean> {
+    const { config, identity, log, onFatal } = this.#options;
+    if (identity.isEnrolledAt(config.edge)) return true;
+    if (config.joinToken === undefined) {
+      onFatal(
+        'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.',
+      );
+      return false;
+    }
+    try {
+      await identity.enrol(config.edge, config.joinToken, config.name);
+      log('info', 'joined', { node: identity.node, edge: config.edge.origin });
+      return true;
+    } catch (thrown) {
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      if (thrown instanceof EnrolmentRefused) onFatal(`The edge refused to let this host join: ${why}`);
+      else this.#dialLater(`the edge does not answer: ${why}`);
+      return false;
+    }
+  }
+
+  #hello(): Hello {
+    return {
+      versionMin,
+      versionMax,
+      agent: agentVersion,
+      name: this.#options.config.name,
+      streamWindowBytes: agentStreamWindowBytes,
+      linkWindowBytes: agentLinkWindowBytes,
+      replicas: this.#replicas(),
+    };
+  }
+
+  #replicas(): Hello['replicas'] {
+    return [...this.#engines.values()].map((engine) => engine.report);
+  }
+
+  #report(): void {
+    this.#link?.replicas(this.#replicas());
+  }
+
+  #welcomed(welcome: Welcome): void {
+    this.#failures = 0;
+    const { region, epoch } = welcome;
+    this.#options.log('info', 'linked', { edge: this.#options.config.edge.origin, region, epoch });
+    // An engine may have changed between HELLO and now.
+    this.#report();
+    this.#options.onJoined(welcome);
+  }
+
+  #goaway(link: LinkSocket, goaway: Goaway): void {
+    if (link !== this.#link) return;
+    this.#options.log('warn', 'the edge says go away', { code: goaway.code, why: goaway.message });
+    if (goaway.code === 'superseded' || goaway.code === 'version_unsupported') {
+      this.#stopping = true;
+      this.#options.onFatal(`The edge ended this link for good: ${goaway.message}`);
+    } else link.close(`asked to leave: ${goaway.code}`);
+  }
+
+  #closed(link: LinkSocket, why: string, isRefusal: boolean): void {
+    if (link !== this.#link) return;
+    this.#link = undefined;
+    if (this.#stopping) return;
+    const { config, identity } = this.#options;
+    // A refused identity may be one that the edge forgot; with a token at hand it is worth joining again.
+    if (isRefusal && why.startsWith('401') && config.joinToken !== undefined) identity.forget(config.edge);
+    this.#dialLater(why);
+  }
+
+  #dialLater(why: string): void {
+    if (this.#stopping) return;
+    const inMs = redialDelayMs(this.#failures, this.#options.random());
+    this.#failures += 1;
+    this.#options.log('warn', 'link closed, dialling again', { why, inMs, failures: this.#failures });
+    clearTimeout(this.#redial);
+    this.#redial = setTimeout(() => void this.#dial(), inMs);
+  }
+
+  #serve(open: OpenRequest, reply: StreamReply): ServedStream {
+    const engine = this.#engines.get(open.replica);
+    const model = engine?.model(open.model);
+    if (engine === undefined || model === undefined) {
+      const message = `The replica no longer serves ${JSON.stringify(open.model)}.`;
+      reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });
+      return ignoredStream(reply);
+    }
+    const request: ServedRequest = new ServedRequest({
+      engine,
+      model,
+      open,
+      reply,
+      clock: this.#options.clock,
+      onOver: () => this.#live.delete(request),
+    });
+    this.#live.add(request);
+    return request;
+  }
+}
+
+/** A stream that has failed already: what still comes of its body only gives its credit back. */
+const ignoredStream = (reply: StreamReply): ServedStream => ({
+  body: (bytes) => reply.consumed(bytes.length),
+  cancel: () => {},
+  drained: () => {},
+});
+
+const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

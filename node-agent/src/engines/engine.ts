@@ -1,0 +1,195 @@
+/**
+ * One engine as the agent knows it: an OpenAI-compatible HTTP surface at a URL. Owns the connection pool, the list of
+ * models with their public and served names, and whether it can serve now. Knows no engine by name.
+ */
+import type { ReplicaName } from '@cognitora/protocol/ids';
+import {
+  engineConnectMsMax,
+  modelsPerReplicaMax,
+  nameCharsMax,
+  streamsPerLinkMax,
+} from '@cognitora/protocol/limits';
+import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
+import { FieldReader, isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
+import type { VolunteeredUsage } from '@cognitora/protocol/undo';
+import { Pool } from 'undici';
+import type { Log } from '../log.ts';
+import { probeVolunteeredUsage } from './probe.ts';
+
+export interface EngineOptions {
+  readonly name: ReplicaName;
+  /** With or without a trailing `/v1`. */
+  readonly url: URL;
+  /** Sent as a bearer token to the engine; from the environment or a file, never from argv. */
+  readonly apiKey: string | undefined;
+  /** Public name -> served name. */
+  readonly aliases: ReadonlyMap<string, string>;
+  readonly log: Log;
+  /** The report changed. */
+  readonly onChange: () => void;
+}
+
+/** A model as this engine serves it. */
+export interface ServedModel {
+  readonly served: string;
+  readonly volunteered: VolunteeredUsage;
+}
+
+/** Between looks at a healthy engine. */
+const pollMsMax = 5_000;
+/** Between the first looks at an engine that starts. */
+const pollMsMin = 50;
+/** A look that takes longer has failed. */
+const pollTimeoutMs = 5_000;
+/** A model list longer than this is no engine's. */
+const modelListBytesMax = 4 * 1024 * 1024;
+/** Beyond this many models (a hosted catalogue) none is probed. */
+const probedModelsMax = 4;
+
+export class Engine {
+  readonly name: ReplicaName;
+  readonly pool: Pool;
+  /** Of every request to the engine. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly #options: EngineOptions;
+  readonly #pathPrefix: string;
+  #state: ReplicaState = 'loading';
+  #cards: readonly ModelCard[] = [];
+  readonly #models = new Map<string, ServedModel>();
+  #pollMs = pollMsMin;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.#pathPrefix = options.url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+    this.headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+    this.pool = new Pool(options.url.origin, {
+      connections: streamsPerLinkMax,
+      pipelining: 1,
+      connect: { timeout: engineConnectMsMax },
+      // The agent has timers of its own, which know a first token from the next one.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: 4_000,
+    });
+  }
+
+  get report(): ReplicaReport {
+    return { name: this.name, state: this.#state, models: this.#cards };
+  }
+
+  /** The engine's own path for one of the API's. */
+  pathOf(path: string): string {
+    return this.#pathPrefix + path;
+  }
+
+  model(publicName: string): ServedModel | undefined {
+    return this.#models.get(publicName);
+  }
+
+  start(): void {
+    void this.#poll();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.pool.destroy();
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      this.#learn(await this.#listModels());
+      await this.#probe();
+      this.#become('ready');
+      this.#pollMs = pollMsMax;
+    } catch (thrown) {
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      if (this.#state === 'ready')
+        this.#options.log('warn', 'engine unreachable', { engine: this.name, why });
+      this.#become(this.#state === 'loading' ? 'loading' : 'failed');
+      this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#poll(), this.#pollMs);
+  }
+
+  async #listModels(): Promise<readonly ModelCard[]> {
+    const { statusCode, body } = await this.pool.request({
+      method: 'GET',
+      path: this.pathOf('/v1/models'),
+      headers: this.headers,
+      signal: AbortSignal.timeout(pollTimeoutMs),
+    });
+    const text = await readBounded(body, modelListBytesMax);
+    if (statusCode !== 200) throw new Error(`GET /v1/models answered ${statusCode}`);
+    return readModelList(text);
+  }
+
+  /** Keeps what is known of models that stay, so that a poll never forgets a probe. */
+  #learn(cards: readonly ModelCard[]): void {
+    const publicCards: ModelCard[] = [];
+    const aliased = new Map([...this.#options.aliases].map(([publicName, served]) => [served, publicName]));
+    for (const card of cards.slice(0, modelsPerReplicaMax)) {
+      const id = aliased.get(card.id) ?? card.id;
+      publicCards.push({ ...card, id });
+      if (!this.#models.has(id)) this.#models.set(id, { served: card.id, volunteered: 'nothing' });
+    }
+    const names = new Set(publicCards.map((card) => card.id));
+    for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
+    const changed = JSON.stringify(publicCards) !== JSON.stringify(this.#cards);
+    this.#cards = publicCards;
+    if (changed && this.#state === 'ready') this.#options.onChange();
+  }
+
+  /** Once each time the engine comes up: what do its streams say of usage when nobody asks? */
+  async #probe(): Promise<void> {
+    if (this.#state === 'ready' || this.#models.size > probedModelsMax) return;
+    for (const [name, model] of this.#models) {
+      const volunteered = await probeVolunteeredUsage(this, model.served);
+      this.#models.set(name, { ...model, volunteered });
+    }
+  }
+
+  #become(state: ReplicaState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#options.log('info', `engine ${state}`, {
+      engine: this.name,
+      models: this.#cards.map((card) => card.id).join(','),
+    });
+    this.#options.onChange();
+  }
+}
+
+/** Reads a response body as bytes, at most `bytesMax`. */
+export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number): Promise<Uint8Array> => {
+  const parts: Buffer[] = [];
+  let total = 0;
+  for await (const part of body) {
+    total += part.length;
+    if (total > bytesMax) throw new Error(`the engine's answer is longer than ${bytesMax} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+};
+
+/** An OpenAI model list; items without an id are left out. */
+const readModelList = (text: Uint8Array): readonly ModelCard[] => {
+  const list = parseJsonRecord(text, 'engine_refused', "The engine's model list");
+  const items = Array.isArray(list.data) ? (list.data as readonly unknown[]) : [];
+  const cards: ModelCard[] = [];
+  for (const item of items) {
+    if (!isRecord(item) || typeof item.id !== 'string' || item.id.length > nameCharsMax) continue;
+    const reader = new FieldReader(item, 'engine_refused', 'model');
+    const created = typeof item.created === 'number' ? Math.max(0, Math.floor(item.created)) : 0;
+    const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
+    cards.push({
+      id: reader.string('id', nameCharsMax),
+      createdSeconds: created,
+      ownedBy: ownedBy.slice(0, nameCharsMax),
+    });
+  }
+  return cards;
+};

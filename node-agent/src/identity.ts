@@ -1,0 +1,137 @@
+/**
+ * The host's Ed25519 identity: made on the host, kept in its data directory with mode 0600, enrolled once per edge with
+ * a join token, proved with a signature at each dial. The private key never leaves the host and is never logged.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { toBase64Url } from '@cognitora/protocol/bytes';
+import { dialText, enrolmentText, formatDial, nodeIdOf } from '@cognitora/protocol/identity';
+import type { NodeId, Region } from '@cognitora/protocol/ids';
+import { enrolPath } from '@cognitora/protocol/link';
+import { FieldReader, isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
+import { request } from 'undici';
+import type { Clock } from './clock.ts';
+import { readBounded } from './engines/engine.ts';
+
+const keyFile = 'node.key';
+const certificatesFile = 'certificates.json';
+const enrolTimeoutMs = 10_000;
+const answerBytesMax = 64 * 1024;
+
+/** Certificates by the origin of the edge that gave them. */
+type Certificates = { readonly [origin: string]: string };
+
+/** The edge said no, in its own words. */
+export class EnrolmentRefused extends Error {}
+
+export class HostIdentity {
+  readonly node: NodeId;
+  readonly #directory: string;
+  readonly #privateKey: KeyObject;
+  readonly #publicKey: string;
+  readonly #clock: Clock;
+  #lastDialMs = 0;
+
+  /** Reads the host's key, or makes it. */
+  constructor(directory: string, clock: Clock) {
+    this.#directory = directory;
+    this.#clock = clock;
+    this.#privateKey = loadOrCreateKey(directory);
+    const { x } = this.#privateKey.export({ format: 'jwk' });
+    this.#publicKey = x ?? '';
+    const raw = Buffer.from(this.#publicKey, 'base64url');
+    this.node = nodeIdOf(createHash('sha256').update(raw).digest());
+  }
+
+  isEnrolledAt(edge: URL): boolean {
+    return this.#certificates()[edge.origin] !== undefined;
+  }
+
+  /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words. */
+  async enrol(edge: URL, joinToken: string, name: string): Promise<void> {
+    const signature = this.#sign(enrolmentText(edge.origin, this.#publicKey));
+    const { statusCode, body } = await request(new URL(enrolPath, edge), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${joinToken}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ publicKey: this.#publicKey, name, signature }),
+      headersTimeout: enrolTimeoutMs,
+      bodyTimeout: enrolTimeoutMs,
+    });
+    const answer = parseJsonRecord(
+      await readBounded(body, answerBytesMax),
+      'protocol_error',
+      "The edge's answer",
+    );
+    if (statusCode !== 200) {
+      const message = isRecord(answer.error) ? String(answer.error.message) : `status ${statusCode}`;
+      throw new EnrolmentRefused(message);
+    }
+    const certificate = new FieldReader(answer, 'protocol_error', "The edge's answer").string(
+      'certificate',
+      256,
+    );
+    this.#write(certificatesFile, JSON.stringify({ ...this.#certificates(), [edge.origin]: certificate }));
+  }
+
+  /** The edge no longer knows this host: the next start enrols anew. */
+  forget(edge: URL): void {
+    const { [edge.origin]: _forgotten, ...others } = this.#certificates();
+    this.#write(certificatesFile, JSON.stringify(others));
+  }
+
+  /** The `Authorization` of a dial made now. Two dials never carry the same time: each must be newer than the last. */
+  dialHeader(edge: URL, region: Region | ''): string {
+    this.#lastDialMs = Math.max(this.#lastDialMs + 1, this.#clock.wallMs());
+    const nonce = toBase64Url(randomBytes(18));
+    const dial = { node: this.node, timeMs: this.#lastDialMs, nonce };
+    return formatDial({
+      ...dial,
+      publicKey: this.#publicKey,
+      certificate: this.#certificates()[edge.origin] ?? '',
+      signature: this.#sign(dialText(edge.origin, region, dial)),
+    });
+  }
+
+  #sign(text: Uint8Array): string {
+    return toBase64Url(sign(null, text, this.#privateKey));
+  }
+
+  #certificates(): Certificates {
+    const path = join(this.#directory, certificatesFile);
+    if (!existsSync(path)) return {};
+    const record = parseJsonRecord(readFileSync(path), 'invalid_request', path);
+    return Object.fromEntries(
+      Object.entries(record).filter(([, value]) => typeof value === 'string'),
+    ) as Certificates;
+  }
+
+  #write(file: string, text: string): void {
+    writePrivately(join(this.#directory, file), text);
+  }
+}
+
+const writePrivately = (path: string, text: string): void => {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600 });
+  renameSync(temporary, path);
+};
+
+const loadOrCreateKey = (directory: string): KeyObject => {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, keyFile);
+  if (existsSync(path)) {
+    chmodSync(path, 0o600);
+    return createPrivateKey(readFileSync(path));
+  }
+  const { privateKey } = generateKeyPairSync('ed25519');
+  writePrivately(path, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+  return privateKey;
+};

@@ -1,0 +1,192 @@
+/**
+ * The shell of one link: a WebSocket around an `AgentSession`. Sends what the session has once per event-loop tick,
+ * beats the heart, notices silence. One socket, one life: whoever owns it dials again.
+ */
+
+import { toCognitoraError } from '@cognitora/protocol/errors';
+import type { StreamId } from '@cognitora/protocol/ids';
+import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
+import {
+  type Goaway,
+  type Hello,
+  type OpenRequest,
+  pingText,
+  type ReplicaReport,
+  type Welcome,
+} from '@cognitora/protocol/link';
+import WebSocket from 'ws';
+import type { Clock } from '../clock.ts';
+import { AgentSession, type ServedStream, type StreamReply } from './session.ts';
+
+export interface LinkSocketOptions {
+  readonly url: string;
+  readonly authorization: string;
+  readonly hello: Hello;
+  readonly clock: Clock;
+  readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
+  readonly onWelcome: (welcome: Welcome) => void;
+  readonly onGoaway: (goaway: Goaway) => void;
+  /** Called once; `refusal` is the edge's own words when it refused the dial. */
+  readonly onClose: (why: string, refusal: boolean) => void;
+}
+
+/** Unsent bytes of the socket above which the session is not asked for more. */
+const socketBufferedBytesMax = 4 * messageBytesMax;
+/** A refusal's body is read no further than this. */
+const refusalBytesMax = 4096;
+
+export class LinkSocket {
+  readonly #options: LinkSocketOptions;
+  readonly #socket: WebSocket;
+  readonly #session: AgentSession;
+  readonly #acks: { readonly stream: StreamId; readonly dueMs: number }[] = [];
+  #ackTimer: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #greeting: NodeJS.Timeout;
+  #flushQueued = false;
+  #heardAtMs: number;
+  #closed = false;
+
+  constructor(options: LinkSocketOptions) {
+    this.#options = options;
+    this.#heardAtMs = options.clock.monotonicMs();
+    this.#session = new AgentSession(options.hello, {
+      welcome: (welcome) => this.#welcomed(welcome),
+      goaway: (goaway) => options.onGoaway(goaway),
+      ready: () => this.#flushSoon(),
+      ackDue: (stream) => this.#ackLater(stream),
+      serve: options.serve,
+    });
+    this.#socket = new WebSocket(options.url, {
+      headers: { authorization: options.authorization },
+      perMessageDeflate: false,
+      handshakeTimeout: helloMsMax,
+      maxPayload: 32 * messageBytesMax,
+    });
+    this.#socket.binaryType = 'nodebuffer';
+    this.#greeting = setTimeout(() => this.#end('the edge sent no WELCOME', false), helloMsMax);
+    this.#listen();
+  }
+
+  get streams(): number {
+    return this.#session.streams;
+  }
+
+  replicas(replicas: readonly ReplicaReport[]): void {
+    this.#session.replicas(replicas);
+  }
+
+  /** Tells the edge that no more work should come; live streams go on. */
+  leave(): void {
+    this.#session.goaway({ code: 'leaving', message: 'The agent is stopping.' });
+  }
+
+  close(why: string): void {
+    this.#end(why, false);
+  }
+
+  #listen(): void {
+    this.#socket.on('open', () => this.#flush());
+    this.#socket.on('message', (message: Buffer, isBinary: boolean) => {
+      this.#heardAtMs = this.#options.clock.monotonicMs();
+      if (!isBinary) return;
+      try {
+        this.#session.receive(message);
+      } catch (thrown) {
+        const error = toCognitoraError(thrown);
+        this.#session.goaway({ code: error.code, message: error.message });
+        this.#flush();
+        this.#end(`${error.code}: ${error.message}`, false);
+      }
+    });
+    this.#socket.on('unexpected-response', (request, response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        if (text.length < refusalBytesMax) text += part;
+      });
+      response.on('error', () => {});
+      response.on('close', () => {
+        request.destroy();
+        this.#end(refusalText(response.statusCode ?? 0, text), true);
+      });
+    });
+    this.#socket.on('error', (error) => this.#end(error.message, false));
+    this.#socket.on('close', (code, reason) =>
+      this.#end(`closed: ${code} ${reason.toString()}`.trim(), false),
+    );
+  }
+
+  #welcomed(welcome: Welcome): void {
+    clearTimeout(this.#greeting);
+    this.#heartbeat = setInterval(() => {
+      if (this.#options.clock.monotonicMs() - this.#heardAtMs > welcome.leaseMs) {
+        this.#end('the edge fell silent', false);
+      } else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText);
+    }, welcome.heartbeatMs);
+    this.#options.onWelcome(welcome);
+  }
+
+  /** One timer for all delayed acknowledgements: they fall due in the order they came. */
+  #ackLater(stream: StreamId): void {
+    this.#acks.push({ stream, dueMs: this.#options.clock.monotonicMs() + ackDelayMs });
+    this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ackDelayMs);
+  }
+
+  #acknowledge(): void {
+    const now = this.#options.clock.monotonicMs();
+    let next = this.#acks[0];
+    while (next !== undefined && next.dueMs <= now + 1) {
+      this.#session.acknowledge(next.stream);
+      this.#acks.shift();
+      next = this.#acks[0];
+    }
+    this.#ackTimer =
+      next === undefined ? undefined : setTimeout(() => this.#acknowledge(), Math.max(1, next.dueMs - now));
+  }
+
+  #flushSoon(): void {
+    if (this.#flushQueued) return;
+    this.#flushQueued = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushQueued = false;
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    while (this.#socket.bufferedAmount < socketBufferedBytesMax) {
+      const message = this.#session.take();
+      if (message === undefined) return;
+      this.#socket.send(message, { binary: true }, () => {
+        if (this.#socket.bufferedAmount < socketBufferedBytesMax / 2) this.#resume();
+      });
+    }
+    this.#blocked = true;
+  }
+
+  #blocked = false;
+
+  #resume(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#flushSoon();
+  }
+
+  #end(why: string, refusal: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#greeting);
+    clearTimeout(this.#ackTimer);
+    clearInterval(this.#heartbeat);
+    this.#session.close();
+    if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.close(1000);
+      setTimeout(() => this.#socket.terminate(), 1000).unref();
+    } else this.#socket.terminate();
+    this.#options.onClose(why, refusal);
+  }
+}
+
+/** The edge's own words out of an OpenAI-shaped error, else the status. */
+const refusalText = (status: number, text: string): string =>
+  `${status} ${/"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? ''}`.trim();

@@ -1,0 +1,75 @@
+/**
+ * The program `cgn agent`: configuration in, signals in, one agent. Prints one JSON line on standard output once the
+ * edge accepted the link; everything else goes to standard error.
+ */
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+import { systemClock } from './clock.ts';
+import { type AgentConfig, agentHelp, ConfigError, parseConfig } from './config.ts';
+import { Agent } from './daemon.ts';
+import { HostIdentity } from './identity.ts';
+import { standardErrorLog } from './log.ts';
+
+/** Live streams get this long when the parent is gone: nobody is left to wait for them. */
+const orphanDrainMs = 2_000;
+
+const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+
+/** Asks on the terminal without showing what is typed. */
+const askJoinToken = async (): Promise<string | undefined> => {
+  if (!process.stdin.isTTY) return undefined;
+  process.stderr.write('Join token (not shown): ');
+  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
+  const token = (await terminal.question('')).trim();
+  terminal.close();
+  process.stderr.write('\n');
+  return token === '' ? undefined : token;
+};
+
+const readConfig = (): AgentConfig | undefined => {
+  try {
+    const config = parseConfig(process.argv.slice(2), process.env);
+    if (config !== 'help') return config;
+    process.stdout.write(agentHelp);
+  } catch (thrown) {
+    if (!(thrown instanceof ConfigError)) throw thrown;
+    process.stderr.write(`${thrown.message}\n`);
+    process.exitCode = 2;
+  }
+  return undefined;
+};
+
+const run = async (parsed: AgentConfig): Promise<void> => {
+  const identity = new HostIdentity(parsed.dataDirectory, systemClock);
+  const isKnown = identity.isEnrolledAt(parsed.edge);
+  const joinToken = parsed.joinToken ?? (isKnown || parsed.endsWithParent ? undefined : await askJoinToken());
+  const agent = new Agent({
+    config: { ...parsed, joinToken },
+    identity,
+    clock: systemClock,
+    random: Math.random,
+    log: standardErrorLog,
+    onJoined: ({ region, epoch }) => {
+      process.stdout.write(`${JSON.stringify({ event: 'joined', node: identity.node, region, epoch })}\n`);
+    },
+    onFatal: (why) => {
+      standardErrorLog('error', why);
+      process.exitCode = 1;
+      void agent.stop(0).then(() => process.exit());
+    },
+  });
+  const stop = (drainMs?: number): void => {
+    void agent.stop(drainMs).then(() => process.exit());
+  };
+  process.once('SIGTERM', () => stop());
+  process.once('SIGINT', () => stop());
+  if (parsed.endsWithParent) {
+    process.stdin.resume();
+    process.stdin.once('end', () => stop(orphanDrainMs));
+    process.stdin.once('error', () => stop(orphanDrainMs));
+  }
+  agent.start();
+};
+
+const config = readConfig();
+if (config !== undefined) await run(config);

@@ -1,0 +1,223 @@
+/**
+ * HOT. One request from the link to the engine and its answer back: splice the edits in, send, undo them on the way
+ * back, close with the final record. No engine's name occurs here; timers are looked at once a second for all
+ * requests (`sweep`), never one by one.
+ */
+import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
+import type { ErrorCode } from '@cognitora/protocol/errors';
+import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import type { FinalRecord, HeaderList, OpenRequest, ResponseHead } from '@cognitora/protocol/link';
+import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
+import type { Dispatcher } from 'undici';
+import type { Clock } from './clock.ts';
+import type { Engine, ServedModel } from './engines/engine.ts';
+import type { ServedStream, StreamReply } from './link/session.ts';
+import { RequestFeed } from './request-feed.ts';
+
+export interface ServeOptions {
+  readonly engine: Engine;
+  readonly model: ServedModel;
+  readonly open: OpenRequest;
+  readonly reply: StreamReply;
+  readonly clock: Clock;
+  /** Called once, when the request is over. */
+  readonly onOver: () => void;
+}
+
+/** Headers that belong to one hop, or that the edge decides. */
+const droppedHeaders = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'proxy-connection',
+  'server',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'x-request-id',
+]);
+
+export class ServedRequest implements ServedStream {
+  readonly #options: ServeOptions;
+  readonly #feed: RequestFeed;
+  readonly #renamed: { readonly served: string; readonly public: string } | undefined;
+  readonly #askForUsage: boolean;
+  readonly #startedMs: number;
+  #lastBytesMs: number;
+  #firstByteMs: number | undefined;
+  #bodyBytes = 0;
+  #controller: Dispatcher.DispatchController | undefined;
+  #reader: ResponseReader | undefined;
+  #heldHead: ResponseHead | undefined;
+  #isHeadSent = false;
+  #isOver = false;
+
+  constructor(options: ServeOptions) {
+    const { open, model, clock, reply } = options;
+    this.#options = options;
+    this.#startedMs = clock.monotonicMs();
+    this.#lastBytesMs = this.#startedMs;
+    this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
+    this.#askForUsage = open.spans.usage !== undefined && model.volunteered !== 'usage';
+    const splices = chooseSplices({
+      spans: open.spans,
+      servedModel: this.#renamed?.served,
+      askForUsage: this.#askForUsage,
+    });
+    this.#feed = new RequestFeed({
+      splicer: new Splicer(splices),
+      bytes: open.bodyBytes + addedBytes(splices),
+      onWhole: (whole) => this.#send(whole),
+      onConsumed: (bytes) => reply.consumed(bytes),
+    });
+  }
+
+  body(bytes: Uint8Array, last: boolean): void {
+    if (!this.#isOver) this.#feed.push(bytes, last);
+  }
+
+  cancel(): void {
+    this.#over();
+    this.#controller?.abort(new Error('cancelled'));
+  }
+
+  drained(): void {
+    this.#controller?.resume();
+  }
+
+  /** Called about once a second: the timers the agent owns. */
+  sweep(nowMs: number): void {
+    if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
+      this.#fail('first_token_timeout', 'The engine sent no first token in time.');
+    } else if (this.#firstByteMs !== undefined && nowMs - this.#lastBytesMs > interTokenMsMax) {
+      if (this.#controller?.paused !== true)
+        this.#fail('inter_token_timeout', 'The engine stopped sending tokens.');
+    } else if (nowMs - this.#startedMs > this.#options.open.remainingMs) {
+      this.#fail('total_timeout', 'The request took too long.');
+    }
+  }
+
+  #send(body: Buffer | AsyncIterable<Buffer>): void {
+    const { engine, open } = this.#options;
+    const headers: Record<string, string> = {
+      ...Object.fromEntries(open.headers),
+      ...engine.headers,
+      'accept-encoding': 'identity',
+      'content-length': String(this.#feed.bytes),
+    };
+    // undici's types know only a Readable; its core takes any async iterable.
+    const requestBody = body as Buffer;
+    engine.pool.dispatch(
+      { method: 'POST', path: engine.pathOf(open.path), headers, body: requestBody },
+      {
+        onRequestStart: (controller) => {
+          this.#controller = controller;
+          if (this.#isOver) controller.abort(new Error('cancelled'));
+        },
+        onResponseStart: (_, statusCode, responseHeaders) => this.#start(statusCode, responseHeaders),
+        onResponseData: (controller, chunk) => {
+          if (!this.#data(chunk)) controller.pause();
+        },
+        onResponseEnd: () => this.#end(),
+        onResponseError: (_, error) => this.#engineFailed(error),
+      },
+    );
+  }
+
+  #start(status: number, headers: Record<string, string | string[] | undefined>): void {
+    if (status < 200 || this.#isOver) return;
+    const type = String(headers['content-type'] ?? '');
+    const isEdited = status < 300;
+    if (type.startsWith('text/event-stream')) {
+      const { volunteered } = this.#options.model;
+      this.#reader = new SseResponseReader({
+        renamed: isEdited ? this.#renamed : undefined,
+        dropUsage: isEdited && this.#askForUsage ? { volunteered } : undefined,
+      });
+    } else if (type.startsWith('application/json')) {
+      const renamed = isEdited ? this.#renamed : undefined;
+      this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
+    }
+    const head = { status, headers: headerList(headers) };
+    // A short body follows at once: the head travels with it, in one message.
+    if (Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax) this.#heldHead = head;
+    else this.#sendHead(head);
+  }
+
+  #sendHead(head: ResponseHead): void {
+    this.#isHeadSent = true;
+    this.#heldHead = undefined;
+    this.#options.reply.head(head);
+  }
+
+  /** False: the link has no room, pause. */
+  #data(chunk: Uint8Array): boolean {
+    if (this.#isOver) return true;
+    this.#lastBytesMs = this.#options.clock.monotonicMs();
+    this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
+    if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
+    return this.#reply(this.#reader?.push(chunk) ?? [chunk]);
+  }
+
+  #reply(parts: readonly Uint8Array[]): boolean {
+    let hasRoom = true;
+    for (const part of parts) {
+      this.#bodyBytes += part.length;
+      hasRoom = this.#options.reply.data(part);
+    }
+    return hasRoom;
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
+    this.#reply(this.#reader?.end() ?? []);
+    this.#options.reply.end(this.#record());
+    this.#over();
+  }
+
+  #engineFailed(error: Error): void {
+    const never = 'code' in error && error.code === 'ECONNREFUSED';
+    if (never || error.name === 'ConnectTimeoutError') {
+      this.#fail('engine_unreachable', 'The engine does not accept connections.');
+    } else
+      this.#fail(
+        'engine_broke_off',
+        `The engine broke its answer off${this.#isHeadSent ? '' : ' before it began'}.`,
+      );
+  }
+
+  #fail(code: ErrorCode, message: string): void {
+    if (this.#isOver) return;
+    this.#options.reply.fail({ code, message, record: this.#record() });
+    this.#over();
+    this.#controller?.abort(new Error(code));
+  }
+
+  #record(): FinalRecord {
+    const usage = this.#reader?.usage;
+    return {
+      bodyBytes: this.#bodyBytes,
+      totalMs: Math.round(this.#options.clock.monotonicMs() - this.#startedMs),
+      ...(this.#firstByteMs === undefined ? {} : { firstByteMs: Math.round(this.#firstByteMs) }),
+      ...(usage === undefined ? {} : { usage }),
+    };
+  }
+
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#feed.drop();
+    this.#options.onOver();
+  }
+}
+
+const headerList = (headers: Record<string, string | string[] | undefined>): HeaderList => {
+  const list: [string, string][] = [];
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || droppedHeaders.has(name) || name.startsWith('x-cognitora-')) continue;
+    for (const single of typeof value === 'string' ? [value] : value) list.push([name, single]);
+  }
+  return list;
+};
