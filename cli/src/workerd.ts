@@ -3,11 +3,12 @@
  * configuration, starts it, learns its port, stops it. Secrets travel in the environment, never in argv or a file.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { eachLine } from './lines.ts';
 
 export interface EdgeOptions {
   readonly dataDirectory: string;
@@ -26,6 +27,22 @@ export interface EdgeOptions {
   /** Called once, when the process is gone. */
   readonly onExit: (code: number | null, signal: NodeJS.Signals | null) => void;
 }
+
+/** Ends a workerd that an earlier, killed `cgn up` left behind on this data directory. */
+export const reapStaleEdge = (dataDirectory: string): void => {
+  const directory = join(dataDirectory, 'edge');
+  const pidPath = join(directory, 'workerd.pid');
+  if (!existsSync(pidPath)) return;
+  const pid = Number(readFileSync(pidPath, 'utf8'));
+  rmSync(pidPath, { force: true });
+  try {
+    // Only a process that still runs with our configuration is ours; pids are used again.
+    const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    if (commandLine.includes(join(directory, 'config.capnp'))) process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+};
 
 export interface RunningEdge {
   readonly url: string;
@@ -104,16 +121,6 @@ const edge :Workerd.Worker = (
 `;
 };
 
-const eachLine = (stream: Readable, accept: (line: string) => void): void => {
-  let held = '';
-  stream.setEncoding('utf8');
-  stream.on('data', (text: string) => {
-    const lines = (held + text).split('\n');
-    held = (lines.pop() ?? '').slice(0, 65_536);
-    for (const line of lines) accept(line);
-  });
-};
-
 /** The port that workerd reports on its control pipe. */
 const listeningPort = (control: Readable, child: ChildProcess): Promise<number> =>
   new Promise((accept, reject) => {
@@ -136,6 +143,7 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   chmodSync(configPath, 0o600);
   const child = spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    detached: true,
     env: {
       PATH: process.env.PATH,
       ADMIN_KEY_HASH: options.adminKeyHash,

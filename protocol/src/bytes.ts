@@ -31,11 +31,12 @@ export const toBase64Url = (bytes: Uint8Array): string => {
   return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 };
 
-/** Decodes base64url without padding; undefined when the text is not that. */
+/** Decodes base64url without padding; undefined when the text is not that, or not the one way to write these bytes. */
 export const fromBase64Url = (text: string): Uint8Array | undefined => {
   if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return undefined;
   const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
-  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
+  return toBase64Url(bytes) === text ? bytes : undefined;
 };
 
 const base32Alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
@@ -54,5 +55,6 @@ export const toBase32 = (bytes: Uint8Array, chars: number): string => {
     }
     held &= 0xff;
   }
-  return text;
+  const hasRest = heldBits > 0 && text.length < chars;
+  return hasRest ? text + base32Alphabet[(held << (5 - heldBits)) & 31] : text;
 };

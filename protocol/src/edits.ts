@@ -45,7 +45,9 @@ const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, fo
   }
   // Anything else that is no object is the engine's to refuse.
   if (!isRecord(options) || options.include_usage === true) return undefined;
-  const inner = scanMembers(body.subarray(valueStart, valueEnd)).members.get('include_usage');
+  const { members } = scanMembers(body.subarray(valueStart, valueEnd));
+  if (hides(members, ['include_usage'])) return refuseEscapes();
+  const inner = members.get('include_usage');
   if (inner !== undefined) {
     return {
       at: valueStart + inner.valueStart,
@@ -57,6 +59,25 @@ const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, fo
   return { at: valueStart + 1, removeBytes: 0, insert: `${withUsage}${comma}` };
 };
 
+/** Whether one of `names` is written with escapes: JSON readers would take it for the member that we found, or not. */
+const hides = (members: ReadonlyMap<string, MemberSpan>, names: readonly string[]): boolean => {
+  for (const name of members.keys()) {
+    if (!name.includes('\\')) continue;
+    const plain = name.replaceAll(/\\u([0-9a-fA-F]{4})/g, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    );
+    if (names.includes(plain)) return true;
+  }
+  return false;
+};
+
+const refuseEscapes = (): never => {
+  throw new CognitoraError(
+    'invalid_request',
+    'Write the member names "model", "stream_options" and "include_usage" without escape sequences.',
+  );
+};
+
 /**
  * Finds the spans of every edit. `parsed` is the same body as JSON. Throws `invalid_request` when a member that
  * matters is written with escapes in its name, which a splice could not find.
@@ -65,29 +86,28 @@ export const findSpans = (body: Uint8Array, parsed: JsonRecord): RequestSpans =>
   const { objectStart, members } = scanMembers(body);
   const model = members.get('model');
   const streamOptions = members.get('stream_options');
-  const hidden = model === undefined || (streamOptions === undefined && parsed.stream_options !== undefined);
-  if (hidden || objectStart === undefined) {
-    throw new CognitoraError(
-      'invalid_request',
-      'Write the member names "model" and "stream_options" without escape sequences.',
-    );
+  if (model === undefined || objectStart === undefined || hides(members, ['model', 'stream_options'])) {
+    return refuseEscapes();
   }
   const usage = usageSpan(body, parsed, objectStart, streamOptions);
   return { model: [model.valueStart, model.valueEnd], ...(usage === undefined ? {} : { usage }) };
 };
 
-/** Reads the spans of an OPEN and holds them inside the body. */
+/** Reads the spans of an OPEN and holds them inside the body and apart, so that each splice finds its place. */
 export const parseSpans = (record: JsonRecord, bodyBytes: number): RequestSpans => {
   const reader: FieldReader = new FieldReader(record, 'protocol_error', 'OPEN: spans');
   const [start, end, ...rest] = reader.list('model', 2);
-  if (typeof start !== 'number' || typeof end !== 'number' || rest.length > 0) reader.fail('model', 'a pair');
-  if (!(start >= 0 && end >= start && end <= bodyBytes)) reader.fail('model', 'inside the body');
+  if (!isOffset(start) || !isOffset(end) || rest.length > 0) return reader.fail('model', 'a pair of offsets');
+  if (start >= end || end > bodyBytes) reader.fail('model', 'a range inside the body');
   if (!reader.has('usage')) return { model: [start, end] };
   const usage = new FieldReader(reader.record('usage'), 'protocol_error', 'OPEN: spans.usage');
-  const at = usage.integer('at', 0, bodyBytes);
+  const at = usage.integer('at', 0, bodyBytes - 1);
   const removeBytes = usage.integer('removeBytes', 0, bodyBytes - at);
+  if (at < end && at + removeBytes > start) usage.fail('at', 'outside the value of model');
   return { model: [start, end], usage: { at, removeBytes, insert: usage.string('insert', 128) } };
 };
+
+const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 export interface EditChoice {
   readonly spans: RequestSpans;

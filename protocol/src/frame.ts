@@ -10,7 +10,6 @@
  * Big endian. `sequence` counts every frame of one direction of one link from 0, modulo 2^32: a lost, repeated or
  * reordered frame is a protocol error. A receiver skips unknown types by their length.
  */
-import { joinBytes } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
 import type { StreamId } from './ids.ts';
 import { framePayloadBytesMax } from './limits.ts';
@@ -83,52 +82,78 @@ export const writeFrameHeader = (into: Uint8Array, at: number, header: FrameHead
 
 /**
  * Turns a link's bytes into frames. `push` calls `accept` once per whole frame, in order; payloads are views of the
- * pushed bytes, valid for as long as the caller keeps those. Holds at most one frame's bytes between calls.
+ * pushed bytes, valid for as long as the caller keeps those, or of the decoder's own copy when a frame came in pieces.
+ * Holds at most one frame's bytes between calls, in one array of that frame's size, however small the pieces are.
  *
  * Throws `protocol_error` on a wrong sequence number or an oversized frame; the decoder is then unusable.
  */
 export class FrameDecoder {
-  /** Pieces of a frame that has not ended yet, joined once enough bytes are there (never once per push). */
-  #held: Uint8Array[] = [];
+  /** A frame that has not ended yet: room for its header, and once that is whole for all of it. */
+  #held = new Uint8Array();
   #heldBytes = 0;
-  #neededBytes = frameHeaderBytes;
-  #sequence = 0;
+  #sequence: number;
 
-  push(bytes: Uint8Array, accept: (frame: Frame) => void): void {
-    let from = bytes;
-    if (this.#heldBytes > 0) {
-      this.#held.push(bytes);
-      this.#heldBytes += bytes.length;
-      if (this.#heldBytes < this.#neededBytes) return;
-      from = joinBytes(this.#held);
-    }
-    this.#held = [];
-    this.#heldBytes = 0;
-    this.#neededBytes = frameHeaderBytes;
-    let at = 0;
-    while (from.length - at >= frameHeaderBytes) {
-      const endOfFrame = at + frameHeaderBytes + this.#checkHeader(from, at);
-      if (endOfFrame > from.length) {
-        this.#neededBytes = endOfFrame - at;
-        break;
-      }
-      this.#sequence = (this.#sequence + 1) >>> 0;
-      const frame: Frame = {
-        type: from[at] ?? 0,
-        flags: from[at + 1] ?? 0,
-        stream: readU32(from, at + 4) as StreamId,
-        payload: from.subarray(at + frameHeaderBytes, endOfFrame),
-      };
-      at = endOfFrame;
-      accept(frame);
-    }
-    if (at < from.length) {
-      this.#held.push(from.slice(at));
-      this.#heldBytes = from.length - at;
-    }
+  /** `firstSequence` is 0 on a link; a test of the wrap at 2^32 starts elsewhere. */
+  constructor(firstSequence = 0) {
+    this.#sequence = firstSequence;
   }
 
-  /** The payload's length in bytes, once size and sequence are found right. */
+  push(bytes: Uint8Array, accept: (frame: Frame) => void): void {
+    let at = this.#heldBytes === 0 ? 0 : this.#fill(bytes, accept);
+    while (bytes.length - at >= frameHeaderBytes) {
+      const frameBytes = this.#checkHeader(bytes, at);
+      if (at + frameBytes > bytes.length) {
+        this.#hold(bytes.subarray(at), frameBytes);
+        return;
+      }
+      accept(this.#frameOf(bytes.subarray(at, at + frameBytes)));
+      at += frameBytes;
+    }
+    if (at < bytes.length) this.#hold(bytes.subarray(at), frameHeaderBytes);
+  }
+
+  /** Starts a copy of a frame, of which `part` is here, in an array of `size` bytes. */
+  #hold(part: Uint8Array, size: number): void {
+    this.#held = new Uint8Array(size);
+    this.#held.set(part);
+    this.#heldBytes = part.length;
+  }
+
+  /** Completes the held frame as far as `bytes` go; returns how many of them it took. */
+  #fill(bytes: Uint8Array, accept: (frame: Frame) => void): number {
+    let at = this.#copy(bytes, 0);
+    if (this.#held.length === frameHeaderBytes && this.#heldBytes === frameHeaderBytes) {
+      this.#hold(this.#held, this.#checkHeader(this.#held, 0));
+      at = this.#copy(bytes, at);
+    }
+    if (this.#heldBytes === this.#held.length) {
+      const whole = this.#held;
+      this.#held = new Uint8Array();
+      this.#heldBytes = 0;
+      accept(this.#frameOf(whole));
+    }
+    return at;
+  }
+
+  /** Copies what fits of `bytes` from `at` into the held frame; returns the position after it. */
+  #copy(bytes: Uint8Array, at: number): number {
+    const end = Math.min(bytes.length, at + this.#held.length - this.#heldBytes);
+    this.#held.set(bytes.subarray(at, end), this.#heldBytes);
+    this.#heldBytes += end - at;
+    return end;
+  }
+
+  #frameOf(whole: Uint8Array): Frame {
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    return {
+      type: whole[0] ?? 0,
+      flags: whole[1] ?? 0,
+      stream: readU32(whole, 4) as StreamId,
+      payload: whole.subarray(frameHeaderBytes),
+    };
+  }
+
+  /** The length in bytes of the frame that starts at `at`, once its size and sequence are found right. */
   #checkHeader(from: Uint8Array, at: number): number {
     const payloadBytes = readU32(from, at + 12);
     if (payloadBytes > framePayloadBytesMax) {
@@ -141,7 +166,7 @@ export class FrameDecoder {
     if (sequence !== this.#sequence) {
       throw new CognitoraError('protocol_error', `frame ${sequence} came where ${this.#sequence} was due`);
     }
-    return payloadBytes;
+    return frameHeaderBytes + payloadBytes;
   }
 }
 
@@ -165,12 +190,15 @@ export const writeBodyOffset = (into: Uint8Array, at: number, offset: number): v
   writeU32(into, at + 4, offset >>> 0);
 };
 
-/** Splits a DATA or BODY payload into its offset and bytes; `protocol_error` when it is too short. */
+/** Splits a DATA or BODY payload into its offset and bytes; `protocol_error` when it is too short or too far. */
 export const decodeBody = (payload: Uint8Array): { readonly offset: number; readonly bytes: Uint8Array } => {
   if (payload.length < bodyOffsetBytes) {
     throw new CognitoraError('protocol_error', 'a body frame starts with an offset of 8 bytes');
   }
   const offset = readU32(payload, 0) * 2 ** 32 + readU32(payload, 4);
+  if (!Number.isSafeInteger(offset)) {
+    throw new CognitoraError('protocol_error', 'the offset of a body frame is beyond 2^53');
+  }
   return { offset, bytes: payload.subarray(bodyOffsetBytes) };
 };
 

@@ -158,9 +158,10 @@ const windowBytesMax = 2 ** 30;
 
 export const parseHello = (payload: Uint8Array): Hello => {
   const reader = readerOf(payload, 'HELLO');
+  const lowest = reader.integer('versionMin', 1, 65_535);
   return {
-    versionMin: reader.integer('versionMin', 1, 65_535),
-    versionMax: reader.integer('versionMax', 1, 65_535),
+    versionMin: lowest,
+    versionMax: reader.integer('versionMax', lowest, 65_535),
     agent: reader.string('agent', nameCharsMax),
     name: reader.string('name', nameCharsMax),
     streamWindowBytes: reader.integer('streamWindowBytes', 1, windowBytesMax),

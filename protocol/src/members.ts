@@ -6,6 +6,7 @@
 
 /** Where a member stands: byte offsets from the start of the input; `end`s are exclusive. */
 export interface MemberSpan {
+  /** As it is written: an escape sequence stands there with its backslash. */
   readonly name: string;
   /** At the opening quote of the name. */
   readonly keyStart: number;
@@ -24,8 +25,8 @@ const closeBracket = 0x5d;
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** A member's name longer than this is none that any caller looks for. */
-const nameBytesMax = 64;
+/** A member's name longer than this is none that any caller looks for, even with each character as an escape. */
+const nameBytesMax = 96;
 
 type State = 'before' | 'key' | 'colon' | 'value' | 'done';
 
@@ -40,6 +41,8 @@ export class MemberScanner {
   #depth = 0;
   #inString = false;
   #escaped = false;
+  /** The next quote of the bytes now pushed: found once, not once per escape, so that a string costs its length. */
+  #quoteAt = -1;
   #offset = 0;
   #nameBytes: number[] = [];
   #keyStart = 0;
@@ -63,6 +66,7 @@ export class MemberScanner {
 
   push(bytes: Uint8Array): void {
     let at = 0;
+    this.#quoteAt = -1;
     while (at < bytes.length && this.#state !== 'done') {
       at = this.#inString ? this.#string(bytes, at) : this.#structure(bytes, at);
     }
@@ -76,21 +80,24 @@ export class MemberScanner {
       this.#note(bytes, at, at + 1);
       return at + 1;
     }
-    const nextQuote = bytes.indexOf(quote, at);
-    const stop = nextQuote < 0 ? bytes.length : nextQuote;
+    if (this.#quoteAt < at) {
+      const found = bytes.indexOf(quote, at);
+      this.#quoteAt = found < 0 ? bytes.length : found;
+    }
+    const stop = this.#quoteAt;
     // Only a backslash before the quote matters, so look for one in this stretch alone.
     const nextEscape = stop > at ? bytes.subarray(at, stop).indexOf(backslash) : -1;
     if (nextEscape >= 0) {
       this.#escaped = true;
-      this.#note(bytes, at, at + nextEscape);
+      this.#note(bytes, at, at + nextEscape + 1);
       return at + nextEscape + 1;
     }
     this.#note(bytes, at, stop);
-    if (nextQuote < 0) return bytes.length;
+    if (stop === bytes.length) return stop;
     this.#inString = false;
     if (this.#state === 'key') this.#state = 'colon';
-    else this.#valueEnd = this.#offset + nextQuote + 1;
-    return nextQuote + 1;
+    else this.#valueEnd = this.#offset + stop + 1;
+    return stop + 1;
   }
 
   #note(bytes: Uint8Array, from: number, to: number): void {

@@ -9,6 +9,7 @@
  */
 import { joinBytes } from './bytes.ts';
 import { SendCredit } from './credit.ts';
+import { CognitoraError } from './errors.ts';
 import {
   bodyOffsetBytes,
   encodeCredit,
@@ -19,7 +20,7 @@ import {
   writeFrameHeader,
 } from './frame.ts';
 import { linkStream, type StreamId } from './ids.ts';
-import { frameBodyBytesMax, messageBytesMax } from './limits.ts';
+import { frameBodyBytesMax, framePayloadBytesMax, messageBytesMax } from './limits.ts';
 
 interface OutgoingFrame {
   readonly type: number;
@@ -49,7 +50,19 @@ export interface OutboxOptions {
   /** The peer's receive windows, as it announced them. */
   readonly streamWindowBytes: number;
   readonly linkWindowBytes: number;
+  /** 0 on a link, which is what absence means; a test of the wrap at 2^32 starts elsewhere. */
+  readonly firstSequence?: number;
 }
+
+/** A frame that the peer would end the link for is refused here, where only its own stream suffers. */
+const assertFits = (payload: Uint8Array): void => {
+  if (payload.length > framePayloadBytesMax) {
+    throw new CognitoraError(
+      'protocol_error',
+      `a frame of ${payload.length} bytes was to be sent; at most ${framePayloadBytesMax} are allowed`,
+    );
+  }
+};
 
 export class Outbox {
   #options: OutboxOptions;
@@ -57,10 +70,11 @@ export class Outbox {
   readonly #streams = new Map<StreamId, OutgoingStream>();
   readonly #control: OutgoingFrame[] = [];
   readonly #turns: OutgoingStream[] = [];
-  #sequence = 0;
+  #sequence: number;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#sequence = options.firstSequence ?? 0;
     this.#linkCredit = new SendCredit(options.linkWindowBytes);
   }
 
@@ -70,8 +84,9 @@ export class Outbox {
     this.#linkCredit = new SendCredit(linkWindowBytes);
   }
 
-  /** Queues a frame that needs no credit and goes before any body. */
+  /** Queues a frame that needs no credit and goes before any body. Throws `protocol_error` when it is too large. */
   control(type: number, stream: StreamId, payload: Uint8Array, flags = 0): void {
+    assertFits(payload);
     this.#control.push({ type, flags, stream, payload, offset: undefined });
   }
 
@@ -104,6 +119,7 @@ export class Outbox {
 
   /** Ends a stream behind its queued bytes with a frame of its own. */
   finish(id: StreamId, type: number, payload: Uint8Array): void {
+    assertFits(payload);
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
     stream.end = { type, payload };
@@ -193,13 +209,14 @@ export class Outbox {
 
   #nextBodyFrame(): OutgoingFrame | undefined {
     // A stream leaves `turns` when it has nothing to send; with the link's credit spent it keeps its place.
-    for (let tries = this.#turns.length; tries > 0; tries -= 1) {
-      const stream = this.#turns.shift();
-      if (stream === undefined) return undefined;
+    let at = 0;
+    for (let stream = this.#turns[at]; stream !== undefined; stream = this.#turns[at]) {
       if (stream.queuedBytes > 0 && this.#linkCredit.bytes <= 0) {
-        this.#turns.push(stream);
+        at += 1;
         continue;
       }
+      if (at === 0) this.#turns.shift();
+      else this.#turns.splice(at, 1);
       stream.waiting = false;
       const frame = stream.queuedBytes > 0 ? this.#bodyFrame(stream) : this.#endFrame(stream);
       this.#enqueue(stream);

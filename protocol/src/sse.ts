@@ -18,8 +18,10 @@ export const sseError = (error: CognitoraError): Uint8Array => utf8(`data: ${ope
 /** The position after the first blank line at or after `from`; -1 when there is none. LF, CRLF and CR end lines. */
 export const endOfEvent = (bytes: Uint8Array, from: number): number => {
   let at = from;
+  let feed = from - 1;
   for (;;) {
-    const feed = bytes.indexOf(lineFeed, at);
+    // Found once per line feed, not once per line, so that lines that end in CR cost their length.
+    if (feed >= 0 ? feed < at : at === from) feed = bytes.indexOf(lineFeed, at);
     const carriage = bytes.subarray(at, feed < 0 ? bytes.length : feed).indexOf(carriageReturn);
     const end = carriage >= 0 ? at + carriage : feed;
     if (end < 0) return -1;
@@ -43,18 +45,26 @@ export const endsEvent = (bytes: Uint8Array): boolean => {
   const last = bytes[bytes.length - 1];
   const before = bytes[bytes.length - 2];
   if (last === lineFeed) {
-    return before === lineFeed || (before === carriageReturn && bytes[bytes.length - 3] === lineFeed);
+    const beforeThat = bytes[bytes.length - 3];
+    return (
+      before === lineFeed || (before === carriageReturn && (beforeThat === lineFeed || beforeThat === before))
+    );
   }
   return last === carriageReturn && before === carriageReturn;
 };
 
+/** A blank line has at most four bytes, so one that ends in new bytes begins in the last three before them. */
+const seamBytes = 3;
+
 /**
- * Cuts a byte stream into whole events. An event beyond `sseEventBytesMax` is passed on in pieces, marked as such,
- * so that memory stays bounded.
+ * Cuts a byte stream into whole events. An event beyond `sseEventBytesMax` is passed on in one or more pieces, marked
+ * as not whole, so that memory stays bounded; which events that befalls does not depend on how the stream was cut.
  */
 export class SseSplitter {
   #held: Uint8Array[] = [];
   #heldBytes = 0;
+  /** A copy of the last bytes held. */
+  #seam: Uint8Array = new Uint8Array();
   #oversized = false;
 
   /** Nothing is held: the next byte starts an event. */
@@ -63,36 +73,56 @@ export class SseSplitter {
   }
 
   push(bytes: Uint8Array, accept: (event: Uint8Array, whole: boolean) => void): void {
-    this.#held.push(bytes);
-    const from = joinBytes(this.#held);
-    this.#held = [];
-    // The separator may straddle the join, so look again at the last three bytes held before.
-    let searchFrom = Math.max(0, this.#heldBytes - 3);
-    let at = 0;
-    for (let end = endOfEvent(from, searchFrom); end >= 0; end = endOfEvent(from, searchFrom)) {
-      accept(from.subarray(at, end), !this.#oversized);
-      this.#oversized = false;
-      at = end;
-      searchFrom = end;
+    // The held pieces are joined once, when their event ends: one that comes in many pieces costs its length.
+    const heldBytes = this.#heldBytes;
+    const probe = heldBytes === 0 ? bytes : joinBytes([this.#seam, bytes]);
+    if (heldBytes > 0 && endOfEvent(probe, 0) < 0) {
+      this.#held.push(bytes);
+      this.#heldBytes += bytes.length;
+      this.#seam = probe.slice(-seamBytes);
+    } else {
+      const from = joinBytes([...this.#held, bytes]);
+      this.#hold(this.#cut(from, Math.max(0, heldBytes - seamBytes), accept));
     }
-    const rest = from.subarray(at);
-    if (rest.length > sseEventBytesMax || this.#oversized) {
-      this.#oversized = true;
-      if (rest.length > 3) accept(rest.subarray(0, rest.length - 3), false);
-      this.#hold(rest.slice(Math.max(0, rest.length - 3)));
-    } else this.#hold(rest);
+    this.#spill(accept);
   }
 
   /** What is left when the stream ends without a blank line. */
   end(): Uint8Array {
     const rest = joinBytes(this.#held);
-    this.#held = [];
-    this.#heldBytes = 0;
+    this.#hold(new Uint8Array());
+    this.#oversized = false;
     return rest;
   }
 
+  /** Passes on each event that ends in `from`, where a blank line may begin at `searchFrom`; returns the rest. */
+  #cut(
+    from: Uint8Array,
+    searchFrom: number,
+    accept: (event: Uint8Array, whole: boolean) => void,
+  ): Uint8Array {
+    let at = 0;
+    for (let end = endOfEvent(from, searchFrom); end >= 0; end = endOfEvent(from, at)) {
+      accept(from.subarray(at, end), !this.#oversized && end - at <= sseEventBytesMax);
+      this.#oversized = false;
+      at = end;
+    }
+    return from.subarray(at);
+  }
+
   #hold(rest: Uint8Array): void {
+    this.#held = rest.length > 0 ? [rest] : [];
     this.#heldBytes = rest.length;
-    if (rest.length > 0) this.#held.push(rest);
+    this.#seam = rest.slice(-seamBytes);
+  }
+
+  /** Lets go of an event that has grown too long, but for the bytes that a blank line may begin in. */
+  #spill(accept: (event: Uint8Array, whole: boolean) => void): void {
+    if (this.#heldBytes <= (this.#oversized ? seamBytes : sseEventBytesMax)) return;
+    this.#oversized = true;
+    const rest = joinBytes(this.#held);
+    const kept = Math.max(0, rest.length - seamBytes);
+    accept(rest.subarray(0, kept), false);
+    this.#hold(rest.slice(kept));
   }
 }

@@ -4,7 +4,7 @@
  * one captured JSON value. Untouched bytes are views of the input, never copies.
  */
 import { joinBytes, utf8 } from './bytes.ts';
-import { usageBytesMax } from './limits.ts';
+import { nameCharsMax, usageBytesMax } from './limits.ts';
 import type { Usage } from './link.ts';
 import { MemberScanner, type MemberSpan, scanMembers } from './members.ts';
 import { isRecord } from './shape.ts';
@@ -124,7 +124,7 @@ export class SseResponseReader implements ResponseReader {
     const read = readUsageObject(value);
     if (read !== undefined) this.usage = read;
     const drop = this.#options.dropUsage;
-    if (drop === undefined) return false;
+    if (drop === undefined || drop.volunteered === 'usage') return false;
     const isNull = value === null;
     if (!isNull && isUsageEvent(event, members, start)) return true;
     if (drop.volunteered === 'nothing') cuts.push(memberCut(event, usage, start));
@@ -136,7 +136,9 @@ export class SseResponseReader implements ResponseReader {
 
   #rename(event: Uint8Array, from: number, to: number, cuts: Cut[]): void {
     const served = this.#servedName;
-    if (served === undefined || !equalBytes(event.subarray(from, to), served)) return;
+    if (served === undefined) return;
+    const value = event.subarray(from, to);
+    if (!equalBytes(value, served) && !writesName(value, this.#options.renamed?.served)) return;
     cuts.push({ from, to, insert: this.#publicName });
   }
 }
@@ -151,6 +153,15 @@ const nothing = new Uint8Array();
 
 const equalBytes = (left: Uint8Array, right: Uint8Array): boolean =>
   left.length === right.length && left.every((byte, at) => byte === right[at]);
+
+/** A JSON string longer than this holds no model's name, even with each character as an escape. */
+const writtenNameBytesMax = 6 * nameCharsMax + 2;
+
+/** Whether a JSON value is this name, however the engine escapes it. */
+const writesName = (value: Uint8Array, name: string | undefined): boolean =>
+  name !== undefined &&
+  value.length <= writtenNameBytesMax &&
+  parseLoosely(lenientDecoder.decode(value)) === name;
 
 /** The event that exists only to carry usage: its `choices` is an empty list. */
 const isUsageEvent = (
@@ -218,9 +229,12 @@ export class JsonResponseReader implements ResponseReader {
     for (const member of this.#members) {
       const value = from.subarray(Math.max(0, member.valueStart - start), member.valueEnd - start);
       if (member.valueStart < start) continue;
-      if (member.name === 'usage') this.usage = readUsageObject(parseLoosely(lenientDecoder.decode(value)));
-      if (member.name !== 'model' || !this.#isServedName(value)) continue;
-      out.push(from.subarray(at, member.valueStart - start), utf8(JSON.stringify(this.#renamed?.public)));
+      if (member.name === 'usage' && value.length <= usageBytesMax) {
+        this.usage = readUsageObject(parseLoosely(lenientDecoder.decode(value)));
+      }
+      if (member.name !== 'model' || !writesName(value, this.#renamed?.served)) continue;
+      if (member.valueStart - start > at) out.push(from.subarray(at, member.valueStart - start));
+      out.push(utf8(JSON.stringify(this.#renamed?.public)));
       at = member.valueEnd - start;
     }
     const open = this.#scanner.openMember;
@@ -237,10 +251,6 @@ export class JsonResponseReader implements ResponseReader {
     this.#held = nothing;
     this.#sentOfHeld = 0;
     return rest.length === 0 ? [] : [rest];
-  }
-
-  #isServedName(value: Uint8Array): boolean {
-    return this.#renamed !== undefined && parseLoosely(lenientDecoder.decode(value)) === this.#renamed.served;
   }
 
   /** From where bytes must be held for the next push: an open value that matters and is not too long. */

@@ -1,0 +1,71 @@
+/** The edge's admin API, as the commands call it. Errors of the edge become `UserError`s with the edge's own words. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { isRecord } from '@cognitora/protocol/shape';
+import { loadCredentials } from './credentials.ts';
+import { UserError } from './terminal.ts';
+
+export const defaultDataDirectory = (): string => join(homedir(), '.cognitora');
+
+const callMsMax = 10_000;
+
+export class AdminClient {
+  readonly url: string;
+  readonly #key: string;
+
+  constructor(url: string, key: string) {
+    this.url = url;
+    this.#key = key;
+  }
+
+  /** Calls `/admin<path>`; throws a `UserError` unless the edge agrees. */
+  async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const { status, value } = await this.request(method, `/admin${path}`, this.#key, body);
+    if (status < 400) return value;
+    const error = isRecord(value) && isRecord(value.error) ? String(value.error.message) : `status ${status}`;
+    throw new UserError(error);
+  }
+
+  async request(
+    method: string,
+    path: string,
+    key: string,
+    body?: unknown,
+  ): Promise<{ readonly status: number; readonly value: unknown }> {
+    const init: RequestInit = {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      signal: AbortSignal.timeout(callMsMax),
+    };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    let answer: Response;
+    try {
+      answer = await fetch(this.url + path, init);
+    } catch {
+      throw new UserError(
+        `The edge at ${this.url} does not answer. Is it running? "cgn up" starts one here.`,
+      );
+    }
+    return { status: answer.status, value: await answer.json().catch(() => undefined) };
+  }
+}
+
+export interface EdgeChoice {
+  readonly edge: string | undefined;
+  readonly dataDirectory: string | undefined;
+}
+
+/** The edge a command talks to: named, or the one that `cgn up` left in the data directory. */
+export const adminClient = (
+  { edge, dataDirectory }: EdgeChoice,
+  environment: NodeJS.ProcessEnv,
+): AdminClient => {
+  const directory = dataDirectory ?? defaultDataDirectory();
+  const known = loadCredentials(directory);
+  const url = edge ?? known?.url;
+  const key = environment.COGNITORA_ADMIN_KEY ?? known?.adminKey;
+  if (url === undefined)
+    throw new UserError('Name the edge: --edge https://edge.example, or start one: "cgn up".', 2);
+  if (key === undefined) throw new UserError('Give the admin key in COGNITORA_ADMIN_KEY.', 2);
+  return new AdminClient(url.replace(/\/+$/, ''), key);
+};

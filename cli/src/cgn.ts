@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/** `cgn`, the one command a person types: picks the command and turns failures into words and an exit status. */
+import { agent } from './commands/agent.ts';
+import { keys } from './commands/keys.ts';
+import { nodes } from './commands/nodes.ts';
+import { up } from './commands/up.ts';
+import { say, UserError, warn } from './terminal.ts';
+
+const commands = {
+  up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },
+  agent: { run: agent, summary: "connect this host's engines to an edge" },
+  keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
+  nodes: { run: nodes, summary: 'the hosts that are linked, and how busy they are' },
+} as const;
+
+const help = (): string => {
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  cgn ${name.padEnd(6)} ${summary}`);
+  return `cgn: GPU hosts anywhere, one OpenAI-compatible endpoint
+
+${lines.join('\n')}
+
+"cgn COMMAND --help" says more. Start with "cgn up".`;
+};
+
+const isCommand = (name: string): name is keyof typeof commands => Object.hasOwn(commands, name);
+
+const main = async (): Promise<number> => {
+  const [name, ...argv] = process.argv.slice(2);
+  if (name === undefined || name === '--help' || name === 'help') {
+    say(help());
+    return name === undefined ? 2 : 0;
+  }
+  if (!isCommand(name)) throw new UserError(`There is no "cgn ${name}".\n\n${help()}`, 2);
+  return commands[name].run(argv);
+};
+
+try {
+  process.exitCode = await main();
+} catch (thrown) {
+  if (!(thrown instanceof UserError)) throw thrown;
+  warn(thrown.message);
+  process.exitCode = thrown.exitCode;
+}
+// A command that is over is over: nothing it left open (a keep-alive connection) may hold the terminal.
+process.exit();

@@ -1,0 +1,180 @@
+/** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
+import { parseArgs } from 'node:util';
+import { adminClient } from '../admin-client.ts';
+import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+
+export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
+
+Usage
+  cgn keys create --name NAME [--scopes chat,embeddings] [--tenant TENANT] [--expires 30d]
+  cgn keys ls
+  cgn keys revoke ID              works within 10 seconds
+  cgn keys join [--uses 16] [--expires 24h]     a token with which hosts join ("cgn agent --help")
+  cgn keys joins                  the join tokens
+  cgn keys unjoin ID              revokes a join token; hosts that joined stay
+
+Scopes: chat (completions and models), embeddings, admin. An expiry is a number with s, m, h or d.
+
+Options
+  --edge URL        the edge (default: the one "cgn up" left in the data directory)
+  --data-dir DIR    where "cgn up" keeps its credentials (default: ~/.cognitora)
+  --json            JSON for programs
+  --help            this text
+
+Environment
+  COGNITORA_ADMIN_KEY   the admin key, when it is not in the data directory
+`;
+
+const options = {
+  name: { type: 'string' },
+  scopes: { type: 'string', default: 'chat,embeddings' },
+  tenant: { type: 'string' },
+  expires: { type: 'string' },
+  uses: { type: 'string' },
+  edge: { type: 'string' },
+  'data-dir': { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** `30d` as seconds. */
+export const parseDuration = (text: string): number => {
+  const [, amount, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+  if (amount === undefined || unit === undefined) {
+    throw new UserError(`--expires must be like 90s, 30m, 24h or 7d, not "${text}".`, 2);
+  }
+  return Number(amount) * (unitSeconds[unit] ?? 1);
+};
+
+interface KeyRow {
+  readonly id: string;
+  readonly name: string;
+  readonly tenant: string;
+  readonly scopes: readonly string[];
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | null;
+  readonly revokedAtMs: number | null;
+}
+
+interface JoinRow {
+  readonly id: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly usesLeft: number;
+  readonly revokedAtMs: number | null;
+}
+
+type Values = ReturnType<typeof parse>['values'];
+
+const parse = (argv: readonly string[]) => {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
+  } catch (thrown) {
+    throw new UserError(
+      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn keys --help".`,
+      2,
+    );
+  }
+};
+
+const clientOf = (values: Values) =>
+  adminClient({ edge: values.edge, dataDirectory: values['data-dir'] }, process.env);
+
+const create = async (values: Values): Promise<void> => {
+  if (values.name === undefined) throw new UserError('Name the key: --name laptop', 2);
+  const made = (await clientOf(values).call('POST', '/keys', {
+    name: values.name,
+    scopes: values.scopes.split(',').filter((scope) => scope !== ''),
+    tenant: values.tenant,
+    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
+  })) as KeyRow & { readonly key: string };
+  if (values.json) sayJson(made);
+  else say(`${made.key}\n\nKeep it: it is not shown again. Revoke it with "cgn keys revoke ${made.id}".`);
+};
+
+const validity = (expiresAtMs: number | null, revokedAtMs: number | null): string => {
+  const now = Date.now();
+  if (revokedAtMs !== null) return `revoked ${relativeTime(revokedAtMs, now)}`;
+  if (expiresAtMs === null) return 'no expiry';
+  return `${expiresAtMs <= now ? 'expired' : 'expires'} ${relativeTime(expiresAtMs, now)}`;
+};
+
+const list = async (values: Values): Promise<void> => {
+  const { keys } = (await clientOf(values).call('GET', '/keys')) as { readonly keys: readonly KeyRow[] };
+  if (values.json) sayJson({ keys });
+  else if (keys.length === 0) say('No keys yet: "cgn keys create --name NAME" makes one.');
+  else {
+    const rows = keys.map((key) => [
+      key.id,
+      key.name,
+      key.tenant,
+      key.scopes.join(','),
+      relativeTime(key.createdAtMs, Date.now()),
+      validity(key.expiresAtMs, key.revokedAtMs),
+    ]);
+    say(table(['ID', 'NAME', 'TENANT', 'SCOPES', 'CREATED', 'VALIDITY'], rows));
+  }
+};
+
+const join = async (values: Values): Promise<void> => {
+  const made = (await clientOf(values).call('POST', '/join-tokens', {
+    uses: values.uses === undefined ? undefined : Number(values.uses),
+    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
+  })) as JoinRow & { readonly joinToken: string };
+  if (values.json) sayJson(made);
+  else {
+    say(`${made.joinToken}\n
+For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, Date.now())}. On the host:
+  COGNITORA_JOIN_TOKEN=... cgn agent --edge ${clientOf(values).url} --engine-url http://127.0.0.1:8000`);
+  }
+};
+
+const listJoins = async (values: Values): Promise<void> => {
+  const answer = (await clientOf(values).call('GET', '/join-tokens')) as {
+    readonly joinTokens: readonly JoinRow[];
+  };
+  if (values.json) sayJson(answer);
+  else {
+    const rows = answer.joinTokens.map((token) => [
+      token.id,
+      relativeTime(token.createdAtMs, Date.now()),
+      token.usesLeft,
+      validity(token.expiresAtMs, token.revokedAtMs),
+    ]);
+    say(table(['ID', 'CREATED', 'USES LEFT', 'VALIDITY'], rows));
+  }
+};
+
+const revoke = async (
+  values: Values,
+  collection: 'keys' | 'join-tokens',
+  id: string | undefined,
+): Promise<void> => {
+  if (id === undefined)
+    throw new UserError('Name what to revoke: its ID from "cgn keys ls" or "cgn keys joins".', 2);
+  const answer = await clientOf(values).call('DELETE', `/${collection}/${encodeURIComponent(id)}`);
+  if (values.json) sayJson(answer);
+  else
+    say(
+      `${id} is revoked${collection === 'keys' ? '; within 10 seconds no request with it is served' : ''}.`,
+    );
+};
+
+export const keys = async (argv: readonly string[]): Promise<number> => {
+  const { values, positionals } = parse(argv);
+  const [verb, id] = positionals;
+  if (values.help || verb === undefined) {
+    say(keysHelp.trimEnd());
+    return values.help ? 0 : 2;
+  }
+  if (verb === 'create') await create(values);
+  else if (verb === 'ls') await list(values);
+  else if (verb === 'revoke') await revoke(values, 'keys', id);
+  else if (verb === 'join') await join(values);
+  else if (verb === 'joins') await listJoins(values);
+  else if (verb === 'unjoin') await revoke(values, 'join-tokens', id);
+  else throw new UserError(`There is no "cgn keys ${verb}". See "cgn keys --help".`, 2);
+  return 0;
+};

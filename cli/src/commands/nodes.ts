@@ -1,0 +1,79 @@
+/** `cgn nodes`: which hosts are linked, what they serve, and how busy they are. */
+import { parseArgs } from 'node:util';
+import { adminClient } from '../admin-client.ts';
+import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+
+export const nodesHelp = `cgn nodes: the hosts that are linked to the edge
+
+Usage
+  cgn nodes [--edge URL] [--data-dir DIR] [--json]
+
+  One line per replica: where it runs, its state, the requests it serves now, its models.
+`;
+
+const options = {
+  edge: { type: 'string' },
+  'data-dir': { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+interface NodesAnswer {
+  readonly regions: readonly {
+    readonly region: string;
+    readonly nodes: readonly {
+      readonly node: string;
+      readonly name: string;
+      readonly connectedAtMs: number;
+      readonly replicas: readonly {
+        readonly name: string;
+        readonly state: string;
+        readonly models: readonly string[];
+        readonly live: number;
+      }[];
+    }[];
+  }[];
+}
+
+const rowsOf = ({ regions }: NodesAnswer): (string | number)[][] =>
+  regions.flatMap(({ region, nodes }) =>
+    nodes.flatMap(({ node, name, connectedAtMs, replicas }) =>
+      replicas.map((replica) => [
+        region,
+        name,
+        node,
+        replica.name,
+        replica.state,
+        replica.live,
+        replica.models.join(','),
+        relativeTime(connectedAtMs, Date.now()),
+      ]),
+    ),
+  );
+
+export const nodes = async (argv: readonly string[]): Promise<number> => {
+  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+  try {
+    values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (thrown) {
+    throw new UserError(
+      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn nodes --help".`,
+      2,
+    );
+  }
+  if (values.help) {
+    say(nodesHelp.trimEnd());
+    return 0;
+  }
+  const client = adminClient({ edge: values.edge, dataDirectory: values['data-dir'] }, process.env);
+  const answer = (await client.call('GET', '/nodes')) as NodesAnswer;
+  if (values.json) sayJson(answer);
+  else {
+    const rows = rowsOf(answer);
+    const header = ['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'MODELS', 'LINKED'];
+    say(
+      rows.length === 0 ? 'No node is linked. "cgn keys join" makes a token for one.' : table(header, rows),
+    );
+  }
+  return 0;
+};

@@ -1,0 +1,258 @@
+/**
+ * `cgn up`: edge, agent and engine on this machine, until Ctrl-C. Waits until a completion works, then prints where,
+ * with which key, and what to paste. Everything it makes lies in the data directory and is found again next time.
+ */
+import {
+  closeSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { buildEdge } from '../../../scripts/build-edge.ts';
+import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
+import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
+import { Fleet } from '../fleet.ts';
+import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+
+export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
+
+  Starts the edge (workerd), one agent and an engine, waits until a completion works, and prints the endpoint,
+  an API key and a curl to paste. Ctrl-C stops everything. State is kept in the data directory.
+
+Usage
+  cgn up                                            the toy model: instant, offline, writes nonsense
+  cgn up --model hf:OWNER/REPO/FILE.gguf            a real model from the hub, downloaded once
+  cgn up --model ./model.gguf                       a GGUF file on this machine
+  cgn up --engine-url http://127.0.0.1:8000         an engine that runs already (vLLM, SGLang, llama-server, ...)
+
+Options
+  --port PORT             where the edge listens on 127.0.0.1 (default: 8080)
+  --data-dir DIR          where keys, state, models and logs are kept (default: ~/.cognitora)
+  --model MODEL           tiny, a path or hf:OWNER/REPO/FILE (default: the newest model in the data directory,
+                          else tiny)
+  --engine-url URL        attach to an OpenAI-compatible server instead of starting an engine; repeatable;
+                          COGNITORA_ENGINE_API_KEY is sent to it as a bearer token
+  --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
+  --replicas N            engines to start for the model (default: 1)
+  --origin URL            another origin under which agents reach this edge, such as a proxy's; repeatable
+  --json                  print one line of JSON once requests are served: url, apiKey, adminKey, joinToken, pid
+  --help                  this text
+`;
+
+const options = {
+  port: { type: 'string', default: '8080' },
+  'data-dir': { type: 'string' },
+  model: { type: 'string' },
+  'engine-url': { type: 'string', multiple: true },
+  alias: { type: 'string', multiple: true },
+  replicas: { type: 'string', default: '1' },
+  origin: { type: 'string', multiple: true },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+export interface UpSettings {
+  readonly port: number;
+  readonly dataDirectory: string;
+  readonly model: string;
+  readonly engineUrls: readonly string[];
+  readonly aliases: readonly string[];
+  readonly replicas: number;
+  readonly origins: readonly string[];
+  readonly json: boolean;
+}
+
+const replicasMax = 16;
+
+const wholeNumber = (text: string, option: string, min: number, max: number): number => {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+  throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
+};
+
+/** The newest real model in the data directory, else the toy. */
+const defaultModel = (dataDirectory: string): string => {
+  const files = globSync('models/**/*.gguf', { cwd: dataDirectory })
+    .filter((file) => !basename(file).startsWith('tiny'))
+    .map((file) => join(dataDirectory, file))
+    .sort((left, right) => statSync(right).mtimeMs - statSync(left).mtimeMs);
+  return files[0] ?? 'tiny';
+};
+
+const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
+  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+  try {
+    values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (thrown) {
+    throw new UserError(
+      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn up --help".`,
+      2,
+    );
+  }
+  if (values.help) return 'help';
+  const engineUrls = values['engine-url'] ?? [];
+  if (engineUrls.length > 0 && (values.model !== undefined || values.replicas !== '1')) {
+    throw new UserError('--engine-url attaches to running engines: leave --model and --replicas out.', 2);
+  }
+  for (const url of [...engineUrls, ...(values.origin ?? [])]) {
+    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+      throw new UserError(`"${url}" must be a URL such as http://127.0.0.1:8000.`, 2);
+    }
+  }
+  const dataDirectory = resolve(values['data-dir'] ?? defaultDataDirectory());
+  return {
+    port: wholeNumber(values.port, '--port', 1, 65_535),
+    dataDirectory,
+    model: values.model ?? defaultModel(dataDirectory),
+    engineUrls,
+    aliases: values.alias ?? [],
+    replicas: wholeNumber(values.replicas, '--replicas', 1, replicasMax),
+    origins: (values.origin ?? []).map((url) => new URL(url).origin),
+    json: values.json,
+  };
+};
+
+/** One `cgn up` per data directory: a file with our pid, taken over when its owner is gone. */
+const lock = (dataDirectory: string): (() => void) => {
+  const path = join(dataDirectory, 'up.lock');
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  if (existsSync(path)) {
+    const pid = Number(readFileSync(path, 'utf8'));
+    const isAlive = existsSync(`/proc/${pid}`) || isRunning(pid);
+    if (isAlive && pid !== process.pid) {
+      throw new UserError(
+        `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
+      );
+    }
+    rmSync(path, { force: true });
+  }
+  const file = openSync(path, 'wx', 0o600);
+  writeSync(file, `${process.pid}\n`);
+  closeSync(file);
+  return () => rmSync(path, { force: true });
+};
+
+const isRunning = (pid: number): boolean => {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+interface Issued {
+  readonly credentials: Required<Credentials>;
+  readonly joinToken: string;
+}
+
+/** The API key of last time while it holds, else a new one; and a fresh join token. */
+const issueTokens = async (client: AdminClient, known: Credentials): Promise<Issued> => {
+  const { adminKey, fleetSecret } = known;
+  let { apiKey } = known;
+  if (apiKey === undefined || (await client.request('GET', '/v1/models', apiKey)).status !== 200) {
+    const made = await client.call('POST', '/keys', { name: 'cgn up', scopes: ['chat', 'embeddings'] });
+    apiKey = (made as { readonly key: string }).key;
+  }
+  const { joinToken } = (await client.call('POST', '/join-tokens', {})) as { readonly joinToken: string };
+  return { credentials: { adminKey, fleetSecret, apiKey, url: client.url }, joinToken };
+};
+
+const report = (
+  fleet: Fleet,
+  credentials: Required<Credentials>,
+  settings: UpSettings,
+  seconds: string,
+): string => {
+  const { url, apiKey } = credentials;
+  const model = fleet.model ?? 'MODEL';
+  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], stream: true });
+  const toy = fleet.isToy
+    ? `
+  ${model} is a toy with random weights: it writes nonsense. For a real model:
+    npm start -- --model hf:OWNER/REPO/FILE.gguf     downloaded once, then the default
+    npm start -- --engine-url http://127.0.0.1:8000  an engine that runs already
+`
+    : '';
+  return `
+Cognitora serves ${model} (ready after ${seconds} s)
+
+  endpoint  ${url}/v1
+  API key   ${apiKey}
+${toy}
+  curl -N ${url}/v1/chat/completions \\
+    -H 'authorization: Bearer ${apiKey}' -H 'content-type: application/json' \\
+    -d '${body}'
+
+  Another host joins with:  npm run cgn -- keys join   (then, there: npm run cgn -- agent --help)
+  Keys and nodes:           npm run cgn -- keys ls     npm run cgn -- nodes
+  State and logs:           ${settings.dataDirectory}
+  Stop with Ctrl-C.`;
+};
+
+/** Resolves with the exit status once everything is stopped. */
+const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
+  const startedMs = performance.now();
+  const credentials = loadOrCreateCredentials(settings.dataDirectory);
+  const fleet = new Fleet({ settings, credentials, progress });
+  const stopped = untilSignal(fleet);
+  try {
+    progress.update('edge', 'starting');
+    buildEdge();
+    const edgeUrl = await fleet.startEngines().startEdge();
+    const issued = await issueTokens(new AdminClient(edgeUrl, credentials.adminKey), credentials);
+    saveCredentials(settings.dataDirectory, issued.credentials);
+    await fleet.startAgent(edgeUrl, issued.joinToken);
+    const { url, apiKey, adminKey } = issued.credentials;
+    await Promise.race([fleet.untilServed(edgeUrl, apiKey), fleet.failed, stopped.asked]);
+    if (!stopped.isAsked()) {
+      progress.done();
+      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+      const { joinToken } = issued;
+      if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
+      else say(report(fleet, issued.credentials, settings, seconds));
+    }
+    await Promise.race([stopped.asked, fleet.failed]);
+    return 0;
+  } finally {
+    progress.done();
+    await fleet.stop();
+  }
+};
+
+/** The first signal stops in order; the second at once. */
+const untilSignal = (fleet: Fleet): { readonly asked: Promise<void>; isAsked(): boolean } => {
+  let isAsked = false;
+  const asked = new Promise<void>((accept) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (isAsked) fleet.kill();
+        else if (signal === 'SIGINT')
+          warn('\nStopping; live streams get a few seconds. Ctrl-C again stops at once.');
+        isAsked = true;
+        accept();
+      });
+    }
+  });
+  return { asked, isAsked: () => isAsked };
+};
+
+export const up = async (argv: readonly string[]): Promise<number> => {
+  const settings = parseUp(argv);
+  if (settings === 'help') {
+    say(upHelp.trimEnd());
+    return 0;
+  }
+  const unlock = lock(settings.dataDirectory);
+  try {
+    return await serve(settings, new Progress(settings.json));
+  } finally {
+    unlock();
+  }
+};

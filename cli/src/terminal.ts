@@ -1,0 +1,83 @@
+/**
+ * How `cgn` talks: results on standard output, progress and problems on standard error, tables for people. Nothing
+ * else in this room writes to either.
+ */
+
+/** A failure that is the user's to fix: printed without a stack; the message says what to do. */
+export class UserError extends Error {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+export const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+export const sayJson = (value: unknown): void => say(JSON.stringify(value));
+
+export const warn = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
+
+/** Steps of long work: one line each; on a terminal a step's line is rewritten while it goes on. */
+export class Progress {
+  readonly #quiet: boolean;
+  #open = '';
+
+  constructor(quiet: boolean) {
+    this.#quiet = quiet;
+  }
+
+  /** What goes on now under `step`; replaces what that step said before. */
+  update(step: string, text: string): void {
+    if (this.#quiet) return;
+    const line = `  ${step.padEnd(9)} ${text}`;
+    if (process.stderr.isTTY) {
+      const width = Math.max(20, (process.stderr.columns ?? 80) - 1);
+      process.stderr.write(
+        `${this.#open === step ? '\r\x1b[K' : this.#open === '' ? '' : '\n'}${line.slice(0, width)}`,
+      );
+      this.#open = step;
+    } else process.stderr.write(`${line}\n`);
+  }
+
+  /** Ends the line that is open. */
+  done(): void {
+    if (this.#open !== '') process.stderr.write('\n');
+    this.#open = '';
+  }
+}
+
+/** Rows as aligned columns under a header; numbers to the right. */
+export const table = (header: readonly string[], rows: readonly (readonly (string | number)[])[]): string => {
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => String(row[column] ?? '').length)),
+  );
+  const line = (cells: readonly (string | number)[]): string =>
+    cells
+      .map((cell, column) => {
+        const width = widths[column] ?? 0;
+        return typeof cell === 'number' ? String(cell).padStart(width) : cell.padEnd(width);
+      })
+      .join('  ')
+      .trimEnd();
+  return [line(header), ...rows.map(line)].join('\n');
+};
+
+/** `3 min ago`, `in 2 h`: times for people. */
+export const relativeTime = (atMs: number, nowMs: number): string => {
+  const seconds = Math.round(Math.abs(atMs - nowMs) / 1000);
+  const [amount, unit] =
+    seconds < 90
+      ? [seconds, 's']
+      : seconds < 5_400
+        ? [Math.round(seconds / 60), 'min']
+        : seconds < 172_800
+          ? [Math.round(seconds / 3600), 'h']
+          : [Math.round(seconds / 86_400), 'd'];
+  return atMs > nowMs ? `in ${amount} ${unit}` : `${amount} ${unit} ago`;
+};

@@ -1,0 +1,263 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { cuts, errorOf, joinText, json, pieces, singleBytes, text } from '../testing/bytes-in-pieces.ts';
+import { choices, jsonValue, type Member, trickyString, writeObject } from '../testing/json-text.ts';
+import { joinBytes, utf8 } from './bytes.ts';
+import {
+  addedBytes,
+  chooseSplices,
+  findSpans,
+  parseSpans,
+  type RequestSpans,
+  type Splice,
+  Splicer,
+} from './edits.ts';
+import { parseJsonRecord } from './shape.ts';
+
+const parse = (body: Uint8Array) => parseJsonRecord(body, 'bad_json', 'body');
+const spansOf = (body: Uint8Array): RequestSpans => findSpans(body, parse(body));
+
+const splice = (body: Uint8Array, splices: readonly Splice[], at: readonly number[] = []): Uint8Array => {
+  const splicer = new Splicer(splices);
+  return joinBytes(pieces(body, at).flatMap((piece) => [...splicer.push(piece)]));
+};
+
+const askingForUsage = (body: string): string => {
+  const bytes = utf8(body);
+  const splices = chooseSplices({ spans: spansOf(bytes), servedModel: undefined, askForUsage: true });
+  return text(splice(bytes, splices));
+};
+
+describe('asking for usage', () => {
+  const cases: [what: string, body: string, sent: string][] = [
+    [
+      'absent',
+      '{"model":"m","stream":true}',
+      '{"stream_options":{"include_usage":true},"model":"m","stream":true}',
+    ],
+    [
+      'null',
+      '{"model":"m","stream":true,"stream_options": null }',
+      '{"model":"m","stream":true,"stream_options": {"include_usage":true} }',
+    ],
+    [
+      'empty',
+      '{"model":"m","stream":true,"stream_options":{ }}',
+      '{"model":"m","stream":true,"stream_options":{"include_usage":true }}',
+    ],
+    [
+      'false',
+      '{"model":"m","stream":true,"stream_options":{"include_usage" : false}}',
+      '{"model":"m","stream":true,"stream_options":{"include_usage" : true}}',
+    ],
+    [
+      'null inside',
+      '{"stream_options":{"include_usage":null,"x":1},"model":"m","stream":true}',
+      '{"stream_options":{"include_usage":true,"x":1},"model":"m","stream":true}',
+    ],
+    [
+      'other members',
+      '{"model":"m","stream_options":{"x":{"include_usage":false}},"stream":true}',
+      '{"model":"m","stream_options":{"include_usage":true,"x":{"include_usage":false}},"stream":true}',
+    ],
+    [
+      'twice, the last counts',
+      '{"stream_options":null,"model":"m","stream":true,"stream_options":{}}',
+      '{"stream_options":null,"model":"m","stream":true,"stream_options":{"include_usage":true}}',
+    ],
+    [
+      'inside twice, the last counts',
+      '{"model":"m","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}',
+      '{"model":"m","stream":true,"stream_options":{"include_usage":true,"include_usage":true}}',
+    ],
+    [
+      'behind white space',
+      ' \n{\t"model" : "m" , "stream":true }\n',
+      ' \n{"stream_options":{"include_usage":true},\t"model" : "m" , "stream":true }\n',
+    ],
+    [
+      'an escaped name that is another',
+      String.raw`{"model":"m","stream":true,"stream_options":{"i\nclude_usage":false}}`,
+      String.raw`{"model":"m","stream":true,"stream_options":{"include_usage":true,"i\nclude_usage":false}}`,
+    ],
+  ];
+  test.each(cases)('stream_options %s', (_, body, sent) => {
+    expect(askingForUsage(body)).toBe(sent);
+    expect(parse(utf8(sent)).stream_options).toMatchObject({ include_usage: true });
+  });
+
+  const untouched: [what: string, body: string][] = [
+    ['the request asks for it', '{"model":"m","stream":true,"stream_options":{"include_usage":true}}'],
+    [
+      'the last of two asks for it',
+      '{"model":"m","stream":true,"stream_options":{"include_usage":false,"include_usage":true}}',
+    ],
+    ['stream_options is text', '{"model":"m","stream":true,"stream_options":"yes"}'],
+    ['stream_options is a list', '{"model":"m","stream":true,"stream_options":[1]}'],
+    ['it does not stream', '{"model":"m","stream":false}'],
+    ['stream is null', '{"model":"m","stream":null}'],
+    ['stream is not given', '{"model":"m"}'],
+  ];
+  test.each(untouched)('nothing changes when %s', (_, body) => {
+    expect(spansOf(utf8(body)).usage).toBeUndefined();
+    expect(askingForUsage(body)).toBe(body);
+  });
+});
+
+describe('names that hide from a splice are refused as invalid_request', () => {
+  test.each([
+    String.raw`{"\u006dodel":"m"}`,
+    String.raw`{"model":"a","\u006Dodel":"b"}`,
+    String.raw`{"model":"m","stream_option\u0073":{}}`,
+    String.raw`{"stream_options":{},"model":"m","\u0073\u0074\u0072\u0065\u0061\u006d\u005f\u006f\u0070\u0074\u0069\u006f\u006e\u0073":null}`,
+    String.raw`{"model":"m","stream":true,"stream_options":{"include\u005fusage":false}}`,
+    '{}',
+  ])('%s', (body) => {
+    expect(errorOf(() => spansOf(utf8(body)))?.code).toBe('invalid_request');
+  });
+
+  test('other names may be escaped', () => {
+    expect(spansOf(utf8(String.raw`{"\u0061":1,"model":"m","\\u006dodel":2}`)).model).toEqual([21, 24]);
+  });
+});
+
+const options = fc.option(
+  fc.oneof(
+    fc.constantFrom(undefined, null, {}, 'text', 3, [], { include_usage: true }),
+    fc.record(
+      { include_usage: fc.constantFrom(true, false, null, 1), other: jsonValue },
+      { requiredKeys: [] },
+    ),
+  ),
+  { nil: undefined },
+);
+
+const request = fc
+  .record({
+    model: trickyString,
+    stream: fc.constantFrom(true, false, null, undefined),
+    options,
+    others: fc.array(fc.tuple(fc.stringMatching(/^[a-l]{2,6}$/), jsonValue), { maxLength: 5 }),
+    place: fc.nat(),
+    choose: choices,
+  })
+  .map(({ model, stream, options, others, place, choose }) => {
+    const members: Member[] = [...others];
+    const insert = (member: Member) => members.splice(place % (members.length + 1), 0, member);
+    if (stream !== undefined) insert(['stream', stream]);
+    if (options !== undefined) insert(['stream_options', options]);
+    insert(['model', model]);
+    return { body: utf8(writeObject(members, choose, 10_000_000)), model };
+  });
+
+/** What the engine should read: the same object but for the edits. */
+const intended = (body: Uint8Array, servedModel: string | undefined, askForUsage: boolean): unknown => {
+  const wanted: Record<string, unknown> = { ...parse(body) };
+  if (servedModel !== undefined) wanted.model = servedModel;
+  const given = wanted.stream_options;
+  const isObject = typeof given === 'object' && !Array.isArray(given);
+  if (askForUsage && wanted.stream === true && (given === undefined || isObject)) {
+    wanted.stream_options = { ...given, include_usage: true };
+  }
+  return wanted;
+};
+
+test('the engine reads the request as it was but for the edits, however the body is cut', () => {
+  const served = fc.option(trickyString, { nil: undefined });
+  fc.assert(
+    fc.property(request, served, fc.boolean(), cuts, ({ body }, servedModel, askForUsage, at) => {
+      const splices = chooseSplices({ spans: spansOf(body), servedModel, askForUsage });
+      const result = splice(body, splices, at);
+      expect(parse(result)).toEqual(parse(json(intended(body, servedModel, askForUsage))));
+      expect(result.length).toBe(body.length + addedBytes(splices));
+    }),
+    { numRuns: 1500 },
+  );
+});
+
+test('every byte outside the splices stays, and without splices the pieces are the very pieces', () => {
+  fc.assert(
+    fc.property(request, cuts, ({ body }, at) => {
+      const splices = chooseSplices({ spans: spansOf(body), servedModel: 'served', askForUsage: true });
+      let rest = text(splice(body, splices, at));
+      let from = 0;
+      for (const { at: place, removeBytes, insert } of splices) {
+        const kept = text(body.subarray(from, place)) + text(insert);
+        expect(rest.startsWith(kept)).toBe(true);
+        rest = rest.slice(kept.length);
+        from = place + removeBytes;
+      }
+      expect(rest).toBe(text(body.subarray(from)));
+      const piece = body.slice();
+      expect(new Splicer([]).push(piece)[0]).toBe(piece);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('the model span holds just the value of model', () => {
+  fc.assert(
+    fc.property(request, ({ body, model }) => {
+      const [start, end] = spansOf(body).model;
+      expect(JSON.parse(text(body.subarray(start, end)))).toBe(model);
+    }),
+  );
+});
+
+test('a body in single bytes is spliced alike', () => {
+  const body = utf8('{"model":"public","stream":true,"messages":[]}');
+  const splices = chooseSplices({ spans: spansOf(body), servedModel: 's', askForUsage: true });
+  const splicer = new Splicer(splices);
+  const result = joinText(singleBytes(body).flatMap((piece) => [...splicer.push(piece)]));
+  expect(result).toBe('{"stream_options":{"include_usage":true},"model":"s","stream":true,"messages":[]}');
+});
+
+describe('the spans of an OPEN', () => {
+  test('come back as they were sent', () => {
+    fc.assert(
+      fc.property(request, ({ body }) => {
+        const spans = spansOf(body);
+        expect(parseSpans(parse(json(spans)), body.length)).toEqual(spans);
+      }),
+    );
+  });
+
+  const usage = { at: 1, removeBytes: 0, insert: 'x' };
+  test.each([
+    ['no model', {}],
+    ['model not a list', { model: 3 }],
+    ['model with one end', { model: [1] }],
+    ['model with three', { model: [1, 2, 3] }],
+    ['model of text', { model: ['1', '2'] }],
+    ['fractions', { model: [1.5, 3] }],
+    ['a negative start', { model: [-1, 3] }],
+    ['an empty range', { model: [3, 3] }],
+    ['a range that runs backwards', { model: [4, 3] }],
+    ['a range beyond the body', { model: [3, 11] }],
+    ['usage not an object', { model: [3, 5], usage: 'x' }],
+    ['usage at the end of the body', { model: [3, 5], usage: { ...usage, at: 10 } }],
+    ['usage that removes more than there is', { model: [3, 5], usage: { ...usage, at: 8, removeBytes: 3 } }],
+    ['usage without a text', { model: [3, 5], usage: { at: 1, removeBytes: 0 } }],
+    ['usage inside model', { model: [3, 5], usage: { ...usage, at: 4 } }],
+    ['usage over model', { model: [3, 5], usage: { ...usage, at: 2, removeBytes: 2 } }],
+  ])('%s is a protocol error', (_, spans) => {
+    expect(errorOf(() => parseSpans(spans, 10))?.code).toBe('protocol_error');
+  });
+
+  test('may touch but not overlap, and then every splice finds its place', () => {
+    const range = fc.tuple(fc.nat(20), fc.nat(20));
+    fc.assert(
+      fc.property(range, range, cuts, (model, [at, removeBytes], cutAt) => {
+        const body = utf8('abcdefghijklmnopqrst');
+        const spans = { model, usage: { at, removeBytes, insert: '<usage>' } };
+        if (errorOf(() => parseSpans(parse(json(spans)), body.length)) !== undefined) return;
+        const splices = chooseSplices({ spans, servedModel: 'S', askForUsage: true });
+        const result = splice(body, splices, cutAt);
+        expect(result.length).toBe(body.length + addedBytes(splices));
+        expect(text(result)).toContain('"S"');
+        expect(text(result)).toContain('<usage>');
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
