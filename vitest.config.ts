@@ -7,15 +7,20 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{protocol,edge,node-agent,embedded-engine,cli,bench,scripts}/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/dist/**'],
+          testTimeout: 30_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
+        // Real processes on two cores: one file at a time, after the unit tests.
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          fileParallelism: false,
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

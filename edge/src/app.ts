@@ -15,6 +15,7 @@ import { checkDial, enrol } from './identity/dial.ts';
 import { authorize } from './identity/principal.ts';
 import { linkRequest } from './link/carry-request.ts';
 import { listModels, readiness, showModel } from './models.ts';
+import { nodeLinkObject, regionObject } from './objects.ts';
 
 const app = new Hono<{ Bindings: Env }>();
 
@@ -46,10 +47,7 @@ app.get(linkPath, async ({ env, req }) => {
     throw new CognitoraError('invalid_request', 'A link is a WebSocket: send an upgrade request.');
   }
   const { node, timeMs } = await checkDial(req.raw, asked === undefined ? '' : region, env);
-  const object =
-    layout === 'one-object'
-      ? env.REGION.get(env.REGION.idFromName(region))
-      : env.NODE_LINK.get(env.NODE_LINK.idFromName(`${region}/${node}`));
+  const object = layout === 'one-object' ? regionObject(env, region) : nodeLinkObject(env, region, node);
   return object.fetch(linkRequest({ region, node, dialedAtMs: timeMs }));
 });
 app.post(enrolPath, ({ env, req }) => enrol(req.raw, env));

@@ -18,6 +18,7 @@ import { type Env, type Settings, settingsOf } from './env.ts';
 import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
 import { encodeCarry, openHeader } from './link/carry-request.ts';
+import { nodeLinkObject, regionObject } from './objects.ts';
 import { orderRegions } from './region.ts';
 
 /** Of the client's headers, these reach the engine. */
@@ -57,7 +58,7 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     spans: parsed.spans,
     remainingMs: requestMsMax,
   };
-  const regionObject = env.REGION.get(env.REGION.idFromName(region));
+  const object = regionObject(env, region);
   const send = (stub: { fetch(request: Request): Promise<Response> }, carry: string): Promise<Response> =>
     stub.fetch(
       new Request('https://object/open', {
@@ -67,8 +68,8 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
         signal: request.signal,
       }),
     );
-  if (options.settings.layout === 'one-object') return send(regionObject, encodeCarry({ region, open }));
-  const booked = await regionObject.decide(parsed.model);
+  if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
+  const booked = await object.decide(parsed.model);
   if ('code' in booked) {
     const { retryAfterSeconds } = booked;
     throw new CognitoraError(
@@ -77,8 +78,7 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
       retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
     );
   }
-  const node = env.NODE_LINK.get(env.NODE_LINK.idFromName(`${region}/${booked.node}`));
-  return send(node, encodeCarry({ region, open, booked }));
+  return send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
 };
 
 /** Whether the answer is a failure of ours that another region may not share. */

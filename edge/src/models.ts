@@ -8,13 +8,12 @@ import type { ModelCard } from '@cognitora/protocol/link';
 import { systemClock } from './clock.ts';
 import type { RegionStatus } from './directory/region.ts';
 import { type Env, settingsOf } from './env.ts';
+import { regionObject } from './objects.ts';
 
 /** Every region's status now, by name. */
 export const regionStatuses = async (env: Env): Promise<ReadonlyMap<string, RegionStatus>> => {
   const { regions } = settingsOf(env);
-  const asked = await Promise.allSettled(
-    regions.map((region) => env.REGION.get(env.REGION.idFromName(region)).status()),
-  );
+  const asked = await Promise.allSettled(regions.map((region) => regionObject(env, region).status()));
   const statuses = new Map<string, RegionStatus>();
   for (const [index, answer] of asked.entries()) {
     const region = regions[index];

@@ -1,10 +1,10 @@
 /**
  * JSON objects as people and programs write them: random values, white space between all tokens, escapes in names and
- * strings, duplicate names. `write` is an own writer, since JSON.stringify writes each value in one way only.
+ * strings, duplicate names. This is an own writer, since JSON.stringify writes each value in one way only.
  */
 import fc from 'fast-check';
 
-/** What `write` asks when there is a choice; the numbers come from fast-check, so that failures shrink. */
+/** What the writer asks when there is a choice; the numbers come from fast-check, so that failures shrink. */
 export type Choose = (ways: number) => number;
 
 const spaces = ['', '', '', ' ', '\n', '\t', '\r\n', '  '];
@@ -16,30 +16,32 @@ export const writeString = (value: string, choose: Choose, oneIn: number): strin
   let out = '"';
   for (let at = 0; at < value.length; at += 1) {
     const plain = JSON.stringify(value.charAt(at)).slice(1, -1);
-    const escape = `\\u${value.charCodeAt(at).toString(16).padStart(4, '0')}`;
-    out += choose(oneIn) === 1 ? escape : plain;
+    const escaped = `\\u${value.charCodeAt(at).toString(16).padStart(4, '0')}`;
+    out += choose(oneIn) === 1 ? escaped : plain;
   }
   return `${out}"`;
 };
 
 export type Member = readonly [name: string, value: unknown];
 
-/** An object from its members in order, duplicates included. */
-export const writeObject = (members: readonly Member[], choose: Choose, escapeNamesOneIn = 8): string => {
+/** An object from its members in order, duplicates included; names escape a character in `escapeOneIn`, here and inside. */
+export const writeObject = (members: readonly Member[], choose: Choose, escapeOneIn = 8): string => {
   const written = members.map(
     ([name, value]) =>
-      `${space(choose)}${writeString(name, choose, escapeNamesOneIn)}${space(choose)}:` +
-      `${space(choose)}${write(value, choose)}${space(choose)}`,
+      `${space(choose)}${writeString(name, choose, escapeOneIn)}${space(choose)}:` +
+      `${space(choose)}${write(value, choose, escapeOneIn)}${space(choose)}`,
   );
   return `{${written.length === 0 ? space(choose) : written.join(',')}}`;
 };
 
-export const write = (value: unknown, choose: Choose): string => {
+const write = (value: unknown, choose: Choose, escapeOneIn: number): string => {
   if (typeof value === 'string') return writeString(value, choose, 8);
   if (Array.isArray(value)) {
-    return `[${value.map((item) => space(choose) + write(item, choose) + space(choose)).join(',')}]`;
+    return `[${value.map((item) => space(choose) + write(item, choose, escapeOneIn) + space(choose)).join(',')}]`;
   }
-  if (typeof value === 'object' && value !== null) return writeObject(Object.entries(value), choose);
+  if (typeof value === 'object' && value !== null) {
+    return writeObject(Object.entries(value), choose, escapeOneIn);
+  }
   return JSON.stringify(value);
 };
 

@@ -8,8 +8,8 @@ import { readBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { mintToken, tokenHash } from '../identity/tokens.ts';
+import { registryObject } from '../objects.ts';
 import { unwrap } from '../state/registry.ts';
-import { registryOf } from '../state/registry-stub.ts';
 
 const secondsMax = 10 * 365 * 86_400;
 const adminBodyBytesMax = 64 * 1024;
@@ -44,12 +44,14 @@ export const keyRoutes = new Hono<{ Bindings: Env }>()
     const key = await mintToken(settingsOf(env).fleetSecret, 'apiKey');
     const hash = await tokenHash(key);
     const expiresAtMs = seconds === undefined ? undefined : systemClock() + seconds * 1000;
-    const view = unwrap(await registryOf(env).createKey({ hash, name, tenant, scopes: asked, expiresAtMs }));
+    const view = unwrap(
+      await registryObject(env).createKey({ hash, name, tenant, scopes: asked, expiresAtMs }),
+    );
     return Response.json({ ...view, key }, { status: 201 });
   })
-  .get('/keys', async ({ env }) => Response.json({ keys: await registryOf(env).listKeys() }))
+  .get('/keys', async ({ env }) => Response.json({ keys: await registryObject(env).listKeys() }))
   .delete('/keys/:id', async ({ env, req }) => {
-    if (!(await registryOf(env).revokeKey(req.param('id')))) throw notFound('key');
+    if (!(await registryObject(env).revokeKey(req.param('id')))) throw notFound('key');
     return Response.json({ revoked: req.param('id') });
   })
   .post('/join-tokens', async ({ env, req }) => {
@@ -59,13 +61,13 @@ export const keyRoutes = new Hono<{ Bindings: Env }>()
     const joinToken = await mintToken(settingsOf(env).fleetSecret, 'joinToken');
     const expiresAtMs = systemClock() + seconds * 1000;
     const hash = await tokenHash(joinToken);
-    const view = unwrap(await registryOf(env).createJoinToken(hash, expiresAtMs, uses));
+    const view = unwrap(await registryObject(env).createJoinToken(hash, expiresAtMs, uses));
     return Response.json({ ...view, joinToken }, { status: 201 });
   })
   .get('/join-tokens', async ({ env }) =>
-    Response.json({ joinTokens: await registryOf(env).listJoinTokens() }),
+    Response.json({ joinTokens: await registryObject(env).listJoinTokens() }),
   )
   .delete('/join-tokens/:id', async ({ env, req }) => {
-    if (!(await registryOf(env).revokeJoinToken(req.param('id')))) throw notFound('join token');
+    if (!(await registryObject(env).revokeJoinToken(req.param('id')))) throw notFound('join token');
     return Response.json({ revoked: req.param('id') });
   });

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { type Env, settingsOf } from '../env.ts';
 import { regionStatuses } from '../models.ts';
+import { regionObject } from '../objects.ts';
 
 export const nodeRoutes = new Hono<{ Bindings: Env }>()
   .get('/nodes', async ({ env }) => {
@@ -16,6 +17,6 @@ export const nodeRoutes = new Hono<{ Bindings: Env }>()
   })
   .post('/goaway', async ({ env }) => {
     const { regions } = settingsOf(env);
-    await Promise.all(regions.map((region) => env.REGION.get(env.REGION.idFromName(region)).goaway()));
+    await Promise.all(regions.map((region) => regionObject(env, region).goaway()));
     return Response.json({ regions });
   });

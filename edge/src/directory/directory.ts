@@ -68,6 +68,8 @@ export interface DecideOptions {
 
 export class Directory {
   readonly #nodes = new Map<NodeId, NodeEntry>();
+  /** Who serves each model; a replica stands under each of its models. */
+  readonly #servers = new Map<string, Set<Replica>>();
   readonly #reservations = new Map<Reservation, Replica>();
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
@@ -92,14 +94,14 @@ export class Directory {
     entry.replicas = new Map();
     for (const { name, state, models } of reports) {
       const id = replicaIdOf(node, name);
-      const replica = before.get(name) ?? { id, node: entry, name, state, models, live: new Set() };
+      const replica = before.get(name) ?? { id, node: entry, name, state, models: [], live: new Set() };
       replica.state = state;
-      replica.models = models;
+      this.#serve(replica, models);
       entry.replicas.set(name, replica);
       before.delete(name);
       this.#remember(models, nowMs);
     }
-    for (const gone of before.values()) this.#release(gone);
+    for (const gone of before.values()) this.#retire(gone);
   }
 
   /** The node's link closed. Says nothing about a newer epoch. */
@@ -117,7 +119,7 @@ export class Directory {
   decide(options: DecideOptions): Decision {
     const { model, nowMs, random } = options;
     const candidates: (Candidate & { readonly replica: Replica })[] = [];
-    for (const replica of this.#replicasOf(model)) {
+    for (const replica of this.#servers.get(model) ?? []) {
       if (isEligible(replica, options.isLeased)) candidates.push({ replica, live: replica.live.size });
     }
     const chosen = chooseLeastLoaded(candidates, random)?.replica;
@@ -171,20 +173,18 @@ export class Directory {
     });
   }
 
-  /** Drops models nobody served for `modelMemoryMsMax`; call now and then. */
-  sweep(nowMs: number): void {
-    for (const [model, seenMs] of this.#modelSeenMs) {
-      const isServed = !this.#replicasOf(model).next().done;
-      if (!isServed && nowMs - seenMs > modelMemoryMsMax) this.#modelSeenMs.delete(model);
+  /** Moves a replica from the models it served to those it serves. */
+  #serve(replica: Replica, models: readonly ModelCard[]): void {
+    for (const { id } of replica.models) {
+      const servers = this.#servers.get(id);
+      servers?.delete(replica);
+      if (servers?.size === 0) this.#servers.delete(id);
     }
-  }
-
-  *#replicasOf(model: string): Generator<Replica> {
-    for (const { replicas } of this.#nodes.values()) {
-      for (const replica of replicas.values()) {
-        if (replica.models.some((card) => card.id === model)) yield replica;
-      }
+    for (const { id } of models) {
+      const servers = this.#servers.get(id) ?? new Set();
+      this.#servers.set(id, servers.add(replica));
     }
+    replica.models = models;
   }
 
   #noReplica(model: string, nowMs: number): CognitoraError {
@@ -222,11 +222,12 @@ export class Directory {
   }
 
   #forget(entry: NodeEntry): void {
-    for (const replica of entry.replicas.values()) this.#release(replica);
+    for (const replica of entry.replicas.values()) this.#retire(replica);
     this.#nodes.delete(entry.node);
   }
 
-  #release(replica: Replica): void {
+  #retire(replica: Replica): void {
+    this.#serve(replica, []);
     for (const reservation of replica.live) this.#reservations.delete(reservation);
     replica.live.clear();
   }

@@ -18,8 +18,8 @@ import { dialSkewMsMax, nameCharsMax } from '@cognitora/protocol/limits';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
+import { registryObject } from '../objects.ts';
 import { unwrap } from '../state/registry.ts';
-import { registryOf } from '../state/registry-stub.ts';
 import { fleetHmac, fleetHmacMatches, isOurToken, tokenHash } from './tokens.ts';
 
 const refused = (message: string): CognitoraError => new CognitoraError('identity_refused', message);
@@ -87,7 +87,7 @@ export const enrol = async (request: Request, env: Env): Promise<Response> => {
     throw refused('The enrolment is not signed with the key it names.');
   }
   const node = await nodeOfKey(publicKey);
-  unwrap(await registryOf(env).enrol(await tokenHash(token), node, name));
+  unwrap(await registryObject(env).enrol(await tokenHash(token), node, name));
   const certificate = toBase64Url(await fleetHmac(fleetSecret, certificateText(node)));
   return Response.json({ node, certificate });
 };

@@ -7,7 +7,7 @@ import { keyCacheEntriesMax, keyCacheMsMax } from '@cognitora/protocol/limits';
 import type { Scope } from '@cognitora/protocol/openai';
 import { systemClock } from '../clock.ts';
 import { type Env, type Settings, settingsOf } from '../env.ts';
-import { registryOf } from '../state/registry-stub.ts';
+import { registryObject } from '../objects.ts';
 import { isOurToken, tokenHash } from './tokens.ts';
 
 export interface Principal {
@@ -33,7 +33,7 @@ const fetchPrincipal = async (key: string, env: Env, settings: Settings): Promis
     return { keyId: 'admin', tenant: 'default', scopes: ['admin'], expiresAtMs: undefined };
   }
   if (!(await isOurToken(settings.fleetSecret, 'apiKey', key))) return undefined;
-  return (await registryOf(env).findKey(hash)) ?? undefined;
+  return (await registryObject(env).findKey(hash)) ?? undefined;
 };
 
 const remember = (key: string, cached: CachedPrincipal): void => {

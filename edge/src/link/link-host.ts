@@ -218,8 +218,12 @@ export class LinkHost {
   }
 
   #heardAtMs(hosted: Hosted): number {
-    const ponged = this.#state.getWebSocketAutoResponseTimestamp(hosted.socket)?.getTime() ?? 0;
-    return Math.max(hosted.heardAtMs, ponged);
+    // The platform answers pings without us; ask it only when nothing else was heard of late.
+    if (this.#clock() - hosted.heardAtMs > heartbeatMs) {
+      const ponged = this.#state.getWebSocketAutoResponseTimestamp(hosted.socket)?.getTime() ?? 0;
+      hosted.heardAtMs = Math.max(hosted.heardAtMs, ponged);
+    }
+    return hosted.heardAtMs;
   }
 
   #sweep(): void {

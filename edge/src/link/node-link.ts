@@ -11,6 +11,7 @@ import type { Reservation } from '../directory/directory.ts';
 import type { Region } from '../directory/region.ts';
 import type { Env } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
+import { regionObject } from '../objects.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
 import { LinkHost } from './link-host.ts';
 
@@ -94,7 +95,7 @@ export class NodeLink extends DurableObject<Env> {
   }
 
   #regionStub(region: RegionName): DurableObjectStub<Region> {
-    this.#region ??= this.env.REGION.get(this.env.REGION.idFromName(region));
+    this.#region ??= regionObject(this.env, region);
     return this.#region;
   }
 

@@ -1,0 +1,239 @@
+/**
+ * A whole Cognitora in real processes: the edge on plain workerd, agents as they are deployed, keys and join tokens
+ * from the admin API. Everything lives in one temporary directory and ends with `stop`, which fails when a process
+ * is left. Two regions unless a test says otherwise: nothing may assume one.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import OpenAI from 'openai';
+import { type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
+import { buildEdge } from '../../scripts/build-edge.ts';
+import { leftoversOf } from './leftovers.ts';
+import { ClusterLog } from './log.ts';
+import { Program } from './program.ts';
+import { until } from './until.ts';
+
+export const layouts = ['one-object', 'object-per-node'] as const;
+export type Layout = (typeof layouts)[number];
+
+export interface AgentSpec {
+  readonly name: string;
+  /** URLs of its engines. */
+  readonly engines: readonly string[];
+  /** The edge's first one if absent. */
+  readonly region?: string;
+  /** Public name -> served name. */
+  readonly aliases?: Readonly<Record<string, string>>;
+}
+
+export interface ClusterOptions {
+  readonly layout: Layout;
+  readonly regions?: readonly string[];
+  readonly agents?: readonly AgentSpec[];
+}
+
+export interface ReplicaView {
+  readonly name: string;
+  readonly state: string;
+  readonly models: readonly string[];
+  readonly live: number;
+}
+
+export interface NodeView {
+  readonly node: string;
+  readonly name: string;
+  readonly live: number;
+  readonly replicas: readonly ReplicaView[];
+}
+
+export interface RegionView {
+  readonly region: string;
+  readonly links: number;
+  readonly streams: number;
+  readonly nodes: readonly NodeView[];
+}
+
+export interface CreatedKey {
+  readonly id: string;
+  readonly key: string;
+}
+
+const root = resolve(import.meta.dirname, '../..');
+const agentMain = join(root, 'node-agent/src/main.ts');
+const portTriesMax = 5;
+/** An agent's engines may need a look or two before they are ready. */
+const readyMsMax = 20_000;
+
+/** A port that was free a moment ago; who gets EADDRINUSE asks again. */
+export const freePort = (): Promise<number> =>
+  new Promise((accept, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      server.close(() => accept(port));
+    });
+  });
+
+export class Cluster implements AsyncDisposable {
+  readonly url: string;
+  readonly log: ClusterLog;
+  readonly adminKey: string;
+  readonly directory: string;
+  /** May chat and embed. */
+  apiKey = '';
+  readonly #edge: RunningEdge;
+  readonly #programs = new Map<string, Program>();
+  #joinToken = '';
+  #stopped = false;
+
+  constructor(edge: RunningEdge, directory: string, adminKey: string, log: ClusterLog) {
+    this.#edge = edge;
+    this.url = edge.url;
+    this.directory = directory;
+    this.adminKey = adminKey;
+    this.log = log;
+  }
+
+  /** Makes the keys, starts the agents, waits until each of their replicas is ready. */
+  async bringUp(agents: readonly AgentSpec[]): Promise<void> {
+    this.apiKey = (await this.createKey(['chat', 'embeddings'])).key;
+    const token = await this.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {});
+    this.#joinToken = token.joinToken;
+    await Promise.all(agents.map((spec) => this.startAgent(spec)));
+  }
+
+  async startAgent(spec: AgentSpec): Promise<Program> {
+    const aliases = Object.entries(spec.aliases ?? {});
+    const program = this.startProgram(
+      spec.name,
+      [
+        agentMain,
+        ...['--edge', this.url, '--name', spec.name],
+        ...['--data-dir', join(this.directory, 'agents', spec.name)],
+        ...spec.engines.flatMap((url) => ['--engine-url', url]),
+        ...(spec.region === undefined ? [] : ['--region', spec.region]),
+        ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
+      ],
+      { COGNITORA_JOIN_TOKEN: this.#joinToken },
+    );
+    await this.node(spec.name, (node) => node.replicas.every((replica) => replica.state === 'ready'));
+    return program;
+  }
+
+  /** Starts one more program whose end is part of the cluster's. */
+  startProgram(name: string, argv: readonly string[], environment: Record<string, string> = {}): Program {
+    const { directory, log } = this;
+    const program = new Program({ name, argv, environment, directory, log });
+    this.#programs.set(name, program);
+    return program;
+  }
+
+  program(name: string): Program {
+    const program = this.#programs.get(name);
+    if (program === undefined) throw new Error(`the cluster has no program ${name}`);
+    return program;
+  }
+
+  /** Waits until the node of that name is as asked. */
+  node(name: string, isAsAsked: (node: NodeView) => boolean = () => true): Promise<NodeView> {
+    return until(
+      `the node ${name} to be as asked`,
+      async () => {
+        if (this.#programs.get(name)?.isGone) throw new Error(`the agent ${name} ended`);
+        const nodes = (await this.regions()).flatMap((region) => region.nodes);
+        return nodes.find((node) => node.name === name && isAsAsked(node));
+      },
+      readyMsMax,
+    );
+  }
+
+  async regions(): Promise<readonly RegionView[]> {
+    const { regions } = await this.admin<{ regions: readonly RegionView[] }>('GET', '/admin/nodes');
+    return regions;
+  }
+
+  createKey(scopes: readonly string[], extra: Record<string, unknown> = {}): Promise<CreatedKey> {
+    return this.admin<CreatedKey>('POST', '/admin/keys', { name: 'test', scopes, ...extra });
+  }
+
+  async admin<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${this.adminKey}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path} answered ${answer.status}: ${text}`);
+    return JSON.parse(text) as Answer;
+  }
+
+  /** The official SDK against this edge; it never retries, so that a test sees the first answer. */
+  sdk(apiKey: string = this.apiKey): OpenAI {
+    return new OpenAI({ baseURL: `${this.url}/v1`, apiKey, maxRetries: 0, timeout: 60_000 });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    const stops = await Promise.allSettled([...this.#programs.values()].map((program) => program.stop()));
+    await this.#edge.stop();
+    const leftovers = leftoversOf(this.directory);
+    for (const { pid } of leftovers) process.kill(pid, 'SIGKILL');
+    rmSync(this.directory, { recursive: true, force: true });
+    const failed = stops.flatMap((stop) => (stop.status === 'rejected' ? [String(stop.reason)] : []));
+    for (const { pid, command } of leftovers) failed.push(`process ${pid} was left behind: ${command}`);
+    if (failed.length > 0) throw new Error(`the cluster did not end cleanly: ${failed.join('; ')}`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+const openEdge = async (
+  options: ClusterOptions,
+  directory: string,
+  adminKey: string,
+  log: ClusterLog,
+): Promise<RunningEdge> => {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await startEdge({
+        dataDirectory: directory,
+        host: '127.0.0.1',
+        // The origins an agent may dial name the port, so it is chosen beforehand.
+        port: await freePort(),
+        regions: options.regions ?? ['weur', 'enam'],
+        layout: options.layout,
+        adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
+        fleetSecret: randomBytes(32).toString('base64url'),
+        origins: [],
+        onOutput: (line) => log.add('workerd', line),
+        onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
+      });
+    } catch (thrown) {
+      if (tries === portTriesMax || !/in use/.test(String(thrown))) throw thrown;
+    }
+  }
+};
+
+/** Starts everything and waits until it serves. When that fails, what the processes said is in the error. */
+export const startCluster = async (options: ClusterOptions): Promise<Cluster> => {
+  buildEdge();
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-test-'));
+  const adminKey = `cga_${randomBytes(24).toString('base64url')}`;
+  const log = new ClusterLog();
+  const cluster = new Cluster(await openEdge(options, directory, adminKey, log), directory, adminKey, log);
+  try {
+    await cluster.bringUp(options.agents ?? []);
+    return cluster;
+  } catch (thrown) {
+    await cluster.stop().catch(() => {});
+    throw new Error(`the cluster did not come up: ${String(thrown)}\n${log.text()}`);
+  }
+};
