@@ -21,7 +21,7 @@ const after = '"},"finish_reason":null}]}\n\n';
 const tagAt = before.indexOf('########');
 const indexAt = before.length;
 const timeAt = indexAt + indexDigits + 1;
-const padding = '.'.repeat(eventBytes - before.length - indexDigits - timeDigits - 3 - after.length);
+const padding = '.'.repeat(eventBytes - before.length - indexDigits - timeDigits - 2 - after.length);
 const template = Buffer.from(
   `${before}${'0'.repeat(indexDigits)} ${'0'.repeat(timeDigits)} ${padding}${after}`,
 );

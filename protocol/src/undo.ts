@@ -1,6 +1,6 @@
 /**
  * The way back of the edits: turns an engine's response bytes into what the engine would have sent to the request as
- * the client wrote it, and reads the usage on the way. Pure; one reader per response; holds at most one SSE event or
+ * the client wrote it, and reads the usage on the way. Pure; one reader per response; holds at most two SSE events or
  * one captured JSON value. Untouched bytes are views of the input, never copies.
  */
 import { joinBytes, utf8 } from './bytes.ts';
@@ -55,6 +55,14 @@ const parseLoosely = (text: string): unknown => {
 
 const lenientDecoder = new TextDecoder();
 const usageNeedle = utf8('"usage"');
+/** A choice is finished; engines that move members (below) write it without spaces. */
+const finishNeedle = utf8('"finish_reason":"');
+
+/** What llama.cpp's server appends to the last event of a stream: asking for usage moves it to the usage event. */
+const lastEventMembers = ['timings', '__tool_call_incomplete'] as const;
+
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
 
 /** Whether `needle` occurs; a plain search, since chunks are a few hundred bytes. */
 const contains = (bytes: Uint8Array, needle: Uint8Array): boolean => {
@@ -74,6 +82,8 @@ export class SseResponseReader implements ResponseReader {
   readonly #splitter = new SseSplitter();
   readonly #servedName: Uint8Array | undefined;
   readonly #publicName: Uint8Array;
+  /** The event that finished a choice, undone, until the next one has come. Engines send that in the same breath. */
+  #finish: Uint8Array | undefined;
 
   constructor(options: UndoOptions) {
     this.#options = options;
@@ -91,23 +101,56 @@ export class SseResponseReader implements ResponseReader {
     const rest = this.#splitter.end();
     const out: Uint8Array[] = [];
     if (rest.length > 0) this.#event(rest, true, out);
+    this.#releaseFinish(out);
     return out;
   }
 
   #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
     const hasUsage = whole && contains(event, usageNeedle);
     if (!hasUsage && (this.#servedName === undefined || !whole)) {
-      out.push(event);
+      this.#emit(event, [event], out);
       return;
     }
-    const start = event.indexOf(0x7b);
+    const start = event.indexOf(openBrace);
     const { members } = scanMembers(start < 0 ? new Uint8Array() : event.subarray(start));
     const cuts: Cut[] = [];
     const usage = members.get('usage');
-    if (usage !== undefined && this.#readUsage(event, members, usage, start, cuts)) return;
+    if (usage !== undefined && this.#readUsage(event, members, usage, start, cuts)) {
+      this.#moveBack(event, members, start);
+      return;
+    }
     const model = members.get('model');
     if (model !== undefined) this.#rename(event, start + model.valueStart, start + model.valueEnd, cuts);
-    pushCut(event, cuts, out);
+    this.#emit(event, applyCuts(event, cuts), out);
+  }
+
+  /** Sends an event on, but for one that finishes a choice: the usage event behind it may hold what belongs in it. */
+  #emit(event: Uint8Array, parts: readonly Uint8Array[], out: Uint8Array[]): void {
+    this.#releaseFinish(out);
+    const { dropUsage } = this.#options;
+    const finishes =
+      dropUsage !== undefined && dropUsage.volunteered !== 'usage' && contains(event, finishNeedle);
+    if (finishes) this.#finish = joinBytes(parts);
+    else out.push(...parts);
+  }
+
+  #releaseFinish(out: Uint8Array[]): void {
+    if (this.#finish !== undefined) out.push(this.#finish);
+    this.#finish = undefined;
+  }
+
+  /** The usage event goes: what an engine adds to its last event, whichever that is, returns to the one before. */
+  #moveBack(event: Uint8Array, members: ReadonlyMap<string, MemberSpan>, start: number): void {
+    const finish = this.#finish;
+    const end = finish?.lastIndexOf(closeBrace) ?? -1;
+    if (finish === undefined || end < 0) return;
+    const parts = [finish.subarray(0, end)];
+    for (const name of lastEventMembers) {
+      const member = members.get(name);
+      if (member === undefined) continue;
+      parts.push(utf8(','), event.subarray(start + member.keyStart, start + member.valueEnd));
+    }
+    this.#finish = joinBytes([...parts, finish.subarray(end)]);
   }
 
   /** Notes the event's usage; true when the whole event has to go. */
@@ -193,14 +236,16 @@ const memberCut = (event: Uint8Array, member: MemberSpan, start: number): Cut =>
 const isBlank = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-const pushCut = (event: Uint8Array, cuts: readonly Cut[], out: Uint8Array[]): void => {
+const applyCuts = (event: Uint8Array, cuts: readonly Cut[]): readonly Uint8Array[] => {
+  const parts: Uint8Array[] = [];
   let at = 0;
   for (const cut of [...cuts].sort((left, right) => left.from - right.from)) {
-    if (cut.from > at) out.push(event.subarray(at, cut.from));
-    if (cut.insert.length > 0) out.push(cut.insert);
+    if (cut.from > at) parts.push(event.subarray(at, cut.from));
+    if (cut.insert.length > 0) parts.push(cut.insert);
     at = cut.to;
   }
-  if (at < event.length) out.push(event.subarray(at));
+  if (at < event.length) parts.push(event.subarray(at));
+  return parts;
 };
 
 /** Reads and undoes a JSON response of any length, holding only the value of `model` or a copy of `usage`. */

@@ -97,10 +97,10 @@ const complete = ({ received, response }: Exchange): void => {
   const fields = parseBody(received.body) ?? {};
   const asked = readAsked(fields);
   const promptTokens = Math.ceil(received.body.length / 4);
-  if (promptTokens > contextTokens) return sendJson(response, 400, tooLongError(promptTokens));
   const isChat = received.path === '/v1/chat/completions';
-  if (!asked.stream) return sendJson(response, 200, chatBody(asked));
-  return sendEvents(response, isChat ? chatEvents(asked) : completionEvents(asked));
+  if (promptTokens > contextTokens) sendJson(response, 400, tooLongError(promptTokens));
+  else if (!asked.stream) sendJson(response, 200, chatBody(asked));
+  else sendEvents(response, isChat ? chatEvents(asked) : completionEvents(asked));
 };
 
 const answerOf = ({ models, loaded = Promise.resolve() }: LlamaServerOptions): Answer => {

@@ -48,7 +48,7 @@ export const readAsked = (fields: Fields): Asked => {
     model: String(fields.model),
     stream: fields.stream === true,
     includesUsage: options.include_usage === true,
-    continuousUsage: options.continuous_usage_stats === true,
+    continuousUsage: options.include_usage === true && options.continuous_usage_stats === true,
     choices: typeof fields.n === 'number' ? fields.n : 1,
     logprobs: fields.logprobs === true || typeof fields.logprobs === 'number',
     topLogprobs: typeof fields.top_logprobs === 'number' ? fields.top_logprobs : 0,

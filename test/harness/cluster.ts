@@ -97,7 +97,13 @@ export class Cluster implements AsyncDisposable {
     this.directory = directory;
     this.adminKey = adminKey;
     this.log = log;
+    // workerd has no pipe to its parent: a test run that ends early must not leave it behind.
+    process.once('exit', this.#killEdge);
   }
+
+  readonly #killEdge = (): void => {
+    process.kill(this.#edge.pid, 'SIGKILL');
+  };
 
   /** Makes the keys, starts the agents, waits until each of their replicas is ready. */
   async bringUp(agents: readonly AgentSpec[]): Promise<void> {
@@ -182,6 +188,7 @@ export class Cluster implements AsyncDisposable {
     this.#stopped = true;
     const stops = await Promise.allSettled([...this.#programs.values()].map((program) => program.stop()));
     await this.#edge.stop();
+    process.removeListener('exit', this.#killEdge);
     const leftovers = leftoversOf(this.directory);
     for (const { pid } of leftovers) process.kill(pid, 'SIGKILL');
     rmSync(this.directory, { recursive: true, force: true });

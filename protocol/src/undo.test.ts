@@ -1,0 +1,274 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { cuts, pieces, singleBytes, text } from '../testing/bytes-in-pieces.ts';
+import { type EngineShape, engineShapes, type Generation } from '../testing/engine-streams.ts';
+import { trickyString } from '../testing/json-text.ts';
+import { joinBytes, utf8 } from './bytes.ts';
+import { sseEventBytesMax, usageBytesMax } from './limits.ts';
+import { JsonResponseReader, type ResponseReader, SseResponseReader, type UndoOptions } from './undo.ts';
+
+const run = (reader: ResponseReader, pushes: readonly Uint8Array[]): string =>
+  text(joinBytes([...pushes.flatMap((push) => [...reader.push(push)]), ...reader.end()]));
+
+const sse = (options: Partial<UndoOptions> = {}): SseResponseReader =>
+  new SseResponseReader({ renamed: undefined, dropUsage: undefined, ...options });
+const whole = (reader: ResponseReader, body: string): string => run(reader, [utf8(body)]);
+const renamed = { served: 'org/served-7b', public: 'public "7b" é' };
+
+const name = fc.oneof(
+  trickyString.filter((text) => text.length > 0),
+  fc.constant('org/served-7b'),
+);
+const generation: fc.Arbitrary<Generation> = fc.record({
+  model: name,
+  texts: fc.array(fc.oneof(trickyString, fc.constant('"usage":{"prompt_tokens":1}')), {
+    minLength: 1,
+    maxLength: 6,
+  }),
+  usage: fc.record({ promptTokens: fc.nat(10_000), cachedTokens: fc.nat(10_000) }),
+});
+
+describe.each(engineShapes)('a stream of $name', ({ volunteered, stream }: EngineShape) => {
+  test('with no edit is passed on as it is, and its usage read', () => {
+    fc.assert(
+      fc.property(generation, fc.boolean(), cuts, (what, includeUsage, at) => {
+        const sent = stream(what, includeUsage);
+        const reader = sse();
+        expect(run(reader, pieces(utf8(sent), at))).toBe(sent);
+        expect(reader.usage).toEqual(includeUsage ? usageOf(what) : undefined);
+      }),
+    );
+  });
+
+  test('that was asked for usage comes out as if nobody had asked', () => {
+    fc.assert(
+      fc.property(generation, cuts, (what, at) => {
+        const reader = sse({ dropUsage: { volunteered } });
+        expect(run(reader, pieces(utf8(stream(what, true)), at))).toBe(stream(what, false));
+        expect(reader.usage).toEqual(usageOf(what));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('of a renamed model comes out under its public name, usage asked for or not', () => {
+    fc.assert(
+      fc.property(generation, name, cuts, (what, publicName, at) => {
+        const dropping = sse({
+          renamed: { served: what.model, public: publicName },
+          dropUsage: { volunteered },
+        });
+        const asPublic = { ...what, model: publicName };
+        expect(run(dropping, pieces(utf8(stream(what, true)), at))).toBe(stream(asPublic, false));
+        const renaming = sse({ renamed: { served: what.model, public: publicName } });
+        expect(run(renaming, pieces(utf8(stream(what, true)), at))).toBe(stream(asPublic, true));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('cut short comes out alike for any split', () => {
+    fc.assert(
+      fc.property(generation, fc.double({ min: 0, max: 1, noNaN: true }), cuts, (what, end, at) => {
+        const sent = utf8(stream(what, true));
+        const broken = sent.slice(0, Math.round(end * sent.length));
+        const options = { renamed: { served: what.model, public: 'p' }, dropUsage: { volunteered } };
+        expect(run(sse(options), pieces(broken, at))).toBe(run(sse(options), [broken]));
+        expect(run(sse(), pieces(broken, at))).toBe(text(broken));
+      }),
+    );
+  });
+});
+
+const usageOf = ({ texts, usage }: Generation) => ({
+  promptTokens: usage.promptTokens,
+  completionTokens: texts.length,
+  cachedTokens: usage.cachedTokens,
+});
+
+test('events of single bytes are undone alike', () => {
+  const what = { model: renamed.served, texts: ['a', 'b'], usage: { promptTokens: 5, cachedTokens: 4 } };
+  for (const { volunteered, stream } of engineShapes) {
+    const reader = sse({ renamed, dropUsage: { volunteered } });
+    const sent = singleBytes(utf8(stream(what, true)));
+    expect(run(reader, sent)).toBe(stream({ ...what, model: renamed.public }, false));
+  }
+});
+
+const dropNothing = { dropUsage: { volunteered: 'nothing' } } as const;
+const event = (data: string): string => `data: ${data}\n\n`;
+
+describe('the usage member', () => {
+  test.each([
+    ['{"a":1,"usage":null}', '{"a":1}'],
+    ['{"usage":null,"a":1}', '{"a":1}'],
+    ['{"a":1,"usage":null,"b":2}', '{"a":1,"b":2}'],
+    ['{"a": 1, "usage": null, "b": 2}', '{"a": 1, "b": 2}'],
+    ['{ "usage" : null , "a":1}', '{ "a":1}'],
+    ['{"usage":null}', '{}'],
+    ['{"choices":[{"delta":{}}],"usage":{"prompt_tokens":3}}', '{"choices":[{"delta":{}}]}'],
+  ])('goes from %s where nothing is volunteered', (sent, expected) => {
+    expect(whole(sse(dropNothing), event(sent))).toBe(event(expected));
+  });
+
+  test.each([
+    '{"choices":[{"delta":{"usage":null}}]}',
+    '{"choices":[{"logprobs":{"content":[{"token":"usage"}]}}]}',
+    '{"a":"usage"}',
+    '{"choices":[{"delta":{"content":"\\"usage\\":null"}}]}',
+  ])('elsewhere is not touched: %s', (sent) => {
+    expect(whole(sse(dropNothing), event(sent))).toBe(event(sent));
+  });
+
+  test('of a running count becomes null where null is volunteered', () => {
+    const reader = sse({ dropUsage: { volunteered: 'null' } });
+    const sent = event('{"choices":[{"index":0}],"usage":{"prompt_tokens":3,"completion_tokens":1}}');
+    expect(whole(reader, sent)).toBe(event('{"choices":[{"index":0}],"usage":null}'));
+    expect(reader.usage).toEqual({ promptTokens: 3, completionTokens: 1 });
+  });
+
+  test('stays where usage itself is volunteered', () => {
+    const sent = event('{"choices":[],"usage":{"prompt_tokens":3}}') + event('[DONE]');
+    const reader = sse({ dropUsage: { volunteered: 'usage' } });
+    expect(whole(reader, sent)).toBe(sent);
+    expect(reader.usage).toEqual({ promptTokens: 3, completionTokens: 0 });
+  });
+
+  test('of another shape is no usage, and no reason to drop an event that has choices', () => {
+    const reader = sse(dropNothing);
+    expect(whole(reader, event('{"choices":[1],"usage":"much"}'))).toBe(event('{"choices":[1]}'));
+    expect(reader.usage).toBeUndefined();
+  });
+});
+
+test('comments, other fields and what is not JSON pass as they are', () => {
+  const sent = `: hello\n\nevent: ping\nid: 3\ndata: {"model":"org/served-7b"\n\n${event('"usage"')}${event('{"usage"')}`;
+  expect(whole(sse({ renamed, ...dropNothing }), sent)).toBe(sent);
+});
+
+test('any bytes at all come out alike for any split, and as they are without edits', () => {
+  const soup = fc.array(
+    fc.constantFrom('data: ', '{', '}', '"usage":', 'null', '"model":"m"', ',', '\n', '\r', '[]'),
+    {
+      maxLength: 30,
+    },
+  );
+  const options = { renamed: { served: 'm', public: 'p' }, ...dropNothing };
+  fc.assert(
+    fc.property(soup, cuts, (parts, at) => {
+      const bytes = utf8(parts.join(''));
+      expect(run(sse(), pieces(bytes, at))).toBe(text(bytes));
+      expect(run(sse(options), pieces(bytes, at))).toBe(run(sse(options), [bytes]));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('an event beyond the limit passes as it is, and those around it are undone', () => {
+  const small = event('{"model":"org/served-7b","usage":null}');
+  const long = event(`{"model":"org/served-7b","x":"${'x'.repeat(sseEventBytesMax)}","usage":null}`);
+  const after = event(`{"model":${JSON.stringify(renamed.public)}}`);
+  for (const at of [[], [0.5], [0.1, 0.99]]) {
+    const reader = sse({ renamed, ...dropNothing });
+    expect(run(reader, pieces(utf8(small + long + small), at))).toBe(after + long + after);
+  }
+});
+
+test('a model name that the engine escapes in another way is renamed too', () => {
+  const served = 'org/é';
+  const escaped = String.raw`{"model":"org\/\u00e9","a":1}`;
+  const options = { renamed: { served, public: 'p' } };
+  expect(whole(sse(options), event(escaped))).toBe(event('{"model":"p","a":1}'));
+  expect(whole(new JsonResponseReader({ dropUsage: undefined, ...options }), escaped)).toBe(
+    '{"model":"p","a":1}',
+  );
+});
+
+test('another model name stays', () => {
+  const sent = event('{"model":"org/served-7b-other","choices":[{"model":"org/served-7b"}]}');
+  expect(whole(sse({ renamed }), sent)).toBe(sent);
+});
+
+describe('a JSON response', () => {
+  const jsonReader = (undo: UndoOptions['renamed'] = renamed) =>
+    new JsonResponseReader({ renamed: undo, dropUsage: undefined });
+  const body = (model: string, padding: number, usageFirst: boolean): string => {
+    const usage = { prompt_tokens: 7, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 6 } };
+    const content = '"model":"org/served-7b" "usage"'.repeat(padding);
+    const choices = [{ message: { content, model: 'org/served-7b' } }];
+    return JSON.stringify(
+      usageFirst ? { usage, id: 'x', model, choices } : { choices, id: 'x', model, usage },
+    );
+  };
+  const usage = { promptTokens: 7, completionTokens: 2, cachedTokens: 6 };
+
+  test('is renamed and its usage read, wherever model stands and however it is cut', () => {
+    fc.assert(
+      fc.property(fc.nat(40), fc.boolean(), cuts, (padding, usageFirst, at) => {
+        const reader = jsonReader();
+        const sent = utf8(body(renamed.served, padding, usageFirst));
+        expect(run(reader, pieces(sent, at))).toBe(body(renamed.public, padding, usageFirst));
+        expect(reader.usage).toEqual(usage);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('in single bytes is renamed alike', () => {
+    for (const usageFirst of [true, false]) {
+      const reader = jsonReader();
+      expect(run(reader, singleBytes(utf8(body(renamed.served, 2, usageFirst))))).toBe(
+        body(renamed.public, 2, usageFirst),
+      );
+      expect(reader.usage).toEqual(usage);
+    }
+  });
+
+  test('of megabytes passes through in views, held by no more than a name', () => {
+    const sent = utf8(body(renamed.served, 100_000, false));
+    const reader = jsonReader();
+    let passed = 0;
+    for (let at = 0; at < sent.length; at += 65_536) {
+      const push = sent.subarray(at, at + 65_536);
+      for (const part of reader.push(push)) passed += part.length;
+      if (at + push.length < sent.length - 1000) expect(passed).toBe(at + push.length);
+    }
+    expect(passed).toBe(utf8(body(renamed.public, 100_000, false)).length);
+    expect(reader.end()).toEqual([]);
+  });
+
+  test('under another name, or with nothing to rename, comes out as it went in', () => {
+    fc.assert(
+      fc.property(fc.boolean(), cuts, (usageFirst, at) => {
+        const sent = body('another', 3, usageFirst);
+        expect(run(jsonReader(), pieces(utf8(sent), at))).toBe(sent);
+        const served = body(renamed.served, 3, usageFirst);
+        expect(run(jsonReader(undefined), pieces(utf8(served), at))).toBe(served);
+      }),
+    );
+  });
+
+  test('broken off anywhere, or no JSON at all, comes out alike for any split', () => {
+    const broken = fc
+      .tuple(fc.boolean(), fc.double({ min: 0, max: 1, noNaN: true }))
+      .map(([usageFirst, end]) => body(renamed.served, 1, usageFirst).slice(0, Math.round(end * 300)));
+    const soup = fc.string({ unit: fc.constantFrom(...'{}[]":,model \n'), maxLength: 40 });
+    fc.assert(
+      fc.property(fc.oneof(broken, soup), cuts, (sent, at) => {
+        expect(run(jsonReader(), pieces(utf8(sent), at))).toBe(whole(jsonReader(), sent));
+        expect(run(jsonReader(undefined), pieces(utf8(sent), at))).toBe(sent);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('with values too long to hold passes as it is', () => {
+    const long = 'x'.repeat(usageBytesMax + 10);
+    const sent = `{"model":"${long}","usage":{"prompt_tokens":1,"x":"${long}"},"id":1}`;
+    for (const at of [[], [0.2], [0.2, 0.4, 0.6, 0.8]]) {
+      const reader = jsonReader();
+      expect(run(reader, pieces(utf8(sent), at))).toBe(sent);
+      expect(reader.usage).toBeUndefined();
+    }
+  });
+});

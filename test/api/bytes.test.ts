@@ -1,0 +1,164 @@
+/**
+ * Byte equality with the engine called directly, where nothing has to be edited: whatever the request's JSON looks
+ * like reaches the engine as it is, and whatever the engine answers reaches the client as it is.
+ */
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Answer, type FakeEngine, sendJson } from '../fakes/fake-engine.ts';
+import { startVllm } from '../fakes/vllm.ts';
+import { layouts } from '../harness/cluster.ts';
+import { compare } from '../harness/compare.ts';
+import { freshId, type RawAnswer, send } from '../harness/http.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+
+const chatPath = '/v1/chat/completions';
+const model = 'plain-chat';
+const wholeBody = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hi' }] });
+
+/** Bodies that a parse and a restringify would change. */
+const oddBodies: Record<string, string | Buffer> = {
+  'white space everywhere': `\r\n { \t"messages" :[ ] ,\n\n"model"\t:\r"${model}"\n}  \n`,
+  'unknown fields and key order': `{"zeta":{"b":1,"a":[{}]},"model":"${model}","Model":"x","alpha":null}`,
+  'raw and escaped Unicode': `{"messages":["é\\u00e9👩‍🚀\\ud83d\\ude80\\ud800"],"model":"${model}","ключ":"值"}`,
+  'numbers no double holds': `{"seed":12345678901234567890,"x":1e400,"y":-0.0,"z":1.10,"model":"${model}"}`,
+  'escapes that need not be': `{"model":"${model}","messages":[{"content":"\\/\\u0041\\b\\f"}]}`,
+  'the name of the model again and again': `{"messages":[{"model":"other"}],"x":"\\"model\\":1","model":"${model}"}`,
+  'a name twice': `{"model":"nobody","model":"${model}","stream":true,"stream":false}`,
+  'a stream that asks for usage': `{"stream":true, "stream_options":{"include_usage":true},"model":"${model}"}`,
+  'stream: null': `{"stream":null,"model":"${model}"}`,
+  'a deep nest': `{"x":${'['.repeat(500)}${']'.repeat(500)},"model":"${model}"}`,
+};
+
+/** Answers that are none of the usual. */
+const oddAnswers: Record<string, Answer> = {
+  'JSON in pieces without a length': async ({ response }) => {
+    response.writeHead(200, { 'content-type': 'application/json; charset=utf-8' });
+    for (const piece of [
+      '{"model":"plain',
+      '-chat","us',
+      'age":{"prompt_tokens":1',
+      ',"completion_tokens":2}}',
+    ]) {
+      response.write(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    response.end();
+  },
+  'an empty body': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': '0' });
+    response.end();
+  },
+  'no content': ({ response }) => {
+    response.writeHead(204);
+    response.end();
+  },
+  'plain text': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/plain' });
+    response.end('not JSON: {"model":');
+  },
+  'an answer without a type': ({ response }) => {
+    response.writeHead(200);
+    response.end('{"model":"plain-chat"}');
+  },
+  'JSON that is none': ({ response }) => sendJson(response, 200, '{"model":"plain-chat", oh no'),
+  'every byte there is': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'application/octet-stream' });
+    response.end(Buffer.from(Array.from({ length: 4096 }, (_, at) => at % 256)));
+  },
+  'every byte there is, called a stream': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(Buffer.from(Array.from({ length: 4096 }, (_, at) => at % 256)));
+  },
+  'a stream that ends inside an event': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end('data: {"choices":[]}\n\ndata: [DO');
+  },
+  'gzip though nobody asked': ({ response }) => {
+    const bytes = gzipSync('{"model":"plain-chat"}'.repeat(100));
+    response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
+    response.end(bytes);
+  },
+  'a redirect': ({ response }) => {
+    response.writeHead(307, { location: 'http://127.0.0.1:9/elsewhere', 'content-type': 'text/plain' });
+    response.end('over there');
+  },
+  'an unusual status': ({ response }) => {
+    response.writeHead(299, { 'content-type': 'text/plain' });
+    response.end('fine, almost');
+  },
+};
+
+describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
+  let engine: FakeEngine;
+  beforeAll(async () => {
+    engine = await startVllm({ models: [model] });
+  });
+  afterAll(() => engine.stop());
+  const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+
+  const sendThrough = (id: string, headers: Record<string, string> = {}): Promise<RawAnswer> =>
+    send(fixture.cluster.url + chatPath, {
+      body: wholeBody,
+      headers: {
+        'content-type': 'application/json',
+        authorization: `Bearer ${fixture.cluster.apiKey}`,
+        'x-request-id': id,
+        ...headers,
+      },
+    });
+
+  test.each(Object.entries(oddBodies))('a request with %s', async (_, body) => {
+    const { cluster } = fixture;
+    const { through, direct, received } = await compare({ cluster, engine, path: chatPath, body });
+    expect(received.body).toEqual(Buffer.from(body));
+    expect(received.headers['content-length']).toBe(String(Buffer.byteLength(body)));
+    expect(through.body).toEqual(direct.body);
+    expect(through.status).toBe(200);
+    expect(through.headers['content-type']).toBe(direct.headers['content-type']);
+    expect(direct.body.length).toBeGreaterThan(100);
+  });
+
+  test('a request without content-length', async () => {
+    const id = freshId();
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const answer = await send(fixture.cluster.url + chatPath, { body: wholeBody, chunked: true, headers });
+    expect(answer.status).toBe(200);
+    expect(engine.byId(id).body.toString()).toBe(wholeBody);
+  });
+
+  test.each(Object.entries(oddAnswers))('an answer: %s', async (_, answer) => {
+    const id = freshId();
+    engine.script(id, answer);
+    const through = await sendThrough(id);
+    const directId = freshId();
+    engine.script(directId, answer);
+    const direct = await send(engine.url + chatPath, { body: '{}', headers: { 'x-request-id': directId } });
+    expect(through.status).toBe(direct.status);
+    expect(through.body).toEqual(direct.body);
+    expect(through.isWhole).toBe(true);
+    for (const name of ['content-type', 'content-encoding', 'location']) {
+      expect([name, through.headers[name]]).toEqual([name, direct.headers[name]]);
+    }
+  });
+
+  test('compression is not asked of the engine, and not made on the way', async () => {
+    const id = freshId();
+    const answer = await sendThrough(id, { 'accept-encoding': 'gzip, br' });
+    expect(engine.byId(id).headers['accept-encoding']).toBe('identity');
+    expect(answer.headers['content-encoding']).toBeUndefined();
+    expect(JSON.parse(answer.body.toString())).toHaveProperty('model', model);
+  });
+
+  test('headers of the engine arrive, those of one hop and of ours do not', async () => {
+    const id = freshId();
+    engine.script(id, ({ response }) => {
+      const own = { 'x-engine': 'yes', 'x-request-id': 'engine-own', 'x-cognitora-node': 'forged' };
+      response.writeHead(200, { 'content-type': 'application/json', 'set-cookie': ['a=1', 'b=2'], ...own });
+      response.end('{}');
+    });
+    const { headers } = await sendThrough(id);
+    expect(headers).toMatchObject({ 'x-engine': 'yes', 'set-cookie': ['a=1', 'b=2'], 'x-request-id': id });
+    expect(headers['x-cognitora-region']).toBe('weur');
+    expect(headers['x-cognitora-node']).toMatch(/^n[a-z2-7]{26}$/);
+  });
+});

@@ -1,0 +1,55 @@
+/** Clients that behave badly, on raw HTTP: they hang up, or stop reading, at a chosen moment. */
+import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { Cluster } from '../harness/cluster.ts';
+import { type RawAnswer, type SendOptions, send } from '../harness/http.ts';
+import { puppetModel, type Strings } from './puppet-engine.ts';
+
+export const chatPath = '/v1/chat/completions';
+
+export interface Ask extends Strings {
+  readonly stream?: boolean;
+  /** Bytes of prompt. */
+  readonly promptBytes?: number;
+}
+
+export const bodyFor = ({ stream = true, promptBytes = 16, ...puppet }: Ask): string =>
+  JSON.stringify({
+    model: puppetModel,
+    stream,
+    puppet,
+    messages: [{ role: 'user', content: 'p'.repeat(promptBytes) }],
+  });
+
+export const headersFor = (cluster: Cluster, id: string): Record<string, string> => ({
+  authorization: `Bearer ${cluster.apiKey}`,
+  'content-type': 'application/json',
+  'x-request-id': id,
+});
+
+/** One whole request. */
+export const ask = (cluster: Cluster, id: string, what: Ask, options: SendOptions = {}): Promise<RawAnswer> =>
+  send(cluster.url + chatPath, { body: bodyFor(what), headers: headersFor(cluster, id), ...options });
+
+export interface OpenRequest {
+  readonly outgoing: ClientRequest;
+  /** Rejects when the connection ends before an answer began. */
+  readonly answered: Promise<IncomingMessage>;
+  /** Ends the connection, as a client that crashes. */
+  hangUp(): void;
+}
+
+/** Sends a request and leaves its answer unread until somebody reads it. */
+export const openRequest = (cluster: Cluster, id: string, body: string | Buffer): OpenRequest => {
+  const headers = { ...headersFor(cluster, id), 'content-length': String(Buffer.byteLength(body)) };
+  const outgoing = request(cluster.url + chatPath, { method: 'POST', agent: false, headers });
+  const answered = new Promise<IncomingMessage>((accept, reject) => {
+    outgoing.once('response', (incoming) => {
+      incoming.on('error', () => {});
+      accept(incoming);
+    });
+    outgoing.on('error', reject);
+  });
+  answered.catch(() => {});
+  outgoing.end(body);
+  return { outgoing, answered, hangUp: () => outgoing.destroy() };
+};
