@@ -50,7 +50,7 @@ export const endsEvent = (bytes: Uint8Array): boolean => {
       before === lineFeed || (before === carriageReturn && (beforeThat === lineFeed || beforeThat === before))
     );
   }
-  return last === carriageReturn && before === carriageReturn;
+  return last === carriageReturn && (before === carriageReturn || before === lineFeed);
 };
 
 /** A blank line has at most four bytes, so one that ends in new bytes begins in the last three before them. */

@@ -190,7 +190,7 @@ test('another model name stays', () => {
 });
 
 describe('a JSON response', () => {
-  const jsonReader = (undo: UndoOptions['renamed'] = renamed) =>
+  const jsonReader = (undo: UndoOptions['renamed']) =>
     new JsonResponseReader({ renamed: undo, dropUsage: undefined });
   const body = (model: string, padding: number, usageFirst: boolean): string => {
     const usage = { prompt_tokens: 7, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 6 } };
@@ -205,7 +205,7 @@ describe('a JSON response', () => {
   test('is renamed and its usage read, wherever model stands and however it is cut', () => {
     fc.assert(
       fc.property(fc.nat(40), fc.boolean(), cuts, (padding, usageFirst, at) => {
-        const reader = jsonReader();
+        const reader = jsonReader(renamed);
         const sent = utf8(body(renamed.served, padding, usageFirst));
         expect(run(reader, pieces(sent, at))).toBe(body(renamed.public, padding, usageFirst));
         expect(reader.usage).toEqual(usage);
@@ -216,7 +216,7 @@ describe('a JSON response', () => {
 
   test('in single bytes is renamed alike', () => {
     for (const usageFirst of [true, false]) {
-      const reader = jsonReader();
+      const reader = jsonReader(renamed);
       expect(run(reader, singleBytes(utf8(body(renamed.served, 2, usageFirst))))).toBe(
         body(renamed.public, 2, usageFirst),
       );
@@ -226,7 +226,7 @@ describe('a JSON response', () => {
 
   test('of megabytes passes through in views, held by no more than a name', () => {
     const sent = utf8(body(renamed.served, 100_000, false));
-    const reader = jsonReader();
+    const reader = jsonReader(renamed);
     let passed = 0;
     for (let at = 0; at < sent.length; at += 65_536) {
       const push = sent.subarray(at, at + 65_536);
@@ -241,7 +241,7 @@ describe('a JSON response', () => {
     fc.assert(
       fc.property(fc.boolean(), cuts, (usageFirst, at) => {
         const sent = body('another', 3, usageFirst);
-        expect(run(jsonReader(), pieces(utf8(sent), at))).toBe(sent);
+        expect(run(jsonReader(renamed), pieces(utf8(sent), at))).toBe(sent);
         const served = body(renamed.served, 3, usageFirst);
         expect(run(jsonReader(undefined), pieces(utf8(served), at))).toBe(served);
       }),
@@ -255,7 +255,7 @@ describe('a JSON response', () => {
     const soup = fc.string({ unit: fc.constantFrom(...'{}[]":,model \n'), maxLength: 40 });
     fc.assert(
       fc.property(fc.oneof(broken, soup), cuts, (sent, at) => {
-        expect(run(jsonReader(), pieces(utf8(sent), at))).toBe(whole(jsonReader(), sent));
+        expect(run(jsonReader(renamed), pieces(utf8(sent), at))).toBe(whole(jsonReader(renamed), sent));
         expect(run(jsonReader(undefined), pieces(utf8(sent), at))).toBe(sent);
       }),
       { numRuns: 1000 },
@@ -266,7 +266,7 @@ describe('a JSON response', () => {
     const long = 'x'.repeat(usageBytesMax + 10);
     const sent = `{"model":"${long}","usage":{"prompt_tokens":1,"x":"${long}"},"id":1}`;
     for (const at of [[], [0.2], [0.2, 0.4, 0.6, 0.8]]) {
-      const reader = jsonReader();
+      const reader = jsonReader(renamed);
       expect(run(reader, pieces(utf8(sent), at))).toBe(sent);
       expect(reader.usage).toBeUndefined();
     }

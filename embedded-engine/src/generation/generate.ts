@@ -219,7 +219,7 @@ class SequenceRun {
     const resident = ledger.residentTokens(this.#index).length;
     const consistent = this.#sequence.nextTokenIndex === resident;
     if (consistent && resident === length) return length;
-    const kept = 0;
+    const kept = consistent && loaded.canTrim ? length : 0;
     // Announced before it happens: a router may believe too little for a moment, never too much.
     this.#publish(ledger.truncate(this.#index, kept));
     await this.#sequence.eraseContextTokenRanges([{ start: kept, end: this.#sequence.nextTokenIndex }]);
