@@ -81,6 +81,14 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
   return send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
 };
 
+/** A region's object that restarts or is overloaded throws whatever the platform throws: another region may serve. */
+const regionFailed = (thrown: unknown): Response =>
+  errorResponse(
+    thrown instanceof CognitoraError
+      ? thrown
+      : new CognitoraError('link_lost', 'The region did not answer. Try again.'),
+  );
+
 /** Whether the answer is a failure of ours that another region may not share. */
 const mayTryNext = (answer: Response): boolean => {
   const code = answer.headers.get(codeHeader) ?? '';
@@ -99,10 +107,30 @@ const moreTelling = (first: Response | undefined, second: Response): Response =>
   return rank(second) > rank(first) ? second : first;
 };
 
+/** A failure, with the request's id, so that a person can name it. */
+const withRequestId = (failure: Response, requestId: RequestId): Response => {
+  const answer = new Response(failure.body, failure);
+  answer.headers.set('x-request-id', requestId);
+  return answer;
+};
+
 export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
-  const settings = settingsOf(env);
-  await authorize(request.headers.get('authorization'), inferenceEndpoints[path].scope, env);
   const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
+  try {
+    await authorize(request.headers.get('authorization'), inferenceEndpoints[path].scope, env);
+    return await serve(path, request, requestId, env);
+  } catch (thrown) {
+    return withRequestId(errorResponse(thrown), requestId);
+  }
+};
+
+const serve = async (
+  path: InferencePath,
+  request: Request,
+  requestId: RequestId,
+  env: Env,
+): Promise<Response> => {
+  const settings = settingsOf(env);
   const held = await readBody(request, settings.bodyBytesMax);
   try {
     const parsed = parseInferenceRequest(held.bytes);
@@ -110,11 +138,12 @@ export const dispatch = async (path: InferencePath, request: Request, env: Env):
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {
-      const answer = await attempt(region, options).catch((thrown: unknown) => errorResponse(thrown));
+      const answer = await attempt(region, options).catch(regionFailed);
       if (!mayTryNext(answer)) return answer;
       failed = moreTelling(failed, answer);
     }
-    return failed ?? errorResponse(new CognitoraError('no_capacity', 'No region is configured.'));
+    if (failed === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');
+    return withRequestId(failed, requestId);
   } finally {
     held.release();
   }

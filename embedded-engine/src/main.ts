@@ -94,7 +94,7 @@ async function run(settings: Settings): Promise<void> {
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => end('SIGINT'));
   if (process.env.COGNITORA_PARENT_PIPE === '1') {
-    process.stdin.on('endx', () => end('the parent is gone'));
+    process.stdin.on('end', () => end('the parent is gone'));
     process.stdin.on('error', () => end('the parent is gone'));
     process.stdin.resume();
   }

@@ -236,26 +236,30 @@ const readUsage = (reader: FieldReader): Usage => {
   };
 };
 
-const readRecord = (reader: FieldReader): FinalRecord => {
+const readRecord = (reader: FieldReader, what: string): FinalRecord => {
   const firstByteMs = reader.optionalInteger('firstByteMs', 0, Number.MAX_SAFE_INTEGER);
   return {
     bodyBytes: reader.integer('bodyBytes', 0, Number.MAX_SAFE_INTEGER),
     totalMs: reader.integer('totalMs', 0, Number.MAX_SAFE_INTEGER),
     ...(firstByteMs === undefined ? {} : { firstByteMs }),
     ...(reader.has('usage')
-      ? { usage: readUsage(new FieldReader(reader.record('usage'), 'protocol_error', 'usage')) }
+      ? { usage: readUsage(new FieldReader(reader.record('usage'), 'protocol_error', `${what}: usage`)) }
       : {}),
   };
 };
 
-export const parseFinalRecord = (payload: Uint8Array): FinalRecord => readRecord(readerOf(payload, 'END'));
+export const parseFinalRecord = (payload: Uint8Array): FinalRecord =>
+  readRecord(readerOf(payload, 'END'), 'END');
 
 export const parseStreamFailure = (payload: Uint8Array): StreamFailure => {
   const reader = readerOf(payload, 'FAIL');
   return {
     code: errorCodeOf(reader.string('code', nameCharsMax)),
     message: reader.string('message', 4096),
-    record: readRecord(new FieldReader(reader.record('record'), 'protocol_error', 'FAIL')),
+    record: readRecord(
+      new FieldReader(reader.record('record'), 'protocol_error', 'FAIL: record'),
+      'FAIL: record',
+    ),
   };
 };
 

@@ -56,7 +56,7 @@ const expectSame = ({ through, direct }: Compared): void => {
 const renamed = (bytes: Buffer, served: string, publicName: string): string =>
   bytes
     .toString()
-    .replaceAll(new RegExp(`^((?:data: )?\\{.*?"model"\\s*:\\s*)"${served}"`, 'gm'), `$1"${publicName}"`);
+    .replaceAll(new RegExp(`^((?:data: ?)?\\{.*?"model"\\s*:\\s*)"${served}"`, 'gm'), `$1"${publicName}"`);
 
 describe.each(layouts)('edits, layout %s', (layout) => {
   let vllm: FakeEngine;

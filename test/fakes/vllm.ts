@@ -164,6 +164,7 @@ const completionHead = (asked: Asked) => ({
   model: asked.model,
 });
 
+/** Unlike chat, completions write every field they have: `"usage":null` though nobody asked. */
 const completionEvents = (asked: Asked, volunteers: boolean): readonly string[] => {
   const tokens = tokensFor(asked);
   const events: object[] = tokens.map((text, at) => ({
@@ -175,8 +176,11 @@ const completionEvents = (asked: Asked, volunteers: boolean): readonly string[] 
         logprobs: null,
         finish_reason: at + 1 === tokens.length ? 'stop' : null,
         stop_reason: null,
+        prompt_token_ids: null,
+        token_ids: null,
       },
     ],
+    usage: asked.continuousUsage ? usageOf(at + 1) : null,
   }));
   if (asked.includesUsage || volunteers) {
     events.push({ ...completionHead(asked), choices: [], usage: usageOf(tokens.length) });

@@ -18,7 +18,12 @@ import {
   frameTypes,
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
-import { edgeLinkWindowBytes, edgeStreamWindowBytes, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  agentStreamWindowBytes,
+  edgeLinkWindowBytes,
+  edgeStreamWindowBytes,
+  streamsPerLinkMax,
+} from '@cognitora/protocol/limits';
 import {
   type CancelReason,
   encodeCancel,
@@ -72,6 +77,7 @@ export class EdgeLink {
   readonly #window = new ReceiveWindow(edgeLinkWindowBytes);
   readonly #streams = new Map<StreamId, LiveStream>();
   readonly #touched: LiveStream[] = [];
+  readonly #writers = new Map<StreamId, () => void>();
   #outbox: Outbox | undefined;
   #nextStream = 1;
   #flushQueued = false;
@@ -139,11 +145,12 @@ export class EdgeLink {
     return id;
   }
 
-  /** Queues more of a request's body; returns the bytes queued and not yet sent for it. */
-  write(id: StreamId, bytes: Uint8Array): number {
+  /** Queues more of a request's body; resolves once there is room for more, or nobody wants it any longer. */
+  write(id: StreamId, bytes: Uint8Array): Promise<void> | undefined {
     this.#outbox?.write(id, bytes);
     this.#flushSoon();
-    return this.queuedBytes(id);
+    if (this.#hasRoom(id)) return undefined;
+    return new Promise((resolve) => this.#writers.set(id, resolve));
   }
 
   finish(id: StreamId): void {
@@ -151,8 +158,17 @@ export class EdgeLink {
     this.#flushSoon();
   }
 
-  queuedBytes(id: StreamId): number {
-    return this.#outbox?.queuedBytes(id) ?? 0;
+  #hasRoom(id: StreamId): boolean {
+    return (this.#outbox?.queuedBytes(id) ?? 0) <= agentStreamWindowBytes / 2;
+  }
+
+  /** Wakes those who wait to queue more of a body. */
+  #wakeWriters(): void {
+    for (const [id, wake] of this.#writers) {
+      if (!this.#closed && !this.#hasRoom(id)) continue;
+      this.#writers.delete(id);
+      wake();
+    }
   }
 
   /** The reader took bytes: grants credit once half a window was read. */
@@ -185,6 +201,7 @@ export class EdgeLink {
       handler.fail({ code: 'link_lost', message });
       handler.settled();
     }
+    this.#wakeWriters();
   }
 
   #frame(frame: Frame): void {
@@ -280,5 +297,6 @@ export class EdgeLink {
     for (let message = this.#outbox?.take(); message !== undefined; message = this.#outbox?.take()) {
       this.#events.bytes(message);
     }
+    this.#wakeWriters();
   }
 }

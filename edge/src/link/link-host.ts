@@ -6,7 +6,6 @@
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
 import {
-  agentStreamWindowBytes,
   edgeLinkWindowBytes,
   edgeStreamWindowBytes,
   frameBodyBytesMax,
@@ -255,11 +254,7 @@ const readWhole = async (body: ReadableStream<Uint8Array> | null): Promise<Uint8
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {
   try {
     for await (const bytes of body) {
-      let queued = link.write(id, bytes);
-      while (queued > agentStreamWindowBytes) {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        queued = link.queuedBytes(id);
-      }
+      await link.write(id, bytes);
     }
     link.finish(id);
   } catch {
