@@ -108,6 +108,8 @@ const perOne = (
   count: number,
 ): Readonly<Partial<Record<Role, number>>> => {
   const used: Partial<Record<Role, number>> = {};
+  // A gateway so busy that nothing came out in the window has no figure.
+  if (count === 0) return used;
   for (const [index, [role, us]] of after.entries()) used[role] = (us - (before[index]?.[1] ?? us)) / count;
   return used;
 };

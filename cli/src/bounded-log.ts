@@ -25,6 +25,6 @@ export class BoundedLog {
       this.#bytes = 0;
     }
     appendFileSync(this.path, `${line}\n`, { mode: 0o600 });
-    this.#bytes += line.length + 1;
+    this.#bytes += Buffer.byteLength(line) + 1;
   }
 }

@@ -11,4 +11,8 @@ export const eachLine = (stream: Readable, accept: (line: string) => void): void
     held = (lines.pop() ?? '').slice(0, lineCharsMax);
     for (const line of lines) accept(line);
   });
+  // Last words may lack a line end.
+  stream.on('end', () => {
+    if (held !== '') accept(held);
+  });
 };

@@ -52,6 +52,10 @@ export class Progress {
   }
 }
 
+/** Hosts name themselves: what would move the cursor or colour the terminal is shown as a question mark. */
+const printable = (cell: string | number): string | number =>
+  typeof cell === 'number' ? cell : cell.replaceAll(/\p{Cc}/gu, '?');
+
 /** Rows as aligned columns under a header; numbers to the right. */
 export const table = (header: readonly string[], rows: readonly (readonly (string | number)[])[]): string => {
   const widths = header.map((title, column) =>
@@ -65,7 +69,7 @@ export const table = (header: readonly string[], rows: readonly (readonly (strin
       })
       .join('  ')
       .trimEnd();
-  return [line(header), ...rows.map(line)].join('\n');
+  return [line(header), ...rows.map((row) => line(row.map(printable)))].join('\n');
 };
 
 /** `3 min ago`, `in 2 h`: times for people. */

@@ -37,8 +37,9 @@ export const reapStaleEdge = (dataDirectory: string): void => {
   rmSync(pidPath, { force: true });
   try {
     // Only a process that still runs with our configuration is ours; pids are used again.
-    const commandLine = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    if (commandLine.includes(join(directory, 'config.capnp'))) process.kill(pid, 'SIGKILL');
+    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    if (argv.includes('serve') && argv.includes(join(directory, 'config.capnp')))
+      process.kill(pid, 'SIGKILL');
   } catch {
     // It is gone already.
   }

@@ -65,6 +65,8 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
         method: 'POST',
         body,
         headers: { [openHeader]: carry },
+        // An engine's redirect is the client's to follow.
+        redirect: 'manual',
         signal: request.signal,
       }),
     );

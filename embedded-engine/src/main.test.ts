@@ -5,7 +5,15 @@ import { Unpackr } from 'msgpackr';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer, Subscriber } from 'zeromq';
 import { type BlockHash, blockHash } from './kv-events/chain.ts';
-import { at, type Client, createClient, type Program, startProgram, until } from './testing/program.ts';
+import {
+  at,
+  type Client,
+  createClient,
+  endPrograms,
+  type Program,
+  startProgram,
+  until,
+} from './testing/program.ts';
 
 /** The real program, started once for all tests below; those that end it start their own. */
 
@@ -43,8 +51,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   subscriber?.close();
-  program?.child.kill('SIGKILL');
-  await program?.exit;
+  await endPrograms();
   await rm(models, { recursive: true, force: true });
 });
 
@@ -301,25 +308,13 @@ describe('requests that can not be served', () => {
   const route = '/v1/chat/completions';
 
   it('are refused with the name of the field', async () => {
-    expect(await error(route, { ...base, unheard_of: 1 })).toMatchObject({
-      status: 400,
-      type: 'invalid_request_error',
-      param: 'unheard_of',
-      code: 'unsupported',
-    });
-    expect(
-      await error(route, { ...base, tools: [{ type: 'function', function: { name: 'f' } }] }),
-    ).toMatchObject({
-      status: 400,
-      param: 'tools',
-      code: 'unsupported',
-    });
+    const refusal = { status: 400, type: 'invalid_request_error', code: 'unsupported' };
+    const tools = [{ type: 'function', function: { name: 'f' } }];
     const image = [{ type: 'image_url', image_url: { url: 'data:image/png;base64,' } }];
-    expect(await error(route, { ...base, messages: [{ role: 'user', content: image }] })).toMatchObject({
-      status: 400,
-      param: 'messages',
-      code: 'unsupported',
-    });
+    const messages = [{ role: 'user', content: image }];
+    expect(await error(route, { ...base, unheard_of: 1 })).toMatchObject({ ...refusal, param: 'unheard_of' });
+    expect(await error(route, { ...base, tools })).toMatchObject({ ...refusal, param: 'tools' });
+    expect(await error(route, { ...base, messages })).toMatchObject({ ...refusal, param: 'messages' });
   });
 
   it('get the status that fits', async () => {

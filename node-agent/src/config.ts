@@ -75,8 +75,10 @@ export const parseAliases = (pairs: readonly string[]): ReadonlyMap<string, stri
     const at = pair.indexOf('=');
     const publicName = pair.slice(0, at);
     const served = pair.slice(at + 1);
-    if (at < 1 || served === '' || pair.length > 2 * nameCharsMax) {
-      throw new ConfigError(`--alias must be PUBLIC=SERVED, not "${pair}".`);
+    if (at < 1 || served === '' || publicName.length > nameCharsMax || served.length > nameCharsMax) {
+      throw new ConfigError(
+        `--alias must be PUBLIC=SERVED, each of at most ${nameCharsMax} characters, not "${pair}".`,
+      );
     }
     aliases.set(publicName, served);
   }
@@ -84,12 +86,16 @@ export const parseAliases = (pairs: readonly string[]): ReadonlyMap<string, stri
 };
 
 const readToken = (file: string | undefined, environment: string | undefined): string | undefined => {
-  if (file === undefined) return environment;
+  // An empty variable is how scripts say that there is none.
+  if (file === undefined) return environment?.trim() || undefined;
+  let token: string;
   try {
-    return readFileSync(file, 'utf8').trim();
+    token = readFileSync(file, 'utf8').trim();
   } catch {
     throw new ConfigError(`The join token's file ${file} cannot be read.`);
   }
+  if (token === '') throw new ConfigError(`The join token's file ${file} is empty.`);
+  return token;
 };
 
 const parseOptions = (argv: readonly string[]) => {
@@ -118,6 +124,7 @@ export const parseConfig = (
   if (values.region !== undefined && region === undefined) {
     throw new ConfigError(`--region must be a lower-case name such as weur, not "${values.region}".`);
   }
+  if (values.name === '') throw new ConfigError('--name must not be empty: leave it out for the hostname.');
   return {
     edge: httpUrl(values.edge, '--edge'),
     region,
@@ -126,7 +133,7 @@ export const parseConfig = (
     engineUrls: engines.map((text) => httpUrl(text, '--engine-url')),
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
-    engineApiKey: environment.COGNITORA_ENGINE_API_KEY,
+    engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
     endsWithParent: environment.COGNITORA_PARENT_PIPE === '1',
   };
 };

@@ -10,7 +10,7 @@ export interface RequestFeedOptions {
   readonly bytes: number;
   /** Called once: the body, or the iterable that will be it. */
   readonly onWhole: (body: Buffer | AsyncIterable<Buffer>) => void;
-  /** Bytes of the original body, beyond the first piece, that the engine took. */
+  /** Bytes of the original body that the engine took, or that nobody will: in the end each byte once. */
   readonly onConsumed: (bytes: number) => void;
 }
 
@@ -24,6 +24,8 @@ export class RequestFeed {
   readonly #options: RequestFeedOptions;
   readonly #pieces: Piece[] = [];
   #wake: (() => void) | undefined;
+  /** Bytes of the original body that the engine is taking now. */
+  #takenBytes = 0;
   #started = false;
   #ended = false;
 
@@ -38,6 +40,7 @@ export class RequestFeed {
     if (!this.#started && last) {
       this.#started = true;
       this.#options.onWhole(spliced);
+      this.#options.onConsumed(bytes.length);
       return;
     }
     if (bytes.length > 0) this.#pieces.push({ bytes: spliced, consumes: bytes.length });
@@ -52,15 +55,24 @@ export class RequestFeed {
   drop(): void {
     this.#ended = true;
     for (const { consumes } of this.#pieces.splice(0)) this.#options.onConsumed(consumes);
+    this.#taken();
     this.#wake?.();
+  }
+
+  /** Whoever breaks off while taking a piece may never come back for the next. */
+  #taken(): void {
+    const bytes = this.#takenBytes;
+    this.#takenBytes = 0;
+    if (bytes > 0) this.#options.onConsumed(bytes);
   }
 
   async *#iterate(): AsyncGenerator<Buffer> {
     for (;;) {
       const piece = this.#pieces.shift();
       if (piece !== undefined) {
+        this.#takenBytes = piece.consumes;
         if (piece.bytes.length > 0) yield piece.bytes;
-        this.#options.onConsumed(piece.consumes);
+        this.#taken();
       } else if (this.#ended) return;
       else {
         await new Promise<void>((resolve) => {

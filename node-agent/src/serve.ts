@@ -7,7 +7,12 @@ import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, HeaderList, OpenRequest, ResponseHead } from '@cognitora/protocol/link';
-import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
+import {
+  JsonResponseReader,
+  type ResponseReader,
+  SseResponseReader,
+  type VolunteeredUsage,
+} from '@cognitora/protocol/undo';
 import type { Dispatcher } from 'undici';
 import type { Clock } from './clock.ts';
 import type { Engine, ServedModel } from './engines/engine.ts';
@@ -42,6 +47,7 @@ export class ServedRequest implements ServedStream {
   readonly #options: ServeOptions;
   readonly #feed: RequestFeed;
   readonly #renamed: { readonly served: string; readonly public: string } | undefined;
+  readonly #volunteered: VolunteeredUsage;
   readonly #askForUsage: boolean;
   readonly #startedMs: number;
   #lastBytesMs: number;
@@ -59,7 +65,8 @@ export class ServedRequest implements ServedStream {
     this.#startedMs = clock.monotonicMs();
     this.#lastBytesMs = this.#startedMs;
     this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
-    this.#askForUsage = open.spans.usage !== undefined && model.volunteered !== 'usage';
+    this.#volunteered = model.volunteered?.get(open.path) ?? 'nothing';
+    this.#askForUsage = open.spans.usage !== undefined && this.#volunteered !== 'usage';
     const splices = chooseSplices({
       spans: open.spans,
       servedModel: this.#renamed?.served,
@@ -83,6 +90,8 @@ export class ServedRequest implements ServedStream {
   }
 
   drained(): void {
+    // Time that passed while nobody read is not the engine's.
+    this.#lastBytesMs = this.#options.clock.monotonicMs();
     this.#controller?.resume();
   }
 
@@ -90,9 +99,12 @@ export class ServedRequest implements ServedStream {
   sweep(nowMs: number): void {
     if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
       this.#fail('first_token_timeout', 'The engine sent no first token in time.');
-    } else if (this.#firstByteMs !== undefined && nowMs - this.#lastBytesMs > interTokenMsMax) {
-      if (this.#controller?.paused !== true)
-        this.#fail('inter_token_timeout', 'The engine stopped sending tokens.');
+    } else if (
+      this.#firstByteMs !== undefined &&
+      this.#controller?.paused !== true &&
+      nowMs - this.#lastBytesMs > interTokenMsMax
+    ) {
+      this.#fail('inter_token_timeout', 'The engine stopped sending tokens.');
     } else if (nowMs - this.#startedMs > this.#options.open.remainingMs) {
       this.#fail('total_timeout', 'The request took too long.');
     }
@@ -129,13 +141,14 @@ export class ServedRequest implements ServedStream {
     if (status < 200 || this.#isOver) return;
     const type = String(headers['content-type'] ?? '');
     const isEdited = status < 300;
-    if (type.startsWith('text/event-stream')) {
-      const { volunteered } = this.#options.model;
+    // Bytes that the engine compressed, though nobody asked, are not ours to read.
+    const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
+    if (isPlain && type.startsWith('text/event-stream')) {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
-        dropUsage: isEdited && this.#askForUsage ? { volunteered } : undefined,
+        dropUsage: isEdited && this.#askForUsage ? { volunteered: this.#volunteered } : undefined,
       });
-    } else if (type.startsWith('application/json')) {
+    } else if (isPlain && type.startsWith('application/json')) {
       const renamed = isEdited ? this.#renamed : undefined;
       this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
     }

@@ -48,6 +48,14 @@ export const parseDuration = (text: string): number => {
   return Number(amount) * (unitSeconds[unit] ?? 1);
 };
 
+/** How many hosts a join token is for. */
+export const parseUses = (text: string): number => {
+  if (!/^[1-9]\d{0,6}$/.test(text)) {
+    throw new UserError(`--uses must be a whole number from 1, not "${text}".`, 2);
+  }
+  return Number(text);
+};
+
 interface KeyRow {
   readonly id: string;
   readonly name: string;
@@ -120,7 +128,7 @@ const list = async (values: Values): Promise<void> => {
 
 const join = async (values: Values): Promise<void> => {
   const made = (await clientOf(values).call('POST', '/join-tokens', {
-    uses: values.uses === undefined ? undefined : Number(values.uses),
+    uses: values.uses === undefined ? undefined : parseUses(values.uses),
     expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
   })) as JoinRow & { readonly joinToken: string };
   if (values.json) sayJson(made);

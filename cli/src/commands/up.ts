@@ -86,7 +86,8 @@ const defaultModel = (dataDirectory: string): string => {
   return files[0] ?? 'tiny';
 };
 
-const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
+/** `help` when that was asked for. Throws a `UserError` that names the fix. */
+export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
   try {
     values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;

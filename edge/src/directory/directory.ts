@@ -190,7 +190,7 @@ export class Directory {
   #noReplica(model: string, nowMs: number): CognitoraError {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
-    if (isRecent) {
+    if (isRecent || this.#servers.has(model)) {
       const message = `No replica can serve ${JSON.stringify(model)} now. Check "cgn nodes", then try again.`;
       return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
     }

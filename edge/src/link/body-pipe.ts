@@ -11,6 +11,8 @@ export interface BodyPipeOptions {
   readonly onConsumed: (bytes: number) => void;
   /** The reader left before the end. */
   readonly onCancel: () => void;
+  /** Called once, when the pipe holds nothing and never will again. */
+  readonly onDone: () => void;
 }
 
 export class BodyPipe {
@@ -23,6 +25,7 @@ export class BodyPipe {
   /** Resolves the reader's pending pull. */
   #pulled: (() => void) | undefined;
   #closing = false;
+  #doneTold = false;
   /** When the queue last became non-empty. */
   #waitingSinceMs = 0;
 
@@ -31,6 +34,10 @@ export class BodyPipe {
     this.readable = new ReadableStream(
       {
         type: 'bytes',
+        // A body may break off before anybody reads it.
+        start: (controller) => {
+          this.#controller = controller as ReadableByteStreamController;
+        },
         pull: (controller) => this.#pull(controller as ReadableByteStreamController),
         cancel: () => this.#cancelled(),
       },
@@ -55,6 +62,8 @@ export class BodyPipe {
 
   /** Queues bytes of the edge's own: comments and error events. */
   writeUncounted(bytes: Uint8Array): void {
+    // A byte stream takes no empty chunk.
+    if (bytes.length === 0) return;
     if (this.isEmpty) this.#waitingSinceMs = this.#options.clock();
     this.#queue.push(bytes);
   }
@@ -74,6 +83,7 @@ export class BodyPipe {
   close(): void {
     this.#closing = true;
     this.flush();
+    this.#doneIfEmpty();
   }
 
   /** Breaks the body off, so that the reader sees it was not whole. */
@@ -85,7 +95,6 @@ export class BodyPipe {
   }
 
   #pull(controller: ReadableByteStreamController): Promise<void> | undefined {
-    this.#controller = controller;
     if (!this.isEmpty || this.#closing) {
       this.#hand(controller);
       return undefined;
@@ -104,6 +113,7 @@ export class BodyPipe {
       // `enqueue` takes the buffer over, and frames are views of one message: hand over a copy.
       controller.enqueue(bytes.slice());
       if (counted > 0) this.#options.onConsumed(counted);
+      this.#doneIfEmpty();
       return;
     }
     if (!this.#closing) return;
@@ -121,5 +131,13 @@ export class BodyPipe {
     this.#queue = [];
     this.#countedBytes = 0;
     if (dropped > 0) this.#options.onConsumed(dropped);
+    this.#closing = true;
+    this.#doneIfEmpty();
+  }
+
+  #doneIfEmpty(): void {
+    if (this.#doneTold || !this.#closing || !this.isEmpty) return;
+    this.#doneTold = true;
+    this.#options.onDone();
   }
 }

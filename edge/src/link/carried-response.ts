@@ -29,6 +29,8 @@ export interface CarriedOptions {
   readonly onCancel: (reason: CancelReason) => void;
   /** Called exactly once, when the agent's part is over, however it ended. */
   readonly onOver: (record: FinalRecord | undefined) => void;
+  /** Called exactly once, when no byte waits for the client any more: `sweep` has nothing left to watch. */
+  readonly onDone: () => void;
 }
 
 type State = 'sent' | 'acknowledged' | 'answered' | 'committed' | 'over';
@@ -72,6 +74,7 @@ export class CarriedResponse implements StreamHandler {
   }
 
   data(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
     this.#lastBytesMs = this.#options.clock();
     this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
@@ -81,6 +84,9 @@ export class CarriedResponse implements StreamHandler {
 
   end(record: FinalRecord): void {
     this.#ended = true;
+    if (this.#head === undefined) {
+      this.#failure = new CognitoraError('protocol_error', 'The node ended the request without an answer.');
+    }
     this.#over(record);
   }
 
@@ -106,10 +112,11 @@ export class CarriedResponse implements StreamHandler {
   /** All frames of a message are in: hand out the response, whole if its end came along. */
   settled(): void {
     if (this.#state === 'over') return;
+    const head = this.#head;
     if (this.#pipe !== undefined) this.#settleStream(this.#pipe);
-    else if (this.#failure !== undefined && (this.#head === undefined || this.#early.length === 0)) {
+    else if (this.#failure !== undefined && (head === undefined || this.#early.length === 0)) {
       this.#answerError(this.#failure);
-    } else if (this.#head !== undefined) this.#answer(this.#head);
+    } else if (head !== undefined && (this.#ended || !hasNoBody(head.status))) this.#answer(head);
   }
 
   /** The client went away before it had a response. */
@@ -118,14 +125,18 @@ export class CarriedResponse implements StreamHandler {
     this.#state = 'over';
     this.#takeEarly();
     this.#cancel('client_gone');
+    this.#options.onDone();
     this.#resolve(new Response(null, { status: 499 }));
   }
 
   /** Called about twice a second: everything that time alone decides. */
   sweep(nowMs: number): void {
     const ageMs = nowMs - this.#openedMs;
-    if (this.#state === 'over') return;
-    if (ageMs >= this.#options.remainingMs) this.#expire('total_timeout', 'The request took too long.');
+    if (this.#state === 'over') {
+      // What the client has not read yet holds the link's credit.
+      if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= clientStallMsMax) this.#pipe?.abort(stalledError());
+    } else if (ageMs >= this.#options.remainingMs)
+      this.#expire('total_timeout', 'The request took too long.');
     else if (this.#state === 'sent' && ageMs >= ackMsMax) {
       this.#expire('ack_timeout', 'The node did not acknowledge the request.');
     } else if (this.#pipe === undefined) {
@@ -135,7 +146,7 @@ export class CarriedResponse implements StreamHandler {
 
   #sweepStream(pipe: BodyPipe, nowMs: number): void {
     if (pipe.stalledMs(nowMs) >= clientStallMsMax) {
-      this.#expire('client_stalled', 'The client stopped reading.');
+      this.#expire('client_stalled', stalledError().message);
     } else if (
       this.#isSse &&
       this.#atEventBoundary &&
@@ -185,7 +196,9 @@ export class CarriedResponse implements StreamHandler {
   /** Headers are out: an SSE stream ends with an error event, any other body is cut so that it looks cut. */
   #failStream(pipe: BodyPipe, failure: CognitoraError): void {
     this.#state = 'over';
-    if (!this.#isSse) {
+    this.#takeEarly();
+    // Whoever does not read would not read the event either, and what waits for him holds the link's credit.
+    if (!this.#isSse || failure.code === 'client_stalled') {
       pipe.abort(failure);
       return;
     }
@@ -195,10 +208,16 @@ export class CarriedResponse implements StreamHandler {
   }
 
   #answer(head: ResponseHead): void {
-    const init = { status: head.status, headers: this.#headersOf(head.headers) };
+    // `manual`: a body that the engine encoded is encoded already.
+    const init = {
+      status: head.status,
+      headers: this.#headersOf(head.headers),
+      encodeBody: 'manual' as const,
+    };
     if (this.#ended) {
       this.#state = 'over';
       this.#resolve(new Response(bodyOf(head.status, this.#takeEarly()), init));
+      this.#options.onDone();
       return;
     }
     const pipe = this.#openPipe();
@@ -228,8 +247,10 @@ export class CarriedResponse implements StreamHandler {
       onConsumed: this.#options.onConsumed,
       onCancel: () => {
         this.#state = 'over';
+        this.#takeEarly();
         this.#cancel('client_gone');
       },
+      onDone: this.#options.onDone,
     });
     return this.#pipe;
   }
@@ -239,11 +260,18 @@ export class CarriedResponse implements StreamHandler {
     this.#takeEarly();
     const headers = this.#headersOf([...errorHeaders(failure)]);
     this.#resolve(new Response(openAiErrorJson(failure), { status: failure.row.status, headers }));
+    this.#options.onDone();
   }
 
   #headersOf(list: HeaderList): Headers {
     const headers = new Headers();
-    for (const [name, value] of list) headers.append(name, value);
+    for (const [name, value] of list) {
+      try {
+        headers.append(name, value);
+      } catch {
+        // Not a header that HTTP allows: an engine's oddity must not cost the link.
+      }
+    }
     for (const [name, value] of this.#options.headers) headers.set(name, value);
     return headers;
   }
@@ -252,9 +280,15 @@ export class CarriedResponse implements StreamHandler {
 const isEventStream = (head: ResponseHead): boolean =>
   head.headers.some(([name, value]) => name === 'content-type' && value.startsWith('text/event-stream'));
 
+const stalledError = (): CognitoraError =>
+  new CognitoraError('client_stalled', 'The client stopped reading.');
+
+/** Where HTTP allows no body: such a Response can be made of nothing else. */
+const hasNoBody = (status: number): boolean => status === 204 || status === 205 || status === 304;
+
 /** A body that is complete; null where HTTP allows none. */
 const bodyOf = (status: number, parts: readonly Uint8Array[]): Uint8Array | null =>
-  status === 204 || status === 205 || status === 304 ? null : joinBytes(parts);
+  hasNoBody(status) ? null : joinBytes(parts);
 
 /** An engine's error that came after our 200: its own message, when it has the usual shape. */
 const lateEngineError = (status: number, parts: readonly Uint8Array[]): CognitoraError => {

@@ -98,10 +98,14 @@ export class EdgeLink {
   /** Handles bytes from the agent. Throws `protocol_error`: close the socket then. */
   receive(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#decoder.push(bytes, (frame) => this.#frame(frame));
-    for (const stream of this.#touched.splice(0)) {
-      stream.touched = false;
-      stream.handler.settled();
+    try {
+      this.#decoder.push(bytes, (frame) => this.#frame(frame));
+    } finally {
+      // Also when a later frame is wrong: what ended before it is out of `close`'s reach.
+      for (const stream of this.#touched.splice(0)) {
+        stream.touched = false;
+        stream.handler.settled();
+      }
     }
   }
 
@@ -132,14 +136,15 @@ export class EdgeLink {
     }
     const id = this.#nextStream as StreamId;
     this.#nextStream += 1;
+    const payload = encodeOpenPayload(encodeJson(request), firstBytes);
+    // Throws when the metadata is too large for a frame: before the stream counts as live.
+    outbox.control(frameTypes.open, id, payload, isWhole ? flagLast : 0);
     this.#streams.set(id, {
       handler,
       window: new ReceiveWindow(edgeStreamWindowBytes),
       offset: 0,
       touched: false,
     });
-    const payload = encodeOpenPayload(encodeJson(request), firstBytes);
-    outbox.control(frameTypes.open, id, payload, isWhole ? flagLast : 0);
     if (!isWhole) outbox.openStream(id, firstBytes.length);
     this.#flushSoon();
     return id;
@@ -195,9 +200,11 @@ export class EdgeLink {
   close(message: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    const streams = [...this.#streams.values()];
+    const streams = [...this.#streams];
     this.#streams.clear();
-    for (const { handler } of streams) {
+    for (const [id, { handler }] of streams) {
+      // Whoever feeds a request's body waits for this queue to get shorter.
+      this.#outbox?.dropStream(id);
       handler.fail({ code: 'link_lost', message });
       handler.settled();
     }
@@ -221,10 +228,10 @@ export class EdgeLink {
         this.#touch(frame.stream)?.handler.head(parseHead(frame.payload));
         return;
       case frameTypes.end:
-        this.#remove(frame.stream)?.handler.end(parseFinalRecord(frame.payload));
+        this.#end(frame.stream, parseFinalRecord(frame.payload));
         return;
       case frameTypes.fail:
-        this.#remove(frame.stream)?.handler.fail(parseStreamFailure(frame.payload));
+        this.#fail(frame.stream, parseStreamFailure(frame.payload));
         return;
       default:
         this.#linkFrame(frame);
@@ -268,6 +275,15 @@ export class EdgeLink {
     stream.handler.data(bytes);
   }
 
+  /** A payload that can't be read ends the link while the stream still counts as live: `close` tells it then. */
+  #end(id: StreamId, record: FinalRecord): void {
+    this.#remove(id)?.handler.end(record);
+  }
+
+  #fail(id: StreamId, failure: StreamFailure): void {
+    this.#remove(id)?.handler.fail(failure);
+  }
+
   #touch(id: StreamId): LiveStream | undefined {
     const stream = this.#streams.get(id);
     if (stream !== undefined && !stream.touched) {
@@ -281,6 +297,7 @@ export class EdgeLink {
     const stream = this.#touch(id);
     if (stream !== undefined) this.#streams.delete(id);
     this.#outbox?.dropStream(id);
+    if (this.#writers.has(id)) this.#flushSoon();
     return stream;
   }
 

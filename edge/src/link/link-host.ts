@@ -175,10 +175,8 @@ export class LinkHost {
       remainingMs: open.remainingMs,
       onConsumed: (bytes) => link.consumed(id, bytes),
       onCancel: (reason) => link.cancel(id, reason),
-      onOver: (record) => {
-        carried.delete(id);
-        options.onOver(record);
-      },
+      onOver: options.onOver,
+      onDone: () => carried.delete(id),
     });
     const id = link.open(open, firstBytes, isWhole, response);
     carried.set(id, response);
@@ -199,6 +197,9 @@ export class LinkHost {
     }
     const { node, epoch } = hosted;
     const older = this.#byNode.get(node);
+    if (older !== undefined && older.epoch > epoch) {
+      throw new CognitoraError('superseded', 'A newer link of this node is open.');
+    }
     if (older !== undefined) {
       older.link.goaway({ code: 'superseded', message: 'A newer link of this node opened.' });
       this.#drop(older, 1008, 'superseded');

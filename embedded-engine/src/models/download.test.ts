@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ProgressEvent } from '../log.ts';
 import { type DownloadSettings, download } from './download.ts';
 import { parseDigest } from './hub.ts';
-import { parseHubName, resolveModel, WrongModel } from './resolve.ts';
+import { parseHubName, partsOf, resolveModel, WrongModel } from './resolve.ts';
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 31 + (at >> 8)) & 0xff));
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
@@ -271,6 +271,12 @@ describe('a model name', () => {
     const found = await resolve('hf:o/r/sub/m.gguf', { HF_ENDPOINT: endpoint, HF_TOKEN: 't' });
     expect(found).toEqual({ path: path.join(dir, 'hf/o/r/sub/m.gguf'), name: 'm', toy: false });
     expect(seen[0]?.token).toBe('Bearer t');
+  });
+
+  it('of a model in several files stands for all of them', () => {
+    const names = partsOf({ ...file, file: 'a/m-00001-of-00003.gguf' }).map((part) => part.file);
+    expect(names).toEqual(['a/m-00001-of-00003.gguf', 'a/m-00002-of-00003.gguf', 'a/m-00003-of-00003.gguf']);
+    expect(partsOf(file)).toEqual([file]);
   });
 
   it('"tiny" is the toy, and says so', async () => {

@@ -34,7 +34,10 @@ export function parseHubName(model: string): HubFile {
   return { owner, repo, file };
 }
 
-/** Large models come in several files, named `-00001-of-00003.gguf`; llama.cpp opens the first and finds the rest. */
+/**
+ * Large models come in several files, named `-00001-of-00003.gguf`; llama.cpp opens the first and finds the
+ * rest.
+ */
 export function partsOf(file: HubFile): readonly HubFile[] {
   const [, stem, count] = /^(.*)-00001-of-(\d{5})\.gguf$/.exec(file.file) ?? [];
   if (stem === undefined || count === undefined) return [file];

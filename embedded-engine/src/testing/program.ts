@@ -1,6 +1,6 @@
 /**
- * For tests: starts the real program, talks to it over HTTP, and reads its answers with wide types, because a test
- * asserts what is in them. Not part of the engine.
+ * For tests: starts the real program, talks to it over HTTP, and reads its answers with wide types, because
+ * a test asserts what is in them. Not part of the engine.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
@@ -23,6 +23,14 @@ export interface Program {
   readonly line: Promise<Listening>;
 }
 
+const started = new Set<Program>();
+
+/** Ends what is left of the programs that tests started, also after a test that failed half way. */
+export async function endPrograms(): Promise<void> {
+  for (const program of started) program.child.kill('SIGKILL');
+  await Promise.all([...started].map((program) => program.exit));
+}
+
 export function startProgram(args: readonly string[], env: Record<string, string> = {}): Program {
   const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env } });
   let stderr = '';
@@ -41,7 +49,9 @@ export function startProgram(args: readonly string[], env: Record<string, string
   });
   // A program that is meant to fail never prints its line.
   line.catch(() => undefined);
-  return { child, stderr: () => stderr, exit, line };
+  const program: Program = { child, stderr: () => stderr, exit, line };
+  started.add(program);
+  return program;
 }
 
 export interface WireLogprob {

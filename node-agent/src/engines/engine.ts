@@ -11,10 +11,9 @@ import {
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { FieldReader, isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
-import type { VolunteeredUsage } from '@cognitora/protocol/undo';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
-import { probeVolunteeredUsage } from './probe.ts';
+import { probeVolunteeredUsage, type Volunteered } from './probe.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -32,7 +31,8 @@ export interface EngineOptions {
 /** A model as this engine serves it. */
 export interface ServedModel {
   readonly served: string;
-  readonly volunteered: VolunteeredUsage;
+  /** Undefined until the engine was asked. */
+  readonly volunteered: Volunteered | undefined;
 }
 
 /** Between looks at a healthy engine. */
@@ -134,7 +134,7 @@ export class Engine {
     for (const card of cards.slice(0, modelsPerReplicaMax)) {
       const id = aliased.get(card.id) ?? card.id;
       publicCards.push({ ...card, id });
-      if (!this.#models.has(id)) this.#models.set(id, { served: card.id, volunteered: 'nothing' });
+      if (!this.#models.has(id)) this.#models.set(id, { served: card.id, volunteered: undefined });
     }
     const names = new Set(publicCards.map((card) => card.id));
     for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
@@ -143,10 +143,11 @@ export class Engine {
     if (changed && this.#state === 'ready') this.#options.onChange();
   }
 
-  /** Once each time the engine comes up: what do its streams say of usage when nobody asks? */
+  /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */
   async #probe(): Promise<void> {
-    if (this.#state === 'ready' || this.#models.size > probedModelsMax) return;
+    if (this.#models.size > probedModelsMax) return;
     for (const [name, model] of this.#models) {
+      if (this.#state === 'ready' && model.volunteered !== undefined) continue;
       const volunteered = await probeVolunteeredUsage(this, model.served);
       this.#models.set(name, { ...model, volunteered });
     }
@@ -181,7 +182,8 @@ const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   const items = Array.isArray(list.data) ? (list.data as readonly unknown[]) : [];
   const cards: ModelCard[] = [];
   for (const item of items) {
-    if (!isRecord(item) || typeof item.id !== 'string' || item.id.length > nameCharsMax) continue;
+    if (!isRecord(item) || typeof item.id !== 'string' || item.id === '' || item.id.length > nameCharsMax)
+      continue;
     const reader = new FieldReader(item, 'engine_refused', 'model');
     const created = typeof item.created === 'number' ? Math.max(0, Math.floor(item.created)) : 0;
     const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';

@@ -56,7 +56,7 @@ export interface StreamReply {
   data(bytes: Uint8Array): boolean;
   end(record: FinalRecord): void;
   fail(failure: StreamFailure): void;
-  /** Request body bytes that the engine took. */
+  /** Request body bytes that the engine took, those of OPEN included. */
   consumed(bytes: number): void;
 }
 
@@ -75,6 +75,8 @@ interface LiveStream {
   readonly window: ReceiveWindow;
   /** Offset of the next body byte. */
   offset: number;
+  /** Body bytes that came inside OPEN and are not consumed yet: they cost no credit, so they give none back. */
+  openBytes: number;
   readonly bodyBytes: number;
   bodyEnded: boolean;
   answered: boolean;
@@ -191,6 +193,7 @@ export class AgentSession {
       served: undefined,
       window: new ReceiveWindow(agentStreamWindowBytes),
       offset: body.length,
+      openBytes: body.length,
       bodyBytes: open.bodyBytes,
       bodyEnded: isWhole,
       answered: false,
@@ -234,8 +237,11 @@ export class AgentSession {
   }
 
   #consumed(id: StreamId, stream: LiveStream, bytes: number): void {
-    this.#outbox.grantToPeer(linkStream, this.#window.consumed(bytes));
-    if (this.#streams.get(id) === stream) this.#outbox.grantToPeer(id, stream.window.consumed(bytes));
+    const free = Math.min(bytes, stream.openBytes);
+    stream.openBytes -= free;
+    if (bytes === free) return;
+    this.#outbox.grantToPeer(linkStream, this.#window.consumed(bytes - free));
+    if (this.#streams.get(id) === stream) this.#outbox.grantToPeer(id, stream.window.consumed(bytes - free));
     this.#events.ready();
   }
 

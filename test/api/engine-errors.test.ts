@@ -1,0 +1,199 @@
+/**
+ * What clients see when the engine refuses, is away, or breaks off: its own status and bytes where it said something,
+ * 502 where it could not be reached, and never an answer that looks whole and is not.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Answer, type FakeEngine, sendJson, sseHeaders } from '../fakes/fake-engine.ts';
+import { llamaError, startLlamaServer, tooLongError } from '../fakes/llama-server.ts';
+import { startVllm, vllmError } from '../fakes/vllm.ts';
+import { type Cluster, layouts } from '../harness/cluster.ts';
+import { type ErrorBody, freshId, jsonOf, type RawAnswer, send } from '../harness/http.ts';
+import { until } from '../harness/until.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+
+const chatPath = '/v1/chat/completions';
+const event = (text: string): string =>
+  `data: {"choices":[{"index":0,"delta":{"content":"${text}"},"finish_reason":null}]}\n\n`;
+
+/** Statuses that engines answer with, and their bodies. */
+const refusals: Record<string, readonly [status: number, body: string, headers?: Record<string, string>]> = {
+  'vLLM: a bad request': [400, vllmError('max_tokens must be at least 1', 'BadRequestError', 400)],
+  'vLLM, older: too long': [
+    400,
+    '{"object":"error","message":"maximum context length is 32768","type":"BadRequestError","param":null,"code":400}',
+  ],
+  'llama-server: too long': [400, tooLongError(9000)],
+  'FastAPI: unprocessable': [422, '{"detail":[{"loc":["body","n"],"msg":"value is not a valid integer"}]}'],
+  'a rate limit': [
+    429,
+    '{"error":{"message":"slow down","type":"rate_limit","code":null}}',
+    { 'retry-after': '7' },
+  ],
+  'llama-server: no embeddings': [501, llamaError(501, 'not supported', 'not_supported_error')],
+  'an internal error': [500, vllmError('CUDA out of memory', 'InternalServerError', 500)],
+  'its own 503': [503, llamaError(503, 'Loading model', 'unavailable_error')],
+  'its own 404': [404, vllmError('The model `x` does not exist.', 'NotFoundError', 404)],
+  'plain text': [502, 'Bad Gateway', { 'content-type': 'text/plain' }],
+  nothing: [400, ''],
+};
+
+describe.each(layouts)('engines that fail, layout %s', (layout) => {
+  let engine: FakeEngine;
+  let llama: FakeEngine;
+  let setLoaded = (): void => {};
+  beforeAll(async () => {
+    engine = await startVllm({ models: ['chat'] });
+    const loaded = new Promise<void>((resolve) => {
+      setLoaded = resolve;
+    });
+    llama = await startLlamaServer({ models: ['llama'], loaded });
+  });
+  afterAll(() => Promise.all([engine.stop(), llama.stop()]));
+  const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+
+  /** Asks for a completion that the engine answers as scripted. */
+  const ask = (answer: Answer, stream: boolean, cluster: Cluster = fixture.cluster): Promise<RawAnswer> => {
+    const id = freshId();
+    engine.script(id, answer);
+    return send(cluster.url + chatPath, {
+      body: JSON.stringify({ model: 'chat', messages: [], stream }),
+      headers: { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id },
+    });
+  };
+
+  test.each(Object.entries(refusals))('passes on %s', async (_, [status, body, headers = {}]) => {
+    for (const stream of [false, true]) {
+      const answer = await ask(({ response }) => {
+        response.writeHead(status, { 'content-type': 'application/json', ...headers });
+        response.end(body);
+      }, stream);
+      expect([answer.status, answer.body.toString()]).toEqual([status, body]);
+      expect(answer.headers).toMatchObject({ 'content-type': 'application/json', ...headers });
+      expect(answer.headers['x-cognitora-code']).toBeUndefined();
+      expect(answer.headers['x-cognitora-region']).toBe('weur');
+    }
+  });
+
+  test('502 when the engine hangs up before it answers', async () => {
+    for (const stream of [false, true]) {
+      const answer = await ask(({ response }) => response.destroy(), stream);
+      expect(answer.status).toBe(502);
+      expect(jsonOf<ErrorBody>(answer).error).toMatchObject({
+        type: 'server_error',
+        code: 'engine_broke_off',
+      });
+    }
+  });
+
+  const whole = { 'content-type': 'application/json', 'content-length': '1000' };
+  test.each([
+    ['of known length, at once', whole, 1, 0],
+    ['of known length, after a while', whole, 3, 60],
+    ['of unknown length, at once', { 'content-type': 'application/json' }, 1, 0],
+    ['of unknown length, after a while', { 'content-type': 'application/json' }, 3, 60],
+    ['that is long', { 'content-type': 'application/octet-stream' }, 40_000, 0],
+  ] as const)('a body %s that breaks off is a broken transfer', async (_, headers, pieces, pauseMs) => {
+    const answer = ask(async ({ response }) => {
+      response.writeHead(200, headers);
+      for (let sent = 0; sent < pieces; sent += 1) {
+        if (!response.write('{"model":"chat", '))
+          await new Promise((resolve) => response.once('drain', resolve));
+        if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+      response.destroy();
+    }, false);
+    // Nothing at all, a 502, or a 200 that HTTP itself calls incomplete: never one that looks whole.
+    const seen = await answer.catch((thrown: unknown) => thrown);
+    if (seen instanceof Error) return;
+    const { status, isWhole } = seen as RawAnswer;
+    expect(status === 502 ? [502, true] : [status, isWhole]).toEqual(
+      status === 502 ? [502, true] : [200, false],
+    );
+  });
+
+  test.each([
+    ['between events', event('a') + event('b')],
+    ['inside an event', event('a') + event('b') + event('c').slice(0, 20)],
+    ['right after the first', event('a')],
+  ])('a stream that breaks off %s ends with an error event', async (_, bytes) => {
+    for (const waits of [false, true]) {
+      const answer = await ask(async ({ response }) => {
+        response.writeHead(200, sseHeaders);
+        response.write(bytes);
+        if (waits) await new Promise((resolve) => setTimeout(resolve, 50));
+        response.destroy();
+      }, true);
+      if (answer.status === 502) continue;
+      expect([answer.status, answer.isWhole]).toEqual([200, true]);
+      const events = answer.body.toString().split('\n\n');
+      expect(events.at(-1)).toBe('');
+      const last = events.at(-2) ?? '';
+      const { error } = JSON.parse(last.slice('data: '.length)) as ErrorBody;
+      expect(error).toMatchObject({ type: 'server_error', code: 'engine_broke_off' });
+      expect(
+        bytes.startsWith(
+          events
+            .slice(0, -2)
+            .map((one) => `${one}\n\n`)
+            .join(''),
+        ),
+      ).toBe(true);
+      expect(answer.body.toString()).not.toContain('[DONE]');
+      if (waits) expect(events.slice(0, -2)).not.toEqual([]);
+    }
+  });
+
+  test('the SDK throws when a stream breaks off', async () => {
+    const id = freshId();
+    engine.script(id, ({ response }) => {
+      response.writeHead(200, sseHeaders);
+      response.write(event('a') + event('b'), () => response.destroy());
+    });
+    const read = async (): Promise<void> => {
+      const asked = { model: 'chat', messages: [], stream: true as const };
+      const stream = await fixture.cluster
+        .sdk()
+        .chat.completions.create(asked, { headers: { 'x-request-id': id } });
+      for await (const chunk of stream) expect(chunk.choices[0]?.delta.content).toMatch(/[ab]/);
+    };
+    await expect(read()).rejects.toThrow(/broke/);
+  });
+
+  test('an engine that is loading is no replica; 503 until it is', async () => {
+    const { cluster } = fixture;
+    const ready = cluster.startAgent({ name: 'loading', engines: [llama.url] });
+    await cluster.node('loading');
+    const body = '{"model":"llama","messages":[]}';
+    const headers = { authorization: `Bearer ${cluster.apiKey}` };
+    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(404);
+    setLoaded();
+    await ready;
+    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(200);
+  });
+
+  test('502 for an engine that has just died, 503 once the agent knows, 200 when it is back', async () => {
+    const { cluster } = fixture;
+    await using brief = await startVllm({ models: ['brief'] });
+    await cluster.startAgent({ name: 'brief', engines: [brief.url] });
+    const askBrief = (stream: boolean): Promise<RawAnswer> =>
+      send(cluster.url + chatPath, {
+        body: JSON.stringify({ model: 'brief', messages: [], stream }),
+        headers: { authorization: `Bearer ${cluster.apiKey}` },
+      });
+    expect((await askBrief(true)).status).toBe(200);
+    await brief.stop();
+    const dead = await askBrief(true);
+    expect(dead.status).toBe(502);
+    expect(jsonOf<ErrorBody>(dead).error.code).toMatch(/^engine_(unreachable|broke_off)$/);
+    await until('503', async () => (await askBrief(false)).status === 503, 15_000);
+    await brief.start();
+    await until('200', async () => (await askBrief(false)).status === 200, 15_000);
+    await cluster.program('brief').stop();
+  });
+
+  test('an answer that is an error is not edited', async () => {
+    const body = '{"error":{"message":"no"},"model":"chat","usage":{"prompt_tokens":1}}';
+    const answer = await ask(({ response }) => sendJson(response, 418, body), true);
+    expect([answer.status, answer.body.toString()]).toEqual([418, body]);
+  });
+});
