@@ -60,13 +60,14 @@ app.route('/admin', keyRoutes);
 app.route('/admin', nodeRoutes);
 
 app.notFound(({ req }) => {
-  const known = Object.hasOwn(inferenceEndpoints, req.path) || req.path === '/v1/models';
+  const allowed = Object.hasOwn(inferenceEndpoints, req.path) ? 'POST' : 'GET';
+  const known = allowed === 'POST' || req.path === '/v1/models';
   const what = `${req.method} ${req.path}`;
-  return errorResponse(
-    known
-      ? new CognitoraError('method_not_allowed', `${what} is not allowed here.`)
-      : new CognitoraError('not_found', `There is no ${what}.`),
-  );
+  if (!known) return errorResponse(new CognitoraError('not_found', `There is no ${what}.`));
+  const message = `${what} is not allowed here: use ${allowed}.`;
+  const answer = errorResponse(new CognitoraError('method_not_allowed', message));
+  answer.headers.set('allow', allowed);
+  return answer;
 });
 app.onError((thrown) => errorResponse(thrown));
 

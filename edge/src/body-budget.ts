@@ -5,7 +5,7 @@
 
 import { joinBytes } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { bodyBytesInFlightMax } from '@cognitora/protocol/limits';
+import { bodyBytesInFlightMax, discardBytesMax } from '@cognitora/protocol/limits';
 
 /** Bytes held per live body; the sum is derived from it. */
 const held = new Map<symbol, number>();
@@ -48,13 +48,34 @@ export const readBody = async (request: Request, bytesMax: number): Promise<Held
     let total = 0;
     for await (const part of (request.body ?? []) as AsyncIterable<Uint8Array>) {
       total += part.length;
-      if (total > bytesMax) throw tooLarge(bytesMax);
+      if (total > bytesMax + discardBytesMax) break;
+      // Too large already: what still comes is read and not kept, see `discardBody`.
+      if (total > bytesMax) continue;
       hold(body, total);
       parts.push(part);
     }
+    if (total > bytesMax) throw tooLarge(bytesMax);
     return { bytes: joinBytes(parts), release };
   } catch (thrown) {
     release();
-    throw thrown;
+    if (thrown instanceof CognitoraError) throw thrown;
+    throw new CognitoraError('client_gone', 'The request body broke off.');
+  }
+};
+
+/**
+ * Reads what the client still sends of a refused request, and keeps none of it: a connection that closes on unread
+ * bytes is reset, and most clients would see that instead of the refusal. Bounded; beyond it the reset it is.
+ */
+export const discardBody = async (request: Request): Promise<void> => {
+  if (request.body === null || request.bodyUsed) return;
+  let total = 0;
+  try {
+    for await (const part of request.body as AsyncIterable<Uint8Array>) {
+      total += part.length;
+      if (total > discardBytesMax) return;
+    }
+  } catch {
+    // The client broke off itself.
   }
 };

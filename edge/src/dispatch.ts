@@ -13,7 +13,7 @@ import {
   inferenceEndpoints,
   parseInferenceRequest,
 } from '@cognitora/protocol/openai';
-import { readBody } from './body-budget.ts';
+import { discardBody, readBody } from './body-budget.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
@@ -35,11 +35,23 @@ const headersFor = (request: Request, requestId: RequestId): HeaderList => {
 
 export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
 
+/**
+ * A signal that fires with the client's. The client's own does not reach an object: the runtime passes on only those
+ * that the Worker made.
+ */
+const passOn = (client: AbortSignal): AbortSignal => {
+  const controller = new AbortController();
+  client.addEventListener('abort', () => controller.abort(), { once: true });
+  return controller.signal;
+};
+
 interface Attempt {
   readonly env: Env;
   readonly settings: Settings;
   readonly path: InferencePath;
   readonly request: Request;
+  /** Fires when the client leaves before it has an answer. */
+  readonly gone: AbortSignal;
   readonly requestId: RequestId;
   readonly parsed: InferenceRequest;
   readonly body: Uint8Array;
@@ -47,7 +59,7 @@ interface Attempt {
 
 /** Asks one region to decide and carry. */
 const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
-  const { env, parsed, body, path, requestId, request } = options;
+  const { env, parsed, body, path, requestId, request, gone } = options;
   const open = {
     requestId,
     path,
@@ -67,18 +79,17 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
         headers: { [openHeader]: carry },
         // An engine's redirect is the client's to follow.
         redirect: 'manual',
-        signal: request.signal,
+        signal: gone,
       }),
     );
   if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
   const booked = await object.decide(parsed.model);
   if ('code' in booked) {
-    const { retryAfterSeconds } = booked;
-    throw new CognitoraError(
-      booked.code,
-      booked.message,
-      retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
-    );
+    const { code, message, param, retryAfterSeconds } = booked;
+    throw new CognitoraError(code, message, {
+      ...(param === undefined ? {} : { param }),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
   }
   return send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
 };
@@ -122,6 +133,7 @@ export const dispatch = async (path: InferencePath, request: Request, env: Env):
     await authorize(request.headers.get('authorization'), inferenceEndpoints[path].scope, env);
     return await serve(path, request, requestId, env);
   } catch (thrown) {
+    await discardBody(request);
     return withRequestId(errorResponse(thrown), requestId);
   }
 };
@@ -136,7 +148,8 @@ const serve = async (
   const held = await readBody(request, settings.bodyBytesMax);
   try {
     const parsed = parseInferenceRequest(held.bytes);
-    const options = { env, settings, path, request, requestId, parsed, body: held.bytes };
+    const gone = passOn(request.signal);
+    const options = { env, settings, path, request, gone, requestId, parsed, body: held.bytes };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {

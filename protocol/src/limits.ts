@@ -38,6 +38,8 @@ export const modelsPerReplicaMax = 256;
 export const bodyBytesMaxSelfHosted = 32 * MiB;
 /** Request body on Workers: decoding and parsing 32 MiB takes about 100 MB of a 128 MB isolate. */
 export const bodyBytesMaxWorkers = 8 * MiB;
+/** Of a refused request's body this much is read and dropped, so that the client lives to read the refusal. */
+export const discardBytesMax = 32 * MiB;
 /** Bodies in flight in one isolate: two of the largest at once, then 503 with Retry-After. */
 export const bodyBytesInFlightMax = 64 * MiB;
 

@@ -33,7 +33,7 @@ export const endOfEvent = (bytes: Uint8Array, from: number): number => {
   }
 };
 
-/** The position after the line end that stands at `at`; `at` itself when none does, or none that is sure to be whole. */
+/** The position after the line end at `at`; `at` itself when none stands there, or none that is sure to be whole. */
 const afterLineEnd = (bytes: Uint8Array, at: number): number => {
   if (bytes[at] === lineFeed) return at + 1;
   if (bytes[at] !== carriageReturn || at + 1 === bytes.length) return at;

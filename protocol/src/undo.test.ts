@@ -142,7 +142,8 @@ describe('the usage member', () => {
 });
 
 test('comments, other fields and what is not JSON pass as they are', () => {
-  const sent = `: hello\n\nevent: ping\nid: 3\ndata: {"model":"org/served-7b"\n\n${event('"usage"')}${event('{"usage"')}`;
+  const fields = ': hello\n\nevent: ping\nid: 3\ndata: {"model":"org/served-7b"\n\n';
+  const sent = fields + event('"usage"') + event('{"usage"');
   expect(whole(sse({ renamed, ...dropNothing }), sent)).toBe(sent);
 });
 

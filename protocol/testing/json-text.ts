@@ -24,7 +24,7 @@ export const writeString = (value: string, choose: Choose, oneIn: number): strin
 
 export type Member = readonly [name: string, value: unknown];
 
-/** An object from its members in order, duplicates included; names escape a character in `escapeOneIn`, here and inside. */
+/** An object from its members in order, duplicates included; of names one character in `escapeOneIn` is escaped. */
 export const writeObject = (members: readonly Member[], choose: Choose, escapeOneIn = 8): string => {
   const written = members.map(
     ([name, value]) =>
@@ -37,7 +37,8 @@ export const writeObject = (members: readonly Member[], choose: Choose, escapeOn
 const write = (value: unknown, choose: Choose, escapeOneIn: number): string => {
   if (typeof value === 'string') return writeString(value, choose, 8);
   if (Array.isArray(value)) {
-    return `[${value.map((item) => space(choose) + write(item, choose, escapeOneIn) + space(choose)).join(',')}]`;
+    const items = value.map((item) => space(choose) + write(item, choose, escapeOneIn) + space(choose));
+    return `[${items.join(',')}]`;
   }
   if (typeof value === 'object' && value !== null) {
     return writeObject(Object.entries(value), choose, escapeOneIn);

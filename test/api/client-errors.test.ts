@@ -26,8 +26,9 @@ const expectError = (answer: RawAnswer, wanted: Wanted): void => {
   expect(answer.headers['content-type']).toBe('application/json');
   const { error } = jsonOf<ErrorBody>(answer);
   expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code']);
-  expect(error).toMatchObject({ type: 'invalid_request_error', param: null, ...wanted, status: undefined });
-  expect(error.message).toMatch(/^.{20,}\.$/s);
+  const { status: _, ...fields } = wanted;
+  expect(error).toMatchObject({ type: 'invalid_request_error', param: null, ...fields });
+  expect(error.message).toMatch(/^.{15,}\.$/s);
 };
 
 describe.each(layouts)('refusals, layout %s', (layout) => {

@@ -76,7 +76,7 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
 
   test('502 when the engine hangs up before it answers', async () => {
     for (const stream of [false, true]) {
-      const answer = await ask(({ response }) => response.destroy(), stream);
+      const answer = await ask(({ response }) => void response.destroy(), stream);
       expect(answer.status).toBe(502);
       expect(jsonOf<ErrorBody>(answer).error).toMatchObject({
         type: 'server_error',
@@ -100,6 +100,7 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
           await new Promise((resolve) => response.once('drain', resolve));
         if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
+      await new Promise((resolve) => response.write('more', resolve));
       response.destroy();
     }, false);
     // Nothing at all, a 502, or a 200 that HTTP itself calls incomplete: never one that looks whole.

@@ -3,6 +3,7 @@
  * `fetch` would help (decompression, joined headers, retries), a test of bytes must not be helped.
  */
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import type { Socket } from 'node:net';
 
 export interface SendOptions {
   readonly method?: string;
@@ -10,6 +11,8 @@ export interface SendOptions {
   readonly body?: Buffer | string;
   /** Send the body without content-length. */
   readonly chunked?: boolean;
+  /** The client's own socket, to hang up with. */
+  readonly onSocket?: (socket: Socket) => void;
   /** Called with each piece as it comes; return false to hang up. */
   readonly onPiece?: (bytes: Buffer) => boolean;
 }
@@ -35,6 +38,7 @@ export const send = (url: string, options: SendOptions = {}): Promise<RawAnswer>
     const method = options.method ?? (options.body === undefined ? 'GET' : 'POST');
     const length = options.chunked || method === 'GET' ? {} : { 'content-length': String(body.length) };
     const outgoing = request(url, { method, agent: sockets, headers: { ...length, ...options.headers } });
+    if (options.onSocket !== undefined) outgoing.on('socket', options.onSocket);
     let answered = false;
     outgoing.on('error', (error) => {
       if (!answered) reject(error);

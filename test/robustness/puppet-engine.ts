@@ -14,6 +14,8 @@ export interface Strings {
   readonly events?: number;
   readonly eventBytes?: number;
   readonly everyMs?: number;
+  /** Before the headers. */
+  readonly delayMs?: number;
   /** Sent with the answer. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
@@ -26,9 +28,11 @@ export interface Performance {
   /** The whole answer was taken. */
   isWhole: boolean;
   sentBytes: number;
+  /** Reads and drops the request's body, where it was left unread. */
+  readonly readOn: () => void;
 }
 
-/** A request whose id starts with this keeps its body: the engine never reads it. */
+/** A request whose id starts with this keeps its body: the engine does not read it until it is told to. */
 export const unreadPrefix = 'unread.';
 
 const eventOf = (index: number, bytes: number): string => {
@@ -48,8 +52,8 @@ export class PuppetEngine {
   #port = 0;
 
   constructor() {
-    // The agent's pool must be the one that closes idle connections.
-    this.#server.keepAliveTimeout = 60_000;
+    // Told to the agent, whose pool then closes idle connections a second before the engine would.
+    this.#server.keepAliveTimeout = 3_000;
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -93,6 +97,7 @@ export class PuppetEngine {
       endedMs: undefined,
       isWhole: false,
       sentBytes: 0,
+      readOn: () => incoming.resume(),
     };
     if (id !== '') this.performances.set(id, record);
     response.once('close', () => {
@@ -126,6 +131,7 @@ const play = async (
   record: Performance,
 ): Promise<void> => {
   if (strings.act === 'mute') return;
+  if (strings.delayMs !== undefined) await pause(strings.delayMs);
   response.statusCode = strings.status ?? 200;
   for (const [name, value] of Object.entries(strings.headers ?? {})) response.setHeader(name, value);
   if (!isStream) {

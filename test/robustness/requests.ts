@@ -34,13 +34,28 @@ export interface OpenRequest {
   readonly outgoing: ClientRequest;
   /** Rejects when the connection ends before an answer began. */
   readonly answered: Promise<IncomingMessage>;
-  /** Ends the connection, as a client that crashes. */
-  hangUp(): void;
+  /**
+   * Ends the connection. `reset` is what any edge hears at once: Cloudflare of any client, plain workerd of a TCP
+   * reset. `close` is an orderly end of the client's side, which plain workerd hears with the first bytes it writes.
+   */
+  hangUp(how?: 'reset' | 'close'): void;
+}
+
+export interface OpenOptions {
+  /** The content-length, when it is not the body's. */
+  readonly announcedBytes?: number;
+  /** False: more of the body was to come. */
+  readonly isEnded?: boolean;
 }
 
 /** Sends a request and leaves its answer unread until somebody reads it. */
-export const openRequest = (cluster: Cluster, id: string, body: string | Buffer): OpenRequest => {
-  const headers = { ...headersFor(cluster, id), 'content-length': String(Buffer.byteLength(body)) };
+export const openRequest = (
+  cluster: Cluster,
+  id: string,
+  body: string | Buffer,
+  { announcedBytes = Buffer.byteLength(body), isEnded = true }: OpenOptions = {},
+): OpenRequest => {
+  const headers = { ...headersFor(cluster, id), 'content-length': String(announcedBytes) };
   const outgoing = request(cluster.url + chatPath, { method: 'POST', agent: false, headers });
   const answered = new Promise<IncomingMessage>((accept, reject) => {
     outgoing.once('response', (incoming) => {
@@ -50,6 +65,16 @@ export const openRequest = (cluster: Cluster, id: string, body: string | Buffer)
     outgoing.on('error', reject);
   });
   answered.catch(() => {});
-  outgoing.end(body);
-  return { outgoing, answered, hangUp: () => outgoing.destroy() };
+  if (isEnded) outgoing.end(body);
+  else outgoing.write(body);
+  const hangUp = (how: 'reset' | 'close' = 'reset'): void => {
+    if (how === 'reset') outgoing.socket?.resetAndDestroy();
+    outgoing.destroy();
+  };
+  return { outgoing, answered, hangUp };
+};
+
+/** A measured number, in the output of the run that asserted on it. */
+export const figure = (text: string): void => {
+  process.stdout.write(`[figure] ${text}\n`);
 };

@@ -28,6 +28,7 @@ export interface RegionStatus {
 export interface Refusal {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly param: string | undefined;
   readonly retryAfterSeconds: number | undefined;
 }
 
@@ -116,8 +117,8 @@ export class Region extends DurableObject<Env> {
     try {
       return this.#decide(model);
     } catch (thrown) {
-      const { code, message, retryAfterSeconds } = toCognitoraError(thrown);
-      return { code, message, retryAfterSeconds };
+      const { code, message, param, retryAfterSeconds } = toCognitoraError(thrown);
+      return { code, message, param, retryAfterSeconds };
     }
   }
 

@@ -113,10 +113,11 @@ export class CarriedResponse implements StreamHandler {
   settled(): void {
     if (this.#state === 'over') return;
     const head = this.#head;
+    const mayHaveBody = head !== undefined && !hasNoBody(head.status);
     if (this.#pipe !== undefined) this.#settleStream(this.#pipe);
-    else if (this.#failure !== undefined && (head === undefined || this.#early.length === 0)) {
+    else if (this.#failure !== undefined && (!mayHaveBody || this.#early.length === 0)) {
       this.#answerError(this.#failure);
-    } else if (head !== undefined && (this.#ended || !hasNoBody(head.status))) this.#answer(head);
+    } else if (head !== undefined && (mayHaveBody || this.#ended)) this.#answer(head);
   }
 
   /** The client went away before it had a response. */

@@ -1,0 +1,140 @@
+import { utf8 } from '@cognitora/protocol/bytes';
+import { expect, test } from 'vitest';
+import { text } from '../../../protocol/testing/bytes-in-pieces.ts';
+import { BodyPipe } from './body-pipe.ts';
+
+const piped = () => {
+  const told: string[] = [];
+  const time = { nowMs: 1000 };
+  const pipe = new BodyPipe({
+    clock: () => time.nowMs,
+    onConsumed: (bytes) => told.push(`consumed ${bytes}`),
+    onCancel: () => told.push('cancel'),
+    onDone: () => told.push('done'),
+  });
+  return { pipe, told, time, reader: pipe.readable.getReader() };
+};
+
+/** What one read gives: text, `end`, or the error's message. */
+const read = (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> =>
+  reader.read().then(
+    ({ done, value }) => (done ? 'end' : text(value ?? new Uint8Array())),
+    (error: Error) => `error ${error.message}`,
+  );
+
+test('what piled up before a read is one chunk, and counts as consumed when it is read', async () => {
+  const { pipe, told, reader } = piped();
+  pipe.write(utf8('ab'));
+  pipe.write(utf8('cd'));
+  pipe.flush();
+  expect(told).toEqual([]);
+  expect(pipe.isEmpty).toBe(false);
+  expect(await read(reader)).toBe('abcd');
+  expect(told).toEqual(['consumed 4']);
+  expect(pipe.isEmpty).toBe(true);
+});
+
+test('a waiting reader gets bytes at the flush, not before', async () => {
+  const { pipe, told, reader } = piped();
+  const waits = read(reader);
+  pipe.write(utf8('ab'));
+  expect(told).toEqual([]);
+  pipe.write(utf8('cd'));
+  pipe.flush();
+  expect(await waits).toBe('abcd');
+});
+
+test('the reader’s chunk is a copy: frames are views of one message', async () => {
+  const { pipe, reader } = piped();
+  const message = utf8('headbody');
+  pipe.write(message.subarray(4));
+  expect(await read(reader)).toBe('body');
+  expect(text(message)).toBe('headbody');
+});
+
+test('our own bytes are no credit', async () => {
+  const { pipe, told, reader } = piped();
+  pipe.writeUncounted(utf8(': comment\n\n'));
+  pipe.write(utf8('x'));
+  expect(await read(reader)).toBe(': comment\n\nx');
+  expect(told).toEqual(['consumed 1']);
+});
+
+test('an empty write is nothing to read', async () => {
+  const { pipe, reader } = piped();
+  const waits = read(reader);
+  pipe.write(new Uint8Array());
+  pipe.flush();
+  pipe.write(utf8('x'));
+  pipe.flush();
+  expect(await waits).toBe('x');
+});
+
+test.each(['before', 'after'])(
+  'the end follows the last byte when the reader reads %s the close',
+  async (when) => {
+    const { pipe, told, reader } = piped();
+    const early = when === 'before' ? read(reader) : undefined;
+    pipe.write(utf8('ab'));
+    pipe.close();
+    expect(await (early ?? read(reader))).toBe('ab');
+    expect(await read(reader)).toBe('end');
+    expect(told).toEqual(['consumed 2', 'done']);
+  },
+);
+
+test('a close ends the read that waits for bytes', async () => {
+  const { pipe, told, reader } = piped();
+  const waits = read(reader);
+  pipe.close();
+  expect(await waits).toBe('end');
+  expect(told).toEqual(['done']);
+});
+
+test.each(['before', 'while', 'after'])(
+  'a body that breaks off %s it is read fails to be read',
+  async (when) => {
+    const { pipe, told, reader } = piped();
+    if (when === 'after') {
+      pipe.write(utf8('x'));
+      expect(await read(reader)).toBe('x');
+    }
+    const waits = when === 'while' ? read(reader) : undefined;
+    pipe.write(utf8('ab'));
+    pipe.abort(new Error('broke'));
+    expect(await (waits ?? read(reader))).toBe('error broke');
+    expect(told.filter((line) => line !== 'consumed 1')).toEqual(['consumed 2', 'done']);
+  },
+);
+
+test.each([0, 1])('a reader who leaves gives back what waits for him (read %i chunks)', async (reads) => {
+  const { pipe, told, reader } = piped();
+  for (let count = 0; count < reads; count += 1) {
+    pipe.write(utf8('x'));
+    await read(reader);
+  }
+  pipe.write(utf8('abc'));
+  await reader.cancel();
+  expect(told.slice(reads)).toEqual(['consumed 3', 'done', 'cancel']);
+});
+
+test('a reader who leaves with the end in sight still gives back what waits', async () => {
+  const { pipe, told, reader } = piped();
+  pipe.write(utf8('abc'));
+  pipe.close();
+  await reader.cancel();
+  expect(told).toEqual(['consumed 3', 'done', 'cancel']);
+});
+
+test('a stall is counted from when bytes began to wait', async () => {
+  const { pipe, time, reader } = piped();
+  expect(pipe.stalledMs(5000)).toBe(0);
+  pipe.write(utf8('a'));
+  time.nowMs = 3000;
+  pipe.write(utf8('b'));
+  expect(pipe.stalledMs(5000)).toBe(4000);
+  await read(reader);
+  expect(pipe.stalledMs(5000)).toBe(0);
+  pipe.write(utf8('c'));
+  expect(pipe.stalledMs(5000)).toBe(2000);
+});

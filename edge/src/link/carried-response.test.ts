@@ -1,0 +1,376 @@
+import { utf8 } from '@cognitora/protocol/bytes';
+import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
+import { keepAliveComment } from '@cognitora/protocol/sse';
+import { expect, test } from 'vitest';
+import { text } from '../../../protocol/testing/bytes-in-pieces.ts';
+import { carry, isSettled, jsonHead, readAll, sseHead } from '../../testing/carried.ts';
+
+const record = (bodyBytes = 0) => ({ bodyBytes, totalMs: 1 });
+const comment = text(keepAliveComment);
+
+/** The error event that ends a stream: its code, when it is whole and nothing follows it. */
+const terminalCode = (body: string): string | undefined => {
+  const event = /(?:^|\n\n)data: (\{"error":.*\})\n\n$/.exec(body)?.[1];
+  return event === undefined
+    ? undefined
+    : (JSON.parse(event) as { readonly error: { readonly code: string } }).error.code;
+};
+
+test('a response that comes in one message is one complete body', async () => {
+  const { carried, told, consumed } = carry();
+  carried.acknowledged();
+  carried.head(jsonHead());
+  carried.data(utf8('{"a":'));
+  carried.data(utf8('1}'));
+  carried.end(record(7));
+  carried.settled();
+  const response = await carried.response;
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  expect(response.headers.get('x-request-id')).toBe('req-1');
+  expect(consumed()).toBe(7);
+  expect(await response.text()).toBe('{"a":1}');
+  expect(told).toEqual(['over 7', 'done']);
+});
+
+test('our headers go before the engine’s, and one that HTTP does not allow costs only itself', async () => {
+  const { carried } = carry();
+  const odd = [
+    ['x-request-id', 'engine'],
+    ['x-odd', '…'],
+    ['bad name', 'x'],
+    ['x-two', 'a'],
+    ['x-two', 'b'],
+  ] as const;
+  carried.head({ status: 200, headers: odd });
+  carried.end(record());
+  carried.settled();
+  const { headers } = await carried.response;
+  expect(headers.get('x-request-id')).toBe('req-1');
+  expect(headers.get('x-two')).toBe('a, b');
+});
+
+test('head first, then data as it comes', async () => {
+  const { carried, told, consumed } = carry();
+  carried.acknowledged();
+  carried.settled();
+  expect(await isSettled(carried.response)).toBe(false);
+  carried.head(sseHead());
+  carried.settled();
+  const { body } = await carried.response;
+  const all = readAll(body);
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  expect(await isSettled(all)).toBe(false);
+  expect(consumed()).toBe(9);
+  carried.data(utf8('data: [DONE]\n\n'));
+  carried.end(record());
+  carried.settled();
+  expect(await all).toBe('data: 1\n\ndata: [DONE]\n\n');
+  expect(consumed()).toBe(23);
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test('a failure before the head is an error of the table, with Retry-After where it is 503', async () => {
+  const { carried, told } = carry();
+  carried.acknowledged();
+  carried.fail({ code: 'replica_gone', message: 'Gone.', record: record() });
+  carried.settled();
+  const response = await carried.response;
+  expect(response.status).toBe(503);
+  expect(response.headers.get('retry-after')).toBe('1');
+  expect(response.headers.get('x-cognitora-code')).toBe('replica_gone');
+  expect(response.headers.get('x-request-id')).toBe('req-1');
+  expect(await response.json()).toEqual({
+    error: { message: 'Gone.', type: 'server_error', param: null, code: 'replica_gone' },
+  });
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test('a failure that comes with the head and without bytes is an error of the table too', async () => {
+  const { carried } = carry();
+  carried.head(sseHead());
+  carried.fail({ code: 'engine_broke_off', message: 'x' });
+  carried.settled();
+  expect((await carried.response).status).toBe(502);
+});
+
+test('an end without a head is an error, not a hang', async () => {
+  const { carried, told, consumed } = carry();
+  carried.acknowledged();
+  carried.data(utf8('x'));
+  carried.end(record());
+  carried.settled();
+  const response = await carried.response;
+  expect(response.headers.get('x-cognitora-code')).toBe('protocol_error');
+  expect(consumed()).toBe(1);
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test.each([
+  ['at an event boundary', 'data: 1\n\n', 'data: 1\n\n'],
+  ['inside an event', 'data: 1\n\ndata: {"to', 'data: 1\n\ndata: {"to\n\n'],
+])('a failure of an SSE stream %s ends it with one error event and no [DONE]', async (_, said, kept) => {
+  for (const early of [true, false]) {
+    const { carried, told, consumed } = carry();
+    carried.head(sseHead());
+    carried.data(utf8(said));
+    if (!early) carried.settled();
+    carried.fail({ code: 'engine_broke_off', message: 'It broke.' });
+    carried.settled();
+    const response = await carried.response;
+    expect(response.status).toBe(200);
+    const body = await readAll(response.body);
+    expect(body.startsWith(kept)).toBe(true);
+    expect(terminalCode(body)).toBe('engine_broke_off');
+    expect(body).not.toContain('[DONE]');
+    expect(consumed()).toBe(said.length);
+    expect(told).toEqual(['over', 'done']);
+  }
+});
+
+test.each([true, false])('a failure of a JSON body breaks it off (in one message: %s)', async (early) => {
+  const { carried, consumed } = carry({ isStream: false });
+  carried.head(jsonHead());
+  carried.data(utf8('{"half":'));
+  if (!early) carried.settled();
+  carried.fail({ code: 'link_lost', message: 'The link was lost.' });
+  carried.settled();
+  expect(await readAll((await carried.response).body)).toContain('!The link was lost.');
+  expect(consumed()).toBe(8);
+});
+
+test.each([204, 205, 304])('a status %i has no body, however its frames come', async (status) => {
+  const { carried, told } = carry();
+  carried.head({ status, headers: [] });
+  carried.settled();
+  carried.data(utf8('stray'));
+  carried.settled();
+  carried.end(record());
+  carried.settled();
+  const response = await carried.response;
+  expect(response.status).toBe(status);
+  expect(response.body).toBeNull();
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test('an agent that says nothing for ackMsMax is given up; one that said ACK is not', async () => {
+  const silent = carry();
+  silent.sweepAt(ackMsMax - 1);
+  expect(silent.told).toEqual([]);
+  silent.sweepAt(ackMsMax);
+  expect(silent.told).toEqual(['cancel ack_timeout', 'over', 'done']);
+  const response = await silent.carried.response;
+  expect(response.status).toBe(504);
+  expect(await response.json()).toMatchObject({ error: { code: 'ack_timeout' } });
+  const alive = carry();
+  alive.carried.acknowledged();
+  alive.sweepAt(ackMsMax);
+  expect(alive.told).toEqual([]);
+});
+
+test('the total time ends a request before and after its head', async () => {
+  const before = carry({ remainingMs: 60_000, isStream: false });
+  before.carried.acknowledged();
+  before.sweepAt(59_999);
+  expect(before.told).toEqual([]);
+  before.sweepAt(60_000);
+  expect((await before.carried.response).status).toBe(504);
+  const after = carry({ remainingMs: 60_000 });
+  after.carried.head(sseHead());
+  after.carried.settled();
+  after.sweepAt(60_000);
+  expect(after.told).toEqual(['cancel total_timeout', 'over']);
+  expect(terminalCode(await readAll((await after.carried.response).body))).toBe('total_timeout');
+  expect(after.told.at(-1)).toBe('done');
+});
+
+/** A stream whose headers were committed because the engine kept silent. */
+const committed = async () => {
+  const parts = carry();
+  parts.carried.acknowledged();
+  parts.sweepAt(headersHoldMsMax - 1);
+  expect(await isSettled(parts.carried.response)).toBe(false);
+  parts.sweepAt(headersHoldMsMax);
+  const response = await parts.carried.response;
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/);
+  return { ...parts, body: readAll(response.body), response };
+};
+
+test('after headersHoldMsMax a stream gets 200 and a comment; then the engine answers 200', async () => {
+  const { carried, body, told } = await committed();
+  carried.head(sseHead());
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  carried.end(record());
+  carried.settled();
+  expect(await body).toBe(`${comment}data: 1\n\n`);
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test('after 200 was committed an engine’s 400 becomes an error event with its own words', async () => {
+  const { carried, body, consumed, told } = await committed();
+  carried.head(jsonHead(400));
+  carried.settled();
+  carried.data(utf8('{"error":{"message":"Too many '));
+  carried.settled();
+  carried.data(utf8('tokens."}}'));
+  carried.end(record());
+  carried.settled();
+  const all = await body;
+  expect(terminalCode(all)).toBe('engine_refused');
+  expect(all).toContain('"Too many tokens."');
+  expect(consumed()).toBe(40);
+  expect(told).toEqual(['over 0', 'done']);
+});
+
+test('after 200 was committed an engine’s error that is no JSON tells its status', async () => {
+  const { carried, body } = await committed();
+  carried.head({ status: 500, headers: [] });
+  carried.data(utf8('<html>'));
+  carried.end(record());
+  carried.settled();
+  expect(await body).toContain('The engine answered 500.');
+});
+
+test('after 200 was committed a failure is an error event', async () => {
+  const { carried, body } = await committed();
+  carried.fail({ code: 'first_token_timeout', message: 'x' });
+  carried.settled();
+  expect(terminalCode(await body)).toBe('first_token_timeout');
+});
+
+test.each(['leaves', 'is cut off by the link'])(
+  'a client that %s while a late error comes in gives its credit back',
+  async (how) => {
+    const { carried, told, consumed, sweepAt } = carry();
+    carried.acknowledged();
+    sweepAt(headersHoldMsMax);
+    const { body } = await carried.response;
+    carried.head(jsonHead(400));
+    carried.data(utf8('{"error":'));
+    carried.settled();
+    expect(consumed()).toBe(0);
+    if (how === 'leaves') await body?.cancel();
+    else carried.fail({ code: 'link_lost', message: 'x' });
+    carried.settled();
+    expect(consumed()).toBe(9);
+    if (how !== 'leaves') await readAll(body);
+    expect(new Set(told)).toEqual(
+      new Set(how === 'leaves' ? ['done', 'cancel client_gone', 'over'] : ['over', 'done']),
+    );
+  },
+);
+
+test('headers of a request that does not stream are not committed', async () => {
+  const { carried, sweepAt } = carry({ isStream: false });
+  carried.acknowledged();
+  sweepAt(headersHoldMsMax * 2);
+  expect(await isSettled(carried.response)).toBe(false);
+});
+
+test('a silent SSE stream gets comments, at event boundaries only', async () => {
+  const { carried, sweepAt } = carry();
+  carried.head(sseHead());
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  const body = readAll((await carried.response).body);
+  await isSettled(body);
+  sweepAt(keepAliveMs - 1);
+  sweepAt(keepAliveMs);
+  sweepAt(keepAliveMs + 1);
+  carried.data(utf8('data: tor'));
+  carried.settled();
+  await isSettled(body);
+  sweepAt(keepAliveMs * 3);
+  carried.data(utf8('n\n\n'));
+  carried.end(record());
+  carried.settled();
+  sweepAt(keepAliveMs * 5);
+  expect(await body).toBe(`data: 1\n\n${comment}data: torn\n\n`);
+});
+
+test('a silent body that is no SSE gets no comments', async () => {
+  const { carried, sweepAt } = carry();
+  carried.head(jsonHead());
+  carried.settled();
+  const body = readAll((await carried.response).body);
+  await isSettled(body);
+  sweepAt(keepAliveMs * 3);
+  carried.data(utf8('{}'));
+  carried.end(record());
+  carried.settled();
+  expect(await body).toBe('{}');
+});
+
+test('a client that leaves cancels the request once and gives back what waits', async () => {
+  const { carried, told, consumed } = carry();
+  carried.head(sseHead());
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  const { body } = await carried.response;
+  await body?.cancel();
+  carried.abandon();
+  carried.sweep(Number.MAX_SAFE_INTEGER);
+  carried.settled();
+  expect(told).toEqual(['done', 'cancel client_gone', 'over']);
+  expect(consumed()).toBe(9);
+});
+
+test('a client that leaves before it has a response cancels the request once', async () => {
+  const { carried, told } = carry();
+  carried.acknowledged();
+  carried.abandon();
+  carried.abandon();
+  carried.sweep(Number.MAX_SAFE_INTEGER);
+  expect(told).toEqual(['cancel client_gone', 'over', 'done']);
+  expect((await carried.response).status).toBe(499);
+});
+
+test.each([sseHead(), jsonHead()])(
+  'a client that stops reading is cut off and its credit comes back',
+  async (head) => {
+    const { carried, told, consumed, sweepAt } = carry();
+    carried.head(head);
+    carried.data(utf8('data: 1\n\n'));
+    carried.settled();
+    const { body } = await carried.response;
+    sweepAt(clientStallMsMax - 1);
+    expect(told).toEqual([]);
+    sweepAt(clientStallMsMax);
+    expect(told).toEqual(['cancel client_stalled', 'over', 'done']);
+    expect(consumed()).toBe(9);
+    expect(await readAll(body)).toBe(' !The client stopped reading.');
+  },
+);
+
+test('a client that stops reading after the engine’s end is cut off too', async () => {
+  const { carried, told, consumed, sweepAt } = carry();
+  carried.head(sseHead());
+  carried.settled();
+  carried.data(utf8('data: 1\n\n'));
+  carried.end(record());
+  carried.settled();
+  expect(told).toEqual(['over 0']);
+  sweepAt(clientStallMsMax);
+  expect(told).toEqual(['over 0', 'done']);
+  expect(consumed()).toBe(9);
+  expect(await readAll((await carried.response).body)).toContain('!');
+});
+
+test('a slow client that reads now and then is not cut off', async () => {
+  const { carried, told, sweepAt, time } = carry();
+  carried.head(sseHead());
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  const reader = (await carried.response).body?.getReader();
+  for (let round = 1; round < 5; round += 1) {
+    sweepAt((clientStallMsMax - 1) * round);
+    await reader?.read();
+    carried.data(utf8('data: 1\n\n'));
+    carried.settled();
+  }
+  expect(time.nowMs).toBeGreaterThan(clientStallMsMax * 3);
+  expect(told).toEqual([]);
+});

@@ -1,0 +1,153 @@
+/**
+ * More than one region and more than one replica: a request goes where its model is, past a region that cannot serve
+ * it, and a burst spreads evenly.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type FakeEngine, sendJson } from '../fakes/fake-engine.ts';
+import { startVllm } from '../fakes/vllm.ts';
+import { layouts } from '../harness/cluster.ts';
+import { type ErrorBody, freshId, jsonOf, type RawAnswer, send } from '../harness/http.ts';
+import { until } from '../harness/until.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+
+const chatPath = '/v1/chat/completions';
+
+describe.each(layouts)('two regions, layout %s', (layout) => {
+  let near: FakeEngine;
+  let far: FakeEngine;
+  beforeAll(async () => {
+    near = await startVllm({ models: ['everywhere', 'only-near'] });
+    far = await startVllm({ models: ['everywhere', 'only-far'] });
+  });
+  afterAll(() => Promise.all([near.stop(), far.stop()]));
+  const fixture = useCluster(() => ({
+    layout,
+    regions: ['weur', 'enam'],
+    agents: [
+      { name: 'near', engines: [near.url] },
+      { name: 'far', engines: [far.url], region: 'enam' },
+    ],
+  }));
+  const ask = (model: string, stream = false): Promise<RawAnswer> =>
+    send(fixture.cluster.url + chatPath, {
+      body: JSON.stringify({ model, messages: [], stream }),
+      headers: { authorization: `Bearer ${fixture.cluster.apiKey}` },
+    });
+  const listed = async (): Promise<string[]> => {
+    const ids: string[] = [];
+    for await (const { id } of fixture.cluster.sdk().models.list()) ids.push(id);
+    return ids;
+  };
+
+  test('each agent joined its own region', async () => {
+    const regions = await fixture.cluster.regions();
+    expect(regions.map(({ region, nodes }) => [region, nodes.map(({ name }) => name)])).toEqual([
+      ['weur', ['near']],
+      ['enam', ['far']],
+    ]);
+  });
+
+  test('a model is served from where it is, the first region first', async () => {
+    const served = async (model: string): Promise<unknown> =>
+      (await ask(model)).headers['x-cognitora-region'];
+    expect(await served('only-near')).toBe('weur');
+    expect(await served('only-far')).toBe('enam');
+    for (let times = 0; times < 5; times += 1) expect(await served('everywhere')).toBe('weur');
+    expect((await ask('nowhere')).status).toBe(404);
+  });
+
+  test('the models of all regions are listed once', async () => {
+    expect(await listed()).toEqual(['everywhere', 'only-far', 'only-near']);
+  });
+
+  test('the second region serves while the first is down, and the first again when it is back', async () => {
+    const { cluster } = fixture;
+    const seen = async (): Promise<unknown> => (await ask('everywhere', true)).headers['x-cognitora-region'];
+    expect(await seen()).toBe('weur');
+    await cluster.program('near').kill();
+    // From the kill on, no request may fail: either region answers.
+    const answers: RawAnswer[] = [];
+    await until('the second region to serve', async () => {
+      const answer = await ask('everywhere', true);
+      answers.push(answer);
+      return answer.headers['x-cognitora-region'] === 'enam';
+    });
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    const gone = await ask('only-near');
+    expect([gone.status, jsonOf<ErrorBody>(gone).error.code]).toEqual([503, 'no_capacity']);
+    const readiness = await send(`${cluster.url}/readyz`);
+    expect([readiness.status, jsonOf(readiness)]).toEqual([
+      200,
+      { ready: true, regions: { weur: false, enam: true } },
+    ]);
+    await until('the models of the first region to go', async () => !(await listed()).includes('only-near'));
+    await cluster.startAgent({ name: 'near', engines: [near.url] });
+    expect(await seen()).toBe('weur');
+    expect((await ask('only-near')).status).toBe(200);
+  });
+});
+
+describe.each(layouts)('two replicas, layout %s', (layout) => {
+  const engines: FakeEngine[] = [];
+  /** Requests that wait until all of them are in, so that a hundred are live at once. */
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  beforeAll(async () => {
+    engines.push(await startVllm({ models: ['shared'] }), await startVllm({ models: ['shared'] }));
+  });
+  afterAll(() => Promise.all(engines.map((engine) => engine.stop())));
+  const fixture = useCluster(() => ({
+    layout,
+    agents: engines.map((engine, index) => ({ name: `gpu${index}`, engines: [engine.url] })),
+  }));
+
+  test('100 concurrent requests split within 10 % of even', async () => {
+    const { cluster } = fixture;
+    const requests = Array.from({ length: 100 }, (_, index) => ({
+      id: freshId(),
+      prompt: `prompt ${100 + index}`,
+    }));
+    const answers = Promise.all(
+      requests.map(({ id, prompt }) => {
+        for (const engine of engines) {
+          engine.script(id, async ({ response, received }) => {
+            await released;
+            sendJson(response, 200, received.body.toString());
+          });
+        }
+        return send(cluster.url + chatPath, {
+          body: JSON.stringify({ model: 'shared', messages: [{ role: 'user', content: prompt }] }),
+          headers: { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id },
+        });
+      }),
+    );
+    const counts = (): number[] => engines.map((engine) => engine.servedOn(chatPath));
+    await until('all of them to be live', () => counts().reduce((sum, count) => sum + count) === 100);
+    const live = (await cluster.regions()).flatMap(({ nodes }) => nodes.map((node) => node.live));
+    expect(live.reduce((sum, count) => sum + count)).toBe(100);
+    release();
+    for (const [index, answer] of (await answers).entries()) {
+      expect(answer.status).toBe(200);
+      expect(answer.body.toString()).toContain(`"${requests[index]?.prompt}"`);
+    }
+    for (const count of counts()) {
+      expect(count).toBeGreaterThanOrEqual(45);
+      expect(count).toBeLessThanOrEqual(55);
+    }
+  });
+
+  test('100 quick ones, one after the other, use both', async () => {
+    const { cluster } = fixture;
+    const before = engines.map((engine) => engine.servedOn(chatPath));
+    for (let times = 0; times < 100; times += 1) {
+      const body = JSON.stringify({ model: 'shared', messages: [] });
+      await send(cluster.url + chatPath, { body, headers: { authorization: `Bearer ${cluster.apiKey}` } });
+    }
+    for (const [index, engine] of engines.entries()) {
+      // A fair coin gives fewer than 25 of 100 once in ten million runs.
+      expect(engine.servedOn(chatPath) - (before[index] ?? 0)).toBeGreaterThanOrEqual(25);
+    }
+  });
+});

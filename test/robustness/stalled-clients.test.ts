@@ -1,0 +1,96 @@
+/**
+ * Clients that stop reading while their engines flood them: memory stays bounded everywhere, and the others on the same
+ * link are served.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { residentBytes } from '../../bench/machine/process-figures.ts';
+import { layouts } from '../harness/cluster.ts';
+import { freshId } from '../harness/http.ts';
+import { until } from '../harness/until.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+import { openFiles, workerdPid } from './processes.ts';
+import { PuppetEngine } from './puppet-engine.ts';
+import { ask, bodyFor, figure, type OpenRequest, openRequest } from './requests.ts';
+
+const MiB = 1024 * 1024;
+const floodBytes = 64 * MiB;
+const eventBytes = 4096;
+/** The bound: what four stalled clients may add to the edge, and to the agent, while 256 MiB wait for them. */
+const growthBytesMax = 64 * MiB;
+
+describe.each(layouts)('clients that stop reading, layout %s', (layout) => {
+  const engine = new PuppetEngine();
+  beforeAll(() => engine.start());
+  afterAll(() => engine.stop());
+  const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+
+  /** Opens floods that nobody reads; resolves once their engines have to wait. */
+  const stall = async (clients: number): Promise<OpenRequest[]> => {
+    const flood = bodyFor({ act: 'flood', events: floodBytes / eventBytes, eventBytes });
+    const ids = Array.from({ length: clients }, freshId);
+    const stalled = ids.map((id) => openRequest(fixture.cluster, id, flood));
+    await until('every flood to have begun', () => ids.every((id) => engine.of(id) !== undefined), 20_000);
+    let before = -1;
+    await until(
+      'the floods to stand still',
+      async () => {
+        const sent = ids.reduce((sum, id) => sum + (engine.of(id)?.sentBytes ?? 0), 0);
+        const isStill = sent === before;
+        before = sent;
+        // Long enough for a flow that goes on to show.
+        await new Promise((accept) => setTimeout(accept, 300));
+        return isStill && sent > 0;
+      },
+      30_000,
+    );
+    return stalled;
+  };
+
+  const untilIdle = (): Promise<unknown> =>
+    until('the edge to carry nothing', async () => {
+      const regions = await fixture.cluster.regions();
+      return regions.every(({ streams, nodes }) => streams === 0 && nodes.every(({ live }) => live === 0));
+    });
+
+  test('four of them with a flood each: memory is bounded, a fifth client streams', async () => {
+    const { cluster } = fixture;
+    const pids = { edge: workerdPid(cluster.directory), agent: cluster.program('gpu').pid };
+    await ask(cluster, freshId(), { act: 'flood', events: 1024, eventBytes });
+    const before = { edge: residentBytes(pids.edge), agent: residentBytes(pids.agent) };
+    const stalled = await stall(4);
+    const healthy = await ask(cluster, freshId(), { act: 'drip', events: 50, everyMs: 10 });
+    expect(healthy.body.toString()).toContain('"49 "');
+    expect(healthy.isWhole).toBe(true);
+    const growth = {
+      edge: residentBytes(pids.edge) - before.edge,
+      agent: residentBytes(pids.agent) - before.agent,
+    };
+    figure(`${layout}: 4 stalled floods grew edge ${mib(growth.edge)}, agent ${mib(growth.agent)} MiB`);
+    expect(growth.edge).toBeLessThan(growthBytesMax);
+    expect(growth.agent).toBeLessThan(growthBytesMax);
+    for (const client of stalled) client.hangUp();
+    await untilIdle();
+  });
+
+  test('200 of them, more than the link has credit for: a healthy client is served all the same', async () => {
+    const { cluster } = fixture;
+    const pids = { edge: workerdPid(cluster.directory), agent: cluster.program('gpu').pid };
+    const before = { edge: residentBytes(pids.edge), agent: residentBytes(pids.agent) };
+    const startedMs = performance.now();
+    const stalled = await stall(200);
+    figure(`${layout}: 200 clients stalled after ${(performance.now() - startedMs).toFixed(0)} ms`);
+    figure(
+      `${layout}: 200 stalled floods grew edge ${mib(residentBytes(pids.edge) - before.edge)}, agent ${mib(residentBytes(pids.agent) - before.agent)} MiB`,
+    );
+    const healthy = await ask(cluster, freshId(), { act: 'drip', events: 20, everyMs: 10 });
+    figure(
+      `${layout}: healthy beside 200 stalled: headers after ${healthy.headersMs.toFixed(0)} ms, whole after ${healthy.pieces.at(-1)?.atMs.toFixed(0)} ms`,
+    );
+    expect(healthy.body.toString()).toContain('[DONE]');
+    for (const client of stalled) client.hangUp();
+    await untilIdle();
+    expect(openFiles(pids.edge)).toBeLessThan(100);
+  });
+});
+
+const mib = (bytes: number): string => (bytes / MiB).toFixed(1);
