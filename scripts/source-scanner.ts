@@ -208,11 +208,10 @@ export const findFunctions = (code: string): FunctionSpan[] => {
   const around: { readonly called: string; readonly close: number }[] = [];
   const returnTypes: { readonly from: number; readonly to: number }[] = [];
   for (let at = code.indexOf('('); at >= 0; at = code.indexOf('(', at + 1)) {
-    const type = returnTypes.at(-1);
-    if (type !== undefined && at > type.from && at < type.to) continue;
+    if (returnTypes.some(({ from, to }) => at > from && at < to)) continue;
     while ((around.at(-1)?.close ?? Number.POSITIVE_INFINITY) < at) around.pop();
     const before = code.slice(Math.max(0, at - 300), at);
-    const head = /([#\w$.]+)\s*$/.exec(before)?.[1] ?? '';
+    const head = /([#\w$.]+)(?:<[^()]*>)?\s*$/.exec(before)?.[1] ?? '';
     const close = closingOf(code, at);
     const isArrow = head === '' || head === 'async' || head === 'return';
     const isFunction = isArrow || !controlWords.has(head);

@@ -234,6 +234,8 @@ describe('the scanner', () => {
       'plain 3',
       'arrow 4',
       'value 3',
+      'maker 3',
+      '<module> 1',
       '#hidden 5',
       'size 1',
       '<list.map> 3',

@@ -37,7 +37,7 @@ export class Progress {
     if (this.#quiet) return;
     const line = `  ${step.padEnd(9)} ${text}`;
     if (process.stderr.isTTY) {
-      const width = Math.max(20, (process.stderr.columns ?? 80) - 1);
+      const width = Math.max(20, (process.stderr.columns || 80) - 1);
       process.stderr.write(
         `${this.#open === step ? '\r\x1b[K' : this.#open === '' ? '' : '\n'}${line.slice(0, width)}`,
       );

@@ -91,7 +91,13 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     });
   }
-  return send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
+  try {
+    return await send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
+  } catch (thrown) {
+    // The node's object may never have heard of it; to release what it released too means nothing.
+    await object.released([booked.reservation]);
+    throw thrown;
+  }
 };
 
 /** A region's object that restarts or is overloaded throws whatever the platform throws: another region may serve. */
@@ -154,7 +160,7 @@ const serve = async (
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {
       const answer = await attempt(region, options).catch(regionFailed);
-      if (!mayTryNext(answer)) return answer;
+      if (gone.aborted || !mayTryNext(answer)) return answer;
       failed = moreTelling(failed, answer);
     }
     if (failed === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');

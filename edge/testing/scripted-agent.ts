@@ -15,7 +15,7 @@ import {
 } from '@cognitora/protocol/frame';
 import type { Epoch, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { Hello, OpenRequest, StreamFailure, Welcome } from '@cognitora/protocol/link';
-import { frameBytes, type PlainFrame } from '../../protocol/testing/bytes-in-pieces.ts';
+import { frameBytes, type PlainFrame } from '@cognitora/protocol/testing/bytes-in-pieces';
 
 export const helloOf = (windows: Partial<Hello> = {}): Hello => ({
   versionMin: 1,

@@ -41,6 +41,16 @@ test('nothing is granted before half the window was read', () => {
   expect(window.consumed(49)).toBe(0);
 });
 
+test('what was read can be granted early, once', () => {
+  const window = new ReceiveWindow(100);
+  window.received(100);
+  expect(window.consumed(30)).toBe(0);
+  expect(window.grantAll()).toBe(30);
+  expect(window.grantAll()).toBe(0);
+  window.received(30);
+  expect(errorOf(() => window.received(1))?.code).toBe('protocol_error');
+});
+
 type Step = { readonly kind: 'send' | 'read'; readonly bytes: number };
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.record({ kind: fc.constantFrom('send', 'read'), bytes: fc.integer({ min: 1, max: 300 }) }),

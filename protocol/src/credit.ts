@@ -62,7 +62,11 @@ export class ReceiveWindow {
 
   consumed(bytes: number): number {
     this.#toGrantBytes += bytes;
-    if (this.#toGrantBytes * 2 < this.windowBytes) return 0;
+    return this.#toGrantBytes * 2 < this.windowBytes ? 0 : this.grantAll();
+  }
+
+  /** What was read and not granted yet, to grant now: for a peer that waits while the rest is not being read. */
+  grantAll(): number {
     const granted = this.#toGrantBytes;
     this.#toGrantBytes = 0;
     this.#mayArriveBytes += granted;

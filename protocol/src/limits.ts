@@ -61,6 +61,8 @@ export const headersHoldMsMax = 15_000;
 export const keepAliveMs = 15_000;
 /** A client that reads nothing for this long while its window is full is disconnected. */
 export const clientStallMsMax = 120_000;
+/** The same, while its node's link has no credit left because of such clients: the others wait for it. */
+export const crowdedStallMsMax = 5_000;
 /** A request's life, queueing and long generations included. */
 export const requestMsMax = 3_600_000;
 /** Agent: TCP connect to the engine on loopback or a LAN. */
@@ -115,5 +117,6 @@ assertRelation(framePayloadBytesMax < messageBytesMax, 'any frame fits one messa
 assertRelation(frameBodyBytesMax <= edgeStreamWindowBytes / 2, 'half a window holds a whole frame');
 assertRelation(edgeStreamWindowBytes < edgeLinkWindowBytes, 'a link window holds many stream windows');
 assertRelation(heartbeatMs * 3 <= leaseMsMax, 'a lease outlives two lost heartbeats');
+assertRelation(crowdedStallMsMax < clientStallMsMax, 'a crowded link is patient for less long');
 assertRelation(ackDelayMs * 10 < ackMsMax, 'a delayed ACK cannot look like a lost one');
 assertRelation(bodyBytesMaxSelfHosted * 2 <= bodyBytesInFlightMax, 'two of the largest bodies fit');

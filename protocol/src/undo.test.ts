@@ -185,6 +185,19 @@ test('a model name that the engine escapes in another way is renamed too', () =>
   );
 });
 
+test('a stream that ends without its usage event loses nothing', () => {
+  const finish = '{"choices":[{"index":0,"finish_reason":"stop","delta":{}}]}';
+  for (const sent of [
+    event(finish),
+    `${event('{"choices":[]}')}data: ${finish}`,
+    event(finish) + event(finish),
+  ]) {
+    for (const pushes of [[utf8(sent)], singleBytes(utf8(sent))]) {
+      expect(run(sse(dropNothing), pushes)).toBe(sent);
+    }
+  }
+});
+
 test('another model name stays', () => {
   const sent = event('{"model":"org/served-7b-other","choices":[{"model":"org/served-7b"}]}');
   expect(whole(sse({ renamed }), sent)).toBe(sent);
@@ -270,6 +283,17 @@ describe('a JSON response', () => {
       const reader = jsonReader(renamed);
       expect(run(reader, pieces(utf8(sent), at))).toBe(sent);
       expect(reader.usage).toBeUndefined();
+    }
+  });
+
+  test('holds no more of a model value than any name needs', () => {
+    const reader = jsonReader(renamed);
+    let heldBytes = '{"model":"'.length;
+    reader.push(utf8('{"model":"'));
+    for (let pushes = 0; pushes < 40; pushes += 1) {
+      heldBytes += 1000;
+      for (const part of reader.push(new Uint8Array(1000).fill(120))) heldBytes -= part.length;
+      expect(heldBytes).toBeLessThanOrEqual(usageBytesMax + 1000);
     }
   });
 });

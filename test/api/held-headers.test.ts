@@ -1,21 +1,66 @@
 /**
  * Engines that are silent for long. A stream's headers are held for 15 s, then 200 and a comment are committed; what
  * the engine says later arrives behind them, its late errors as an error event; comments keep a silent stream alive
- * and never stand inside an event. All cases wait at the same time, so that the file takes as long as the longest.
+ * and never stand inside an event. All requests are under way at the same time, in both layouts, so that the file
+ * takes as long as the slowest of them.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Answer, type FakeEngine, sendJson, sseHeaders } from '../fakes/fake-engine.ts';
 import { startLlamaServer, tooLongError } from '../fakes/llama-server.ts';
-import { layouts } from '../harness/cluster.ts';
-import { type ErrorBody, freshId, jsonOf, type RawAnswer, type SendOptions, send } from '../harness/http.ts';
+import { type Cluster, type Layout, layouts } from '../harness/cluster.ts';
+import { type ErrorBody, freshId, jsonOf, type RawAnswer, send } from '../harness/http.ts';
 import { pause, until } from '../harness/until.ts';
-import { useCluster } from '../harness/use-cluster.ts';
+import { type ClusterFixture, useCluster } from '../harness/use-cluster.ts';
 
 const chatPath = '/v1/chat/completions';
+const lateMs = 17_500;
 const event = (text: string): string => `data: {"choices":[{"index":0,"delta":{"content":"${text}"}}]}\n\n`;
 const done = 'data: [DONE]\n\n';
-/** When the product may commit: its bound is 15 s, looked at twice a second. */
-const committedMs = { min: 14_900, max: 17_500 };
+const longEvent = event('x'.repeat(2 * 1024 * 1024));
+
+const respondLate =
+  (bytes: string, split: number): Answer =>
+  async ({ response }) => {
+    response.writeHead(200, sseHeaders);
+    if (split > 0) response.write(bytes.slice(0, split));
+    else response.flushHeaders();
+    await pause(lateMs);
+    response.end(bytes.slice(split));
+  };
+
+/** What each request's engine does. */
+const scenarios = {
+  justInTime: async ({ response }) => {
+    await pause(14_000);
+    sendJson(response, 400, tooLongError(9000));
+  },
+  late: async ({ response }) => {
+    await pause(lateMs);
+    response.writeHead(200, sseHeaders);
+    response.end(event('a') + event('b') + done);
+  },
+  lateRefusal: async ({ response }) => {
+    await pause(lateMs);
+    sendJson(response, 400, tooLongError(9000));
+  },
+  lateText: async ({ response }) => {
+    await pause(lateMs);
+    response.writeHead(500, { 'content-type': 'text/plain' });
+    response.end('Internal Server Error');
+  },
+  lateHangUp: async ({ response }) => {
+    await pause(lateMs);
+    response.destroy();
+  },
+  lateUnstreamed: async ({ response }) => {
+    await pause(lateMs);
+    sendJson(response, 422, '{"detail":"late"}');
+  },
+  silentPrefill: respondLate(event('a') + done, 0),
+  halfAnEvent: respondLate(event('first') + event('half') + done, event('first').length + 20),
+  halfALongEvent: respondLate(event('first') + longEvent + done, 1_500_000),
+} satisfies Record<string, Answer>;
+type Scenario = keyof typeof scenarios;
 
 const isComment = (text: string): boolean => text.startsWith(':');
 const eventsOf = (answer: RawAnswer): string[] => answer.body.toString().split(/(?<=\n\n)/);
@@ -24,173 +69,164 @@ const withoutComments = (answer: RawAnswer): string =>
     .filter((one) => !isComment(one))
     .join('');
 
+/** The bound is 15 s, looked at twice a second. */
 const expectCommitted = (answer: RawAnswer): void => {
-  expect(answer.status).toBe(200);
+  expect([answer.status, answer.isWhole]).toEqual([200, true]);
   expect(answer.headers['content-type']).toMatch(/^text\/event-stream/);
-  expect(answer.headersMs).toBeGreaterThan(committedMs.min);
-  expect(answer.headersMs).toBeLessThan(committedMs.max);
+  expect(answer.headersMs).toBeGreaterThan(14_900);
+  expect(answer.headersMs).toBeLessThan(lateMs - 500);
+  expect(answer.pieces[0]?.atMs).toBeLessThan(lateMs - 500);
   expect(isComment(eventsOf(answer)[0] ?? '')).toBe(true);
 };
 
-describe.concurrent.each(layouts)('silent engines, layout %s', (layout) => {
-  let engine: FakeEngine;
-  beforeAll(async () => {
-    engine = await startLlamaServer({ models: ['llama'] });
+/** The one event behind the comments. */
+const lateError = (answer: RawAnswer): ErrorBody['error'] => {
+  const last = withoutComments(answer);
+  expect(last).toMatch(/^data: \{.*\}\n\n$/);
+  return (JSON.parse(last.slice('data: '.length)) as ErrorBody).error;
+};
+
+const readWithSdk = async (cluster: Cluster, engine: FakeEngine): Promise<string> => {
+  const id = freshId();
+  engine.script(id, scenarios.late);
+  const asked = { model: 'llama', messages: [], stream: true as const };
+  const stream = await cluster.sdk().chat.completions.create(asked, { headers: { 'x-request-id': id } });
+  let text = '';
+  for await (const chunk of stream) text += chunk.choices[0]?.delta.content;
+  return text;
+};
+
+/** How long a key is still good after its revocation, and what is said then. */
+const readRevocation = async (cluster: Cluster): Promise<{ afterMs: number; refused: RawAnswer }> => {
+  const { id, key } = await cluster.createKey(['chat']);
+  const look = (): Promise<RawAnswer> =>
+    send(`${cluster.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } });
+  expect((await look()).status).toBe(200);
+  await cluster.admin('DELETE', `/admin/keys/${id}`);
+  const startedMs = performance.now();
+  const refused = await until(
+    'the key to be refused',
+    async () => {
+      const answer = await look();
+      return answer.status === 200 ? undefined : answer;
+    },
+    15_000,
+  );
+  return { afterMs: performance.now() - startedMs, refused };
+};
+
+let engine: FakeEngine;
+beforeAll(async () => {
+  engine = await startLlamaServer({ models: ['llama'] });
+});
+afterAll(() => engine.stop());
+
+/** All requests of one layout. */
+class Run {
+  readonly layout: Layout;
+  readonly #fixture: ClusterFixture;
+  readonly #answers = new Map<Scenario, Promise<RawAnswer>>();
+  sdkText: Promise<string> = Promise.resolve('not begun');
+  revocation: Promise<{ afterMs: number; refused: RawAnswer }> = Promise.reject(new Error('not begun'));
+
+  constructor(layout: Layout) {
+    this.layout = layout;
+    this.#fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+    this.revocation.catch(() => {});
+  }
+
+  begin(): void {
+    const { cluster } = this.#fixture;
+    for (const [name, answer] of Object.entries(scenarios)) {
+      const id = freshId();
+      engine.script(id, answer);
+      const body = JSON.stringify({ model: 'llama', messages: [], stream: name !== 'lateUnstreamed' });
+      const headers = { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id };
+      this.#answers.set(name as Scenario, send(cluster.url + chatPath, { body, headers }));
+    }
+    this.sdkText = readWithSdk(cluster, engine);
+    this.revocation = readRevocation(cluster);
+    // Each is awaited by its own test; until then a failure is nobody's.
+    for (const pending of [...this.#answers.values(), this.sdkText, this.revocation]) pending.catch(() => {});
+  }
+
+  async answer(name: Scenario): Promise<RawAnswer> {
+    const answer = await this.#answers.get(name);
+    if (answer === undefined) throw new Error(`${name} is not under way`);
+    return answer;
+  }
+}
+
+const runs = layouts.map((layout) => new Run(layout));
+let haveBegun = false;
+
+describe.each(runs)('silent engines, layout $layout', (run) => {
+  beforeEach(() => {
+    if (!haveBegun) for (const each of runs) each.begin();
+    haveBegun = true;
   });
-  afterAll(() => engine.stop());
-  const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
-  const ask = (answer: Answer, stream = true, extra: SendOptions = {}): Promise<RawAnswer> => {
-    const id = freshId();
-    engine.script(id, answer);
-    return send(fixture.cluster.url + chatPath, {
-      ...extra,
-      body: JSON.stringify({ model: 'llama', messages: [], stream }),
-      headers: { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id },
-    });
-  };
+  const answerOf = (name: Scenario): Promise<RawAnswer> => run.answer(name);
 
   test('headers after 14 s are the engine’s own', async () => {
-    const answer = await ask(async ({ response }) => {
-      await pause(14_000);
-      sendJson(response, 400, tooLongError(9000));
-    });
-    expect([answer.status, answer.body.toString()]).toEqual([400, tooLongError(9000)]);
+    const { status, body } = await answerOf('justInTime');
+    expect([status, body.toString()]).toEqual([400, tooLongError(9000)]);
   });
 
-  test('headers after 18 s: a comment first, then the engine’s bytes', async () => {
-    const bytes = event('a') + event('b') + done;
-    const answer = await ask(async ({ response }) => {
-      await pause(18_000);
-      response.writeHead(200, sseHeaders);
-      response.end(bytes);
-    });
+  test('later headers: a comment first, then the engine’s bytes', async () => {
+    const answer = await answerOf('late');
     expectCommitted(answer);
-    expect(withoutComments(answer)).toBe(bytes);
-    expect(answer.pieces[0]?.atMs).toBeLessThan(committedMs.max);
+    expect(withoutComments(answer)).toBe(event('a') + event('b') + done);
     expect(answer.headers['x-cognitora-region']).toBe('weur');
   });
 
   test('the SDK reads such a stream as any other', async () => {
-    const id = freshId();
-    engine.script(id, async ({ response }) => {
-      await pause(17_000);
-      response.writeHead(200, sseHeaders);
-      response.end(event('late') + done);
-    });
-    const asked = { model: 'llama', messages: [], stream: true as const };
-    const stream = await fixture.cluster
-      .sdk()
-      .chat.completions.create(asked, { headers: { 'x-request-id': id } });
-    let text = '';
-    for await (const chunk of stream) text += chunk.choices[0]?.delta.content;
-    expect(text).toBe('late');
+    expect(await run.sdkText).toBe('ab');
   });
 
   test.each([
-    ['a refusal', 400, tooLongError(9000), /exceeds the available context size/],
-    ['a refusal that is no JSON', 500, 'Internal Server Error', /500/],
-  ] as const)('%s after 18 s is an error event, and no [DONE]', async (_, status, body, message) => {
-    const answer = await ask(async ({ response }) => {
-      await pause(18_000);
-      sendJson(response, status, body);
-    });
-    expectCommitted(answer);
-    const last = withoutComments(answer);
-    expect(last).toMatch(/^data: \{.*\}\n\n$/);
-    const { error } = JSON.parse(last.slice('data: '.length)) as ErrorBody;
-    expect(error).toMatchObject({ code: 'engine_refused', message: expect.stringMatching(message) });
-    expect(answer.isWhole).toBe(true);
-  });
+    ['lateRefusal', /exceeds the available context size/],
+    ['lateText', /500/],
+  ] as const)(
+    'a refusal after the commitment (%s) is an error event, and no [DONE]',
+    async (name, message) => {
+      const answer = await answerOf(name);
+      expectCommitted(answer);
+      expect(lateError(answer)).toMatchObject({
+        code: 'engine_refused',
+        message: expect.stringMatching(message),
+      });
+    },
+  );
 
-  test('an engine that hangs up after 18 s: an error event, and no [DONE]', async () => {
-    const answer = await ask(async ({ response }) => {
-      await pause(18_000);
-      response.destroy();
-    });
+  test('an engine that hangs up after the commitment: an error event, and no [DONE]', async () => {
+    const answer = await answerOf('lateHangUp');
     expectCommitted(answer);
-    const last = withoutComments(answer);
-    expect(JSON.parse(last.slice('data: '.length))).toHaveProperty('error.code', 'engine_broke_off');
-    expect(last).not.toContain('[DONE]');
+    expect(lateError(answer).code).toBe('engine_broke_off');
   });
 
   test('an answer that is no stream waits without a commitment', async () => {
-    const answer = await ask(async ({ response }) => {
-      await pause(18_000);
-      sendJson(response, 422, '{"detail":"late"}');
-    }, false);
-    expect([answer.status, answer.body.toString()]).toEqual([422, '{"detail":"late"}']);
-    expect(answer.headersMs).toBeGreaterThan(17_900);
+    const { status, body, headersMs } = await answerOf('lateUnstreamed');
+    expect([status, body.toString()]).toEqual([422, '{"detail":"late"}']);
+    expect(headersMs).toBeGreaterThan(lateMs - 100);
   });
 
   test('comments while a prefill is silent behind early headers', async () => {
-    const bytes = event('a') + done;
-    const answer = await ask(async ({ response }) => {
-      response.writeHead(200, sseHeaders);
-      response.flushHeaders();
-      await pause(17_000);
-      response.end(bytes);
-    });
-    expect(answer.headersMs).toBeLessThan(3_000);
+    const answer = await answerOf('silentPrefill');
+    expect(answer.headersMs).toBeLessThan(5_000);
     expect(eventsOf(answer).filter(isComment)).not.toEqual([]);
-    expect(withoutComments(answer)).toBe(bytes);
+    expect(withoutComments(answer)).toBe(event('a') + done);
   });
 
   test('no comment inside an event, however long its halves are apart', async () => {
-    const long = event('x'.repeat(2 * 1024 * 1024));
-    for (const bytes of [event('half'), long]) {
-      const answer = await ask(async ({ response }) => {
-        const half = Math.floor(bytes.length * 0.7);
-        response.writeHead(200, sseHeaders);
-        response.write(event('first') + bytes.slice(0, half));
-        await pause(17_000);
-        response.end(bytes.slice(half) + done);
-      });
-      expect(withoutComments(answer) === event('first') + bytes + done).toBe(true);
-    }
-  }, 60_000);
-
-  test('a client that leaves before the commitment is gone at the engine too', async () => {
-    let hungUpMs = 0;
-    let startedMs = 0;
-    const startClock = performance.now();
-    const outcome = ask(
-      async ({ hungUp }) => {
-        startedMs = performance.now() - startClock;
-        await hungUp;
-        hungUpMs = performance.now() - startClock;
-      },
-      true,
-      {
-        onSocket: (socket) => {
-          until('the engine to begin', () => startedMs > 0).then(
-            () => socket.destroy(),
-            () => {},
-          );
-        },
-      },
-    );
-    await expect(outcome).rejects.toThrow();
-    await until('the engine to hear of it', () => hungUpMs > 0);
-    expect(hungUpMs - startedMs).toBeLessThan(1_500);
+    const half = await answerOf('halfAnEvent');
+    expect(withoutComments(half)).toBe(event('first') + event('half') + done);
+    const long = await answerOf('halfALongEvent');
+    expect(withoutComments(long) === event('first') + longEvent + done).toBe(true);
   });
 
   test('a revoked key works for at most 10 s more', async () => {
-    const { cluster } = fixture;
-    const { id, key } = await cluster.createKey(['chat']);
-    const look = (): Promise<RawAnswer> =>
-      send(`${cluster.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } });
-    expect((await look()).status).toBe(200);
-    await cluster.admin('DELETE', `/admin/keys/${id}`);
-    const startedMs = performance.now();
-    const refused = await until(
-      'the key to be refused',
-      async () => {
-        const answer = await look();
-        return answer.status === 200 ? undefined : answer;
-      },
-      15_000,
-    );
-    expect(performance.now() - startedMs).toBeLessThan(11_000);
+    const { afterMs, refused } = await run.revocation;
+    expect(afterMs).toBeLessThan(11_000);
     expect([refused.status, jsonOf<ErrorBody>(refused).error.code]).toEqual([401, 'invalid_key']);
   });
 });

@@ -13,6 +13,9 @@ export const workerdPid = (clusterDirectory: string): number =>
 
 const listOf = (path: string): string[] => readFileSync(path, 'utf8').split('\0').slice(0, -1);
 
+/** The arguments of a running program, without the program. */
+export const argvOf = (pid: number): string[] => listOf(`/proc/${pid}/cmdline`).slice(1);
+
 export const isAlive = (pid: number): boolean => {
   try {
     // A zombie has ended: it only waits for its parent to look.
@@ -37,6 +40,6 @@ export const again = (pid: number): (() => ChildProcess) => {
       pair.slice(pair.indexOf('=') + 1),
     ]),
   );
-  // Descriptor 3 is workerd's control pipe; nobody listens to it here.
-  return () => spawn(program, argv, { env: environment, stdio: ['ignore', 'ignore', 'ignore', 'ignore'] });
+  // Descriptor 3 is workerd's control pipe; nobody listens to it here, but it must be one.
+  return () => spawn(program, argv, { env: environment, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
 };

@@ -152,6 +152,9 @@ const play = async (
 
 const untilDrained = (response: ServerResponse): Promise<void> =>
   new Promise((accept) => {
-    response.once('drain', accept);
-    response.once('close', accept);
+    const over = (): void => {
+      response.off('drain', over).off('close', over);
+      accept();
+    };
+    response.on('drain', over).on('close', over);
   });

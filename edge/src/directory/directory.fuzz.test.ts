@@ -1,9 +1,9 @@
 /** The directory against a plain model of it: a list of nodes and a list of live requests, searched from scratch. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { type ReplicaReport, replicaStates } from '@cognitora/protocol/link';
+import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { errorOf } from '../../../protocol/testing/bytes-in-pieces.ts';
 import { type Decision, Directory } from './directory.ts';
 
 const nodeNames = ['a', 'b', 'c'] as NodeId[];

@@ -2,8 +2,8 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { modelMemoryMsMax, modelsRememberedMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
+import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { errorOf } from '../../../protocol/testing/bytes-in-pieces.ts';
 import { Directory, type Reservation } from './directory.ts';
 
 const node = (name: string): NodeId => name as NodeId;

@@ -4,7 +4,7 @@
  * used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { CognitoraError, type ErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
+import { type ErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import { leaseMsMax } from '@cognitora/protocol/limits';
 import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
@@ -14,6 +14,7 @@ import { errorResponse } from '../error-response.ts';
 import { decodeCarry, openHeader, readLinkRequest } from '../link/carry-request.ts';
 import { LinkHost } from '../link/link-host.ts';
 import { systemRandom } from '../random.ts';
+import { type Outcome, unwrap } from '../state/registry.ts';
 import { type Decision, Directory, type NodeView, type Reservation } from './directory.ts';
 
 export interface RegionStatus {
@@ -57,7 +58,7 @@ export class Region extends DurableObject<Env> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request);
       const { region, node, dialedAtMs } = readLinkRequest(request.headers);
-      return this.#host.accept(region, node, this.nextEpoch(node, dialedAtMs));
+      return this.#host.accept(region, node, unwrap(this.nextEpoch(node, dialedAtMs)));
     } catch (thrown) {
       return errorResponse(thrown);
     }
@@ -76,14 +77,12 @@ export class Region extends DurableObject<Env> {
   }
 
   /** Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. */
-  nextEpoch(node: NodeId, dialedAtMs: number): Epoch {
+  nextEpoch(node: NodeId, dialedAtMs: number): Outcome<Epoch> {
     const { sql } = this.ctx.storage;
     const [known] = sql.exec('SELECT epoch, dialed_at_ms FROM nodes WHERE node = ?', node).toArray();
     if (known !== undefined && Number(known.dialed_at_ms) >= dialedAtMs) {
-      throw new CognitoraError(
-        'identity_refused',
-        'This dial is not newer than the last. Check the host’s clock.',
-      );
+      const message = 'This dial is not newer than the last. Check the host’s clock.';
+      return { refused: { code: 'identity_refused', message } };
     }
     const epoch = (known === undefined ? 1 : Number(known.epoch) + 1) as Epoch;
     sql.exec(
@@ -93,7 +92,7 @@ export class Region extends DurableObject<Env> {
       epoch,
       dialedAtMs,
     );
-    return epoch;
+    return { value: epoch };
   }
 
   status(): RegionStatus {

@@ -1,6 +1,6 @@
 import { utf8 } from '@cognitora/protocol/bytes';
+import { text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { text } from '../../../protocol/testing/bytes-in-pieces.ts';
 import { BodyPipe } from './body-pipe.ts';
 
 const piped = () => {

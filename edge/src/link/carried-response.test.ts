@@ -1,8 +1,8 @@
 import { utf8 } from '@cognitora/protocol/bytes';
 import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import { keepAliveComment } from '@cognitora/protocol/sse';
+import { text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { text } from '../../../protocol/testing/bytes-in-pieces.ts';
 import { carry, isSettled, jsonHead, readAll, sseHead } from '../../testing/carried.ts';
 
 const record = (bodyBytes = 0) => ({ bodyBytes, totalMs: 1 });

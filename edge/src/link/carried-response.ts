@@ -76,7 +76,7 @@ export class CarriedResponse implements StreamHandler {
   data(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#lastBytesMs = this.#options.clock();
-    this.#atEventBoundary = endsEvent(bytes);
+    if (!this.#isLateError()) this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
     if (this.#pipe === undefined || this.#isLateError()) this.#keepEarly(bytes);
     else this.#pipe.write(bytes);
@@ -130,23 +130,23 @@ export class CarriedResponse implements StreamHandler {
     this.#resolve(new Response(null, { status: 499 }));
   }
 
-  /** Called about twice a second: everything that time alone decides. */
-  sweep(nowMs: number): void {
+  /** Called about twice a second: everything that time alone decides; `stallMsMax` is the patience with the client. */
+  sweep(nowMs: number, stallMsMax: number = clientStallMsMax): void {
     const ageMs = nowMs - this.#openedMs;
     if (this.#state === 'over') {
       // What the client has not read yet holds the link's credit.
-      if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= clientStallMsMax) this.#pipe?.abort(stalledError());
+      if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.abort(stalledError());
     } else if (ageMs >= this.#options.remainingMs)
       this.#expire('total_timeout', 'The request took too long.');
     else if (this.#state === 'sent' && ageMs >= ackMsMax) {
       this.#expire('ack_timeout', 'The node did not acknowledge the request.');
     } else if (this.#pipe === undefined) {
       if (this.#options.isStream && this.#head === undefined && ageMs >= headersHoldMsMax) this.#commit();
-    } else this.#sweepStream(this.#pipe, nowMs);
+    } else this.#sweepStream(this.#pipe, nowMs, stallMsMax);
   }
 
-  #sweepStream(pipe: BodyPipe, nowMs: number): void {
-    if (pipe.stalledMs(nowMs) >= clientStallMsMax) {
+  #sweepStream(pipe: BodyPipe, nowMs: number, stallMsMax: number): void {
+    if (pipe.stalledMs(nowMs) >= stallMsMax) {
       this.#expire('client_stalled', stalledError().message);
     } else if (
       this.#isSse &&

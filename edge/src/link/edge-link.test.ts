@@ -10,9 +10,9 @@ import {
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
 import type { Hello } from '@cognitora/protocol/link';
+import { errorOf, text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { errorOf, text } from '../../../protocol/testing/bytes-in-pieces.ts';
 import { helloOf, requestOf, ScriptedAgent, welcomeOf } from '../../testing/scripted-agent.ts';
 import { EdgeLink, type StreamHandler } from './edge-link.ts';
 

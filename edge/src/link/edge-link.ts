@@ -188,6 +188,14 @@ export class EdgeLink {
     if (streamGrant + linkGrant > 0) this.#flushSoon();
   }
 
+  /** Whether the agent has no credit left, after it got what there is: readers who stopped hold the window. */
+  get isStarved(): boolean {
+    if (!this.#window.exhausted) return false;
+    this.#outbox?.grantToPeer(linkStream, this.#window.grantAll());
+    this.#flushSoon();
+    return true;
+  }
+
   /** Stops a stream: the agent aborts the engine's work; its handler hears nothing more. */
   cancel(id: StreamId, reason: CancelReason): void {
     if (!this.#streams.delete(id)) return;

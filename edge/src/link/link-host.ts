@@ -6,6 +6,8 @@
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
 import {
+  clientStallMsMax,
+  crowdedStallMsMax,
   edgeLinkWindowBytes,
   edgeStreamWindowBytes,
   frameBodyBytesMax,
@@ -232,7 +234,10 @@ export class LinkHost {
       if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
         this.#drop(hosted, 1002, 'no HELLO');
       } else if (now - this.#heardAtMs(hosted) > leaseMsMax) this.#drop(hosted, 1001, 'silent');
-      else for (const response of [...hosted.carried.values()]) response.sweep(now);
+      else {
+        const stallMsMax = hosted.link.isStarved ? crowdedStallMsMax : clientStallMsMax;
+        for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax);
+      }
     }
   }
 

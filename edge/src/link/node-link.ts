@@ -12,6 +12,7 @@ import type { Region } from '../directory/region.ts';
 import type { Env } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
+import { unwrap } from '../state/registry.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
 import { LinkHost } from './link-host.ts';
 
@@ -46,7 +47,7 @@ export class NodeLink extends DurableObject<Env> {
       if (request.headers.has(openHeader)) return await this.#serve(request, decodeCarry(request.headers));
       const { region, node, dialedAtMs } = readLinkRequest(request.headers);
       const stub = this.#regionStub(region);
-      return this.#host.accept(region, node, await stub.nextEpoch(node, dialedAtMs));
+      return this.#host.accept(region, node, unwrap(await stub.nextEpoch(node, dialedAtMs)));
     } catch (thrown) {
       return errorResponse(thrown);
     }

@@ -129,18 +129,27 @@ export class Engine {
 
   /** Keeps what is known of models that stay, so that a poll never forgets a probe. */
   #learn(cards: readonly ModelCard[]): void {
-    const publicCards: ModelCard[] = [];
-    const aliased = new Map([...this.#options.aliases].map(([publicName, served]) => [served, publicName]));
-    for (const card of cards.slice(0, modelsPerReplicaMax)) {
-      const id = aliased.get(card.id) ?? card.id;
-      publicCards.push({ ...card, id });
-      if (!this.#models.has(id)) this.#models.set(id, { served: card.id, volunteered: undefined });
-    }
+    const publicCards = this.#publicCards(cards);
     const names = new Set(publicCards.map((card) => card.id));
     for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
     const changed = JSON.stringify(publicCards) !== JSON.stringify(this.#cards);
     this.#cards = publicCards;
     if (changed && this.#state === 'ready') this.#options.onChange();
+  }
+
+  /** The engine's models under their public names: each name once, a model under all of its names. */
+  #publicCards(cards: readonly ModelCard[]): readonly ModelCard[] {
+    const { aliases } = this.#options;
+    const found = new Map<string, ModelCard>();
+    for (const card of cards) {
+      const names = [...aliases].filter(([, served]) => served === card.id).map(([name]) => name);
+      for (const id of names.length === 0 ? [card.id] : names) {
+        if (found.size >= modelsPerReplicaMax || found.has(id)) continue;
+        found.set(id, { ...card, id });
+        if (!this.#models.has(id)) this.#models.set(id, { served: card.id, volunteered: undefined });
+      }
+    }
+    return [...found.values()];
   }
 
   /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */

@@ -1,0 +1,68 @@
+/**
+ * The gate's row for HTTP overhead: added TTFT p50 of the production edge and agent over the mock engine called
+ * directly, both up at once and called in turn, at the four streams that two cores bear beside everything else. The
+ * finer claims (16 and 64 streams, p99, CPU) are `bench:overhead`'s.
+ */
+import { join } from 'node:path';
+import type { GateRow } from '../gate.ts';
+import type { EngineAnswer, EngineCommand } from '../load/engine-messages.ts';
+import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
+import { startWorkerProcess } from '../machine/worker-process.ts';
+import { median } from '../report/statistics.ts';
+import { direct } from '../systems/direct.ts';
+import { oneHop } from '../systems/ours.ts';
+import type { RunningSystem } from '../systems/system.ts';
+
+const streams = 4;
+const turns = 3;
+const load = join(import.meta.dirname, '../load');
+
+type Ask = (plan: LoadPlan) => Promise<LoadResult>;
+
+const ask = async (running: RunningSystem, send: Ask, shape: Partial<LoadPlan>): Promise<LoadResult> => {
+  const result = await send({
+    target: running.target,
+    models: ['bench'],
+    connections: streams,
+    requests: 5,
+    events: 16,
+    intervalMs: 20,
+    spreadMs: 320,
+    ...shape,
+  });
+  const [failure] = result.failures;
+  if (failure !== undefined) throw new Error(`a wrong answer: ${failure}`);
+  return result;
+};
+
+const attempt = async (): Promise<number> => {
+  const engine = startWorkerProcess<EngineCommand, EngineAnswer>(join(load, 'mock-engine.ts'));
+  const generator = startWorkerProcess<LoadPlan, LoadResult>(join(load, 'generator.ts'));
+  const running: RunningSystem[] = [];
+  try {
+    const { port } = await engine.ask({ kind: 'listen' });
+    for (const system of [direct, oneHop]) running.push(await system.start(port));
+    for (const system of running) {
+      await ask(system, generator.ask, { requests: 200, events: 1, intervalMs: 0, spreadMs: 0 });
+    }
+    const ttftMs: number[][] = running.map(() => []);
+    for (let turn = 0; turn < turns; turn += 1) {
+      for (const [index, system] of running.entries()) {
+        const result = await ask(system, generator.ask, {});
+        ttftMs[index]?.push(...result.ttftMs);
+      }
+    }
+    return median(ttftMs[1] ?? []) - median(ttftMs[0] ?? []);
+  } finally {
+    await Promise.all(running.map((system) => system.stop()));
+    await Promise.all([engine.stop(), generator.stop()]);
+  }
+};
+
+export const httpOverhead: GateRow = {
+  name: 'HTTP overhead',
+  goal: 'added TTFT p50 over the engine called directly < 3 ms',
+  unit: 'ms',
+  limit: 3,
+  attempt,
+};

@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { UserError } from '../terminal.ts';
+import { keys, parseDuration, parseUses } from './keys.ts';
+
+test.each([
+  ['90s', 90],
+  ['30m', 1800],
+  ['24h', 86_400],
+  ['7d', 604_800],
+  ['1s', 1],
+])('%s is %i seconds', (text, seconds) => {
+  expect(parseDuration(text)).toBe(seconds);
+});
+
+test.each(['', '0d', '-1h', '1.5h', '7', 'd', '7w', '7 d', '7D', '1e3s', '12345678901s'])(
+  '%j is no duration',
+  (text) => {
+    expect(() => parseDuration(text)).toThrow(UserError);
+    expect(() => parseDuration(text)).toThrow('--expires must be like');
+  },
+);
+
+test('a count of uses is a whole number from 1', () => {
+  expect(parseUses('16')).toBe(16);
+  for (const text of ['', '0', '-1', '1.5', 'many', '1e3', '99999999'])
+    expect(() => parseUses(text)).toThrow('--uses');
+});
+
+test.each([
+  [['frobnicate'], 'There is no "cgn keys frobnicate"'],
+  [['create'], '--name'],
+  [['revoke'], 'Name what to revoke'],
+  [['ls', '--unknown'], 'cgn keys --help'],
+  [
+    ['create', '--name', 'x', '--edge', 'http://127.0.0.1:1', '--data-dir', '/nonexistent'],
+    'COGNITORA_ADMIN_KEY',
+  ],
+])('wrong arguments name the fix: %j', async (argv, words) => {
+  await expect(keys(argv)).rejects.toThrow(words);
+  await expect(keys(argv)).rejects.toMatchObject({ exitCode: 2 });
+});

@@ -1,0 +1,95 @@
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { newDirectory } from '../../testing/directories.ts';
+import { UserError } from '../terminal.ts';
+import { parseUp } from './up.ts';
+
+const parse = (...argv: string[]) => {
+  const settings = parseUp(argv);
+  if (settings === 'help') throw new Error('help');
+  return settings;
+};
+
+test('without options it is the toy on port 8080', () => {
+  const directory = newDirectory();
+  expect(parse('--data-dir', directory)).toEqual({
+    port: 8080,
+    dataDirectory: directory,
+    model: 'tiny',
+    engineUrls: [],
+    aliases: [],
+    replicas: 1,
+    origins: [],
+    json: false,
+  });
+  expect(parse('--model', 'x').dataDirectory).toBe(join(homedir(), '.cognitora'));
+});
+
+test('every option is read, paths and origins in their plain form', () => {
+  const argv = ['--port', '9000', '--data-dir', 'data', '--model', 'm.gguf', '--replicas', '3', '--json'];
+  const more = [
+    '--alias',
+    'a=b',
+    '--alias',
+    'c=d',
+    '--origin',
+    'https://edge.example/path',
+    '--origin',
+    'http://x:80',
+  ];
+  expect(parse(...argv, ...more)).toEqual({
+    port: 9000,
+    dataDirectory: join(process.cwd(), 'data'),
+    model: 'm.gguf',
+    engineUrls: [],
+    aliases: ['a=b', 'c=d'],
+    replicas: 3,
+    origins: ['https://edge.example', 'http://x'],
+    json: true,
+  });
+  expect(parse('--engine-url', 'http://a:1', '--engine-url', 'http://b:2/v1').engineUrls).toHaveLength(2);
+});
+
+test('the default model is the newest real one in the data directory', () => {
+  const directory = newDirectory();
+  mkdirSync(join(directory, 'models/owner/repo'), { recursive: true });
+  const put = (name: string, seconds: number): string => {
+    const path = join(directory, 'models', name);
+    writeFileSync(path, '');
+    utimesSync(path, seconds, seconds);
+    return path;
+  };
+  put('tiny-v1.gguf', 9000);
+  put('owner/repo/half.gguf.part', 8000);
+  expect(parse('--data-dir', directory).model).toBe('tiny');
+  put('old.gguf', 1000);
+  const newest = put('owner/repo/new.gguf', 2000);
+  expect(parse('--data-dir', directory).model).toBe(newest);
+  expect(parse('--data-dir', directory, '--model', 'tiny').model).toBe('tiny');
+});
+
+test('help is help', () => {
+  expect(parseUp(['--help'])).toBe('help');
+});
+
+test.each([
+  [['--port', '0'], '--port must be a whole number from 1 to 65535'],
+  [['--port', '65536'], '--port'],
+  [['--port', '80x'], '--port'],
+  [['--port', ''], '--port'],
+  [['--replicas', '0'], '--replicas'],
+  [['--replicas', '17'], '--replicas'],
+  [['--replicas', '1.5'], '--replicas'],
+  [['--engine-url', 'localhost:8000'], '"localhost:8000" must be a URL'],
+  [['--engine-url', 'http://'], 'must be a URL'],
+  [['--origin', 'edge.example'], 'must be a URL'],
+  [['--engine-url', 'http://x', '--model', 'm'], 'leave --model and --replicas out'],
+  [['--engine-url', 'http://x', '--replicas', '2'], 'leave --model and --replicas out'],
+  [['--unknown'], 'cgn up --help'],
+  [['positional'], 'cgn up --help'],
+])('wrong arguments name the fix: %j', (argv, words) => {
+  expect(() => parseUp(argv)).toThrow(UserError);
+  expect(() => parseUp(argv)).toThrow(words);
+});

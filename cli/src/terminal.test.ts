@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import { relativeTime, table } from './terminal.ts';
+
+test('columns are as wide as their widest cell, words to the left and numbers to the right', () => {
+  const rows = [
+    ['a', 5, 'last'],
+    ['longer', 100, ''],
+  ];
+  expect(table(['NAME', 'LIVE', 'MODELS'], rows).split('\n')).toEqual([
+    'NAME    LIVE  MODELS',
+    'a          5  last',
+    'longer   100',
+  ]);
+});
+
+test('a table without rows is its header', () => {
+  expect(table(['ID', 'NAME'], [])).toBe('ID  NAME');
+});
+
+test('a name cannot move the cursor, colour the terminal or start a row', () => {
+  const shown = table(['NAME'], [['\x1b[2Jhost\n\r\x07\x9b']]);
+  expect(shown).toBe('NAME\n?[2Jhost????');
+});
+
+const now = 1_800_000_000_000;
+
+test.each([
+  [0, '0 s ago'],
+  [-89_000, '89 s ago'],
+  [-90_000, '2 min ago'],
+  [89_000, 'in 89 s'],
+  [5_399_000, 'in 90 min'],
+  [5_400_000, 'in 2 h'],
+  [-172_799_000, '48 h ago'],
+  [30 * 86_400_000, 'in 30 d'],
+])('%i ms from now is "%s"', (ms, words) => {
+  expect(relativeTime(now + ms, now)).toBe(words);
+});

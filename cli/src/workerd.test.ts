@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { newDirectory } from '../testing/directories.ts';
+import { reapStaleEdge } from './workerd.ts';
+
+/** A process with these arguments that answers whatever it is told. */
+const startProcess = (...argv: string[]): ChildProcess => {
+  const child = spawn(process.execPath, ['-e', 'process.stdin.pipe(process.stdout)', ...argv], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
+  return child;
+};
+
+const answers = async (child: ChildProcess): Promise<boolean> => {
+  child.stdin?.write('there?');
+  return Promise.race([
+    once(child.stdout ?? child, 'data').then(() => true),
+    once(child, 'exit').then(() => false),
+  ]);
+};
+
+/** A data directory whose last edge had this pid. */
+const leftBehind = (
+  pid: number | string | undefined,
+): { dataDirectory: string; pidPath: string; configPath: string } => {
+  const dataDirectory = newDirectory();
+  const pidPath = join(dataDirectory, 'edge/workerd.pid');
+  mkdirSync(join(dataDirectory, 'edge'));
+  if (pid !== undefined) writeFileSync(pidPath, `${pid}\n`);
+  return { dataDirectory, pidPath, configPath: join(dataDirectory, 'edge/config.capnp') };
+};
+
+const onLinux = test.skipIf(!existsSync('/proc/self/cmdline'));
+
+onLinux('an edge that a killed "cgn up" left behind is ended', async () => {
+  const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
+  const child = startProcess('serve', '--control-fd=3', configPath);
+  writeFileSync(pidPath, `${child.pid}\n`);
+  reapStaleEdge(dataDirectory);
+  expect(await answers(child)).toBe(false);
+  expect(child.signalCode).toBe('SIGKILL');
+  expect(existsSync(pidPath)).toBe(false);
+});
+
+onLinux.each([
+  ['that has nothing to do with us', () => []],
+  ['that only reads our configuration', (path: string) => [path]],
+  ['that serves another data directory', (path: string) => ['serve', `/other${path}`]],
+  ['that serves one whose name begins like ours', (path: string) => ['serve', `${path}.2`]],
+])('a process %s keeps running although it has the pid', async (_, argvOf) => {
+  const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
+  const child = startProcess(...argvOf(configPath));
+  writeFileSync(pidPath, `${child.pid}\n`);
+  reapStaleEdge(dataDirectory);
+  expect(await answers(child)).toBe(true);
+  expect(existsSync(pidPath)).toBe(false);
+});
+
+test.each([undefined, '', 'garbage', '999999999'])('the pid %j ends nobody', (pid) => {
+  const { dataDirectory, pidPath } = leftBehind(pid);
+  reapStaleEdge(dataDirectory);
+  expect(existsSync(pidPath)).toBe(false);
+});

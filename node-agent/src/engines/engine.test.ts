@@ -1,0 +1,175 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { answerJson, engineAt, serveHttp } from '../../testing/http-engine.ts';
+import { type Engine, type EngineOptions, readBounded } from './engine.ts';
+
+// Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const models = (...ids: string[]) => ({
+  object: 'list',
+  data: ids.map((id) => ({ id, created: 7, owned_by: 'x' })),
+});
+
+/** An engine whose answers can be changed while it runs. */
+const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
+  const server = {
+    list: models('m') as unknown,
+    status: 200,
+    probes: 0,
+    probeStatus: 200,
+    paths: [] as string[],
+  };
+  const states: string[] = [];
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    request.resume();
+    server.paths.push(request.url ?? '');
+    if (request.method === 'GET') answerJson(response, server.list, server.status);
+    else {
+      server.probes += 1;
+      answerJson(response, {}, server.probeStatus);
+    }
+  };
+  const url = await serveHttp(listener);
+  const engine: Engine = engineAt(new URL(url.href + suffix), {
+    ...more,
+    onChange: () => states.push(engine.report.state),
+  });
+  engine.start();
+  return { engine, server, states };
+};
+
+/** Lets looks happen until it is so. */
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) {
+    await vi.advanceTimersByTimeAsync(1000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+const ids = (engine: Engine): string[] => engine.report.models.map(({ id }) => id);
+
+test('an engine is loading until it lists its models and takes a completion', async () => {
+  const { engine, server, states } = await start();
+  server.status = 503;
+  expect(engine.report).toEqual({ name: 'r0', state: 'loading', models: [] });
+  await until(() => server.paths.length > 2);
+  expect(engine.report.state).toBe('loading');
+  server.status = 200;
+  server.probeStatus = 503;
+  await until(() => server.probes > 1);
+  expect(states).toEqual([]);
+  server.probeStatus = 200;
+  await until(() => states.length > 0);
+  expect(engine.report).toEqual({
+    name: 'r0',
+    state: 'ready',
+    models: [{ id: 'm', createdSeconds: 7, ownedBy: 'x' }],
+  });
+});
+
+test('an engine that stops answering has failed, and is ready again once it answers, probed anew', async () => {
+  const log = vi.fn();
+  const { server, states } = await start({ log });
+  await until(() => states.at(-1) === 'ready');
+  const { probes } = server;
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  expect(log.mock.calls.filter(([level]) => level === 'warn')).toHaveLength(1);
+  server.status = 200;
+  await until(() => states.at(-1) === 'ready');
+  expect(states).toEqual(['ready', 'failed', 'ready']);
+  expect(server.probes).toBe(2 * probes);
+});
+
+test('a healthy engine is looked at without being probed again, and told of only when it changes', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.length === 1);
+  const { probes } = server;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(server.probes).toBe(probes);
+  expect(states).toEqual(['ready']);
+  server.list = models('m', 'adapter');
+  await until(() => states.length === 2);
+  expect(ids(engine)).toEqual(['m', 'adapter']);
+  await until(() => server.probes === 2 * probes);
+});
+
+test('an alias is offered under its public names, each of them, and known by its served name', async () => {
+  const aliases = new Map([
+    ['gpt', 'm'],
+    ['chat', 'm'],
+    ['other', 'elsewhere'],
+  ]);
+  const { engine, server, states } = await start({ aliases });
+  server.list = models('m', 'plain', 'gpt');
+  await until(() => states.length > 0);
+  expect(ids(engine)).toEqual(['gpt', 'chat', 'plain']);
+  expect(engine.model('gpt')?.served).toBe('m');
+  expect(engine.model('chat')?.served).toBe('m');
+  expect(engine.model('plain')?.served).toBe('plain');
+  expect(engine.model('m')).toBeUndefined();
+});
+
+test('a model that the engine drops is known no longer', async () => {
+  const { engine, server, states } = await start();
+  server.list = models('m', 'n');
+  await until(() => states.length > 0);
+  server.list = models('n');
+  await until(() => ids(engine).length === 1);
+  expect(engine.model('m')).toBeUndefined();
+  expect(engine.model('n')).toBeDefined();
+});
+
+test('a hosted catalogue is not probed, and offered no further than the bound', async () => {
+  const { engine, server, states } = await start();
+  server.list = models(...Array.from({ length: modelsPerReplicaMax + 50 }, (_, index) => `m${index}`));
+  await until(() => states.length > 0);
+  expect(server.probes).toBe(0);
+  expect(ids(engine)).toHaveLength(modelsPerReplicaMax);
+  expect(engine.model('m0')?.volunteered).toBeUndefined();
+});
+
+test('items of a model list that are no models are left out, and odd fields are made to fit', async () => {
+  const { engine, server, states } = await start();
+  const odd = { id: 'odd', created: 1.9, owned_by: '' };
+  server.list = {
+    data: ['x', {}, { id: 7 }, { id: '' }, { id: 'x'.repeat(300) }, odd, { id: 'old', created: -5 }],
+  };
+  await until(() => states.length > 0);
+  expect(engine.report.models).toEqual([
+    { id: 'odd', createdSeconds: 1, ownedBy: 'engine' },
+    { id: 'old', createdSeconds: 0, ownedBy: 'engine' },
+  ]);
+});
+
+test.each(['', 'v1', 'v1/', 'proxy/v1', 'proxy/'])(
+  'the URL with the path "/%s" leads to the API below it',
+  async (suffix) => {
+    const { server, states } = await start({}, suffix);
+    await until(() => states.length > 0);
+    const prefix = suffix.startsWith('proxy') ? '/proxy' : '';
+    expect(new Set(server.paths)).toEqual(
+      new Set([`${prefix}/v1/models`, `${prefix}/v1/chat/completions`, `${prefix}/v1/completions`]),
+    );
+  },
+);
+
+test('a body beyond its bound is not read on', async () => {
+  const endless = async function* (): AsyncGenerator<Buffer> {
+    for (;;) yield Buffer.alloc(10);
+  };
+  await expect(readBounded(endless(), 95)).rejects.toThrow('95 bytes');
+  const short = async function* (): AsyncGenerator<Buffer> {
+    yield Buffer.from('ab');
+    yield Buffer.from('c');
+  };
+  expect(String(await readBounded(short(), 3))).toBe('abc');
+});

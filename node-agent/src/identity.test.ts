@@ -1,0 +1,128 @@
+import { createPublicKey, verify } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dialText, enrolmentText, parseDial } from '@cognitora/protocol/identity';
+import type { Region } from '@cognitora/protocol/ids';
+import { expect, onTestFinished, test } from 'vitest';
+import { answerJson, bodyOf, serveHttp } from '../testing/http-engine.ts';
+import { EnrolmentRefused, HostIdentity } from './identity.ts';
+
+const edge = new URL('https://edge.example/');
+
+const newDirectory = (): string => {
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return join(directory, 'agent');
+};
+
+const clockAt = (time: { nowMs: number }) => ({ wallMs: () => time.nowMs, monotonicMs: () => 0 });
+const identityIn = (directory: string, time = { nowMs: 1000 }) => new HostIdentity(directory, clockAt(time));
+
+const modeOf = (path: string): number => statSync(path).mode & 0o777;
+
+const isSigned = (publicKey: string, text: Uint8Array, signature: string): boolean => {
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: publicKey }, format: 'jwk' });
+  return verify(null, text, key, Buffer.from(signature, 'base64url'));
+};
+
+test('a host’s key is made once, private to its owner, and the host stays the same node', () => {
+  const directory = newDirectory();
+  const first = identityIn(directory);
+  expect(first.node).toMatch(/^n[a-z2-7]{26}$/);
+  expect(modeOf(join(directory, 'node.key'))).toBe(0o600);
+  expect(modeOf(directory)).toBe(0o700);
+  expect(readdirSync(directory)).toEqual(['node.key']);
+  chmodSync(join(directory, 'node.key'), 0o644);
+  expect(identityIn(directory).node).toBe(first.node);
+  expect(modeOf(join(directory, 'node.key'))).toBe(0o600);
+  expect(identityIn(newDirectory()).node).not.toBe(first.node);
+});
+
+test('before it is enrolled a host has no dial that an edge would read', () => {
+  expect(parseDial(identityIn(newDirectory()).dialHeader(edge, ''))).toBeUndefined();
+});
+
+/** An edge that enrols whoever asks, and what it was asked. */
+const enrolling = async (answer: unknown = { certificate: 'Y2VydA' }, status = 200) => {
+  const asked: { path: string; authorization: string; body: Record<string, string> }[] = [];
+  const url = await serveHttp(async (request, response) => {
+    const { authorization = '' } = request.headers;
+    asked.push({ path: request.url ?? '', authorization, body: JSON.parse(await bodyOf(request)) });
+    answerJson(response, answer, status);
+  });
+  return { url, asked };
+};
+
+test('enrolment proves the key, spends the token, and is remembered per edge across restarts', async () => {
+  const { url, asked } = await enrolling();
+  const directory = newDirectory();
+  const identity = identityIn(directory, { nowMs: 42_000 });
+  expect(identity.isEnrolledAt(url)).toBe(false);
+  await identity.enrol(url, 'cgj_token', 'host');
+  const [request] = asked;
+  expect(request).toMatchObject({
+    path: '/link/v1/enrol',
+    authorization: 'Bearer cgj_token',
+    body: { name: 'host' },
+  });
+  const { publicKey = '', signature = '' } = request?.body ?? {};
+  expect(isSigned(publicKey, enrolmentText(url.origin, publicKey), signature)).toBe(true);
+  expect(modeOf(join(directory, 'certificates.json'))).toBe(0o600);
+  const restarted = identityIn(directory, { nowMs: 42_000 });
+  expect(restarted.isEnrolledAt(url)).toBe(true);
+  expect(restarted.isEnrolledAt(edge)).toBe(false);
+  const dial = parseDial(restarted.dialHeader(url, 'weur' as Region));
+  expect(dial).toMatchObject({ node: identity.node, publicKey, certificate: 'Y2VydA', timeMs: 42_000 });
+  if (dial === undefined) return;
+  expect(isSigned(publicKey, dialText(url.origin, 'weur' as Region, dial), dial.signature)).toBe(true);
+  expect(isSigned(publicKey, dialText(url.origin, 'enam' as Region, dial), dial.signature)).toBe(false);
+  restarted.forget(url);
+  expect(identityIn(directory).isEnrolledAt(url)).toBe(false);
+});
+
+test('two dials never carry the same time, nor an earlier one, whatever the clock does', async () => {
+  const { url } = await enrolling();
+  const time = { nowMs: 1000 };
+  const identity = identityIn(newDirectory(), time);
+  await identity.enrol(url, 't', 'host');
+  const nonces = new Set<string>();
+  const times = [1000, 1000, 1000, 400, 5000, 4999].map((nowMs) => {
+    time.nowMs = nowMs;
+    const dial = parseDial(identity.dialHeader(url, ''));
+    nonces.add(dial?.nonce ?? '');
+    return dial?.timeMs;
+  });
+  expect(times).toEqual([1000, 1001, 1002, 1003, 5000, 5001]);
+  expect(nonces.size).toBe(6);
+});
+
+test('the edge’s refusal comes in its own words, and nothing is remembered', async () => {
+  const { url } = await enrolling({ error: { message: 'The join token is used up.' } }, 401);
+  const directory = newDirectory();
+  const identity = identityIn(directory);
+  const enrolment = identity.enrol(url, 't', 'host');
+  await expect(enrolment).rejects.toThrow(EnrolmentRefused);
+  await expect(enrolment).rejects.toThrow('The join token is used up.');
+  expect(identity.isEnrolledAt(url)).toBe(false);
+});
+
+test('an answer without a certificate is no enrolment', async () => {
+  const { url } = await enrolling({ node: 'x' });
+  const identity = identityIn(newDirectory());
+  await expect(identity.enrol(url, 't', 'host')).rejects.toMatchObject({ code: 'protocol_error' });
+  expect(identity.isEnrolledAt(url)).toBe(false);
+});
+
+test('the private key stays in its file', async () => {
+  const { url, asked } = await enrolling();
+  const directory = newDirectory();
+  const identity = identityIn(directory);
+  await identity.enrol(url, 't', 'host');
+  const pem = readFileSync(join(directory, 'node.key'), 'utf8');
+  const secret = pem.split('\n')[1]?.slice(-43) ?? '';
+  expect(pem).toContain('PRIVATE KEY');
+  expect(JSON.stringify(asked) + identity.dialHeader(url, '') + JSON.stringify(identity)).not.toContain(
+    secret,
+  );
+});

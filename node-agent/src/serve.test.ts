@@ -1,0 +1,382 @@
+import type { IncomingMessage, RequestListener } from 'node:http';
+import { utf8 } from '@cognitora/protocol/bytes';
+import { firstTokenMsMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import type { FinalRecord, ResponseHead, StreamFailure } from '@cognitora/protocol/link';
+import { parseInferenceRequest } from '@cognitora/protocol/openai';
+import type { VolunteeredUsage } from '@cognitora/protocol/undo';
+import { expect, test } from 'vitest';
+import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
+import { openOf } from '../testing/scripted-edge.ts';
+import type { Engine } from './engines/engine.ts';
+import { ServedRequest } from './serve.ts';
+
+const path = '/v1/chat/completions';
+
+interface Serving {
+  readonly engine: Engine;
+  readonly request: string;
+  readonly served?: string;
+  readonly volunteered?: VolunteeredUsage;
+  /** Cut the request's body into pieces of this size. */
+  readonly pieceBytes?: number;
+  readonly remainingMs?: number;
+  /** Whether the link has room for more. */
+  readonly hasRoom?: () => boolean;
+}
+
+/** Serves one request and writes down what the edge would hear. */
+const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more }: Serving) => {
+  const body = utf8(request);
+  const { model, stream, spans } = parseInferenceRequest(body);
+  const time = { nowMs: 5000 };
+  const heads: ResponseHead[] = [];
+  const parts: Uint8Array[] = [];
+  const ends: (FinalRecord | StreamFailure)[] = [];
+  const over = deferred();
+  const firstBytes = deferred();
+  let consumed = 0;
+  const running: ServedRequest = new ServedRequest({
+    engine,
+    model: { served, volunteered: new Map([[path, volunteered]]) },
+    open: openOf(body.length, {
+      model,
+      stream,
+      spans,
+      path,
+      remainingMs: more.remainingMs ?? 3_600_000,
+      headers: [
+        ['content-type', 'application/json'],
+        ['x-request-id', 'req-1'],
+      ],
+    }),
+    reply: {
+      head: (head) => heads.push(head),
+      data: (bytes) => {
+        parts.push(bytes.slice());
+        firstBytes.resolve();
+        return more.hasRoom?.() ?? true;
+      },
+      end: (record) => ends.push(record),
+      fail: (failure) => ends.push(failure),
+      consumed: (bytes) => {
+        consumed += bytes;
+      },
+    },
+    clock: { wallMs: () => 0, monotonicMs: () => time.nowMs },
+    onOver: () => over.resolve(),
+  });
+  const piece = more.pieceBytes ?? body.length;
+  for (let at = 0; at < body.length; at += piece) {
+    running.body(body.subarray(at, at + piece), at + piece >= body.length);
+  }
+  return {
+    running,
+    time,
+    heads,
+    ends,
+    over: over.promise,
+    firstBytes: firstBytes.promise,
+    text: () => Buffer.concat(parts).toString(),
+    bytes: () => parts.reduce((sum, part) => sum + part.length, 0),
+    consumed: () => consumed,
+    sweepAfter: (ms: number) => {
+      time.nowMs += ms;
+      running.sweep(time.nowMs);
+    },
+  };
+};
+
+/** An engine that answers with these SSE events; `asked` is what it was asked, word for word. */
+const sseEngine = async (events: readonly string[]) => {
+  const asked: { body: string; headers: IncomingMessage['headers'] }[] = [];
+  const url = await serveHttp(async (request, response) => {
+    asked.push({ body: await bodyOf(request), headers: request.headers });
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'x-engine': 'yes' });
+    for (const event of events) response.write(event);
+    response.end();
+  });
+  return { asked, engine: engineAt(url) };
+};
+
+const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
+const chunk = event({ model: 'm', choices: [{ delta: { content: 'Hi' } }] });
+const usageChunk = event({ model: 'm', choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } });
+const doneEvent = 'data: [DONE]\n\n';
+
+test('a stream without usage is asked for it, and the usage goes into the record, not to the client', async () => {
+  const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const { over, text, ends, heads, consumed } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await over;
+  expect(asked[0]?.body).toBe('{"stream_options":{"include_usage":true},"model":"m","stream":true}');
+  expect(asked[0]?.headers['content-length']).toBe(String(asked[0]?.body.length));
+  expect(text()).toBe(chunk + doneEvent);
+  expect(heads[0]?.status).toBe(200);
+  const bodyBytes = (chunk + doneEvent).length;
+  expect(ends).toEqual([
+    { bodyBytes, totalMs: 0, firstByteMs: 0, usage: { promptTokens: 5, completionTokens: 2 } },
+  ]);
+  expect(consumed()).toBe('{"model":"m","stream":true}'.length);
+});
+
+test('a stream that asks for usage itself keeps it', async () => {
+  const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const request = '{"model":"m","stream":true,"stream_options":{"include_usage":true}}';
+  const { over, text, ends } = serve({ engine, request });
+  await over;
+  expect(asked[0]?.body).toBe(request);
+  expect(text()).toBe(chunk + usageChunk + doneEvent);
+  expect(ends[0]).toMatchObject({ usage: { promptTokens: 5 } });
+});
+
+test('an engine that volunteers usage is not asked for it, and what it says stays', async () => {
+  const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const request = '{"model":"m","stream":true}';
+  const { over, text } = serve({ engine, request, volunteered: 'usage' });
+  await over;
+  expect(asked[0]?.body).toBe(request);
+  expect(text()).toBe(chunk + usageChunk + doneEvent);
+});
+
+test('an alias is the served name to the engine and the public name to the client', async () => {
+  const { asked, engine } = await sseEngine([event({ model: 'served-name', choices: [] }), doneEvent]);
+  const { over, text } = serve({ engine, request: '{"model":"m","stream":true}', served: 'served-name' });
+  await over;
+  expect(JSON.parse(asked[0]?.body ?? '')).toMatchObject({ model: 'served-name' });
+  expect(asked[0]?.headers['content-length']).toBe(String(asked[0]?.body.length));
+  expect(text()).toBe(event({ model: 'm', choices: [] }) + doneEvent);
+});
+
+test.each([1, 7, 1000])(
+  'a body in pieces of %i bytes reaches the engine whole, with its edits and length',
+  async (pieceBytes) => {
+    const { asked, engine } = await sseEngine([doneEvent]);
+    const content = 'é'.repeat(500);
+    const request = JSON.stringify({ stream: true, model: 'm', messages: [{ role: 'user', content }] });
+    const { over, consumed } = serve({ engine, request, served: 'a-longer-name', pieceBytes });
+    await over;
+    expect(JSON.parse(asked[0]?.body ?? '')).toEqual({
+      stream: true,
+      stream_options: { include_usage: true },
+      model: 'a-longer-name',
+      messages: [{ role: 'user', content }],
+    });
+    expect(asked[0]?.headers['content-length']).toBe(String(Buffer.byteLength(asked[0]?.body ?? '')));
+    expect(consumed()).toBe(Buffer.byteLength(request));
+  },
+);
+
+test('a JSON response passes, its model renamed and its usage read; hop headers stay behind', async () => {
+  const url = await serveHttp((_, response) =>
+    answerJson(response, { model: 'served', usage: { prompt_tokens: 3, completion_tokens: 1 } }),
+  );
+  const engine = engineAt(url, { apiKey: 'engine-key' });
+  const { over, text, ends, heads } = serve({ engine, request: '{"model":"m"}', served: 'served' });
+  await over;
+  expect(JSON.parse(text())).toMatchObject({ model: 'm', usage: { prompt_tokens: 3 } });
+  expect(ends[0]).toMatchObject({ usage: { promptTokens: 3, completionTokens: 1 } });
+  expect(heads[0]?.headers).toEqual([['content-type', 'application/json']]);
+});
+
+test('the engine gets its own key and the request’s headers, and is asked for no compression', async () => {
+  const heard = deferred<IncomingMessage['headers']>();
+  const url = await serveHttp((request, response) => {
+    heard.resolve(request.headers);
+    answerJson(response, {});
+  });
+  serve({ engine: engineAt(url, { apiKey: 'engine-key' }), request: '{"model":"m"}' });
+  expect(await heard.promise).toMatchObject({
+    authorization: 'Bearer engine-key',
+    'x-request-id': 'req-1',
+    'accept-encoding': 'identity',
+    'content-type': 'application/json',
+  });
+});
+
+test('an engine’s error passes as it is, edits or not', async () => {
+  const error = { error: { message: 'served is busy', model: 'served' }, model: 'served' };
+  const url = await serveHttp((_, response) => answerJson(response, error, 429));
+  const { over, heads, text } = serve({
+    engine: engineAt(url),
+    request: '{"model":"m","stream":true}',
+    served: 'served',
+  });
+  await over;
+  expect(heads[0]?.status).toBe(429);
+  expect(JSON.parse(text())).toEqual(error);
+});
+
+test('an engine that is down is engine_unreachable', async () => {
+  const engine = engineAt(await closedPort());
+  const { over, ends, heads } = serve({ engine, request: '{"model":"m"}' });
+  await over;
+  expect(heads).toEqual([]);
+  expect(ends).toMatchObject([{ code: 'engine_unreachable', record: { bodyBytes: 0 } }]);
+});
+
+test('an engine that breaks off before its head is engine_broke_off', async () => {
+  const url = await serveHttp((request) => request.socket.destroy());
+  const { over, ends, heads } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  expect(heads).toEqual([]);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off' }]);
+});
+
+test('an engine that breaks off inside an event has said only whole events', async () => {
+  const goOn = deferred();
+  const url = await serveHttp(async (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(`${chunk}data: {"to`);
+    await goOn.promise;
+    response.destroy();
+  });
+  const { over, ends, text, firstBytes } = serve({
+    engine: engineAt(url),
+    request: '{"model":"m","stream":true}',
+  });
+  await firstBytes;
+  goOn.resolve();
+  await over;
+  expect(text()).toBe(chunk);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', record: { bodyBytes: chunk.length } }]);
+});
+
+test('a short body that never comes costs no head: the request can still fail with its own status', async () => {
+  const started = deferred();
+  const url = await serveHttp((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
+    response.flushHeaders();
+    response.socket?.end();
+    started.resolve();
+  });
+  const { over, ends, heads } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  expect(heads).toEqual([]);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off' }]);
+});
+
+/** An engine that starts a stream and then keeps silent, or keeps silent from the start. */
+const silentEngine = async (first: string) => {
+  const arrived = deferred();
+  const gone = deferred();
+  const listener: RequestListener = (_, response) => {
+    response.once('close', () => gone.resolve());
+    if (first !== '') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(first);
+    }
+    arrived.resolve();
+  };
+  return { arrived: arrived.promise, gone: gone.promise, engine: engineAt(await serveHttp(listener)) };
+};
+
+test.each(['', chunk])('a cancel aborts the engine’s request, after %j', async (first) => {
+  const { engine, arrived, gone } = await silentEngine(first);
+  const { running, ends, over, firstBytes } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await (first === '' ? arrived : firstBytes);
+  running.cancel();
+  await Promise.all([gone, over]);
+  expect(ends).toEqual([]);
+});
+
+test('a cancel before the engine has the request sends it nothing', async () => {
+  const { engine } = await silentEngine('');
+  const { running, over, ends } = serve({ engine, request: '{"model":"m"}' });
+  running.cancel();
+  await over;
+  expect(ends).toEqual([]);
+});
+
+test('a cancel in the middle of an upload gives back the credit of all that came', async () => {
+  const heard = deferred();
+  const engine = engineAt(await serveHttp((request) => request.once('data', () => heard.resolve())));
+  const request = JSON.stringify({ model: 'm', messages: 'x'.repeat(100_000) });
+  const { running, consumed, over } = serve({ engine, request, pieceBytes: 20_000 });
+  await heard.promise;
+  running.cancel();
+  await over;
+  expect(consumed()).toBe(request.length);
+});
+
+test('no first token in time is first_token_timeout, and the engine’s request ends', async () => {
+  const { engine, arrived, gone } = await silentEngine('');
+  const { ends, sweepAfter } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await arrived;
+  sweepAfter(firstTokenMsMax);
+  expect(ends).toEqual([]);
+  sweepAfter(1);
+  expect(ends).toMatchObject([{ code: 'first_token_timeout', record: { totalMs: firstTokenMsMax + 1 } }]);
+  await gone;
+});
+
+test('silence between tokens is inter_token_timeout', async () => {
+  const { engine, gone } = await silentEngine(chunk);
+  const { ends, sweepAfter, firstBytes } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await firstBytes;
+  sweepAfter(interTokenMsMax);
+  expect(ends).toEqual([]);
+  sweepAfter(1);
+  expect(ends).toMatchObject([{ code: 'inter_token_timeout' }]);
+  await gone;
+});
+
+test('while the link has no room the engine’s silence is nobody’s fault', async () => {
+  const { engine } = await silentEngine(chunk);
+  const room = { now: false };
+  const { running, ends, sweepAfter, firstBytes } = serve({
+    engine,
+    request: '{"model":"m","stream":true}',
+    remainingMs: interTokenMsMax * 5,
+    hasRoom: () => room.now,
+  });
+  await firstBytes;
+  await new Promise((resolve) => setImmediate(resolve));
+  sweepAfter(interTokenMsMax * 2);
+  expect(ends).toEqual([]);
+  running.drained();
+  sweepAfter(interTokenMsMax);
+  expect(ends).toEqual([]);
+});
+
+test('the total time ends a request, also one whose reader stalls', async () => {
+  for (const hasRoom of [true, false]) {
+    const { engine, gone } = await silentEngine(chunk);
+    const options = { engine, request: '{"model":"m","stream":true}', hasRoom: () => hasRoom };
+    const { ends, sweepAfter, firstBytes } = serve({
+      ...options,
+      remainingMs: hasRoom ? 1000 : interTokenMsMax * 2,
+    });
+    await firstBytes;
+    sweepAfter(hasRoom ? 1001 : interTokenMsMax * 2 + 1);
+    expect(ends).toMatchObject([{ code: 'total_timeout' }]);
+    await gone;
+  }
+});
+
+test('an engine whose reader has no room is not read, and goes on when it has', async () => {
+  const total = 64 * 1024 * 1024;
+  const filled = deferred();
+  const url = await serveHttp((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/octet-stream' });
+    response.end(Buffer.alloc(total, 0x61));
+    filled.resolve();
+  });
+  const room = { now: false };
+  const parts = serve({ engine: engineAt(url), request: '{"model":"m"}', hasRoom: () => room.now });
+  await Promise.all([filled.promise, parts.firstBytes]);
+  for (let round = 0; round < 200; round += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(parts.bytes()).toBeLessThan(1024 * 1024);
+  expect(parts.ends).toEqual([]);
+  room.now = true;
+  parts.running.drained();
+  await parts.over;
+  expect(parts.bytes()).toBe(total);
+});
+
+test('nothing is said twice: an end after a timeout, a sweep after the end', async () => {
+  const { engine } = await sseEngine([chunk, doneEvent]);
+  const { over, ends, running, sweepAfter } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await over;
+  sweepAfter(firstTokenMsMax * 10);
+  running.cancel();
+  expect(ends).toHaveLength(1);
+});
