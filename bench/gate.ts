@@ -3,6 +3,7 @@
  * with margins that noise cannot cross. Each row has three tries and stops at the first success. Ends with
  * `N passed, N failed` and with status 1 when a row failed.
  */
+import './machine/exit-on-signal.ts';
 import { bringUp } from './gate/bring-up.ts';
 import { httpOverhead } from './gate/http-overhead.ts';
 import { table } from './report/table.ts';
@@ -52,4 +53,5 @@ const lines = outcomes.map(({ row, tries, passed }) => [
 const passed = outcomes.filter((outcome) => outcome.passed).length;
 process.stdout.write(`${table(['gate', 'asked', 'tries', 'unit', 'verdict'], lines)}\n`);
 process.stdout.write(`${passed} passed, ${outcomes.length - passed} failed\n`);
-process.exitCode = passed === outcomes.length ? 0 : 1;
+// Explicitly: a try that failed half-way may have left a child whose pipes would keep this process waiting.
+process.exit(passed === outcomes.length ? 0 : 1);

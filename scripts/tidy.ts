@@ -66,6 +66,7 @@ const isOneOf =
 const jsonParsers = isOneOf(
   'protocol/src/shape.ts',
   'protocol/src/undo.ts',
+  'edge/src/link/carry-request.ts',
   'embedded-engine/src/openai/fields.ts',
 );
 /** The Worker's only log. */

@@ -84,12 +84,17 @@ const attempt = async (): Promise<number> => {
   const child = spawn(process.execPath, [cgnPath, 'up', '--json', '--port', port, '--data-dir', directory], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const endWithUs = (): void => {
+    child.kill('SIGTERM');
+  };
+  process.once('exit', endWithUs);
   try {
     const line = parseJsonRecord(Buffer.from(await readyLine(child)), 'internal', 'cgn up --json');
     const reader: FieldReader = new FieldReader(line, 'internal', 'cgn up --json');
     await firstToken(reader.string('url', 256), `Bearer ${reader.string('apiKey', 512)}`);
     return (monotonicUs() - startedUs) / 1e6;
   } finally {
+    process.removeListener('exit', endWithUs);
     await stop(child);
     rmSync(directory, { recursive: true, force: true });
   }

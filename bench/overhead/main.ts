@@ -5,6 +5,7 @@
  *
  *   node bench/overhead/main.ts [--rounds 9] [--quick] [--peers] [--json] [--save] [--only floor,direct]
  */
+import '../machine/exit-on-signal.ts';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { EngineAnswer, EngineCommand } from '../load/engine-messages.ts';

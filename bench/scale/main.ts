@@ -4,13 +4,14 @@
  *
  *   node bench/scale/main.ts [--links 1000] [--seconds 120] [--quick] [--json] [--save]
  */
+import '../machine/exit-on-signal.ts';
 import { parseArgs } from 'node:util';
 import { delayMs } from '../machine/clock.ts';
 import { beginReport, type Goal } from '../report/result.ts';
 import { rounded } from '../report/statistics.ts';
 import { table } from '../report/table.ts';
 import { startFleet } from './fleet.ts';
-import { growthBytesPerMinuteMax, judgeMemory, residentBytesMax } from './memory.ts';
+import { growthBytesPerMinuteMax, judgeMemory, type MemorySample, residentBytesMax } from './memory.ts';
 import { ceiling, isSustained, type Recovery, recovery, type Steady, steady } from './phases.ts';
 
 const MiB = 1024 * 1024;
@@ -43,6 +44,8 @@ const { values } = parseArgs({
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
+
+const mib = (sample: MemorySample | undefined): number => Math.round((sample?.bytes ?? Number.NaN) / MiB);
 
 const stepRow = (step: Steady) => [
   String(step.offeredPerSecond),
@@ -108,7 +111,7 @@ const main = async (): Promise<void> => {
       `${steadyRun.events} events, ${steadyRun.failures.length} failures\n\nthe rate raised to the ceiling`,
     );
     for (const failure of steadyRun.failures.slice(0, 5)) say(`  ${failure}`);
-    const stepSeconds = values.quick ? 4 : 10;
+    const stepSeconds = values.quick ? 6 : 12;
     const intervals = values.quick ? ceilingIntervalsMs.slice(3, 5) : ceilingIntervalsMs;
     const steps = await ceiling(fleet, intervals, stepSeconds, (step) =>
       say(`  ${step.offeredPerSecond}/s: ${isSustained(step) ? 'sustained' : 'not sustained'}`),
@@ -122,7 +125,7 @@ const main = async (): Promise<void> => {
     say(
       `workerd killed and restarted: half back after ${restart.ms50} ms, 99 % after ${restart.ms99 ?? '-'} ms`,
     );
-    const after = await steady(fleet, { streams: links, intervalMs: steadyIntervalMs, seconds: 2 });
+    const after = await steady(fleet, { streams: links, intervalMs: steadyIntervalMs, seconds: 6 });
     say(`afterwards: ${after.events} events, ${after.failures.length} failures`);
     const goals = goalsOf(steadyRun, cut, restart);
     const { memory, ...steadyFigures } = steadyRun;

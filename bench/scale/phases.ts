@@ -10,6 +10,8 @@ import type { Fleet } from './fleet.ts';
 import type { MemorySample } from './memory.ts';
 
 const sampleMs = 1_000;
+/** Streams begin over this time: a rate of chunks is asked for, not a rate of new requests. */
+const spreadMs = 4_000;
 
 export interface Steady {
   readonly streams: number;
@@ -50,7 +52,8 @@ const runLoad = (fleet: Fleet, { streams, intervalMs, seconds }: Rate): Promise<
     requests: 1,
     events: Math.ceil((seconds * 1e3) / intervalMs),
     intervalMs,
-    spreadMs: 1_000,
+    spreadMs,
+    keepArrivals: true,
   });
 
 /** Runs all streams at one rate, and watches the edge's memory once a second meanwhile. */
@@ -72,12 +75,13 @@ export const steady = async (fleet: Fleet, rate: Rate): Promise<Steady> => {
       rounded((us - (before[kind] ?? 0)) / elapsedUs),
     ]),
   );
-  // The first requests are spread over a second, in which not all streams run.
-  const runningMs = result.elapsedMs - 1_000;
+  // All streams run from the last one's beginning to the first one's end.
+  const windowUs = { from: startedUs + spreadMs * 1e3, to: startedUs + rate.seconds * 1e6 };
+  const inWindow = result.arrivalsUs.filter((us) => us >= windowUs.from && us < windowUs.to).length;
   return {
     streams: rate.streams,
     offeredPerSecond: Math.round((rate.streams * 1e3) / rate.intervalMs),
-    deliveredPerSecond: Math.round((result.eventsReceived * 1e3) / runningMs),
+    deliveredPerSecond: Math.round((inWindow * 1e6) / (windowUs.to - windowUs.from)),
     events: result.eventsReceived,
     chunkDelayMs: summarize(result.chunkDelayMs),
     failures: result.failures,

@@ -44,14 +44,18 @@ export const floor: System = {
     const program = startProgram(workerdBinary(), ['serve', join(directory, 'config.capnp')], {});
     const isThere = async (): Promise<boolean> =>
       (await fetch(`http://127.0.0.1:${port}/bench/v1/models`)).status === 200;
-    await waitUntil(`the floor's start (${program.tail()})`, startMsMax, isThere);
+    const stop = async (): Promise<void> => {
+      await program.stop();
+      rmSync(directory, { recursive: true, force: true });
+    };
+    await waitUntil("the floor's start", startMsMax, isThere).catch(async (thrown: Error) => {
+      await stop();
+      throw new Error(`${thrown.message}\n${program.tail()}`);
+    });
     return {
       target: { host: '127.0.0.1', port, path: '/%/v1/chat/completions', headers: {} },
       pids: { edge: program.pid },
-      stop: async () => {
-        await program.stop();
-        rmSync(directory, { recursive: true, force: true });
-      },
+      stop,
     };
   },
 };

@@ -22,7 +22,14 @@ const ours = (name: string, layout: 'one-object' | 'object-per-node'): System =>
       { COGNITORA_JOIN_TOKEN: await edge.joinToken(1), COGNITORA_PARENT_PIPE: '1' },
     );
     const isReady = async (): Promise<boolean> => (await fetch(`${edge.url}/readyz`)).status === 200;
-    await waitUntil(`the agent's start (${agent.tail()})`, startMsMax, isReady);
+    const stop = async (): Promise<void> => {
+      await agent.stop();
+      await edge.stop();
+    };
+    await waitUntil("the agent's start", startMsMax, isReady).catch(async (thrown: Error) => {
+      await stop();
+      throw new Error(`${thrown.message}\n${agent.tail()}`);
+    });
     return {
       target: {
         host: '127.0.0.1',
@@ -31,10 +38,7 @@ const ours = (name: string, layout: 'one-object' | 'object-per-node'): System =>
         headers: { authorization: `Bearer ${edge.apiKey}` },
       },
       pids: { edge: edge.pid(), agent: agent.pid },
-      stop: async () => {
-        await agent.stop();
-        await edge.stop();
-      },
+      stop,
     };
   },
 });

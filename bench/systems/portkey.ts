@@ -24,7 +24,8 @@ export const portkey: System = {
       { NODE_ENV: 'production', TRUSTED_CUSTOM_HOSTS: 'localhost,127.0.0.1' },
     );
     const isThere = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/`)).status === 200;
-    await waitUntil('the start of the Portkey gateway', startMsMax, isThere).catch((thrown: Error) => {
+    await waitUntil('the start of the Portkey gateway', startMsMax, isThere).catch(async (thrown: Error) => {
+      await program.stop();
       throw new Error(`${thrown.message}\n${program.tail()}`);
     });
     return {

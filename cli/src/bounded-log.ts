@@ -1,4 +1,6 @@
-/** A log file that cannot grow without bound: beyond `bytesMax` the old half moves to `<path>.1`. Lines in, lines out. */
+/**
+ * A log file that cannot grow without bound: beyond half of `bytesMax` it moves to `<path>.1`, replacing the one there.
+ */
 import { appendFileSync, existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 

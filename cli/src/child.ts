@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { BoundedLog } from './bounded-log.ts';
+import { monotonicMs } from './clock.ts';
 import { eachLine } from './lines.ts';
 
 export interface ChildOptions {
@@ -61,7 +62,7 @@ export class Child {
 
   #start(): void {
     const { program, argv, environment, onEvent, onProgress } = this.#options;
-    const startedMs = performance.now();
+    const startedMs = monotonicMs();
     const child = spawn(process.execPath, [program, ...argv], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
@@ -79,7 +80,7 @@ export class Child {
       child.once('exit', (code, signal) => {
         resolve();
         this.#process = undefined;
-        if (!this.#stopping) this.#ended(`${code ?? signal}`, performance.now() - startedMs);
+        if (!this.#stopping) this.#ended(`${code ?? signal}`, monotonicMs() - startedMs);
       });
     });
   }

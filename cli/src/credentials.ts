@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isRecord } from '@cognitora/protocol/shape';
+import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { UserError } from './terminal.ts';
 
 export interface Credentials {
@@ -27,13 +27,7 @@ const readText = (record: Readonly<Record<string, unknown>>, name: string): stri
 export const loadCredentials = (dataDirectory: string): Credentials | undefined => {
   const path = pathOf(dataDirectory);
   if (!existsSync(path)) return undefined;
-  let record: unknown;
-  try {
-    record = JSON.parse(readFileSync(path, 'utf8'));
-  } catch {
-    record = undefined;
-  }
-  const fields = isRecord(record) ? record : {};
+  const fields = jsonRecordIn(readFileSync(path, 'utf8')) ?? {};
   const adminKey = readText(fields, 'adminKey');
   const fleetSecret = readText(fields, 'fleetSecret');
   if (adminKey === undefined || fleetSecret === undefined) {

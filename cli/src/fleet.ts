@@ -2,10 +2,12 @@
  * The processes behind `cgn up`: edge, engines, agent, in the order they need each other, and their stop in the
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { isRecord } from '@cognitora/protocol/shape';
+import { promisify } from 'node:util';
+import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
 import type { UpSettings } from './commands/up.ts';
@@ -15,6 +17,7 @@ import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const engineProgram = join(root, 'embedded-engine/src/main.ts');
+const buildProgram = join(root, 'scripts/build-edge.ts');
 const agentProgram = join(root, 'node-agent/src/main.ts');
 
 /** Live streams get this long at a stop. */
@@ -65,6 +68,7 @@ export class Fleet {
 
   async startEdge(): Promise<string> {
     const { settings, credentials, progress } = this.#options;
+    await buildBundle();
     reapStaleEdge(settings.dataDirectory);
     const log = new BoundedLog(join(settings.dataDirectory, 'logs/edge.log'));
     this.#edge = await startEdge({
@@ -155,11 +159,11 @@ export class Fleet {
         environment: {},
         logPath: join(settings.dataDirectory, `logs/engine-${index}.log`),
         onEvent: (line) => {
-          const event = parseLine(line);
-          if (event.event === 'listening') this.isToy = event.toy === true;
+          const event = jsonRecordIn(line);
+          if (event?.event === 'listening') this.isToy = event.toy === true;
         },
         onProgress: (line) => {
-          const { message } = parseLine(line);
+          const message = jsonRecordIn(line)?.message;
           if (typeof message === 'string') progress.update(step, message);
         },
         onGivenUp: (...told) => this.#givenUp(...told),
@@ -169,18 +173,19 @@ export class Fleet {
   }
 
   #givenUp(name: string, tail: readonly string[], logPath: string): void {
-    const messages = tail.map((line) => parseLine(line).message ?? line);
+    const messages = tail.map((line) => jsonRecordIn(line)?.message ?? line);
     const told = messages.slice(-3).join('\n  ');
     this.#fail(new UserError(`The ${name} could not be kept running:\n  ${told}\n${logPath} has more.`));
   }
 }
 
-const parseLine = (line: string): Readonly<Record<string, unknown>> => {
+/** Builds the edge's bundle where it is not that of the sources; in the background, while engines load. */
+const buildBundle = async (): Promise<void> => {
   try {
-    const value: unknown = JSON.parse(line);
-    return isRecord(value) ? value : {};
-  } catch {
-    return {};
+    await promisify(execFile)(process.execPath, [buildProgram]);
+  } catch (thrown) {
+    const told = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new UserError(`The edge's bundle could not be built: ${told}`);
   }
 };
 

@@ -18,6 +18,8 @@ const startProcess = (...argv: string[]): ChildProcess => {
 };
 
 const answers = async (child: ChildProcess): Promise<boolean> => {
+  // Writing to a child that has ended is the answer no.
+  child.stdin?.on('error', () => {});
   child.stdin?.write('there?');
   return Promise.race([
     once(child.stdout ?? child, 'data').then(() => true),

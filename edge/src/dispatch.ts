@@ -24,11 +24,14 @@ import { orderRegions } from './region.ts';
 /** Of the client's headers, these reach the engine. */
 const forwardedHeaders = ['content-type', 'accept', 'traceparent', 'tracestate'] as const;
 
+/** Any other value would be refused on the way to the engine, as if the engine had failed: it stays behind. */
+const headerValuePattern = /^[\t\x20-\x7e]*$/;
+
 const headersFor = (request: Request, requestId: RequestId): HeaderList => {
   const list: [string, string][] = [['x-request-id', requestId]];
   for (const name of forwardedHeaders) {
     const value = request.headers.get(name);
-    if (value !== null) list.push([name, value]);
+    if (value !== null && headerValuePattern.test(value)) list.push([name, value]);
   }
   return list;
 };

@@ -3,6 +3,7 @@
  * `rosterCacheMsMax`; a region that does not answer is left out rather than failing the rest.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
+import type { Region } from '@cognitora/protocol/ids';
 import { rosterCacheMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard } from '@cognitora/protocol/link';
 import { systemClock } from './clock.ts';
@@ -11,10 +12,10 @@ import { type Env, settingsOf } from './env.ts';
 import { regionObject } from './objects.ts';
 
 /** Every region's status now, by name. */
-export const regionStatuses = async (env: Env): Promise<ReadonlyMap<string, RegionStatus>> => {
+export const regionStatuses = async (env: Env): Promise<ReadonlyMap<Region, RegionStatus>> => {
   const { regions } = settingsOf(env);
   const asked = await Promise.allSettled(regions.map((region) => regionObject(env, region).status()));
-  const statuses = new Map<string, RegionStatus>();
+  const statuses = new Map<Region, RegionStatus>();
   for (const [index, answer] of asked.entries()) {
     const region = regions[index];
     if (region !== undefined && answer.status === 'fulfilled') statuses.set(region, answer.value);

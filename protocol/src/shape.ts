@@ -11,6 +11,16 @@ export type JsonRecord = { readonly [name: string]: unknown };
 export const isRecord = (value: unknown): value is JsonRecord =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** A JSON object out of text; undefined when it is none. */
+export const jsonRecordIn = (text: string): JsonRecord | undefined => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /** Parses UTF-8 JSON that must be an object. */
 export const parseJsonRecord = (bytes: Uint8Array, code: ErrorCode, what: string): JsonRecord => {
   let value: unknown;

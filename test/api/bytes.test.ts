@@ -141,6 +141,14 @@ describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
     }
   });
 
+  test('a header that HTTP allows in no request stays behind and spoils nothing', async () => {
+    const id = freshId();
+    const answer = await sendThrough(id, { tracestate: 'caf\u00e9', traceparent: 'kept' });
+    expect(answer.status).toBe(200);
+    expect(engine.byId(id).headers).toMatchObject({ traceparent: 'kept' });
+    expect(engine.byId(id).headers.tracestate).toBeUndefined();
+  });
+
   test('compression is not asked of the engine, and not made on the way', async () => {
     const id = freshId();
     const answer = await sendThrough(id, { 'accept-encoding': 'gzip, br' });

@@ -192,6 +192,30 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
     await cluster.program('brief').stop();
   });
 
+  test('an agent that dies mid-stream: an error event, and no [DONE]', async () => {
+    const { cluster } = fixture;
+    await using brief = await startVllm({ models: ['cut'] });
+    const agent = await cluster.startAgent({ name: 'cut', engines: [brief.url] });
+    const id = freshId();
+    brief.script(id, async ({ response, hungUp }) => {
+      response.writeHead(200, sseHeaders);
+      response.write(event('a'));
+      await hungUp;
+    });
+    const answer = await send(cluster.url + chatPath, {
+      body: '{"model":"cut","stream":true}',
+      headers: { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id },
+      onPiece: (bytes) => {
+        if (bytes.toString() === event('a')) agent.kill().catch(() => {});
+        return true;
+      },
+    });
+    const [first, last] = answer.body.toString().split(/(?<=\n\n)/);
+    expect([answer.status, first]).toEqual([200, event('a')]);
+    expect(last).toMatch(/^data: \{"error":\{.*"code":"link_lost"\}\}\n\n$/);
+    expect(answer.body.toString()).not.toContain('[DONE]');
+  });
+
   test('an answer that is an error is not edited', async () => {
     const body = '{"error":{"message":"no"},"model":"chat","usage":{"prompt_tokens":1}}';
     const answer = await ask(({ response }) => sendJson(response, 418, body), true);

@@ -120,8 +120,10 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
           `${layout}: edge killed -> served again after ${(performance.now() - startedMs).toFixed(0)} ms`,
         );
         expect(await epochOf(cluster)).toBeGreaterThan(before);
-        const nodes = (await cluster.regions()).flatMap((region) => region.nodes);
-        expect(nodes).toHaveLength(2);
+        await until('both nodes', async () => {
+          const nodes = (await cluster.regions()).flatMap((region) => region.nodes);
+          return nodes.length === 2;
+        });
       } finally {
         edge.kill('SIGKILL');
         await until('the second edge to end', () => edge.signalCode !== null || edge.exitCode !== null);

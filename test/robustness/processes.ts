@@ -1,11 +1,23 @@
 /** What /proc says of the processes under test: open files, memory, and how to start workerd again as it was. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../harness/until.ts';
 
 /** Open file descriptors: sockets above all. */
 export const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+
+/** The inodes of a process's sockets. */
+export const socketsOf = (pid: number): ReadonlySet<string> =>
+  new Set(
+    readdirSync(`/proc/${pid}/fd`).flatMap((descriptor) => {
+      try {
+        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${descriptor}`))?.[1] ?? [];
+      } catch {
+        return [];
+      }
+    }),
+  );
 
 /** The pid of the edge behind a cluster. */
 export const workerdPid = (clusterDirectory: string): number =>

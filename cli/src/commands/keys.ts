@@ -1,6 +1,7 @@
 /** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
 import { parseArgs } from 'node:util';
 import { adminClient } from '../admin-client.ts';
+import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
 
 export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
@@ -103,7 +104,7 @@ const create = async (values: Values): Promise<void> => {
 };
 
 const validity = (expiresAtMs: number | null, revokedAtMs: number | null): string => {
-  const now = Date.now();
+  const now = wallMs();
   if (revokedAtMs !== null) return `revoked ${relativeTime(revokedAtMs, now)}`;
   if (expiresAtMs === null) return 'no expiry';
   return `${expiresAtMs <= now ? 'expired' : 'expires'} ${relativeTime(expiresAtMs, now)}`;
@@ -119,7 +120,7 @@ const list = async (values: Values): Promise<void> => {
       key.name,
       key.tenant,
       key.scopes.join(','),
-      relativeTime(key.createdAtMs, Date.now()),
+      relativeTime(key.createdAtMs, wallMs()),
       validity(key.expiresAtMs, key.revokedAtMs),
     ]);
     say(table(['ID', 'NAME', 'TENANT', 'SCOPES', 'CREATED', 'VALIDITY'], rows));
@@ -134,7 +135,7 @@ const join = async (values: Values): Promise<void> => {
   if (values.json) sayJson(made);
   else {
     say(`${made.joinToken}\n
-For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, Date.now())}. On the host:
+For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, wallMs())}. On the host:
   COGNITORA_JOIN_TOKEN=... cgn agent --edge ${clientOf(values).url} --engine-url http://127.0.0.1:8000`);
   }
 };
@@ -147,7 +148,7 @@ const listJoins = async (values: Values): Promise<void> => {
   else {
     const rows = answer.joinTokens.map((token) => [
       token.id,
-      relativeTime(token.createdAtMs, Date.now()),
+      relativeTime(token.createdAtMs, wallMs()),
       token.usesLeft,
       validity(token.expiresAtMs, token.revokedAtMs),
     ]);

@@ -1,6 +1,7 @@
 /** `cgn nodes`: which hosts are linked, what they serve, and how busy they are. */
 import { parseArgs } from 'node:util';
 import { adminClient } from '../admin-client.ts';
+import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
 
 export const nodesHelp = `cgn nodes: the hosts that are linked to the edge
@@ -46,7 +47,7 @@ const rowsOf = ({ regions }: NodesAnswer): (string | number)[][] =>
         replica.state,
         replica.live,
         replica.models.join(','),
-        relativeTime(connectedAtMs, Date.now()),
+        relativeTime(connectedAtMs, wallMs()),
       ]),
     ),
   );

@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildEdge } from '../../../scripts/build-edge.ts';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
+import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
 import { Fleet } from '../fleet.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
@@ -199,13 +199,12 @@ ${toy}
 
 /** Resolves with the exit status once everything is stopped. */
 const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
-  const startedMs = performance.now();
+  const startedMs = monotonicMs();
   const credentials = loadOrCreateCredentials(settings.dataDirectory);
   const fleet = new Fleet({ settings, credentials, progress });
   const stopped = untilSignal(fleet);
   try {
     progress.update('edge', 'starting');
-    buildEdge();
     const edgeUrl = await fleet.startEngines().startEdge();
     const issued = await issueTokens(new AdminClient(edgeUrl, credentials.adminKey), credentials);
     saveCredentials(settings.dataDirectory, issued.credentials);
@@ -214,7 +213,7 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
     await Promise.race([fleet.untilServed(edgeUrl, apiKey), fleet.failed, stopped.asked]);
     if (!stopped.isAsked()) {
       progress.done();
-      const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+      const seconds = ((monotonicMs() - startedMs) / 1000).toFixed(1);
       const { joinToken } = issued;
       if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
       else say(report(fleet, issued.credentials, settings, seconds));
