@@ -1,7 +1,7 @@
 /**
- * `npm run gate`: the left column of design.md's table of goals, as far as its rows exist, on production programs,
- * with margins that noise cannot cross. Each row has three tries and stops at the first success. Ends with
- * `N passed, N failed` and with status 1 when a row failed.
+ * `npm run gate`: the left column of design.md's table of goals, as far as its rows exist, on production
+ * programs, with margins that noise cannot cross. Each row has three tries and stops at the first success.
+ * Ends with `N passed, N failed` and with status 1 when a row failed.
  */
 import './machine/exit-on-signal.ts';
 import { bringUp } from './gate/bring-up.ts';

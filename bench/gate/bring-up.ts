@@ -1,6 +1,6 @@
 /**
- * The gate's row for model bring-up: from starting `cgn up` on an installed tree, in an empty data directory, until the
- * first token of a streamed completion is here.
+ * The gate's row for model bring-up: from starting `cgn up` on an installed tree, in an empty data directory,
+ * until the first token of a streamed completion is here.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * The gate's row for HTTP overhead: added TTFT p50 of the production edge and agent over the mock engine called
- * directly, both up at once and called in turn, at the four streams that two cores bear beside everything else. The
- * finer claims (16 and 64 streams, p99, CPU) are `bench:overhead`'s.
+ * The gate's row for HTTP overhead: added TTFT p50 of the production edge and agent over the mock engine
+ * called directly, both up at once and called in turn, at the four streams that two cores bear beside
+ * everything else. The finer claims (16 and 64 streams, p99, CPU) are `bench:overhead`'s.
  */
 import { join } from 'node:path';
 import type { GateRow } from '../gate.ts';

@@ -1,6 +1,6 @@
 /**
- * What the mock engine says, byte for byte, so that the load generator can tell loss, repetition, reordering and
- * mix-up from a right answer. Event n of a stream with a tag is `eventBytes` long, whatever n:
+ * What the mock engine says, byte for byte, so that the load generator can tell loss, repetition, reordering
+ * and mix-up from a right answer. Event n of a stream with a tag is `eventBytes` long, whatever n:
  *
  *   data: {"id":"<tag 8>",...,"content":"<n, 8 digits> <time it was written, 16 digits, us> ....."}...\n\n
  *

@@ -1,4 +1,6 @@
-/** What the load generator's process is asked and answers. Times are milliseconds unless they say otherwise. */
+/**
+ * What the load generator's process is asked and answers. Times are milliseconds unless they say otherwise.
+ */
 
 export interface LoadTarget {
   readonly host: string;

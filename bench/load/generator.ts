@@ -1,7 +1,7 @@
 /**
- * The load generator's process: keeps connections busy with streamed completions, takes the time of each event and
- * checks every byte against the event script. Raw sockets and no JSON, because it shares the cores with what it
- * measures. Opens its connections anew for each plan.
+ * The load generator's process: keeps connections busy with streamed completions, takes the time of each
+ * event and checks every byte against the event script. Raw sockets and no JSON, because it shares the cores
+ * with what it measures. Opens its connections anew for each plan.
  */
 import { connect, type Socket } from 'node:net';
 import { monotonicUs } from '../machine/clock.ts';
@@ -64,7 +64,9 @@ const requestBytes = ({ plan, connection }: Job, tag: string): Buffer => {
   );
 };
 
-/** Runs the requests of one connection, one after the other. Resolves in any case; failures go into the tally. */
+/**
+ * Runs the requests of one connection, one after the other. Resolves in any case; failures go into the tally.
+ */
 const runConnection = (job: Job): Promise<void> =>
   new Promise((resolve) => {
     const { plan, tally } = job;

@@ -1,8 +1,8 @@
 /**
- * A fast OpenAI-compatible engine for benches, in a process of its own: raw sockets, prepared bytes, no JSON parsing.
- * Serves `GET /<model>/v1/models` and `POST /<model>/v1/chat/completions`; a request's `max_tokens` is the number of
- * events, `bench_interval_ms` the time between them (0: all at once), `user` the stream's tag. Not a server for
- * anything but the bench: it trusts its callers.
+ * A fast OpenAI-compatible engine for benches, in a process of its own: raw sockets, prepared bytes, no JSON
+ * parsing. Serves `GET /<model>/v1/models` and `POST /<model>/v1/chat/completions`; a request's `max_tokens`
+ * is the number of events, `bench_interval_ms` the time between them (0: all at once), `user` the stream's
+ * tag. Not a server for anything but the bench: it trusts its callers.
  */
 import { createServer, type Socket } from 'node:net';
 import { monotonicUs } from '../machine/clock.ts';

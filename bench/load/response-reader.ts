@@ -1,7 +1,7 @@
 /**
- * A small, strict reader of HTTP/1.1 responses on one kept-alive connection: status, headers as text, and body bytes
- * as they come, chunked or counted. Exists so that the load generator's own work stays far below what it measures.
- * Understands nothing else: no upgrades, no trailers with content, no 1xx.
+ * A small, strict reader of HTTP/1.1 responses on one kept-alive connection: status, headers as text, and
+ * body bytes as they come, chunked or counted. Exists so that the load generator's own work stays far below
+ * what it measures. Understands nothing else: no upgrades, no trailers with content, no 1xx.
  */
 
 export interface ResponseEvents {

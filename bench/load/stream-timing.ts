@@ -1,7 +1,8 @@
 /**
- * When the events of one SSE response arrived, from nothing but the number of body bytes: events of the script have
- * one length, so the n-th is here once n lengths are. SSE comments in front (an edge that had to commit its headers)
- * would shift that, so they make the byte check fail rather than count as a first byte. Pure; reused per request.
+ * When the events of one SSE response arrived, from nothing but the number of body bytes: events of the
+ * script have one length, so the n-th is here once n lengths are. SSE comments in front (an edge that had to
+ * commit its headers) would shift that, so they make the byte check fail rather than count as a first byte.
+ * Pure; reused per request.
  */
 
 export class StreamTiming {

@@ -1,4 +1,7 @@
-/** The bench's only clock: monotonic, in microseconds, the same in every process of this machine; and today's date. */
+/**
+ * The bench's only clock: monotonic, in microseconds, the same in every process of this machine; and today's
+ * date.
+ */
 
 /** Microseconds of CLOCK_MONOTONIC: comparable between processes, which `performance.now` is not. */
 export const monotonicUs = (): number => {

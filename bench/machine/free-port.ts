@@ -1,4 +1,7 @@
-/** A TCP port of 127.0.0.1 that nobody listens on now. Another process may take it before it is used: rare, and loud. */
+/**
+ * A TCP port of 127.0.0.1 that nobody listens on now. Another process may take it before it is used: rare,
+ * and loud.
+ */
 import { createServer } from 'node:net';
 
 export const freePort = (): Promise<number> =>

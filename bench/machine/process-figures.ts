@@ -1,7 +1,7 @@
 /**
- * What Linux says of a process: CPU time of all its threads and resident memory, read from /proc. Never samples by
- * itself and never starts anything. CPU comes from the scheduler's nanoseconds where the kernel shows them, else from
- * the 10 ms ticks of `stat`.
+ * What Linux says of a process: CPU time of all its threads and resident memory, read from /proc. Never
+ * samples by itself and never starts anything. CPU comes from the scheduler's nanoseconds where the kernel
+ * shows them, else from the 10 ms ticks of `stat`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -20,7 +20,9 @@ const schedulerNs = (pid: number): number | undefined => {
   return totalNs > 0 ? totalNs : undefined;
 };
 
-/** User and system ticks out of the text of /proc/<pid>/stat, whose second field may hold spaces and brackets. */
+/**
+ * User and system ticks out of the text of /proc/<pid>/stat, whose second field may hold spaces and brackets.
+ */
 export const ticksOf = (stat: string): number => {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return Number(fields[11]) + Number(fields[12]);

@@ -1,6 +1,6 @@
 /**
- * A child process of the bench's own that speaks over Node's IPC channel: one command, one answer, in order. Ends
- * with its parent. Knows nothing of what the commands mean.
+ * A child process of the bench's own that speaks over Node's IPC channel: one command, one answer, in order.
+ * Ends with its parent. Knows nothing of what the commands mean.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 

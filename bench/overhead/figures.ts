@@ -1,6 +1,7 @@
 /**
- * From the visits of all rounds to figures and goals, pure. A figure is the median over rounds of what each round
- * says; "added" is a variant less `direct` in the same round, so that a slow minute hurts both sides alike.
+ * From the visits of all rounds to figures and goals, pure. A figure is the median over rounds of what each
+ * round says; "added" is a variant less `direct` in the same round, so that a slow minute hurts both sides
+ * alike.
  */
 import { below, type Goal } from '../report/result.ts';
 import { interquartileRange, median, rounded } from '../report/statistics.ts';
@@ -107,7 +108,10 @@ export const figuresOf = (
 
 const roundsForP99 = 9;
 
-/** p99 is a claim only over enough rounds, and a miss only when the rounds agree more closely than the goal is wide. */
+/**
+ * p99 is a claim only over enough rounds, and a miss only when the rounds agree more closely than the goal is
+ * wide.
+ */
 export const p99Goal = (overFloor: readonly number[], limitMs: number): Goal => {
   const goal = `p99 TTFT at 16 streams, median over ${roundsForP99}+ rounds of (ours - floor), < ${limitMs} ms`;
   const middle = rounded(median(overFloor));

@@ -1,6 +1,6 @@
 /**
- * The bare Worker proxy that the edge is measured against: the least a Worker can do with a request and pass it on.
- * Plain JavaScript because workerd embeds it as it is.
+ * The bare Worker proxy that the edge is measured against: the least a Worker can do with a request and pass
+ * it on. Plain JavaScript because workerd embeds it as it is.
  */
 export default {
   fetch(request, env) {

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:overhead`: what Cognitora adds to an engine called directly, beside the floor of the platform and,
- * with `--peers`, other gateways. Every variant is started afresh in each round and the order turns around between
- * rounds; engine and load generator stay the same two processes throughout.
+ * `npm run bench:overhead`: what Cognitora adds to an engine called directly, beside the floor of the
+ * platform and, with `--peers`, other gateways. Every variant is started afresh in each round and the order
+ * turns around between rounds; engine and load generator stay the same two processes throughout.
  *
  *   node bench/overhead/main.ts [--rounds 9] [--quick] [--peers] [--json] [--save] [--only floor,direct]
  */
@@ -22,14 +22,15 @@ import { cpuOf, cpuRatios, differences, figuresOf, goalsOf, type Round } from '.
 import { type Bench, fullSizes, quickSizes, type Sizes, type Visit, visit } from './measure.ts';
 
 const method =
-  'Mock engine and load generator in a process each, raw sockets, every body byte checked. Streams: 16 events of ' +
-  '250 B, 20 ms apart, first requests of the connections spread over one stream’s length. Per round each variant ' +
-  'is started afresh, warmed up and measured; rounds alternate the order. TTFT is from the written request to the ' +
-  'first byte of SSE data; chunk delay from the engine’s write to the last byte of the event at the client; gap ' +
-  'between two events of a stream. CPU from the scheduler’s counters of all threads: per request over closed-loop ' +
-  'one-event requests at 64 connections, per chunk in a 1.5 s window in which 64 streams of 100 events at 20 ms ' +
-  'run. Added = variant less direct in the same round; figures are medians over rounds. The Portkey gateway is ' +
-  'bound to 127.0.0.1 by a preloaded module that sets the host of net.Server.listen; nothing else is changed.';
+  'Mock engine and load generator in a process each, raw sockets, every body byte checked. Streams: 16 ' +
+  'events of 250 B, 20 ms apart, first requests of the connections spread over one stream’s length. Per ' +
+  'round each variant is started afresh, warmed up and measured; rounds alternate the order. TTFT is from ' +
+  'the written request to the first byte of SSE data; chunk delay from the engine’s write to the last ' +
+  'byte of the event at the client; gap between two events of a stream. CPU from the scheduler’s counters ' +
+  'of all threads: per request over closed-loop one-event requests at 64 connections, per chunk in a 1.5 ' +
+  's window in which 64 streams of 100 events at 20 ms run. Added = variant less direct in the same ' +
+  'round; figures are medians over rounds. The Portkey gateway is bound to 127.0.0.1 by a preloaded ' +
+  'module that sets the host of net.Server.listen; nothing else is changed.';
 
 const peers: readonly System[] = [portkey];
 

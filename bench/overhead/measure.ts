@@ -1,7 +1,7 @@
 /**
  * One visit to one variant: started fresh, warmed up, then its latency at each number of streams, its CPU per
- * one-chunk request and per chunk of long streams. Any wrong byte makes the visit throw: there are no figures of a
- * system that answers wrongly.
+ * one-chunk request and per chunk of long streams. Any wrong byte makes the visit throw: there are no figures
+ * of a system that answers wrongly.
  */
 import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
 import { delayMs, monotonicUs } from '../machine/clock.ts';

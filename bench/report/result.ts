@@ -1,6 +1,7 @@
 /**
- * How a bench reports: goals with their verdict, a table for people, one JSON line for programs, and on request the
- * whole result with method, machine and raw values under `bench/results`. A missed goal is a result, not an error.
+ * How a bench reports: goals with their verdict, a table for people, one JSON line for programs, and on
+ * request the whole result with method, machine and raw values under `bench/results`. A missed goal is a
+ * result, not an error.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

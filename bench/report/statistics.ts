@@ -1,4 +1,7 @@
-/** The few statistics that results are told in. Pure. An empty sample has no figure: NaN, which tables show as a dash. */
+/**
+ * The few statistics that results are told in. Pure. An empty sample has no figure: NaN, which tables show as
+ * a dash.
+ */
 
 /** Sorts numbers without touching the input. */
 const sorted = (values: readonly number[]): number[] => [...values].sort((left, right) => left - right);

@@ -1,7 +1,7 @@
 /**
- * A process full of production agents: `HostIdentity`, `Agent`, `LinkSocket`, `Engine`, as the daemon wires them, only
- * many at once. Knows each agent's last WELCOME, and can cut every socket to the edge the way a dead network does not
- * even do: without a word.
+ * A process full of production agents: `HostIdentity`, `Agent`, `LinkSocket`, `Engine`, as the daemon wires
+ * them, only many at once. Knows each agent's last WELCOME, and can cut every socket to the edge the way a
+ * dead network does not even do: without a word.
  */
 import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';

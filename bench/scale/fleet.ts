@@ -1,6 +1,6 @@
 /**
- * The fleet of the scale bench: one production edge, agents in at most four processes, one mock engine, one load
- * generator. Starts and ends them, and waits for links. Measures nothing by itself.
+ * The fleet of the scale bench: one production edge, agents in at most four processes, one mock engine, one
+ * load generator. Starts and ends them, and waits for links. Measures nothing by itself.
  */
 import { join } from 'node:path';
 import type { EngineAnswer, EngineCommand } from '../load/engine-messages.ts';

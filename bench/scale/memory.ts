@@ -1,17 +1,25 @@
 /**
  * Whether memory is bounded and flat, from samples of resident memory once a second. Pure.
  *
- * The bound: workerd idles at about 50 MiB; a link costs two sockets' buffers, a decoder and an outbox, a stream at most
- * its 64 KiB window when its client stalls (here none does). 1,000 of each stay below `residentBytesMax` with room for
- * the garbage collector. Flat: the line through the last minute rises by less than `growthBytesPerMinuteMax`. At
- * 4,000 chunks a second a leak of 32 bytes per chunk would be twice that; a garbage collector's sawtooth is not seen
- * by a line through a minute of it.
+ * The bound is a sum of named parts, each with a quarter or more to spare over what was seen: workerd itself,
+ * a link (two sockets' buffers, decoder, outbox, its share of the collector's garbage), a stream (an HTTP
+ * connection, a response, its pipe). Flat: the line through the last minute rises by less than
+ * `growthBytesPerMinuteMax`. At 4,000 chunks a second a leak of 32 bytes per chunk would be nearly twice
+ * that, while a line through a minute does not see a garbage collector's sawtooth.
  */
 import { slope } from '../report/statistics.ts';
 
 const MiB = 1024 * 1024;
 
-export const residentBytesMax = 384 * MiB;
+/** Once its heap has grown to the collector’s liking; a fresh one idles at about 50 MiB. */
+const baseBytesMax = 160 * MiB;
+const linkBytesMax = 128 * 1024;
+const streamBytesMax = 224 * 1024;
+
+/** What workerd may hold with so many links and streams: 504 MiB for 1,000 of each. */
+export const residentBytesMax = (links: number, streams: number): number =>
+  baseBytesMax + links * linkBytesMax + streams * streamBytesMax;
+
 export const growthBytesPerMinuteMax = 4 * MiB;
 const lastSeconds = 60;
 
@@ -28,11 +36,11 @@ export interface MemoryVerdict {
   readonly isFlat: boolean | undefined;
 }
 
-export const judgeMemory = (samples: readonly MemorySample[]): MemoryVerdict => {
+export const judgeMemory = (samples: readonly MemorySample[], bytesMax: number): MemoryVerdict => {
   const peakBytes = Math.max(...samples.map(({ bytes }) => bytes));
   const end = samples.at(-1)?.atSeconds ?? 0;
   const begin = samples[0]?.atSeconds ?? 0;
-  const isBounded = peakBytes <= residentBytesMax;
+  const isBounded = peakBytes <= bytesMax;
   if (end - begin < 1.5 * lastSeconds) {
     return { peakBytes, growthBytesPerMinute: undefined, isBounded, isFlat: undefined };
   }

@@ -1,6 +1,6 @@
 /**
- * The three questions of the scale bench, one function each: does it hold steady, how far does it go, how fast does it
- * come back. Each returns what it saw; verdicts are made in `main.ts`.
+ * The three questions of the scale bench, one function each: does it hold steady, how far does it go, how
+ * fast does it come back. Each returns what it saw; verdicts are made in `main.ts`.
  */
 import type { LoadResult } from '../load/generator-messages.ts';
 import { delayMs, monotonicUs } from '../machine/clock.ts';

@@ -1,6 +1,7 @@
 /**
- * Preloaded (`node --import`) into a peer gateway that would listen on all interfaces and has no option against it:
- * every `listen` on a port goes to 127.0.0.1. Changes nothing else. Plain JavaScript, because the peer loads it.
+ * Preloaded (`node --import`) into a peer gateway that would listen on all interfaces and has no option
+ * against it: every `listen` on a port goes to 127.0.0.1. Changes nothing else. Plain JavaScript, because the
+ * peer loads it.
  */
 import { Server } from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
- * The production edge as a bench needs it: `startEdge` on the freshly built bundle in a temporary directory, with an
- * API key and join tokens made through its admin API.
+ * The production edge as a bench needs it: `startEdge` on the freshly built bundle in a temporary directory,
+ * with an API key and join tokens made through its admin API.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** The floor of the platform: a bare Worker `fetch` proxy in the same workerd, with neither key nor choice nor link. */
+/**
+ * The floor of the platform: a bare Worker `fetch` proxy in the same workerd, with neither key nor choice nor
+ * link.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** Cognitora as it is served: edge on workerd, one agent with its link, in either layout. Production programs only. */
+/**
+ * Cognitora as it is served: edge on workerd, one agent with its link, in either layout. Production programs
+ * only.
+ */
 import { join } from 'node:path';
 import { startEdgeUnderTest } from './edge-under-test.ts';
 import { startProgram, waitUntil } from './program.ts';

@@ -1,6 +1,6 @@
 /**
- * The peer `@portkey-ai/gateway` (MIT, npm), from its own install in `bench/peers`: one Node process that forwards to
- * an OpenAI-compatible host named per request. Bound to 127.0.0.1 by `bind-loopback.mjs`.
+ * The peer `@portkey-ai/gateway` (MIT, npm), from its own install in `bench/peers`: one Node process that
+ * forwards to an OpenAI-compatible host named per request. Bound to 127.0.0.1 by `bind-loopback.mjs`.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

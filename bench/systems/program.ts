@@ -1,4 +1,7 @@
-/** Starting a program that is not the bench's own: no shell, output kept short, ended by its pid and nothing else. */
+/**
+ * Starting a program that is not the bench's own: no shell, output kept short, ended by its pid and nothing
+ * else.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 

@@ -1,4 +1,7 @@
-/** What the overhead bench puts between the load generator and the mock engine: one interface, one file per variant. */
+/**
+ * What the overhead bench puts between the load generator and the mock engine: one interface, one file per
+ * variant.
+ */
 import type { LoadTarget } from '../load/generator-messages.ts';
 
 export interface RunningSystem {

@@ -21,11 +21,16 @@ const reports: fc.Arbitrary<ReplicaReport[]> = fc.uniqueArray(
 const node = fc.constantFrom(...nodeNames);
 /** Ahead of, at, or behind the node's newest epoch. */
 const epochStep = fc.constantFrom(-2, -1, 0, 1, 1, 3);
+/** Mostly what the node's own link says. */
+const spokenStep = fc.constantFrom(-1, 0, 0, 0, 0, 1);
 
 const operation = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('join' as const), node, epochStep, reports }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('report' as const), node, epochStep, reports }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), node, epochStep }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('report' as const), node, epochStep: spokenStep, reports }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('leave' as const), node, epochStep: spokenStep }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('lease' as const), node, leased: fc.boolean() }) },
   {
     weight: 8,
@@ -157,5 +162,5 @@ const hasIdle = (model: Model): boolean =>
   );
 
 test('in every order of events loads are the live requests, and who can’t serve is never chosen', () => {
-  fc.assert(fc.property(fc.array(operation, { maxLength: 60 }), run), { numRuns: 500 });
+  fc.assert(fc.property(fc.array(operation, { maxLength: 60, size: 'max' }), run), { numRuns: 500 });
 });
