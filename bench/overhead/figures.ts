@@ -113,7 +113,7 @@ const roundsForP99 = 9;
  * wide.
  */
 export const p99Goal = (overFloor: readonly number[], limitMs: number): Goal => {
-  const goal = `p99 TTFT at 16 streams, median over ${roundsForP99}+ rounds of (ours - floor), < ${limitMs} ms`;
+  const goal = `p99 TTFT at 16 streams, median of ${roundsForP99}+ rounds of (ours - floor), < ${limitMs} ms`;
   const middle = rounded(median(overFloor));
   const spread = interquartileRange(overFloor);
   const value = `${middle} ms, interquartile range ${rounded(spread)} ms over ${overFloor.length} rounds`;

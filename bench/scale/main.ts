@@ -127,9 +127,7 @@ const main = async (): Promise<void> => {
     const cut = await recovery(fleet, async () => void (await fleet.cut()), recoveryMsMax);
     say(`\nall sockets cut: half back after ${cut.ms50} ms, 99 % after ${cut.ms99 ?? '-'} ms`);
     const restart = await recovery(fleet, fleet.edge.restart, recoveryMsMax);
-    say(
-      `workerd killed and restarted: half back after ${restart.ms50} ms, 99 % after ${restart.ms99 ?? '-'} ms`,
-    );
+    say(`workerd killed: half back after ${restart.ms50} ms, 99 % after ${restart.ms99 ?? '-'} ms`);
     const after = await steady(fleet, { streams: links, intervalMs: steadyIntervalMs, seconds: 6 });
     say(`afterwards: ${after.events} events, ${after.failures.length} failures`);
     const goals = goalsOf(steadyRun, cut, restart);

@@ -26,7 +26,10 @@ const compatibilityDate = (): string => {
 
 const capnp = (port: number, enginePort: number): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "floor", worker = .floor), (name = "loopback", network = (allow = ["private", "local"]))],
+  services = [
+    (name = "floor", worker = .floor),
+    (name = "loopback", network = (allow = ["private", "local"])),
+  ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "floor")],
 );
 const floor :Workerd.Worker = (

@@ -42,6 +42,12 @@ export interface Settings {
 const misconfigured = (problem: string): CognitoraError =>
   new CognitoraError('misconfigured', `The edge is not configured: ${problem}.`);
 
+const readOrigin = (text: string): string => {
+  const origin = URL.canParse(text.trim()) ? new URL(text.trim()).origin : undefined;
+  if (origin === undefined) throw misconfigured('ORIGINS must list URLs such as "https://edge.example"');
+  return origin;
+};
+
 const readSettings = (env: Env): Settings => {
   const names = (env.REGIONS ?? 'local').split(',').map((name) => parseRegion(name.trim()));
   const [first, ...others] = names;
@@ -59,7 +65,7 @@ const readSettings = (env: Env): Settings => {
     throw misconfigured('the secret FLEET_SECRET must have at least 32 characters');
   return {
     regions: [first, ...others.filter((name) => name !== undefined)],
-    origins: env.ORIGINS?.split(',').map((origin) => origin.trim()),
+    origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
     bodyBytesMax: env.PLATFORM === 'self-hosted' ? bodyBytesMaxSelfHosted : bodyBytesMaxWorkers,
     adminKeyHash,

@@ -2,6 +2,7 @@
  * The agent's composition root: engines, identity and one link at a time, dialled again whenever it ends. Owns the set
  * of live requests and the graceful stop; decides nothing about where requests go.
  */
+import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { agentLinkWindowBytes, agentStreamWindowBytes, drainMsMax } from '@cognitora/protocol/limits';
 import {
@@ -101,7 +102,7 @@ export class Agent {
       serve: (open, reply) => this.#serve(open, reply),
       onWelcome: (welcome) => this.#welcomed(welcome),
       onGoaway: (goaway) => this.#goaway(link, goaway),
-      onClose: (why, isRefusal) => this.#closed(link, why, isRefusal),
+      onClose: (why, refusal) => this.#closed(link, why, refusal),
     });
     this.#link = link;
   }
@@ -166,13 +167,13 @@ export class Agent {
     } else link.close(`asked to leave: ${goaway.code}`);
   }
 
-  #closed(link: LinkSocket, why: string, isRefusal: boolean): void {
+  #closed(link: LinkSocket, why: string, refusal?: ErrorCode): void {
     if (link !== this.#link) return;
     this.#link = undefined;
     if (this.#stopping) return;
     const { config, identity } = this.#options;
-    // A refused identity may be one that the edge forgot; with a token at hand it is worth joining again.
-    if (isRefusal && why.startsWith('401') && config.joinToken !== undefined) identity.forget(config.edge);
+    // The edge was set up anew; with a token at hand this host joins it again.
+    if (refusal === 'not_enrolled') identity.forget(config.edge);
     this.#dialLater(why);
   }
 

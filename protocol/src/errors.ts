@@ -41,6 +41,7 @@ export const errorTable = {
   total_timeout: { status: 504, type: 'server_error', retryable: false, fault: 'fleet' },
   protocol_error: { status: 502, type: 'server_error', retryable: true, fault: 'fleet' },
   version_unsupported: { status: 426, type: 'invalid_request_error', retryable: false, fault: 'fleet' },
+  not_enrolled: { status: 401, type: 'authentication_error', retryable: false, fault: 'fleet' },
   identity_refused: { status: 401, type: 'authentication_error', retryable: false, fault: 'fleet' },
   superseded: { status: 409, type: 'invalid_request_error', retryable: false, fault: 'fleet' },
 } as const satisfies Record<string, Row>;

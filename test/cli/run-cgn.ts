@@ -1,4 +1,4 @@
-/** `cgn` as a person runs it: a process with arguments, an exit status, and what it prints; and `cgn up` while it runs. */
+/** `cgn` as a person runs it: a process with arguments, a status and what it prints; and `cgn up` while it runs. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

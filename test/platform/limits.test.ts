@@ -28,7 +28,7 @@ const bundleGzipBytesMax = 100 * KiB;
 const topLevelCpuMsMax = 200;
 /** From the start of workerd to its first answer, on two busy cores. */
 const startMsMax = 5_000;
-/** An isolate on Cloudflare has 128 MB; streams add less to the whole process, whose buffers are not all the isolate's. */
+/** An isolate on Cloudflare has 128 MB; streams add less to the whole process, which holds more than the isolate. */
 const streamsGrowthBytesMax = 128 * MiB;
 const streams = 200;
 
@@ -144,9 +144,8 @@ describe.each(layouts)('under load, layout %s', (layout) => {
       40_000,
     );
     const answers = await over;
-    figure(
-      `${layout}: workerd idle ${(idleBytes / MiB).toFixed(1)} MiB, with ${streams} streams at most ${(peakBytes / MiB).toFixed(1)} MiB`,
-    );
+    const [idle, peak] = [idleBytes, peakBytes].map((bytes) => (bytes / MiB).toFixed(1));
+    figure(`${layout}: workerd idle ${idle} MiB, with ${streams} streams at most ${peak} MiB`);
     expect(answers.every(({ isWhole, body }) => isWhole && body.includes('"19 '))).toBe(true);
     expect(peakBytes - idleBytes).toBeLessThan(streamsGrowthBytesMax);
   });

@@ -179,7 +179,7 @@ describe.each(layouts)('an agent that speaks nonsense, layout %s', (layout) => {
     const { peer, answer } = await withRequest('silent', true);
     const { status, body: bytes } = await answer;
     expect([status, bytes.toString()]).toEqual([504, expect.stringContaining('ack_timeout')]);
-    expect(peer.frames.map(({ type }) => type)).toContain(frameTypes.cancel);
+    await until('CANCEL', () => peer.frames.some(({ type }) => type === frameTypes.cancel));
     peer.close();
     expect((await ask(fixture.cluster, freshId(), {})).status).toBe(200);
   });

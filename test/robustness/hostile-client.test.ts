@@ -70,13 +70,10 @@ describe.each(layouts)('hostile clients, layout %s', (layout) => {
     ];
     for (const bomb of bombs) {
       const { heard, socket } = talk(bomb);
-      const first = await Promise.race([
-        heard,
-        until('an answer', () => socket.bytesRead > 0 && 'answered', 8_000),
-      ]);
+      await Promise.race([heard, until('an answer', () => socket.bytesRead > 0, 8_000)]);
       socket.destroy();
-      expect([first, await heard].join()).toMatch(/HTTP\/1.1 4\d\d|^,$|answered/);
-      expect(await heard).not.toMatch(/HTTP\/1.1 200/);
+      // Some are cut off without a word.
+      expect(await heard).toMatch(/^$|^HTTP\/1.1 4\d\d /);
     }
     await untilServed();
   });
@@ -96,9 +93,8 @@ describe.each(layouts)('hostile clients, layout %s', (layout) => {
     clearInterval(watch);
     const statuses = answers.map((answer) => answer?.status ?? 0);
     const count = (status: number): number => statuses.filter((one) => one === status).length;
-    figure(
-      `${layout}: 64 x 8 MiB: ${count(200)} served, ${count(503)} refused, ${count(0)} cut; edge grew ${((peak - before) / MiB).toFixed(0)} MiB`,
-    );
+    const told = `${count(200)} served, ${count(503)} refused, ${count(0)} cut`;
+    figure(`${layout}: 64 x 8 MiB: ${told}; edge grew ${((peak - before) / MiB).toFixed(0)} MiB`);
     expect(count(200)).toBeGreaterThan(0);
     expect(count(200) + count(503)).toBe(64);
     for (const refused of answers.filter((answer) => answer?.status === 503)) {

@@ -68,7 +68,7 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
     return { text };
   };
 
-  test('an agent that crashes: its stream ends with an error event, and it is leased again once it is back', async () => {
+  test('an agent that crashes: its stream ends with an error event, and it is leased again later', async () => {
     await withCluster(async (cluster) => {
       const over = await stream(cluster, 10_000);
       const agent = cluster.program('gpu0');

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { residentBytes } from '../../bench/machine/process-figures.ts';
 import { layouts } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
-import { until } from '../harness/until.ts';
+import { pause, until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { workerdPid } from './processes.ts';
 import { PuppetEngine } from './puppet-engine.ts';
@@ -92,7 +92,12 @@ describe.each(layouts)('clients that stop reading, layout %s', (layout) => {
       rounds = sent() === before ? rounds + 1 : 0;
       before = sent();
       const startedMs = performance.now();
-      const healthy = await ask(cluster, freshId(), { act: 'drip', events: 20, everyMs: 10 });
+      const late = pause(healthyMsMax).then(() => undefined);
+      const healthy = await Promise.race([
+        ask(cluster, freshId(), { act: 'drip', events: 20, everyMs: 10 }),
+        late,
+      ]);
+      if (healthy === undefined) throw new Error(`a healthy client waited ${healthyMsMax} ms in vain`);
       slowestMs = Math.max(slowestMs, performance.now() - startedMs);
       expect(healthy.body.toString()).toContain('[DONE]');
     }
@@ -104,7 +109,6 @@ describe.each(layouts)('clients that stop reading, layout %s', (layout) => {
     figure(
       `${layout}: the slowest of ${served} healthy requests beside them took ${slowestMs.toFixed(0)} ms`,
     );
-    expect(slowestMs).toBeLessThan(healthyMsMax);
     expect(growth.edge).toBeLessThan(crowdGrowthBytesMax);
     expect(growth.agent).toBeLessThan(crowdGrowthBytesMax);
     for (const client of stalled) client.hangUp();

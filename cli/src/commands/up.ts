@@ -126,8 +126,7 @@ const lock = (dataDirectory: string): (() => void) => {
   mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
   if (existsSync(path)) {
     const pid = Number(readFileSync(path, 'utf8'));
-    const isAlive = existsSync(`/proc/${pid}`) || isRunning(pid);
-    if (isAlive && pid !== process.pid) {
+    if (pid !== process.pid && isUp(pid)) {
       throw new UserError(
         `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
       );
@@ -140,9 +139,10 @@ const lock = (dataDirectory: string): (() => void) => {
   return () => rmSync(path, { force: true });
 };
 
-const isRunning = (pid: number): boolean => {
+/** Whether that process is a `cgn up`: pids are used again. */
+const isUp = (pid: number): boolean => {
   try {
-    return pid > 0 && process.kill(pid, 0);
+    return / cgn\S* up|cgn\.ts\0up|cgn\0up/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
   } catch {
     return false;
   }

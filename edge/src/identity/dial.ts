@@ -16,11 +16,15 @@ import {
 import type { NodeId, Region } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, nameCharsMax } from '@cognitora/protocol/limits';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
+import { readBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { registryObject } from '../objects.ts';
 import { unwrap } from '../state/registry.ts';
 import { fleetHmac, fleetHmacMatches, isOurToken, tokenHash } from './tokens.ts';
+
+/** A key, a name and a signature fit many times. */
+const enrolmentBytesMax = 16 * 1024;
 
 const refused = (message: string): CognitoraError => new CognitoraError('identity_refused', message);
 
@@ -57,7 +61,7 @@ export const checkDial = async (request: Request, region: Region | '', env: Env)
   const certificate = fromBase64Url(dial.certificate) ?? new Uint8Array();
   const { fleetSecret } = settingsOf(env);
   if (!(await fleetHmacMatches(fleetSecret, certificateText(dial.node), certificate))) {
-    throw refused('This edge did not enrol this node. Enrol it with a join token.');
+    throw new CognitoraError('not_enrolled', 'This edge did not enrol this node. Give it a join token.');
   }
   const isOwner =
     (await nodeOfKey(publicKey)) === dial.node &&
@@ -73,7 +77,8 @@ export const enrol = async (request: Request, env: Env): Promise<Response> => {
   if (!(await isOurToken(fleetSecret, 'joinToken', token))) {
     throw refused('The join token is not one of this edge. "cgn keys join" makes one.');
   }
-  const text = new Uint8Array(await request.arrayBuffer());
+  const { bytes: text, release } = await readBody(request, enrolmentBytesMax);
+  release();
   const reader = new FieldReader(
     parseJsonRecord(text, 'bad_json', 'The enrolment'),
     'invalid_request',

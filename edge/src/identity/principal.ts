@@ -27,12 +27,19 @@ interface CachedPrincipal {
 /** By the key's text, in order of insertion; memory only. */
 const cache = new Map<string, CachedPrincipal>();
 
+const unknownKey = (): CognitoraError =>
+  new CognitoraError(
+    'invalid_key',
+    'The API key is unknown, expired or revoked. "cgn keys create" makes one.',
+  );
+
+/** Asks the registry. Throws for a key this deployment never made, so that forgeries cost neither a hop nor memory. */
 const fetchPrincipal = async (key: string, env: Env, settings: Settings): Promise<Principal | undefined> => {
   const hash = await tokenHash(key);
   if (hash === settings.adminKeyHash) {
     return { keyId: 'admin', tenant: 'default', scopes: ['admin'], expiresAtMs: undefined };
   }
-  if (!(await isOurToken(settings.fleetSecret, 'apiKey', key))) return undefined;
+  if (!(await isOurToken(settings.fleetSecret, 'apiKey', key))) throw unknownKey();
   return (await registryObject(env).findKey(hash)) ?? undefined;
 };
 
@@ -64,12 +71,7 @@ export const authorize = async (header: string | null, scope: Scope, env: Env): 
   }
   const { principal } = cached;
   const isExpired = principal?.expiresAtMs !== undefined && principal.expiresAtMs <= now;
-  if (principal === undefined || isExpired) {
-    throw new CognitoraError(
-      'invalid_key',
-      'The API key is unknown, expired or revoked. "cgn keys create" makes one.',
-    );
-  }
+  if (principal === undefined || isExpired) throw unknownKey();
   if (!principal.scopes.includes(scope)) {
     throw new CognitoraError(
       'wrong_scope',

@@ -33,6 +33,9 @@ export interface CarriedOptions {
   readonly onDone: () => void;
 }
 
+/** Of an engine's error that comes after our 200 this much is read for its message. */
+const lateErrorBytesMax = 16 * 1024;
+
 type State = 'sent' | 'acknowledged' | 'answered' | 'committed' | 'over';
 
 export class CarriedResponse implements StreamHandler {
@@ -78,7 +81,8 @@ export class CarriedResponse implements StreamHandler {
     this.#lastBytesMs = this.#options.clock();
     if (!this.#isLateError()) this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
-    if (this.#pipe === undefined || this.#isLateError()) this.#keepEarly(bytes);
+    if (this.#isLateError() && this.#earlyBytes >= lateErrorBytesMax) this.#options.onConsumed(bytes.length);
+    else if (this.#pipe === undefined || this.#isLateError()) this.#keepEarly(bytes);
     else this.#pipe.write(bytes);
   }
 
@@ -120,7 +124,7 @@ export class CarriedResponse implements StreamHandler {
     } else if (head !== undefined && (mayHaveBody || this.#ended)) this.#answer(head);
   }
 
-  /** The client went away before it had a response. */
+  /** The client, or its request's body, went away before there was a response. */
   abandon(): void {
     if (this.#state === 'over') return;
     this.#state = 'over';
@@ -180,7 +184,8 @@ export class CarriedResponse implements StreamHandler {
   }
 
   #isLateError(): boolean {
-    return this.#state === 'committed' && this.#head !== undefined && this.#head.status >= 400;
+    const head = this.#head;
+    return this.#state === 'committed' && head !== undefined && (head.status >= 400 || !isEventStream(head));
   }
 
   #settleStream(pipe: BodyPipe): void {

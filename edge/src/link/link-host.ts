@@ -184,7 +184,7 @@ export class LinkHost {
     carried.set(id, response);
     const abandon = (): void => response.abandon();
     signal.addEventListener('abort', abandon, { once: true });
-    if (!isWhole && body !== null) this.#state.waitUntil(sendBody(link, id, body));
+    if (!isWhole && body !== null) this.#state.waitUntil(sendBody(link, id, body).catch(abandon));
     const answer = await response.response;
     signal.removeEventListener('abort', abandon);
     return answer;
@@ -256,16 +256,10 @@ export class LinkHost {
 const readWhole = async (body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> =>
   body === null ? new Uint8Array() : new Uint8Array(await new Response(body).arrayBuffer());
 
-/** Feeds a long body as credit allows; a body that breaks off cancels the stream at the agent. */
+/** Feeds a long body as credit allows; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {
-  try {
-    for await (const bytes of body) {
-      await link.write(id, bytes);
-    }
-    link.finish(id);
-  } catch {
-    link.cancel(id, 'client_gone');
-  }
+  for await (const bytes of body) await link.write(id, bytes);
+  link.finish(id);
 };
 
 const sendQuietly = (socket: WebSocket, message: Uint8Array): void => {

@@ -41,6 +41,8 @@ const pollMsMax = 5_000;
 const pollMsMin = 50;
 /** A look that takes longer has failed. */
 const pollTimeoutMs = 5_000;
+/** An engine at its limit answers late and serves all the same: this many looks in a row, and it counts as gone. */
+const lateLooksMax = 3;
 /** A model list longer than this is no engine's. */
 const modelListBytesMax = 4 * 1024 * 1024;
 /** Beyond this many models (a hosted catalogue) none is probed. */
@@ -57,6 +59,8 @@ export class Engine {
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
   #pollMs = pollMsMin;
+  /** Looks in a row that failed. */
+  #lateLooks = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -105,14 +109,25 @@ export class Engine {
       await this.#probe();
       this.#become('ready');
       this.#pollMs = pollMsMax;
+      this.#lateLooks = 0;
     } catch (thrown) {
       const why = thrown instanceof Error ? thrown.message : String(thrown);
+      this.#lateLooks += 1;
+      const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
+      if (isLate && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
+        this.#lookAgainIn(pollMsMin);
+        return;
+      }
       if (this.#state === 'ready')
         this.#options.log('warn', 'engine unreachable', { engine: this.name, why });
       this.#become(this.#state === 'loading' ? 'loading' : 'failed');
       this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
     }
-    if (!this.#stopped) this.#timer = setTimeout(() => void this.#poll(), this.#pollMs);
+    this.#lookAgainIn(this.#pollMs);
+  }
+
+  #lookAgainIn(ms: number): void {
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#poll(), ms);
   }
 
   async #listModels(): Promise<readonly ModelCard[]> {

@@ -3,7 +3,7 @@
  * beats the heart, notices silence. One socket, one life: whoever owns it dials again.
  */
 
-import { toCognitoraError } from '@cognitora/protocol/errors';
+import { type ErrorCode, isErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
 import type { StreamId } from '@cognitora/protocol/ids';
 import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
 import {
@@ -14,6 +14,7 @@ import {
   type ReplicaReport,
   type Welcome,
 } from '@cognitora/protocol/link';
+import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
 import { AgentSession, type ServedStream, type StreamReply } from './session.ts';
@@ -26,8 +27,8 @@ export interface LinkSocketOptions {
   readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
   readonly onWelcome: (welcome: Welcome) => void;
   readonly onGoaway: (goaway: Goaway) => void;
-  /** Called once; `refusal` is the edge's own words when it refused the dial. */
-  readonly onClose: (why: string, refusal: boolean) => void;
+  /** Called once; `refusal` is the edge's code when it refused the dial. */
+  readonly onClose: (why: string, refusal?: ErrorCode) => void;
 }
 
 /** Unsent bytes of the socket above which the session is not asked for more. */
@@ -64,7 +65,7 @@ export class LinkSocket {
       maxPayload: 32 * messageBytesMax,
     });
     this.#socket.binaryType = 'nodebuffer';
-    this.#greeting = setTimeout(() => this.#end('the edge sent no WELCOME', false), helloMsMax);
+    this.#greeting = setTimeout(() => this.#end('the edge sent no WELCOME'), helloMsMax);
     this.#listen();
   }
 
@@ -82,7 +83,7 @@ export class LinkSocket {
   }
 
   close(why: string): void {
-    this.#end(why, false);
+    this.#end(why);
   }
 
   #listen(): void {
@@ -96,7 +97,7 @@ export class LinkSocket {
         const error = toCognitoraError(thrown);
         this.#session.goaway({ code: error.code, message: error.message });
         this.#flush();
-        this.#end(`${error.code}: ${error.message}`, false);
+        this.#end(`${error.code}: ${error.message}`);
       }
     });
     this.#socket.on('unexpected-response', (request, response) => {
@@ -108,20 +109,19 @@ export class LinkSocket {
       response.on('error', () => {});
       response.on('close', () => {
         request.destroy();
-        this.#end(refusalText(response.statusCode ?? 0, text), true);
+        const { why, code } = refusalOf(response.statusCode ?? 0, text);
+        this.#end(why, code);
       });
     });
-    this.#socket.on('error', (error) => this.#end(error.message, false));
-    this.#socket.on('close', (code, reason) =>
-      this.#end(`closed: ${code} ${reason.toString()}`.trim(), false),
-    );
+    this.#socket.on('error', (error) => this.#end(error.message));
+    this.#socket.on('close', (code, reason) => this.#end(`closed: ${code} ${reason.toString()}`.trim()));
   }
 
   #welcomed(welcome: Welcome): void {
     clearTimeout(this.#greeting);
     this.#heartbeat = setInterval(() => {
       if (this.#options.clock.monotonicMs() - this.#heardAtMs > welcome.leaseMs) {
-        this.#end('the edge fell silent', false);
+        this.#end('the edge fell silent');
       } else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText);
     }, welcome.heartbeatMs);
     this.#options.onWelcome(welcome);
@@ -172,7 +172,7 @@ export class LinkSocket {
     this.#flushSoon();
   }
 
-  #end(why: string, refusal: boolean): void {
+  #end(why: string, refusal?: ErrorCode): void {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#greeting);
@@ -187,6 +187,13 @@ export class LinkSocket {
   }
 }
 
-/** The edge's own words out of an OpenAI-shaped error, else the status. */
-const refusalText = (status: number, text: string): string =>
-  `${status} ${/"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? ''}`.trim();
+/** The edge's own words and code out of an OpenAI-shaped error, else the status. */
+const refusalOf = (status: number, text: string): { readonly why: string; readonly code: ErrorCode } => {
+  const error = jsonRecordIn(text)?.error;
+  const fields = isRecord(error) ? error : {};
+  const code = String(fields.code);
+  return {
+    why: `${status} ${String(fields.message ?? '')}`.trim(),
+    code: isErrorCode(code) ? code : 'internal',
+  };
+};
