@@ -101,6 +101,7 @@ const capnp = (options: EdgeOptions, directory: string, origins: readonly string
   const secrets = ['ADMIN_KEY_HASH', 'FLEET_SECRET'].map(
     (name) => `(name = "${name}", fromEnvironment = "${name}")`,
   );
+  const address = `${options.host}:${options.port}`;
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -108,7 +109,7 @@ const config :Workerd.Config = (
     (name = "nowhere", network = (allow = [])),
     (name = "objects", disk = (path = ${quoted(join(directory, 'objects'))}, writable = true)),
   ],
-  sockets = [(name = "http", address = ${quoted(`${options.host}:${options.port}`)}, http = (), service = "edge")],
+  sockets = [(name = "http", address = ${quoted(address)}, http = (), service = "edge")],
 );
 const edge :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed ${quoted(relative(directory, bundlePath))})],

@@ -42,7 +42,7 @@ Options
   --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
   --replicas N            engines to start for the model (default: 1)
   --origin URL            another origin under which agents reach this edge, such as a proxy's; repeatable
-  --json                  print one line of JSON once requests are served: url, apiKey, adminKey, joinToken, pid
+  --json                  one line of JSON once requests are served: url, apiKey, adminKey, joinToken, pid
   --help                  this text
 `;
 
