@@ -12,6 +12,7 @@ import type { EngineAnswer, EngineCommand } from '../load/engine-messages.ts';
 import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
 import { startWorkerProcess } from '../machine/worker-process.ts';
 import { beginReport } from '../report/result.ts';
+import { median } from '../report/statistics.ts';
 import { type Cell, table } from '../report/table.ts';
 import { direct } from '../systems/direct.ts';
 import { floor } from '../systems/floor.ts';
@@ -97,7 +98,9 @@ const showTables = (rounds: readonly Round[], systems: readonly System[], sizes:
   const cpuRows = names.map((name): Cell[] => {
     const { cpuPerRequestUs, cpuPerChunkUs, requestsPerSecond } = figures[name] ?? {};
     const ratio = (figure: 'cpuPerRequestUs' | 'cpuPerChunkUs'): string =>
-      cpuOf(rounds, name, figure, 'edge').length === 0 ? '-' : `${middle(cpuRatios(rounds, name, figure))} x`;
+      cpuOf(rounds, name, figure, 'edge').length === 0
+        ? '-'
+        : `${median(cpuRatios(rounds, name, figure)).toFixed(2)} x`;
     return [
       name,
       cpuPerRequestUs?.edge,
@@ -112,11 +115,6 @@ const showTables = (rounds: readonly Round[], systems: readonly System[], sizes:
   say('\nCPU, us; x is against the floor');
   const cpuHead = ['edge/request', 'x', 'agent/request', 'edge/chunk', 'x', 'agent/chunk', 'requests/s'];
   say(table(['variant', ...cpuHead], cpuRows));
-};
-
-const middle = (ratios: readonly number[]): string => {
-  const ordered = [...ratios].sort((left, right) => left - right);
-  return (ordered[Math.floor(ordered.length / 2)] ?? Number.NaN).toFixed(2);
 };
 
 const main = async (): Promise<void> => {

@@ -19,6 +19,7 @@ import type { AgentConfig } from './config.ts';
 import { Engine } from './engines/engine.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import { redialDelayMs } from './link/backoff.ts';
+import { fitReports } from './link/fit-reports.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
@@ -142,7 +143,7 @@ export class Agent {
   }
 
   #replicas(): Hello['replicas'] {
-    return [...this.#engines.values()].map((engine) => engine.report);
+    return fitReports([...this.#engines.values()].map((engine) => engine.report));
   }
 
   #report(): void {
