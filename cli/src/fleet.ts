@@ -69,7 +69,7 @@ export class Fleet {
   async startEdge(): Promise<string> {
     const { settings, credentials, progress } = this.#options;
     await buildBundle();
-    reapStaleEdge(settings.dataDirectory);
+    await reapStaleEdge(settings.dataDirectory);
     const log = new BoundedLog(join(settings.dataDirectory, 'logs/edge.log'));
     this.#edge = await startEdge({
       dataDirectory: settings.dataDirectory,

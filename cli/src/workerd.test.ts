@@ -44,7 +44,7 @@ onLinux('an edge that a killed "cgn up" left behind is ended', async () => {
   const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
   const child = startProcess('serve', '--control-fd=3', configPath);
   writeFileSync(pidPath, `${child.pid}\n`);
-  reapStaleEdge(dataDirectory);
+  await reapStaleEdge(dataDirectory);
   expect(await answers(child)).toBe(false);
   expect(child.signalCode).toBe('SIGKILL');
   expect(existsSync(pidPath)).toBe(false);
@@ -59,13 +59,13 @@ onLinux.each([
   const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
   const child = startProcess(...argvOf(configPath));
   writeFileSync(pidPath, `${child.pid}\n`);
-  reapStaleEdge(dataDirectory);
+  await reapStaleEdge(dataDirectory);
   expect(await answers(child)).toBe(true);
   expect(existsSync(pidPath)).toBe(false);
 });
 
-test.each([undefined, '', 'garbage', '999999999'])('the pid %j ends nobody', (pid) => {
+test.each([undefined, '', 'garbage', '999999999'])('the pid %j ends nobody', async (pid) => {
   const { dataDirectory, pidPath } = leftBehind(pid);
-  reapStaleEdge(dataDirectory);
+  await reapStaleEdge(dataDirectory);
   expect(existsSync(pidPath)).toBe(false);
 });

@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eachLine } from './lines.ts';
 
@@ -28,20 +29,28 @@ export interface EdgeOptions {
   readonly onExit: (code: number | null, signal: NodeJS.Signals | null) => void;
 }
 
-/** Ends a workerd that an earlier, killed `cgn up` left behind on this data directory. */
-export const reapStaleEdge = (dataDirectory: string): void => {
+/** Ends a workerd that an earlier, killed `cgn up` left behind on this data directory; resolves once it is gone. */
+export const reapStaleEdge = async (dataDirectory: string): Promise<void> => {
   const directory = join(dataDirectory, 'edge');
   const pidPath = join(directory, 'workerd.pid');
   if (!existsSync(pidPath)) return;
   const pid = Number(readFileSync(pidPath, 'utf8'));
   rmSync(pidPath, { force: true });
+  if (!servesFrom(directory, pid)) return;
+  process.kill(pid, 'SIGKILL');
+  // Its port is free only once it is gone.
+  for (let waitedMs = 0; waitedMs < reapMsMax && servesFrom(directory, pid); waitedMs += reapPollMs) {
+    await delay(reapPollMs);
+  }
+};
+
+/** Whether that process is a workerd with our configuration: pids are used again. */
+const servesFrom = (directory: string, pid: number): boolean => {
   try {
-    // Only a process that still runs with our configuration is ours; pids are used again.
     const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    if (argv.includes('serve') && argv.includes(join(directory, 'config.capnp')))
-      process.kill(pid, 'SIGKILL');
+    return argv.includes('serve') && argv.includes(join(directory, 'config.capnp'));
   } catch {
-    // It is gone already.
+    return false;
   }
 };
 
@@ -53,6 +62,9 @@ export interface RunningEdge {
   stop(): Promise<void>;
 }
 
+/** How long a killed workerd may take to be gone, and between two looks. */
+const reapMsMax = 2_000;
+const reapPollMs = 20;
 const startMsMax = 15_000;
 /** How long workerd may drain before it is killed; its clients have had their GOAWAY. */
 const stopMsMax = 1_500;
