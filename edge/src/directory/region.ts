@@ -161,20 +161,14 @@ export class Region extends DurableObject<Env> {
   async #serve(request: Request): Promise<Response> {
     const carry = decodeCarry(request.headers);
     const { reservation, node, epoch, replica } = this.#decide(carry.open.model);
-    const release = (): void => this.#directory.release(reservation);
-    try {
-      return await this.#host.carry({
-        node,
-        epoch,
-        open: { ...carry.open, replica },
-        body: request.body,
-        region: carry.region,
-        signal: request.signal,
-        onOver: release,
-      });
-    } catch (thrown) {
-      release();
-      throw thrown;
-    }
+    return this.#host.carry({
+      node,
+      epoch,
+      open: { ...carry.open, replica },
+      body: request.body,
+      region: carry.region,
+      signal: request.signal,
+      onOver: () => this.#directory.release(reservation),
+    });
   }
 }

@@ -56,7 +56,7 @@ export interface CarryOptions {
   readonly region: Region;
   /** Fires when the client is gone before it had a response. */
   readonly signal: AbortSignal;
-  /** Called once, when the agent's part is over. */
+  /** Called once, when the agent's part is over, or never began. */
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
 
@@ -147,12 +147,17 @@ export class LinkHost {
   }
 
   /** Carries one request over a node's link. Throws `link_lost` when the link of that epoch is not here. */
-  carry(options: CarryOptions): Promise<Response> {
-    const hosted = this.#byNode.get(options.node);
-    if (hosted === undefined || hosted.epoch !== options.epoch) {
-      throw new CognitoraError('link_lost', 'The link of the chosen node closed.');
+  async carry(options: CarryOptions): Promise<Response> {
+    try {
+      const hosted = this.#byNode.get(options.node);
+      if (hosted === undefined || hosted.epoch !== options.epoch) {
+        throw new CognitoraError('link_lost', 'The link of the chosen node closed.');
+      }
+      return await this.#carry(hosted, options);
+    } catch (thrown) {
+      options.onOver(undefined);
+      throw thrown;
     }
-    return this.#carry(hosted, options);
   }
 
   /** Every node is told to leave and dial again; used before a planned stop. */

@@ -73,21 +73,15 @@ export class NodeLink extends DurableObject<Env> {
     if (booked === undefined) throw new CognitoraError('internal', 'A request came without a decision.');
     const { node, epoch, replica, reservation } = booked;
     this.#regionStub(region);
-    const release = (): void => this.#release(reservation);
-    try {
-      return await this.#host.carry({
-        node,
-        epoch,
-        open: { ...open, replica },
-        body: request.body,
-        region,
-        signal: request.signal,
-        onOver: release,
-      });
-    } catch (thrown) {
-      release();
-      throw thrown;
-    }
+    return this.#host.carry({
+      node,
+      epoch,
+      open: { ...open, replica },
+      body: request.body,
+      region,
+      signal: request.signal,
+      onOver: () => this.#release(reservation),
+    });
   }
 
   #stopHeartbeat(): void {

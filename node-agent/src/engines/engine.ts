@@ -10,7 +10,7 @@ import {
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
-import { FieldReader, isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
+import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
 import { probeVolunteeredUsage, type Volunteered } from './probe.ts';
@@ -208,11 +208,10 @@ const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   for (const item of items) {
     if (!isRecord(item) || typeof item.id !== 'string' || item.id === '' || item.id.length > nameCharsMax)
       continue;
-    const reader = new FieldReader(item, 'engine_refused', 'model');
     const created = typeof item.created === 'number' ? Math.max(0, Math.floor(item.created)) : 0;
     const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
     cards.push({
-      id: reader.string('id', nameCharsMax),
+      id: item.id,
       createdSeconds: created,
       ownedBy: ownedBy.slice(0, nameCharsMax),
     });
