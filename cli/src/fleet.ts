@@ -3,7 +3,6 @@
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
 import { execFile } from 'node:child_process';
-import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -12,6 +11,7 @@ import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
 import type { UpSettings } from './commands/up.ts';
 import { adminKeyHashOf, type Credentials } from './credentials.ts';
+import { freePort } from './free-port.ts';
 import { type Progress, UserError } from './terminal.ts';
 import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
 
@@ -188,17 +188,6 @@ const buildBundle = async (): Promise<void> => {
     throw new UserError(`The edge's bundle could not be built: ${told}`);
   }
 };
-
-const freePort = (): Promise<number> =>
-  new Promise((accept, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => accept(port));
-    });
-  });
 
 type HeaderRecord = Readonly<Record<string, string>>;
 

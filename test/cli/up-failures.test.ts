@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../harness/cluster.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 import { argvOf, crash } from '../robustness/processes.ts';

@@ -5,10 +5,10 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
+import { freePort } from '../../cli/src/free-port.ts';
 import { type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
 import { buildEdge } from '../../scripts/build-edge.ts';
 import { leftoversOf } from './leftovers.ts';
@@ -66,18 +66,6 @@ const agentMain = join(root, 'node-agent/src/main.ts');
 const portTriesMax = 5;
 /** An agent's engines may need a look or two before they are ready. */
 const readyMsMax = 20_000;
-
-/** A port that was free a moment ago; who gets EADDRINUSE asks again. */
-export const freePort = (): Promise<number> =>
-  new Promise((accept, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => accept(port));
-    });
-  });
 
 export class Cluster implements AsyncDisposable {
   readonly url: string;
