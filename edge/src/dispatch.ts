@@ -19,6 +19,7 @@ import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
 import { encodeCarry, openHeader } from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
+import { unwrap } from './outcome.ts';
 import { orderRegions } from './region.ts';
 
 /** Of the client's headers, these reach the engine. */
@@ -86,14 +87,7 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
       }),
     );
   if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
-  const booked = await object.decide(parsed.model);
-  if ('code' in booked) {
-    const { code, message, param, retryAfterSeconds } = booked;
-    throw new CognitoraError(code, message, {
-      ...(param === undefined ? {} : { param }),
-      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    });
-  }
+  const booked = unwrap(await object.decide(parsed.model));
   try {
     return await send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
   } catch (thrown) {

@@ -4,7 +4,7 @@
  * used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { type ErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
+import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import { leaseMsMax } from '@cognitora/protocol/limits';
 import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
@@ -13,8 +13,8 @@ import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { decodeCarry, openHeader, readLinkRequest } from '../link/carry-request.ts';
 import { LinkHost } from '../link/link-host.ts';
+import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
-import { type Outcome, unwrap } from '../state/registry.ts';
 import { type Decision, Directory, type NodeView, type Reservation } from './directory.ts';
 
 export interface RegionStatus {
@@ -23,14 +23,6 @@ export interface RegionStatus {
   readonly nodes: readonly NodeView[];
   readonly links: number;
   readonly streams: number;
-}
-
-/** An error as it crosses an RPC, which would lose its class. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly param: string | undefined;
-  readonly retryAfterSeconds: number | undefined;
 }
 
 export class Region extends DurableObject<Env> {
@@ -82,7 +74,7 @@ export class Region extends DurableObject<Env> {
     const [known] = sql.exec('SELECT epoch, dialed_at_ms FROM nodes WHERE node = ?', node).toArray();
     if (known !== undefined && Number(known.dialed_at_ms) >= dialedAtMs) {
       const message = 'This dial is not newer than the last. Check the host’s clock.';
-      return { refused: { code: 'identity_refused', message } };
+      return refusal(new CognitoraError('identity_refused', message));
     }
     const epoch = (known === undefined ? 1 : Number(known.epoch) + 1) as Epoch;
     sql.exec(
@@ -112,12 +104,11 @@ export class Region extends DurableObject<Env> {
   }
 
   /** Layout `object-per-node`: chooses and books; the Worker carries the request to the node's object. */
-  decide(model: string): Decision | Refusal {
+  decide(model: string): Outcome<Decision> {
     try {
-      return this.#decide(model);
+      return { value: this.#decide(model) };
     } catch (thrown) {
-      const { code, message, param, retryAfterSeconds } = toCognitoraError(thrown);
-      return { code, message, param, retryAfterSeconds };
+      return refusal(toCognitoraError(thrown));
     }
   }
 

@@ -20,7 +20,7 @@ import { readBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { registryObject } from '../objects.ts';
-import { unwrap } from '../state/registry.ts';
+import { unwrap } from '../outcome.ts';
 import { fleetHmac, fleetHmacMatches, isOurToken, tokenHash } from './tokens.ts';
 
 /** A key, a name and a signature fit many times. */

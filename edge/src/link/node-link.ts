@@ -12,7 +12,7 @@ import type { Region } from '../directory/region.ts';
 import type { Env } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
-import { unwrap } from '../state/registry.ts';
+import { unwrap } from '../outcome.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
 import { LinkHost } from './link-host.ts';
 
