@@ -5,7 +5,7 @@
  */
 import { CognitoraError, errorTable, isErrorCode } from '@cognitora/protocol/errors';
 import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
-import { requestMsMax } from '@cognitora/protocol/limits';
+import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import {
   type InferencePath,
@@ -37,6 +37,13 @@ const headersFor = (request: Request, requestId: RequestId): HeaderList => {
   return list;
 };
 
+/** The client's query is the engine's to read (`?api-version=`, say), as the URL standard writes it. */
+const queryOf = (url: string): string => {
+  const query = url.includes('?') ? new URL(url).search : '';
+  if (query.length <= queryCharsMax) return query;
+  throw new CognitoraError('invalid_request', `The query is longer than ${queryCharsMax} characters.`);
+};
+
 export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
 
 /**
@@ -53,6 +60,7 @@ interface Attempt {
   readonly env: Env;
   readonly settings: Settings;
   readonly path: InferencePath;
+  readonly query: string;
   readonly request: Request;
   /** Fires when the client leaves before it has an answer. */
   readonly gone: AbortSignal;
@@ -63,10 +71,11 @@ interface Attempt {
 
 /** Asks one region to decide and carry. */
 const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
-  const { env, parsed, body, path, requestId, request, gone } = options;
+  const { env, parsed, body, path, query, requestId, request, gone } = options;
   const open = {
     requestId,
     path,
+    ...(query === '' ? {} : { query }),
     model: parsed.model,
     stream: parsed.stream,
     headers: headersFor(request, requestId),
@@ -148,11 +157,12 @@ const serve = async (
   env: Env,
 ): Promise<Response> => {
   const settings = settingsOf(env);
+  const query = queryOf(request.url);
   const held = await readBody(request, settings.bodyBytesMax);
   try {
     const parsed = parseInferenceRequest(held.bytes);
     const gone = passOn(request.signal);
-    const options = { env, settings, path, request, gone, requestId, parsed, body: held.bytes };
+    const options = { env, settings, path, query, request, gone, requestId, parsed, body: held.bytes };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {

@@ -20,6 +20,7 @@ interface Serving {
   /** Cut the request's body into pieces of this size. */
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
+  readonly query?: string;
   /** Whether the link has room for more. */
   readonly hasRoom?: () => boolean;
 }
@@ -43,6 +44,7 @@ const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more
       stream,
       spans,
       path,
+      ...(more.query === undefined ? {} : { query: more.query }),
       remainingMs: more.remainingMs ?? 3_600_000,
       headers: [
         ['content-type', 'application/json'],
@@ -116,6 +118,19 @@ test('a stream without usage is asked for it, and the usage goes into the record
     { bodyBytes, totalMs: 0, firstByteMs: 0, usage: { promptTokens: 5, completionTokens: 2 } },
   ]);
   expect(consumed()).toBe('{"model":"m","stream":true}'.length);
+});
+
+test('the query of a request reaches the engine as it is, behind its path', async () => {
+  const urls: (string | undefined)[] = [];
+  const url = await serveHttp((request, response) => {
+    urls.push(request.url);
+    request.resume();
+    answerJson(response, {});
+  });
+  const engine = engineAt(new URL('/proxy/v1/', url));
+  await serve({ engine, request: '{"model":"m"}', query: '?api-version=2024-10-21&x=%20' }).over;
+  await serve({ engine, request: '{"model":"m"}' }).over;
+  expect(urls).toEqual([`/proxy${path}?api-version=2024-10-21&x=%20`, `/proxy${path}`]);
 });
 
 test('a stream that asks for usage itself keeps it', async () => {

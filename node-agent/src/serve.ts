@@ -121,7 +121,7 @@ export class ServedRequest implements ServedStream {
     // undici's types know only a Readable; its core takes any async iterable.
     const requestBody = body as Buffer;
     engine.pool.dispatch(
-      { method: 'POST', path: engine.pathOf(open.path), headers, body: requestBody },
+      { method: 'POST', path: engine.pathOf(open.path) + (open.query ?? ''), headers, body: requestBody },
       {
         onRequestStart: (controller) => {
           this.#controller = controller;

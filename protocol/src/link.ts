@@ -11,6 +11,7 @@ import {
   bodyBytesMaxSelfHosted,
   modelsPerReplicaMax,
   nameCharsMax,
+  queryCharsMax,
   replicasPerNodeMax,
   requestMsMax,
 } from './limits.ts';
@@ -80,6 +81,8 @@ export interface OpenRequest {
   readonly requestId: RequestId;
   readonly replica: ReplicaName;
   readonly path: string;
+  /** The client's query, `?` included, as it goes on to the engine. */
+  readonly query?: string;
   /** The model's public name. */
   readonly model: string;
   readonly stream: boolean;
@@ -206,13 +209,19 @@ const readHeaders = (reader: FieldReader): HeaderList =>
     return [name, value];
   });
 
+/** It becomes part of a request line: no blanks, no line ends. */
+const queryPattern = /^\?[\x21-\x7e]+$/;
+
 export const parseOpenRequest = (meta: Uint8Array): OpenRequest => {
   const reader = readerOf(meta, 'OPEN');
   const bodyBytes = reader.integer('bodyBytes', 0, bodyBytesMaxSelfHosted);
+  const query = reader.optionalString('query', queryCharsMax);
+  if (query !== undefined && !queryPattern.test(query)) reader.fail('query', 'the query of a URL');
   return {
     requestId: reader.string('requestId', 128) as RequestId,
     replica: reader.string('replica', nameCharsMax) as ReplicaName,
     path: reader.string('path', 256),
+    ...(query === undefined ? {} : { query }),
     model: reader.string('model', nameCharsMax),
     stream: reader.boolean('stream'),
     headers: readHeaders(reader),

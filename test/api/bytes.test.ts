@@ -118,6 +118,27 @@ describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
     expect(direct.body.length).toBeGreaterThan(100);
   });
 
+  test.each([
+    ['?api-version=2024-10-21', '?api-version=2024-10-21'],
+    ['?a=%C3%A9%20+b&a=%00&&c==', '?a=%C3%A9%20+b&a=%00&&c=='],
+    ["?it's<new>", '?it%27s%3Cnew%3E'],
+    ['?', ''],
+  ])('a request with the query %s', async (query, received) => {
+    const id = freshId();
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const answer = await send(`${fixture.cluster.url}${chatPath}${query}`, { body: wholeBody, headers });
+    expect(answer.status).toBe(200);
+    expect(engine.byId(id)).toMatchObject({ path: chatPath, query: received });
+  });
+
+  test('a request with a query beyond its bound is refused', async () => {
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}` };
+    const url = `${fixture.cluster.url}${chatPath}?a=${'x'.repeat(2048)}`;
+    const answer = await send(url, { body: wholeBody, headers });
+    expect(answer.status).toBe(400);
+    expect(JSON.parse(answer.body.toString()).error.message).toMatch(/2048/);
+  });
+
   test('a request without content-length', async () => {
     const id = freshId();
     const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
