@@ -189,7 +189,7 @@ export class Agent {
 
   #serve(open: OpenRequest, reply: StreamReply): ServedStream {
     const engine = this.#engines.get(open.replica);
-    const model = engine?.model(open.model);
+    const model = engine?.use(open.model);
     if (engine === undefined || model === undefined) {
       const message = `The replica no longer serves ${JSON.stringify(open.model)}.`;
       reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });

@@ -16,7 +16,7 @@ interface Serving {
   readonly engine: Engine;
   readonly request: string;
   readonly served?: string;
-  readonly volunteered?: VolunteeredUsage;
+  readonly volunteered?: VolunteeredUsage | 'unknown';
   /** Cut the request's body into pieces of this size. */
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
@@ -38,7 +38,7 @@ const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more
   let consumed = 0;
   const running: ServedRequest = new ServedRequest({
     engine,
-    model: { served, volunteered: new Map([[path, volunteered]]) },
+    model: { served, volunteered: volunteered === 'unknown' ? undefined : new Map([[path, volunteered]]) },
     open: openOf(body.length, {
       model,
       stream,
@@ -150,6 +150,16 @@ test('an engine that volunteers usage is not asked for it, and what it says stay
   await over;
   expect(asked[0]?.body).toBe(request);
   expect(text()).toBe(chunk + usageChunk + doneEvent);
+});
+
+test('an engine of which nobody knows what it volunteers is asked nothing, and what it says stays', async () => {
+  const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const request = '{"model":"m","stream":true}';
+  const { over, text, ends } = serve({ engine, request, volunteered: 'unknown' });
+  await over;
+  expect(asked[0]?.body).toBe(request);
+  expect(text()).toBe(chunk + usageChunk + doneEvent);
+  expect(ends[0]).toMatchObject({ usage: { promptTokens: 5 } });
 });
 
 test('an alias is the served name to the engine and the public name to the client', async () => {

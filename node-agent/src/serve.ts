@@ -65,7 +65,8 @@ export class ServedRequest implements ServedStream {
     this.#startedMs = clock.monotonicMs();
     this.#lastBytesMs = this.#startedMs;
     this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
-    this.#volunteered = model.volunteered?.get(open.path) ?? 'nothing';
+    // Where nobody knows, nothing is asked: so what comes back stays, whatever it is.
+    this.#volunteered = model.volunteered?.get(open.path) ?? 'usage';
     this.#askForUsage = open.spans.usage !== undefined && this.#volunteered !== 'usage';
     const splices = chooseSplices({
       spans: open.spans,

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { answerJson, engineAt, serveHttp } from '../../testing/http-engine.ts';
+import { answerJson, bodyOf, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
 import { type Engine, type EngineOptions, readBounded } from './engine.ts';
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
@@ -25,16 +25,24 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     probes: 0,
     probeStatus: 200,
     paths: [] as string[],
+    /** The models of the probes, and how many of those ran at once at most. */
+    probed: [] as string[],
+    concurrent: 0,
+    concurrentMax: 0,
+    /** Probes wait for it. */
+    held: Promise.resolve(),
   };
   const states: string[] = [];
-  const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    request.resume();
+  const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     server.paths.push(request.url ?? '');
-    if (request.method === 'GET') answerJson(response, server.list, server.status);
-    else {
-      server.probes += 1;
-      answerJson(response, {}, server.probeStatus);
-    }
+    if (request.method === 'GET') return answerJson(response, server.list, server.status);
+    server.probes += 1;
+    server.concurrent += 1;
+    server.concurrentMax = Math.max(server.concurrentMax, server.concurrent);
+    server.probed.push(JSON.parse(await bodyOf(request)).model);
+    await server.held;
+    server.concurrent -= 1;
+    answerJson(response, {}, server.probeStatus);
   };
   const url = await serveHttp(listener);
   const engine: Engine = engineAt(new URL(url.href + suffix), {
@@ -128,13 +136,63 @@ test('a model that the engine drops is known no longer', async () => {
   expect(engine.model('n')).toBeDefined();
 });
 
-test('a hosted catalogue is not probed, and offered no further than the bound', async () => {
+const catalogue = models(...Array.from({ length: modelsPerReplicaMax + 50 }, (_, index) => `m${index}`));
+
+test('a hosted catalogue is not probed ahead, and offered no further than the bound', async () => {
   const { engine, server, states } = await start();
-  server.list = models(...Array.from({ length: modelsPerReplicaMax + 50 }, (_, index) => `m${index}`));
+  server.list = catalogue;
   await until(() => states.length > 0);
   expect(server.probes).toBe(0);
   expect(ids(engine)).toHaveLength(modelsPerReplicaMax);
   expect(engine.model('m0')?.volunteered).toBeUndefined();
+  expect(engine.use('elsewhere')).toBeUndefined();
+});
+
+test('a model of a catalogue is probed when it is used, once, and one model at a time', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  const used = ['m7', 'm3', 'm7', 'm200', 'm3'];
+  // The first requests do not wait for it.
+  for (const name of used) expect(engine.use(name)).toEqual({ served: name, volunteered: undefined });
+  await until(() => engine.model('m200')?.volunteered !== undefined);
+  for (const name of used) expect(engine.use(name)?.volunteered?.size).toBe(2);
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 1);
+  expect(server.probed).toEqual(['m7', 'm7', 'm3', 'm3', 'm200', 'm200']);
+  expect(server.concurrentMax).toBe(1);
+});
+
+test('a probe that fails is repeated at the next use, and all are forgotten when the engine was gone', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  server.probeStatus = 503;
+  engine.use('m1');
+  await until(() => server.probes === 1);
+  server.probeStatus = 200;
+  await until(() => engine.use('m1')?.volunteered !== undefined);
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  server.status = 200;
+  await until(() => states.at(-1) === 'ready');
+  expect(engine.model('m1')?.volunteered).toBeUndefined();
+});
+
+test('a model that is gone before its probe ends stays gone', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  engine.use('m1');
+  await until(() => server.probed.includes('m1'));
+  server.list = models('n');
+  await until(() => ids(engine).length === 1);
+  resolve();
+  await until(() => engine.model('n')?.volunteered !== undefined && server.probed.length === 4);
+  expect(server.probed.filter((model) => model === 'm1')).toHaveLength(2);
+  expect(engine.model('m1')).toBeUndefined();
 });
 
 test('items of a model list that are no models are left out, and odd fields are made to fit', async () => {

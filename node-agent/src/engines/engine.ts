@@ -45,8 +45,8 @@ const pollTimeoutMs = 5_000;
 const lateLooksMax = 3;
 /** A model list longer than this is no engine's. */
 const modelListBytesMax = 4 * 1024 * 1024;
-/** Beyond this many models (a hosted catalogue) none is probed. */
-const probedModelsMax = 4;
+/** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
+const probedAheadMax = 4;
 
 export class Engine {
   readonly name: ReplicaName;
@@ -58,6 +58,9 @@ export class Engine {
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
+  /** Names used before they were probed. */
+  readonly #unprobed = new Set<string>();
+  #isProbingUsed = false;
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
@@ -91,6 +94,16 @@ export class Engine {
 
   model(publicName: string): ServedModel | undefined {
     return this.#models.get(publicName);
+  }
+
+  /** The model for a request. If nobody knows what its streams volunteer, later requests will. */
+  use(publicName: string): ServedModel | undefined {
+    const model = this.#models.get(publicName);
+    if (model !== undefined && model.volunteered === undefined) {
+      this.#unprobed.add(publicName);
+      void this.#probeUsed();
+    }
+    return model;
   }
 
   start(): void {
@@ -169,12 +182,34 @@ export class Engine {
 
   /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */
   async #probe(): Promise<void> {
-    if (this.#models.size > probedModelsMax) return;
-    for (const [name, model] of this.#models) {
-      if (this.#state === 'ready' && model.volunteered !== undefined) continue;
-      const volunteered = await probeVolunteeredUsage(this, model.served);
-      this.#models.set(name, { ...model, volunteered });
+    if (this.#state !== 'ready') {
+      for (const [name, { served }] of this.#models)
+        this.#models.set(name, { served, volunteered: undefined });
     }
+    if (this.#models.size > probedAheadMax) return;
+    for (const [name, { volunteered }] of this.#models) {
+      if (volunteered === undefined) await this.#probeModel(name);
+    }
+  }
+
+  /** One at a time, so that a client that tries a whole catalogue does not double its load on the engine. */
+  async #probeUsed(): Promise<void> {
+    if (this.#isProbingUsed) return;
+    this.#isProbingUsed = true;
+    for (const name of this.#unprobed) {
+      // What failed is tried again when the model is used again.
+      await this.#probeModel(name).catch(() => {});
+      this.#unprobed.delete(name);
+    }
+    this.#isProbingUsed = false;
+  }
+
+  async #probeModel(name: string): Promise<void> {
+    const model = this.#models.get(name);
+    if (model === undefined) return;
+    const volunteered = await probeVolunteeredUsage(this, model.served);
+    // The engine may have dropped the model meanwhile.
+    if (this.#models.get(name) === model) this.#models.set(name, { ...model, volunteered });
   }
 
   #become(state: ReplicaState): void {
