@@ -47,7 +47,7 @@ const startAgent = (options: Start, index: number): void => {
     aliases: new Map(),
     joinToken: options.joinToken,
     engineApiKey: undefined,
-    endsWithParent: false,
+    parentPipe: undefined,
   };
   const agent = new Agent({
     config,

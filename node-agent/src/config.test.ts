@@ -24,7 +24,7 @@ test('what is needed is enough', () => {
     aliases: new Map(),
     joinToken: undefined,
     engineApiKey: undefined,
-    endsWithParent: false,
+    parentPipe: undefined,
   });
 });
 
@@ -41,13 +41,18 @@ test('every option and variable is read', () => {
     dataDirectory: '/d',
     joinToken: 'cgj_x',
     engineApiKey: 'sk',
-    endsWithParent: true,
+    parentPipe: 'stdin',
   });
   expect(config.engineUrls.map(String)).toEqual(['http://127.0.0.1:8000/', 'http://b:1/v1']);
   expect([...config.aliases]).toEqual([
     ['a', 'x=y'],
     ['b', 'z'],
   ]);
+});
+
+test('the parent may hold another pipe than standard input, which stays free then', () => {
+  expect(parse(needed, { COGNITORA_PARENT_PIPE: '3' }).parentPipe).toBe('descriptor 3');
+  expect(parse(needed, { COGNITORA_PARENT_PIPE: '0' }).parentPipe).toBeUndefined();
 });
 
 test('an empty variable is one that is not set', () => {

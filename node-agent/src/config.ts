@@ -9,6 +9,10 @@ import { parseArgs } from 'node:util';
 import { parseRegion, type Region } from '@cognitora/protocol/ids';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 
+/** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
+const parentPipes: Readonly<Record<string, ParentPipe>> = { '1': 'stdin', '3': 'descriptor 3' };
+export type ParentPipe = 'stdin' | 'descriptor 3';
+
 export interface AgentConfig {
   readonly edge: URL;
   readonly region: Region | undefined;
@@ -19,8 +23,8 @@ export interface AgentConfig {
   readonly aliases: ReadonlyMap<string, string>;
   readonly joinToken: string | undefined;
   readonly engineApiKey: string | undefined;
-  /** The agent ends when its standard input does. */
-  readonly endsWithParent: boolean;
+  /** The agent ends when what it reads here does: its parent holds the other end. */
+  readonly parentPipe: ParentPipe | undefined;
 }
 
 /** The configuration is wrong: the message says what to do. */
@@ -134,6 +138,6 @@ export const parseConfig = (
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
     engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
-    endsWithParent: environment.COGNITORA_PARENT_PIPE === '1',
+    parentPipe: parentPipes[environment.COGNITORA_PARENT_PIPE ?? ''],
   };
 };

@@ -2,10 +2,11 @@
  * The program `cgn agent`: configuration in, signals in, one agent. Prints one JSON line on standard output once the
  * edge accepted the link; everything else goes to standard error.
  */
+import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, agentHelp, ConfigError, parseConfig } from './config.ts';
+import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
 import { Agent } from './daemon.ts';
 import { HostIdentity } from './identity.ts';
 import { standardErrorLog } from './log.ts';
@@ -39,10 +40,20 @@ const readConfig = (): AgentConfig | undefined => {
   return undefined;
 };
 
+/** Calls back when the parent is gone, however it went. */
+const watchParent = (pipe: ParentPipe, onGone: () => void): void => {
+  const readable = pipe === 'stdin' ? process.stdin : new Socket({ fd: 3, readable: true, writable: false });
+  readable.resume();
+  readable.once('end', onGone);
+  readable.once('error', onGone);
+};
+
 const run = async (parsed: AgentConfig): Promise<void> => {
+  let orphaned = (): void => process.exit();
+  if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
   const identity = new HostIdentity(parsed.dataDirectory, systemClock);
-  const isKnown = identity.isEnrolledAt(parsed.edge);
-  const joinToken = parsed.joinToken ?? (isKnown || parsed.endsWithParent ? undefined : await askJoinToken());
+  const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
+  const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
     identity,
@@ -63,11 +74,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
   };
   process.once('SIGTERM', () => stop());
   process.once('SIGINT', () => stop());
-  if (parsed.endsWithParent) {
-    process.stdin.resume();
-    process.stdin.once('end', () => stop(orphanDrainMs));
-    process.stdin.once('error', () => stop(orphanDrainMs));
-  }
+  orphaned = () => stop(orphanDrainMs);
   agent.start();
 };
 
