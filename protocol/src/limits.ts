@@ -105,7 +105,7 @@ export const sseEventBytesMax = 1 * MiB;
 export const usageBytesMax = 16 * KiB;
 /** Characters of a model's name, and of a node's. */
 export const nameCharsMax = 256;
-/** Characters of a request's query, `?` included: it holds a version or a switch; what is longer belongs in the body. */
+/** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
 export const queryCharsMax = 2048;
 
 const assertRelation = (holds: boolean, relation: string): void => {
