@@ -276,7 +276,7 @@ describe('chat completions', () => {
     const ask = async (who: number) => {
       const messages = user(`Client ${who}`);
       const probabilities = { logprobs: true, top_logprobs: 2 };
-      const { status, body } = await chat({ messages, temperature: 0, max_tokens: 100, ...probabilities });
+      const { status, body } = await chat({ messages, temperature: 0, max_tokens: 50, ...probabilities });
       expect(status).toBe(200);
       return at(body.choices).logprobs.content;
     };
