@@ -17,7 +17,8 @@ export const refusal = (error: CognitoraError): Outcome<never> => {
   const { code, message, param, retryAfterSeconds } = error;
   return {
     refused: {
-      ...{ code, message },
+      code,
+      message,
       ...(param === undefined ? {} : { param }),
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     },

@@ -10,7 +10,10 @@ import { parseRegion, type Region } from '@cognitora/protocol/ids';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 
 /** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
-const parentPipes: Readonly<Record<string, ParentPipe>> = { '1': 'stdin', '3': 'descriptor 3' };
+const parentPipes = new Map<string | undefined, ParentPipe>([
+  ['1', 'stdin'],
+  ['3', 'descriptor 3'],
+]);
 export type ParentPipe = 'stdin' | 'descriptor 3';
 
 export interface AgentConfig {
@@ -138,6 +141,6 @@ export const parseConfig = (
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
     engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
-    parentPipe: parentPipes[environment.COGNITORA_PARENT_PIPE ?? ''],
+    parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),
   };
 };

@@ -3,6 +3,7 @@
  * like reaches the engine as it is, and whatever the engine answers reaches the client as it is.
  */
 import { gzipSync } from 'node:zlib';
+import { queryCharsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, type FakeEngine, sendJson } from '../fakes/fake-engine.ts';
 import { startVllm } from '../fakes/vllm.ts';
@@ -131,12 +132,16 @@ describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
     expect(engine.byId(id)).toMatchObject({ path: chatPath, query: received });
   });
 
-  test('a request with a query beyond its bound is refused', async () => {
-    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}` };
-    const url = `${fixture.cluster.url}${chatPath}?a=${'x'.repeat(2048)}`;
-    const answer = await send(url, { body: wholeBody, headers });
+  test('a query as long as its bound arrives, a longer one is refused', async () => {
+    const id = freshId();
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const longest = `?${'x'.repeat(queryCharsMax - 1)}`;
+    const url = fixture.cluster.url + chatPath + longest;
+    expect((await send(url, { body: wholeBody, headers })).status).toBe(200);
+    expect(engine.byId(id).query).toBe(longest);
+    const answer = await send(`${url}x`, { body: wholeBody, headers });
     expect(answer.status).toBe(400);
-    expect(JSON.parse(answer.body.toString()).error.message).toMatch(/2048/);
+    expect(JSON.parse(answer.body.toString()).error.message).toContain(`${queryCharsMax} characters`);
   });
 
   test('a request without content-length', async () => {
