@@ -126,7 +126,8 @@ export class CarriedResponse implements StreamHandler {
 
   /** The client, or its request's body, went away before there was a response. */
   abandon(): void {
-    if (this.#state === 'over') return;
+    // With a body handed out, its reader's cancelling says the same.
+    if (this.#state === 'over' || this.#pipe !== undefined) return;
     this.#state = 'over';
     this.#takeEarly();
     this.#cancel('client_gone');
@@ -230,6 +231,7 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = isEventStream(head);
     this.#earlyBytes = 0;
     for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+    pipe.flush();
     this.#resolve(new Response(pipe.readable, init));
     if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
   }
@@ -239,6 +241,7 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = true;
     const pipe = this.#openPipe();
     pipe.writeUncounted(keepAliveComment);
+    pipe.flush();
     this.#lastBytesMs = this.#options.clock();
     const headers = this.#headersOf([
       ['content-type', 'text/event-stream; charset=utf-8'],
