@@ -84,17 +84,15 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     remainingMs: requestMsMax,
   };
   const object = regionObject(env, region);
-  const send = (stub: { fetch(request: Request): Promise<Response> }, carry: string): Promise<Response> =>
-    stub.fetch(
-      new Request('https://object/open', {
-        method: 'POST',
-        body,
-        headers: { [openHeader]: carry },
-        // An engine's redirect is the client's to follow.
-        redirect: 'manual',
-        signal: gone,
-      }),
-    );
+  const send = (stub: Pick<Fetcher, 'fetch'>, carry: string): Promise<Response> =>
+    stub.fetch('https://object/open', {
+      method: 'POST',
+      body,
+      headers: { [openHeader]: carry },
+      // An engine's redirect is the client's to follow.
+      redirect: 'manual',
+      signal: gone,
+    });
   if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
   const booked = unwrap(await object.decide(parsed.model));
   try {

@@ -156,9 +156,8 @@ export class Region extends DurableObject<Env> {
       node,
       epoch,
       open: { ...carry.open, replica },
-      body: request.body,
+      request,
       region: carry.region,
-      signal: request.signal,
       onOver: () => this.#directory.release(reservation),
     });
   }

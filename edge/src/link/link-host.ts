@@ -52,10 +52,9 @@ export interface CarryOptions {
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly open: OpenRequest;
-  readonly body: ReadableStream<Uint8Array> | null;
+  /** Whose body is the client's. */
+  readonly request: Request;
   readonly region: Region;
-  /** Fires when the client is gone before it had a response. */
-  readonly signal: AbortSignal;
   /** Called once, when the agent's part is over, or never began. */
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
@@ -166,10 +165,11 @@ export class LinkHost {
   }
 
   async #carry(hosted: Hosted, options: CarryOptions): Promise<Response> {
-    const { open, body, signal } = options;
+    const { open, request } = options;
+    const { body, signal } = request;
     const { link, carried } = hosted;
     const isWhole = open.bodyBytes <= frameBodyBytesMax;
-    const firstBytes = isWhole ? await readWhole(body) : new Uint8Array();
+    const firstBytes = isWhole ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
     if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
     const response = new CarriedResponse({
       clock: this.#clock,
@@ -257,9 +257,6 @@ export class LinkHost {
     this.#timer = undefined;
   }
 }
-
-const readWhole = async (body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> =>
-  body === null ? new Uint8Array() : new Uint8Array(await new Response(body).arrayBuffer());
 
 /** Feeds a long body as credit allows; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {

@@ -77,9 +77,8 @@ export class NodeLink extends DurableObject<Env> {
       node,
       epoch,
       open: { ...open, replica },
-      body: request.body,
+      request,
       region,
-      signal: request.signal,
       onOver: () => this.#release(reservation),
     });
   }
