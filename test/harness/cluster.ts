@@ -27,12 +27,18 @@ export interface AgentSpec {
   readonly region?: string;
   /** Public name -> served name. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** Where it dials, if not at the cluster's own URL: a proxy's. */
+  readonly edge?: string;
+  /** Beside what every agent gets. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface ClusterOptions {
   readonly layout: Layout;
   readonly regions?: readonly string[];
   readonly agents?: readonly AgentSpec[];
+  /** More origins under which agents may dial. */
+  readonly origins?: readonly string[];
 }
 
 export interface ReplicaView {
@@ -107,13 +113,13 @@ export class Cluster implements AsyncDisposable {
       spec.name,
       [
         agentMain,
-        ...['--edge', this.url, '--name', spec.name],
+        ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],
-      { COGNITORA_JOIN_TOKEN: this.#joinToken },
+      { COGNITORA_JOIN_TOKEN: this.#joinToken, ...spec.environment },
     );
     await this.node(spec.name, (node) => node.replicas.every((replica) => replica.state === 'ready'));
     return program;
@@ -207,7 +213,7 @@ const openEdge = async (
         layout: options.layout,
         adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
         fleetSecret: randomBytes(32).toString('base64url'),
-        origins: [],
+        origins: options.origins ?? [],
         onOutput: (line) => log.add('workerd', line),
         onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
       });
