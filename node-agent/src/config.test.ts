@@ -93,6 +93,18 @@ test.each([
   expect(parsing).toThrow(words);
 });
 
+test.each([
+  ['--engine-url', 'http://user:hunter2@127.0.0.1:8000', 'COGNITORA_ENGINE_API_KEY'],
+  ['--engine-url', 'http://hunter2@127.0.0.1:8000/v1', 'COGNITORA_ENGINE_API_KEY'],
+  ['--engine-url', 'https://:hunter2@engine.example', 'COGNITORA_ENGINE_API_KEY'],
+  ['--edge', 'https://user:hunter2@edge.example', 'COGNITORA_JOIN_TOKEN'],
+])('a secret in the URL of %s is refused and not repeated: %s', (option, url, instead) => {
+  const parsing = () => parseConfig([...without(option), option, url], {});
+  expect(parsing).toThrow(ConfigError);
+  expect(parsing).toThrow(instead);
+  expect(parsing).not.toThrow('hunter2');
+});
+
 test.each(['gpt', '=x', 'gpt=', '', `${'x'.repeat(257)}=m`, `m=${'x'.repeat(257)}`])(
   'the alias %j is refused',
   (pair) => {

@@ -67,8 +67,14 @@ const options = {
   help: { type: 'boolean' },
 } as const;
 
-const httpUrl = (text: string, option: string): URL => {
+/** `instead` says where a secret goes that somebody wrote into the URL; the URL is not repeated then. */
+const httpUrl = (text: string, option: string, instead: string): URL => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && (url.username !== '' || url.password !== '')) {
+    throw new ConfigError(
+      `${option} must not hold a user or a password, which every process here can read. ${instead}`,
+    );
+  }
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new ConfigError(`${option} must be a URL such as http://127.0.0.1:8000, not "${text}".`);
   }
@@ -133,11 +139,13 @@ export const parseConfig = (
   }
   if (values.name === '') throw new ConfigError('--name must not be empty: leave it out for the hostname.');
   return {
-    edge: httpUrl(values.edge, '--edge'),
+    edge: httpUrl(values.edge, '--edge', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'),
     region,
     name: (values.name ?? hostname()).slice(0, nameCharsMax),
     dataDirectory: values['data-dir'] ?? join(homedir(), '.cognitora', 'agent'),
-    engineUrls: engines.map((text) => httpUrl(text, '--engine-url')),
+    engineUrls: engines.map((text) =>
+      httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
+    ),
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
     engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,

@@ -85,6 +85,7 @@ test.each([
   [['--engine-url', 'localhost:8000'], '"localhost:8000" must be a URL'],
   [['--engine-url', 'http://'], 'must be a URL'],
   [['--origin', 'edge.example'], 'must be a URL'],
+  [['--engine-url', 'http://user:hunter2@x'], 'COGNITORA_ENGINE_API_KEY'],
   [['--engine-url', 'http://x', '--model', 'm'], 'leave --model and --replicas out'],
   [['--engine-url', 'http://x', '--replicas', '2'], 'leave --model and --replicas out'],
   [['--unknown'], 'cgn up --help'],
@@ -92,4 +93,5 @@ test.each([
 ])('wrong arguments name the fix: %j', (argv, words) => {
   expect(() => parseUp(argv)).toThrow(UserError);
   expect(() => parseUp(argv)).toThrow(words);
+  expect(() => parseUp(argv)).not.toThrow('hunter2');
 });

@@ -106,6 +106,14 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
     if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
       throw new UserError(`"${url}" must be a URL such as http://127.0.0.1:8000.`, 2);
     }
+    const { username, password } = new URL(url);
+    if (username !== '' || password !== '') {
+      const instead = "Set COGNITORA_ENGINE_API_KEY to an engine's key.";
+      throw new UserError(
+        `A URL must not hold a user or a password: every process can read it. ${instead}`,
+        2,
+      );
+    }
   }
   const dataDirectory = resolve(values['data-dir'] ?? defaultDataDirectory());
   return {
