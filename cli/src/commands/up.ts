@@ -2,22 +2,13 @@
  * `cgn up`: edge, agent and engine on this machine, until Ctrl-C. Waits until a completion works, then prints where,
  * with which key, and what to paste. Everything it makes lies in the data directory and is found again next time.
  */
-import {
-  closeSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
+import { defaultModel } from '../default-model.ts';
 import { Fleet } from '../fleet.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
 
@@ -75,15 +66,6 @@ const wholeNumber = (text: string, option: string, min: number, max: number): nu
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= max) return value;
   throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
-};
-
-/** The newest real model in the data directory, else the toy. */
-const defaultModel = (dataDirectory: string): string => {
-  const files = globSync('models/**/*.gguf', { cwd: dataDirectory })
-    .filter((file) => !basename(file).startsWith('tiny'))
-    .map((file) => join(dataDirectory, file))
-    .sort((left, right) => statSync(right).mtimeMs - statSync(left).mtimeMs);
-  return files[0] ?? 'tiny';
 };
 
 /** `help` when that was asked for. Throws a `UserError` that names the fix. */
