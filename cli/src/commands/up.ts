@@ -11,6 +11,7 @@ import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../c
 import { defaultModel } from '../default-model.ts';
 import { Fleet } from '../fleet.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+import { upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
 
@@ -147,38 +148,6 @@ const issueTokens = async (client: AdminClient, known: Credentials): Promise<Iss
   return { credentials: { adminKey, fleetSecret, apiKey, url: client.url }, joinToken };
 };
 
-const report = (
-  fleet: Fleet,
-  credentials: Required<Credentials>,
-  settings: UpSettings,
-  seconds: string,
-): string => {
-  const { url, apiKey } = credentials;
-  const model = fleet.model ?? 'MODEL';
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], stream: true });
-  const toy = fleet.isToy
-    ? `
-  ${model} is a toy with random weights: it writes nonsense. For a real model:
-    npm start -- --model hf:OWNER/REPO/FILE.gguf     downloaded once, then the default
-    npm start -- --engine-url http://127.0.0.1:8000  an engine that runs already
-`
-    : '';
-  return `
-Cognitora serves ${model} (ready after ${seconds} s)
-
-  endpoint  ${url}/v1
-  API key   ${apiKey}
-${toy}
-  curl -N ${url}/v1/chat/completions \\
-    -H 'authorization: Bearer ${apiKey}' -H 'content-type: application/json' \\
-    -d '${body}'
-
-  Another host joins with:  npm run cgn -- keys join   (then, there: npm run cgn -- agent --help)
-  Keys and nodes:           npm run cgn -- keys ls     npm run cgn -- nodes
-  State and logs:           ${settings.dataDirectory}
-  Stop with Ctrl-C.`;
-};
-
 /** Resolves with the exit status once everything is stopped. */
 const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
   const startedMs = monotonicMs();
@@ -197,8 +166,12 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
       progress.done();
       const seconds = ((monotonicMs() - startedMs) / 1000).toFixed(1);
       const { joinToken } = issued;
+      const { served, isToy } = fleet;
       if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
-      else say(report(fleet, issued.credentials, settings, seconds));
+      else if (served !== undefined) {
+        const { dataDirectory } = settings;
+        say(upReport({ ...served, url, apiKey, isToy, dataDirectory, seconds }));
+      }
     }
     await Promise.race([stopped.asked, fleet.failed]);
     return 0;
