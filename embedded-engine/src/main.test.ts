@@ -182,6 +182,11 @@ describe('chat completions', () => {
       at((await chat({ max_tokens: 24, ...fields })).body.choices).message.content;
     expect(await text({ seed: 7 })).toBe(await text({ seed: 7 }));
     expect(await text({ seed: 7 })).not.toBe(await text({ seed: 8 }));
+    // Beyond the 32 bits of llama.cpp's sampler, and the one value that it takes for none.
+    for (const seed of [7 + 2 ** 32, 2 ** 32 - 1]) {
+      expect(await text({ seed })).toBe(await text({ seed }));
+      expect(await text({ seed })).not.toBe(await text({ seed: 7 }));
+    }
     expect(await text({ seed: 7, logprobs: true })).toBe(await text({ seed: 7 }));
     expect(await text({ temperature: 0 })).toBe(await text({ temperature: 0, seed: 9 }));
     // One candidate is left: the same as greedy.
@@ -318,6 +323,9 @@ describe('requests that can not be served', () => {
     expect(await error(route, { ...base, unheard_of: 1 })).toMatchObject({ ...refusal, param: 'unheard_of' });
     expect(await error(route, { ...base, tools })).toMatchObject({ ...refusal, param: 'tools' });
     expect(await error(route, { ...base, messages })).toMatchObject({ ...refusal, param: 'messages' });
+    // The toy's template does not tell the model names.
+    const named = [{ role: 'user', content: 'x', name: 'ann' }];
+    expect(await error(route, { ...base, messages: named })).toMatchObject({ ...refusal, param: 'messages' });
   });
 
   it('get the status that fits', async () => {
