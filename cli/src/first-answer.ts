@@ -58,7 +58,7 @@ export const firstAnswer = async (asked: Asked): Promise<FirstAnswer> => {
   return { kind: 'refuses', model, told: told ?? '' };
 };
 
-/** Said of the request itself: the same again would be refused again. 501 is how some engines say "not this surface". */
+/** Said of the request itself: the same would be refused again. With 501 some engines say "not this surface". */
 const isRefusal = (status: number): boolean =>
   status === 501 || (status >= 400 && status < 500 && ![408, 425, 429].includes(status));
 

@@ -1,6 +1,6 @@
 /**
- * `cgn up` as a person runs it: what it prints is read, pasted into a shell, and does what it says. With the toy; with a
- * model of the hub, whose place a small one of ours takes; and with a file of one's own.
+ * `cgn up` as a person runs it: what it prints is read, pasted into a shell, and does what it says. With the toy; with
+ * a model of the hub, whose place a small one of ours takes; and with a file of one's own.
  */
 import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync } from 'node:fs';

@@ -295,7 +295,7 @@ describe('several that want one file', () => {
     expect(hub.bytes.equals(await readFile(path.join(where, 'm.gguf')))).toBe(true);
   });
 
-  it('two that write one part, where a file system keeps no locks, write the same bytes to the same places', async () => {
+  it('two that write one part, on a file system without locks, write the same bytes to the same places', async () => {
     await leavePart();
     hub.first = (request, response) => {
       if (request.method === 'HEAD') return false;

@@ -1,6 +1,6 @@
 /**
- * For tests: a model hub on loopback as the real one behaves (it redirects to a storage server and names size and digest
- * on the way), what it was asked, and the ways in which it can fail. One file, whatever is asked for.
+ * For tests: a model hub on loopback as the real one behaves (it redirects to a storage server and names size and
+ * digest on the way), what it was asked, and the ways in which it can fail. One file, whatever is asked for.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
