@@ -1,6 +1,7 @@
 /**
  * What real engines said, through the edge: byte for byte where nothing is edited; where the usage edit is, what the
- * same engine said to the request without it. Recordings of two runs differ in ids and times, so those are left out there.
+ * same engine said to the request without it. Recordings of two runs differ in ids and times, so those are left out
+ * there.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bodyOf } from '../fakes/raw-http.ts';
