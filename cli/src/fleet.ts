@@ -6,11 +6,13 @@ import { execFile } from 'node:child_process';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
+import { monotonicMs } from './clock.ts';
 import type { UpSettings } from './commands/up.ts';
 import { adminKeyHashOf, type Credentials } from './credentials.ts';
+import { firstAnswer, type Surface } from './first-answer.ts';
 import { freePort } from './free-port.ts';
 import { type Progress, UserError } from './terminal.ts';
 import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
@@ -22,9 +24,14 @@ const agentProgram = join(root, 'node-agent/src/main.ts');
 
 /** Live streams get this long at a stop. */
 const drainMs = 5_000;
-/** Between two tries of the first completion. */
+/** Between two tries of the first answer, and after a refusal: that one rarely turns into anything else. */
 const tryMs = 100;
+const refusedTryMs = 1_000;
 const tryTimeoutMs = 60_000;
+/** An engine that is still warming up may refuse for a while; one that goes on does not serve what we offer. */
+const refusalsMsMaxDefault = 30_000;
+/** Without any model for so long: a word that the wait goes on. */
+const waitingWordMs = 10_000;
 
 export interface FleetOptions {
   readonly settings: UpSettings;
@@ -33,8 +40,8 @@ export interface FleetOptions {
 }
 
 export class Fleet {
-  /** What is served, once known. */
-  model: string | undefined;
+  /** What answered first; undefined until something did. */
+  served: { readonly model: string; readonly surface: Surface } | undefined;
   isToy = false;
   /** Rejects when a part can't be kept running. */
   readonly failed: Promise<never>;
@@ -111,23 +118,41 @@ export class Fleet {
     progress.update('agent', 'starting');
   }
 
-  /** Waits for a model and for its first completion (for an embedding where it can't chat). */
-  async untilServed(edgeUrl: string, apiKey: string): Promise<void> {
+  /**
+   * Waits until a model answers a client: a chat, else a text completion, else an embedding. Fails when everything was
+   * refused for too long.
+   */
+  async untilServed(edgeUrl: string, apiKey: string, refusalsMsMax = refusalsMsMaxDefault): Promise<void> {
     const { progress } = this.#options;
-    const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-    let waits = 0;
+    let known = '';
+    const onModel = (model: string): void => {
+      if (model !== known) progress.update('model', `${model}: waiting for the first answer`);
+      known = model;
+    };
+    let refusedSinceMs: number | undefined;
+    let wordMs = monotonicMs() + waitingWordMs;
     while (!this.#stopping) {
-      this.model = await firstModel(edgeUrl, headers);
-      if (this.model !== undefined) {
-        progress.update('model', `${this.model}: waiting for the first completion`);
-        const status = await tryCompletion(edgeUrl, headers, this.model);
-        // A refusal is an answer too: the engine is there and does not chat.
-        if (status > 0 && status < 500) break;
-      } else if (waits % 100 === 99) progress.update('model', 'still waiting for an engine that answers');
-      waits += 1;
-      await new Promise((accept) => setTimeout(accept, tryMs));
+      const answer = await firstAnswer({ edgeUrl, apiKey, timeoutMs: tryTimeoutMs, onModel });
+      if (answer.kind === 'answers') {
+        this.served = answer;
+        progress.update('model', `${answer.model} answers`);
+        return;
+      }
+      const nowMs = monotonicMs();
+      if (answer.kind === 'refuses') {
+        refusedSinceMs ??= nowMs;
+        const refused = `"${answer.model}" refuses chats, completions and embeddings: ${answer.told}`;
+        if (nowMs - refusedSinceMs > refusalsMsMax) throw new UserError(refused);
+        progress.update('model', refused);
+      } else {
+        refusedSinceMs = undefined;
+        if (answer.model === undefined && nowMs > wordMs) {
+          progress.update('model', 'still waiting for an engine that answers');
+          wordMs = nowMs + waitingWordMs;
+        }
+      }
+      await new Promise((accept) => setTimeout(accept, answer.kind === 'refuses' ? refusedTryMs : tryMs));
     }
-    progress.update('model', `${this.model ?? ''} answers`);
   }
 
   async stop(): Promise<void> {
@@ -187,28 +212,4 @@ const buildBundle = async (): Promise<void> => {
     const told = thrown instanceof Error ? thrown.message : String(thrown);
     throw new UserError(`The edge's bundle could not be built: ${told}`);
   }
-};
-
-type HeaderRecord = Readonly<Record<string, string>>;
-
-const firstModel = async (edgeUrl: string, headers: HeaderRecord): Promise<string | undefined> => {
-  const answer = await fetch(`${edgeUrl}/v1/models`, { headers }).catch(() => undefined);
-  if (answer?.status !== 200) return undefined;
-  const list: unknown = await answer.json();
-  const first: unknown = isRecord(list) && Array.isArray(list.data) ? list.data[0] : undefined;
-  return isRecord(first) && typeof first.id === 'string' ? first.id : undefined;
-};
-
-/** The status of a completion of one token; 0 when nobody answered. */
-const tryCompletion = async (edgeUrl: string, headers: HeaderRecord, model: string): Promise<number> => {
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hi' }], max_tokens: 1 });
-  const signal = AbortSignal.timeout(tryTimeoutMs);
-  const answer = await fetch(`${edgeUrl}/v1/chat/completions`, {
-    method: 'POST',
-    headers,
-    body,
-    signal,
-  }).catch(() => undefined);
-  await answer?.arrayBuffer();
-  return answer?.status ?? 0;
 };

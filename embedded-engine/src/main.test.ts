@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer, Subscriber } from 'zeromq';
 import { type BlockHash, blockHash } from './kv-events/chain.ts';
 import { schemaRepetitionsMax } from './limits.ts';
+import { freePorts } from './testing/free-ports.ts';
 import {
   at,
   type Client,
@@ -23,11 +24,13 @@ let program: Program;
 let client: Client;
 let subscriber: Subscriber;
 const published: { sequence: bigint; payload: Buffer }[] = [];
-const eventsPort = 20_000 + (process.pid % 20_000);
-const eventsEndpoint = `tcp://127.0.0.1:${eventsPort}`;
-const replayEndpoint = `tcp://127.0.0.1:${eventsPort + 20_000}`;
+let eventsEndpoint = '';
+let replayEndpoint = '';
 
 beforeAll(async () => {
+  const [eventsPort, replayPort] = await freePorts();
+  eventsEndpoint = `tcp://127.0.0.1:${eventsPort}`;
+  replayEndpoint = `tcp://127.0.0.1:${replayPort}`;
   models = await mkdtemp(path.join(tmpdir(), 'engine-'));
   subscriber = new Subscriber({ linger: 0 });
   subscriber.connect(eventsEndpoint);
@@ -180,6 +183,11 @@ describe('chat completions', () => {
       at((await chat({ max_tokens: 24, ...fields })).body.choices).message.content;
     expect(await text({ seed: 7 })).toBe(await text({ seed: 7 }));
     expect(await text({ seed: 7 })).not.toBe(await text({ seed: 8 }));
+    // Beyond the 32 bits of llama.cpp's sampler, and the one value that it takes for none.
+    for (const seed of [7 + 2 ** 32, 2 ** 32 - 1]) {
+      expect(await text({ seed })).toBe(await text({ seed }));
+      expect(await text({ seed })).not.toBe(await text({ seed: 7 }));
+    }
     expect(await text({ seed: 7, logprobs: true })).toBe(await text({ seed: 7 }));
     expect(await text({ temperature: 0 })).toBe(await text({ temperature: 0, seed: 9 }));
     // One candidate is left: the same as greedy.
@@ -330,6 +338,9 @@ describe('requests that can not be served', () => {
     expect(await error(route, { ...base, unheard_of: 1 })).toMatchObject({ ...refusal, param: 'unheard_of' });
     expect(await error(route, { ...base, tools })).toMatchObject({ ...refusal, param: 'tools' });
     expect(await error(route, { ...base, messages })).toMatchObject({ ...refusal, param: 'messages' });
+    // The toy's template does not tell the model names.
+    const named = [{ role: 'user', content: 'x', name: 'ann' }];
+    expect(await error(route, { ...base, messages: named })).toMatchObject({ ...refusal, param: 'messages' });
   });
 
   it('get the status that fits', async () => {
@@ -434,17 +445,21 @@ describe('tokens and templates', () => {
 
 describe('KV events', () => {
   type Name = number | bigint;
-  type KvEvent = [type: string, hashes: Name[], parent: Name | null, tokens: number[], size: number];
+  type ExtraKeys = readonly (readonly string[] | null)[];
+  type KvEvent = [
+    ...[type: string, hashes: Name[], parent: Name | null, tokens: number[], size: number],
+    ...[loraId: null, medium: string, loraName: null, extraKeys: ExtraKeys],
+  ];
   const unpackr = new Unpackr({ int64AsType: 'bigint', useRecords: false });
 
   /** What a subscriber believes after all events so far. */
-  function believed(): Map<bigint, { parent: bigint | null; tokens: number[] }> {
-    const blocks = new Map<bigint, { parent: bigint | null; tokens: number[] }>();
+  function believed(): Map<bigint, { parent: bigint | null; tokens: number[]; salt: string }> {
+    const blocks = new Map<bigint, { parent: bigint | null; tokens: number[]; salt: string }>();
     for (const [index, { payload, sequence }] of published.entries()) {
       if (index > 0) expect(sequence).toBe(at(published, index - 1).sequence + 1n);
       const [time, events] = unpackr.unpack(payload) as [number, KvEvent[]];
       expect(time).toBeGreaterThan(1.7e9);
-      for (const [type, hashes, parent, tokens, size] of events) {
+      for (const [type, hashes, parent, tokens, size, , , , extraKeys] of events) {
         if (type === 'AllBlocksCleared') blocks.clear();
         if (type === 'BlockRemoved')
           for (const hash of hashes) expect(blocks.delete(BigInt(hash))).toBe(true);
@@ -452,7 +467,9 @@ describe('KV events', () => {
         expect(size).toBe(16);
         let before: bigint | null = parent === null ? null : BigInt(parent);
         for (const [index, hash] of hashes.entries()) {
-          blocks.set(BigInt(hash), { parent: before, tokens: tokens.slice(index * 16, index * 16 + 16) });
+          const salt = extraKeys[index]?.join() ?? '';
+          const block = { parent: before, tokens: tokens.slice(index * 16, index * 16 + 16), salt };
+          blocks.set(BigInt(hash), block);
           before = BigInt(hash);
         }
       }
@@ -476,9 +493,23 @@ describe('KV events', () => {
     for (let at = 0; at + 16 <= resident.length; at += 16) {
       const block = resident.slice(at, at + 16);
       const name = blockHash(parent, block, '');
-      expect(blocks.get(name)).toEqual({ parent: parent ?? null, tokens: block });
+      expect(blocks.get(name)).toEqual({ parent: parent ?? null, tokens: block, salt: '' });
       parent = name;
     }
+  });
+
+  it('say the salt that a name depends on, with the first block of the chain', async () => {
+    const messages = user(`Keep this apart: ${'small house of light '.repeat(20)}`);
+    await chat({ messages, max_tokens: 1, temperature: 0, cache_salt: 'tenant-a' });
+    const { prompt } = (await client.post('/apply-template', { messages })).body;
+    const { tokens } = (await client.post('/tokenize', { content: prompt })).body;
+    const inUse = await client.metric('kv_blocks_in_use');
+    await until(() => believed().size === inUse);
+    const blocks = believed();
+    const first = blockHash(undefined, tokens.slice(0, 16), 'tenant-a');
+    const second = blockHash(first, tokens.slice(16, 32), '');
+    expect(blocks.get(first)).toEqual({ parent: null, tokens: tokens.slice(0, 16), salt: 'tenant-a' });
+    expect(blocks.get(second)).toEqual({ parent: first, tokens: tokens.slice(16, 32), salt: '' });
   });
 
   it('can be replayed from any point', async () => {

@@ -70,6 +70,28 @@ test('the default model is the newest real one in the data directory', () => {
   expect(parse('--data-dir', directory, '--model', 'tiny').model).toBe('tiny');
 });
 
+test('a default model in several files is named by its first one, once all of them are there', () => {
+  const directory = newDirectory();
+  mkdirSync(join(directory, 'models/hf/o/r'), { recursive: true });
+  const put = (name: string, seconds: number): string => {
+    const path = join(directory, 'models', name);
+    writeFileSync(path, '');
+    utimesSync(path, seconds, seconds);
+    return path;
+  };
+  const model = (): string => parse('--data-dir', directory).model;
+  put('hf/o/r/lone-00002-of-00002.gguf', 9000);
+  const first = put('hf/o/r/m-00001-of-00002.gguf', 1000);
+  expect(model()).toBe('tiny');
+  const whole = put('whole.gguf', 2000);
+  expect(model()).toBe(whole);
+  // The set is as new as its newest file.
+  put('hf/o/r/m-00002-of-00002.gguf', 3000);
+  expect(model()).toBe(first);
+  const newer = put('newer.gguf', 4000);
+  expect(model()).toBe(newer);
+});
+
 test('help is help', () => {
   expect(parseUp(['--help'])).toBe('help');
 });

@@ -2,24 +2,16 @@
  * `cgn up`: edge, agent and engine on this machine, until Ctrl-C. Waits until a completion works, then prints where,
  * with which key, and what to paste. Everything it makes lies in the data directory and is found again next time.
  */
-import {
-  closeSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
+import { defaultModel } from '../default-model.ts';
 import { Fleet } from '../fleet.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+import { upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
 
@@ -75,15 +67,6 @@ const wholeNumber = (text: string, option: string, min: number, max: number): nu
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= max) return value;
   throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
-};
-
-/** The newest real model in the data directory, else the toy. */
-const defaultModel = (dataDirectory: string): string => {
-  const files = globSync('models/**/*.gguf', { cwd: dataDirectory })
-    .filter((file) => !basename(file).startsWith('tiny'))
-    .map((file) => join(dataDirectory, file))
-    .sort((left, right) => statSync(right).mtimeMs - statSync(left).mtimeMs);
-  return files[0] ?? 'tiny';
 };
 
 /** `help` when that was asked for. Throws a `UserError` that names the fix. */
@@ -173,38 +156,6 @@ const issueTokens = async (client: AdminClient, known: Credentials): Promise<Iss
   return { credentials: { adminKey, fleetSecret, apiKey, url: client.url }, joinToken };
 };
 
-const report = (
-  fleet: Fleet,
-  credentials: Required<Credentials>,
-  settings: UpSettings,
-  seconds: string,
-): string => {
-  const { url, apiKey } = credentials;
-  const model = fleet.model ?? 'MODEL';
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], stream: true });
-  const toy = fleet.isToy
-    ? `
-  ${model} is a toy with random weights: it writes nonsense. For a real model:
-    npm start -- --model hf:OWNER/REPO/FILE.gguf     downloaded once, then the default
-    npm start -- --engine-url http://127.0.0.1:8000  an engine that runs already
-`
-    : '';
-  return `
-Cognitora serves ${model} (ready after ${seconds} s)
-
-  endpoint  ${url}/v1
-  API key   ${apiKey}
-${toy}
-  curl -N ${url}/v1/chat/completions \\
-    -H 'authorization: Bearer ${apiKey}' -H 'content-type: application/json' \\
-    -d '${body}'
-
-  Another host joins with:  npm run cgn -- keys join   (then, there: npm run cgn -- agent --help)
-  Keys and nodes:           npm run cgn -- keys ls     npm run cgn -- nodes
-  State and logs:           ${settings.dataDirectory}
-  Stop with Ctrl-C.`;
-};
-
 /** Resolves with the exit status once everything is stopped. */
 const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
   const startedMs = monotonicMs();
@@ -223,8 +174,12 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
       progress.done();
       const seconds = ((monotonicMs() - startedMs) / 1000).toFixed(1);
       const { joinToken } = issued;
+      const { served, isToy } = fleet;
       if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
-      else say(report(fleet, issued.credentials, settings, seconds));
+      else if (served !== undefined) {
+        const { dataDirectory } = settings;
+        say(upReport({ ...served, url, apiKey, isToy, dataDirectory, seconds }));
+      }
     }
     await Promise.race([stopped.asked, fleet.failed]);
     return 0;

@@ -13,6 +13,7 @@ export interface Sampling {
   /** 0 keeps all tokens. */
   readonly topK: number;
   readonly minP: number;
+  /** `undefined`: another one each time. */
   readonly seed: number | undefined;
   readonly frequencyPenalty: number;
   readonly presencePenalty: number;
@@ -51,7 +52,8 @@ export function samplingOf(fields: f.Fields<typeof samplingFields>): Sampling {
     topP: fields.top_p,
     topK: Math.max(0, fields.top_k),
     minP: fields.min_p,
-    seed: fields.seed,
+    // What clients of llama.cpp and vLLM write for "no seed".
+    seed: fields.seed === -1 ? undefined : fields.seed,
     frequencyPenalty: fields.frequency_penalty,
     presencePenalty: fields.presence_penalty,
     logitBias: fields.logit_bias,
