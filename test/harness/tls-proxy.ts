@@ -1,4 +1,4 @@
-/** A TLS proxy as people put one in front of the edge: it ends TLS, passes the bytes on as they are, and says nothing. */
+/** A TLS proxy as people put one in front of the edge: it ends TLS and passes the bytes on as they are. */
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createServer } from 'node:tls';
 import { type SelfSigned, selfSigned } from './certificate.ts';

@@ -53,14 +53,13 @@ const hosting = () => {
   /** A request on the node's link, as the region's object sends it. */
   const carry = (node: NodeId, signal = new AbortController().signal) => {
     const over = vi.fn();
-    const body = new Response('x'.repeat(20)).body;
+    const request = new Request('https://object/open', { method: 'POST', body: 'x'.repeat(20), signal });
     const answer = host.carry({
       node,
       epoch: 1 as Epoch,
       open: { ...requestOf(20), remainingMs: 60_000 },
-      body,
+      request,
       region,
-      signal,
       onOver: over,
     });
     return { answer, over };
