@@ -85,6 +85,8 @@ export const keyCacheEntriesMax = 10_000;
 export const rosterCacheMsMax = 5_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
+/** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
+export const unnamedLoadMsMax = 1_800_000;
 
 /** Model names a region remembers for that: 1,000 nodes with 64 adapters each. */
 export const modelsRememberedMax = 65_536;
