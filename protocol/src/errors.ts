@@ -22,6 +22,7 @@ export const errorTable = {
   model_not_found: { status: 404, type: 'invalid_request_error', retryable: false, fault: 'client' },
   not_found: { status: 404, type: 'invalid_request_error', retryable: false, fault: 'client' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', retryable: false, fault: 'client' },
+  upload_timeout: { status: 408, type: 'invalid_request_error', retryable: false, fault: 'client' },
   body_too_large: { status: 413, type: 'invalid_request_error', retryable: false, fault: 'client' },
   client_gone: { status: 499, type: 'invalid_request_error', retryable: false, fault: 'client' },
   client_stalled: { status: 499, type: 'invalid_request_error', retryable: false, fault: 'client' },
