@@ -308,9 +308,9 @@ describe.each(described)('the fields under "%s"', (heading, type, path) => {
     },
   );
 
-  const typed = rows.map(([field = '', type = '', required = '', meaning = '']) => ({
-    ...{ field, type, required, meaning },
-  }));
+  const typed = rows.map(([field = '', typeText = '', required = '', meaning = '']) => {
+    return { field, type: typeText, required, meaning };
+  });
   test.each(typed)('$field is of type: $type', (row) => {
     const base = { ...structuredClone(exampleOf(type)), ...(type === 'hello' ? versionsWithRoom : {}) };
     const withValue = (value: unknown): object => {
