@@ -187,26 +187,19 @@ const numberOf = (text: string, fields: Record<string, unknown> = {}): number =>
   if (exponent !== undefined) return 2 ** Number(exponent) - (less === undefined ? 0 : 1);
   const named = { ...limits, ...fields }[text];
   const value = typeof named === 'number' ? named : Number(text.replaceAll(',', ''));
-  if (Number.isNaN(value)) throw new Error(`docs/protocol.md has a number that nobody knows: "${text}"`);
+  if (text === '' || Number.isNaN(value))
+    throw new Error(`docs/protocol.md has a number that nobody knows: "${text}"`);
   return value;
 };
 
-/** The words for types, as the page explains them under "JSON messages". */
-const words =
-  /"name" is a string of (\S+) to `(\S+)` characters, "count" a whole number from (\S+) to (\S+),\s"window" a whole number of bytes from (\S+) to ([^,]+), "message" a string of (\S+) to (\S+) characters/
-    .exec(page)
-    ?.slice(1)
-    .map((text) => numberOf(text));
-const [
-  nameFrom = 0,
-  nameTo = 0,
-  countFrom = 0,
-  countTo = 0,
-  windowFrom = 0,
-  windowTo = 0,
-  messageFrom = 0,
-  messageTo = 0,
-] = words ?? [];
+/** The two ends of a word for a type, as the page explains it under "JSON messages". */
+const endsOf = (word: string): [from: number, to: number] => {
+  const explained = new RegExp(`"${word}" a [\\w ]+? from (\\S+) to (\\S+?),?\\s`).exec(page);
+  const text =
+    explained ?? new RegExp(`"${word}" (?:is )?a string of (\\S+) to (\\S+) characters`).exec(page);
+  const [, from = '', to = ''] = text ?? [];
+  return [numberOf(from), numberOf(to.replaceAll('`', ''))];
+};
 
 const model = (index: number) => ({ id: `m${index}`, createdSeconds: 1, ownedBy: 'x' });
 const replica = (index: number) => ({ name: `r${index}`, state: 'ready', models: [model(0)] });
@@ -222,10 +215,10 @@ const readings: readonly [
   wording: RegExp,
   read: (match: readonly string[], row: Row, fields: Record<string, unknown>) => Examples,
 ][] = [
-  [/^name$/, () => strings(nameFrom, nameTo)],
-  [/^message$/, () => strings(messageFrom, messageTo)],
-  [/^count$/, () => wholeNumbers(countFrom, countTo)],
-  [/^window$/, () => wholeNumbers(windowFrom, windowTo)],
+  [/^name$/, () => strings(...endsOf('name'))],
+  [/^message$/, () => strings(...endsOf('message'))],
+  [/^count$/, () => wholeNumbers(...endsOf('count'))],
+  [/^window$/, () => wholeNumbers(...endsOf('window'))],
   [/^string of (\S+) to (\S+)$/, ([, from = '', to = '']) => strings(numberOf(from), numberOf(to))],
   [
     /^(\S+) to (\S+)$/,
