@@ -36,14 +36,14 @@ export const modelsPerReplicaMax = 256;
 
 /** Request body on self-hosted workerd: 32 MiB holds a 128k-token prompt with several images. */
 export const bodyBytesMaxSelfHosted = 32 * MiB;
-/** Request body on Workers: three of them fit the budget of a 128 MB isolate. */
+/** Request body on Workers: four of them fit the budget of a 128 MB isolate. */
 export const bodyBytesMaxWorkers = 8 * MiB;
 /** Of a refused request's body this much is read and dropped, so that the client lives to read the refusal. */
 export const discardBytesMax = 32 * MiB;
 /** Bodies that are here and not sent on yet, in self-hosted workerd: two of the largest, then 503. */
 export const bodyBytesInFlightMaxSelfHosted = 64 * MiB;
-/** The same in an isolate on Workers, of whose 128 MB the runtime and what is thrown away need half. */
-export const bodyBytesInFlightMaxWorkers = 24 * MiB;
+/** The same in an isolate on Workers: with what V8 has not collected yet it stays below 96 of its 128 MB. */
+export const bodyBytesInFlightMaxWorkers = 32 * MiB;
 /** A body is kept to be sent again, to another region, until this much of it has gone. */
 export const replayBytesMax = 1 * MiB;
 /** A body is read, kept and sent on in parts of this size: few turns of the event loop, little unused in the last. */

@@ -14,8 +14,8 @@ import { PuppetEngine } from './puppet-engine.ts';
 import { ask, bodyFor, chatPath, figure, headersFor, openRequest } from './requests.ts';
 
 const MiB = 1024 * 1024;
-/** 64 bodies of 8 MiB at once: eight fit `bodyBytesInFlightMax`; each that does costs its copies on the way. */
-const bodiesGrowthBytesMax = 512 * MiB;
+/** 64 bodies of 8 MiB at once: the budget of 64 MiB once, and the buffers of the runtime and its 64 connections. */
+const bodiesGrowthBytesMax = 208 * MiB;
 const slowClients = 100;
 const idleUploads = 1_000;
 /** `uploadYieldMs`, and what two busy cores add. */
