@@ -14,7 +14,7 @@ export const framePayloadBytesMax = 256 * KiB;
 /** One transport message: a sender closes a message once it holds this much; far below the 32 MiB of Workers. */
 export const messageBytesMax = 1 * MiB;
 
-/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, the bound of a stalled client. */
+/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, what we hold for a stalled client. */
 export const edgeStreamWindowBytes = 64 * KiB;
 /** Unread response bytes the edge accepts per link: 128 fully stalled clients before the link itself waits. */
 export const edgeLinkWindowBytes = 8 * MiB;
