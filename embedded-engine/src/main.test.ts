@@ -23,9 +23,11 @@ let program: Program;
 let client: Client;
 let subscriber: Subscriber;
 const published: { sequence: bigint; payload: Buffer }[] = [];
-const eventsPort = 20_000 + (process.pid % 20_000);
+// Below the ports that Linux gives to outgoing connections (32,768 and up): any program's connection may hold one of
+// those, even the subscriber's own, which dials before the engine binds.
+const eventsPort = 20_000 + 2 * (process.pid % 6_000);
 const eventsEndpoint = `tcp://127.0.0.1:${eventsPort}`;
-const replayEndpoint = `tcp://127.0.0.1:${eventsPort + 20_000}`;
+const replayEndpoint = `tcp://127.0.0.1:${eventsPort + 1}`;
 
 beforeAll(async () => {
   models = await mkdtemp(path.join(tmpdir(), 'engine-'));
@@ -63,6 +65,9 @@ async function readEvents(): Promise<void> {
   }
 }
 
+/** Greedy text goes on up to its limit; sampled text ends by itself, now and then after a few words. */
+const endless = { temperature: 0, stream: true };
+
 const user = (content: string) => [{ role: 'user', content }];
 const chat = (fields: Record<string, unknown>) =>
   client.post('/v1/chat/completions', {
@@ -92,7 +97,7 @@ describe('the program', () => {
   it('ends with 0 on SIGTERM in the middle of an answer', async () => {
     const own = startProgram(['--model', 'tiny', '--models-dir', models]);
     const { url: address } = await own.line;
-    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, stream: true };
+    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, ...endless };
     const response = await fetch(`${address}/v1/chat/completions`, {
       method: 'POST',
       body: JSON.stringify(body),
@@ -303,7 +308,7 @@ describe('chat completions', () => {
     const response = await fetch(`${client.url}/v1/chat/completions`, {
       method: 'POST',
       signal: gone.signal,
-      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, stream: true }),
+      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, ...endless }),
     });
     await response.body?.getReader().read();
     expect(await client.metric('requests_running')).toBe(1);
