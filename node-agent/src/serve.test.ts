@@ -152,7 +152,7 @@ test('an engine that volunteers usage is not asked for it, and what it says stay
   expect(text()).toBe(chunk + usageChunk + doneEvent);
 });
 
-test('what moves to the usage event when asked for is put back, and a value that moved on has the model probed', async () => {
+test('what usage moves to its own event is put back; where its value is a new one, the model is doubted', async () => {
   const end = (index: number, more: object = {}): string =>
     event({ model: 'm', choices: [{ index, delta: {}, finish_reason: 'stop' }], ...more });
   const print = { system_fingerprint: 'a' };

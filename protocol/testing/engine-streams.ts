@@ -64,8 +64,8 @@ const vllm =
   };
 
 /**
- * vLLM 0.32, chat and completions alike: the events that end a choice carry the fingerprint of the process, unless usage
- * was asked for: then the usage event does. The second choice, if there is one, ends first.
+ * vLLM 0.32, chat and completions alike: the events that end a choice carry the fingerprint of the process, unless
+ * usage was asked for: then the usage event does. The second choice, if there is one, ends first.
  */
 const vllmFingerprint =
   (count: 1 | 2, print: Print, lineEnd: string): EngineShape['stream'] =>

@@ -1,6 +1,6 @@
 /**
- * What real engines said, through the edge, byte for byte: where the usage edit is made, what the same engine said to the
- * request without it. That was another run, so its ids and times are replaced by those of the run that was played.
+ * What real engines said, through the edge, byte for byte: where the usage edit is made, what the same engine said to
+ * the request without it. That was another run, so its ids and times are replaced by those of the run that was played.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bodyOf } from '../fakes/raw-http.ts';
@@ -104,7 +104,7 @@ describe.each(layouts.flatMap((layout) => recordedEngines.map((name) => ({ layou
     });
 
     if (name === 'vllm') {
-      test('two choices that end one after the other both have the fingerprint, though usage was asked for', async () => {
+      test('two choices both end with the fingerprint, though usage was asked for', async () => {
         const recording = recordings.find((one) => one.name === 'chat-two-stream') as Recording;
         const { answer, got } = await ask(recording, recording.body);
         expect(hasUsageEdit(recording, got)).toBe(true);
