@@ -4,7 +4,13 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRegion, type Region as RegionName } from '@cognitora/protocol/ids';
-import { bodyBytesMaxSelfHosted, bodyBytesMaxWorkers } from '@cognitora/protocol/limits';
+import {
+  bodyBytesInFlightMaxSelfHosted,
+  bodyBytesInFlightMaxWorkers,
+  bodyBytesMaxSelfHosted,
+  bodyBytesMaxWorkers,
+} from '@cognitora/protocol/limits';
+import type { BodyBounds } from './body-budget.ts';
 import type { Region } from './directory/region.ts';
 import type { NodeLink } from './link/node-link.ts';
 import type { Registry } from './state/registry.ts';
@@ -23,7 +29,7 @@ export interface Env {
   readonly ORIGINS?: string;
   /** `one-object` (a region's links live in the region's object) or `object-per-node`. */
   readonly LAYOUT?: string;
-  /** `self-hosted` raises the body limit to 32 MiB. */
+  /** `self-hosted` raises the bounds of request bodies. */
   readonly PLATFORM?: string;
 }
 
@@ -34,10 +40,19 @@ export interface Settings {
   readonly regions: readonly [RegionName, ...RegionName[]];
   readonly origins: readonly string[] | undefined;
   readonly layout: Layout;
-  readonly bodyBytesMax: number;
+  readonly bodies: BodyBounds;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
 }
+
+const bodiesSelfHosted: BodyBounds = {
+  bytesMax: bodyBytesMaxSelfHosted,
+  bytesInFlightMax: bodyBytesInFlightMaxSelfHosted,
+};
+const bodiesOnWorkers: BodyBounds = {
+  bytesMax: bodyBytesMaxWorkers,
+  bytesInFlightMax: bodyBytesInFlightMaxWorkers,
+};
 
 const misconfigured = (problem: string): CognitoraError =>
   new CognitoraError('misconfigured', `The edge is not configured: ${problem}.`);
@@ -67,7 +82,7 @@ const readSettings = (env: Env): Settings => {
     regions: [first, ...others.filter((name) => name !== undefined)],
     origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
-    bodyBytesMax: env.PLATFORM === 'self-hosted' ? bodyBytesMaxSelfHosted : bodyBytesMaxWorkers,
+    bodies: env.PLATFORM === 'self-hosted' ? bodiesSelfHosted : bodiesOnWorkers,
     adminKeyHash,
     fleetSecret,
   };

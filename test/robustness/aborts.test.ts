@@ -105,7 +105,7 @@ describe.each(layouts)('a client that leaves, layout %s', (layout) => {
     const broken = openRequest(cluster, freshId(), half, { announcedBytes: body.length, isEnded: false });
     await until('half of the body to be sent', () => broken.outgoing.writableLength === 0);
     broken.hangUp();
-    // Two of these take all but 2 MiB of `bodyBytesInFlightMax`: what one abort kept would be missed.
+    // Two of these take all but 2 MiB of `bodyBytesInFlightMaxSelfHosted`: what one abort kept would be missed.
     const largest = { promptBytes: 31 * 1024 * 1024 };
     const answer = await until('room for two of the largest bodies', async () => {
       const both = await Promise.all([freshId(), freshId()].map((id) => ask(cluster, id, largest)));

@@ -6,6 +6,7 @@
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
 import {
+  bodyPartBytes,
   clientStallMsMax,
   crowdedStallMsMax,
   edgeLinkWindowBytes,
@@ -258,9 +259,16 @@ export class LinkHost {
   }
 }
 
-/** Feeds a long body as credit allows; rejects when the body breaks off. */
+/** Feeds a long body as credit allows, through one buffer; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {
-  for await (const bytes of body) await link.write(id, bytes);
+  const reader = body.getReader({ mode: 'byob' });
+  let view = new Uint8Array(bodyPartBytes);
+  for (;;) {
+    const read: ReadableStreamReadResult<Uint8Array> = await reader.read(view);
+    if (read.done) break;
+    await link.write(id, read.value);
+    view = new Uint8Array(read.value.buffer as ArrayBuffer);
+  }
   link.finish(id);
 };
 

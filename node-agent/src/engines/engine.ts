@@ -64,6 +64,8 @@ export class Engine {
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
+  /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
+  #toldWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -131,17 +133,18 @@ export class Engine {
       this.#become('ready');
       this.#pollMs = pollMsMax;
       this.#lateLooks = 0;
+      this.#toldWhy = undefined;
       void this.#probeUsed();
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = reasonOf(thrown);
       this.#lateLooks += 1;
       const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
       if (isLate && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
         this.#lookAgainIn(pollMsMin);
         return;
       }
-      if (this.#state === 'ready')
-        this.#options.log('warn', 'engine unreachable', { engine: this.name, why });
+      if (why !== this.#toldWhy) this.#options.log('warn', 'engine cannot serve', { engine: this.name, why });
+      this.#toldWhy = why;
       this.#become(this.#state === 'loading' ? 'loading' : 'failed');
       this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
     }
@@ -231,6 +234,12 @@ export class Engine {
     this.#options.onChange();
   }
 }
+
+/** In words; where several addresses of a name failed, the error itself has none. */
+const reasonOf = (thrown: unknown): string => {
+  if (!(thrown instanceof Error)) return String(thrown);
+  return thrown.message || ('code' in thrown ? String(thrown.code) : thrown.name);
+};
 
 /** Reads a response body as bytes, at most `bytesMax`. */
 export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number): Promise<Uint8Array> => {
