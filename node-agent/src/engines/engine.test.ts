@@ -217,6 +217,25 @@ test('a probe that fails is repeated at the next use, and all are forgotten when
   expect(engine.model('m1')?.volunteered).toBeUndefined();
 });
 
+test('a doubted model is probed anew at the next look, once, and what is known stands until then', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.length > 0);
+  const { probes } = server;
+  const known = engine.model('m')?.volunteered;
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  for (const name of ['m', 'm', 'elsewhere']) engine.doubt(name);
+  expect(server.probes).toBe(probes);
+  await until(() => server.probes > probes);
+  expect(engine.use('m')?.volunteered).toBe(known);
+  resolve();
+  await until(() => engine.model('m')?.volunteered !== known);
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(server.probes).toBe(2 * probes);
+  expect(states).toEqual(['ready']);
+});
+
 test('a model that is gone before its probe ends stays gone', async () => {
   const { engine, server, states } = await start();
   server.list = catalogue;

@@ -13,7 +13,7 @@ import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
-import { probeVolunteeredUsage, type Volunteered } from './probe.ts';
+import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -32,7 +32,7 @@ export interface EngineOptions {
 export interface ServedModel {
   readonly served: string;
   /** Undefined until the engine was asked. */
-  readonly volunteered: Volunteered | undefined;
+  readonly volunteered: VolunteeredByPath | undefined;
 }
 
 /** Between looks at a healthy engine. */
@@ -58,7 +58,7 @@ export class Engine {
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
-  /** Names used before they were probed. */
+  /** Names used before they were probed, or whose streams contradict their probe. */
   readonly #unprobed = new Set<string>();
   #isProbingUsed = false;
   #pollMs = pollMsMin;
@@ -108,6 +108,14 @@ export class Engine {
     return model;
   }
 
+  /**
+   * A stream contradicts the probe: another engine answers here, though no look missed the old one (a rolling update
+   * behind a proxy). The model is probed anew with the next look; what is known stands until then.
+   */
+  doubt(publicName: string): void {
+    if (this.#models.has(publicName)) this.#unprobed.add(publicName);
+  }
+
   start(): void {
     void this.#poll();
   }
@@ -126,6 +134,7 @@ export class Engine {
       this.#pollMs = pollMsMax;
       this.#lateLooks = 0;
       this.#toldWhy = undefined;
+      void this.#probeUsed();
     } catch (thrown) {
       const why = reasonOf(thrown);
       this.#lateLooks += 1;
@@ -183,7 +192,7 @@ export class Engine {
     return [...found.values()];
   }
 
-  /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */
+  /** Once each time the engine comes up, and for each model it adds: what do its streams say unasked? */
   async #probe(): Promise<void> {
     if (this.#state !== 'ready') {
       for (const [name, { served }] of this.#models)
@@ -210,7 +219,7 @@ export class Engine {
   async #probeModel(name: string): Promise<void> {
     const model = this.#models.get(name);
     if (model === undefined) return;
-    const volunteered = await probeVolunteeredUsage(this, model.served);
+    const volunteered = await probeVolunteered(this, model.served);
     // The engine may have dropped the model meanwhile.
     if (this.#models.get(name) === model) this.#models.set(name, { ...model, volunteered });
   }
