@@ -167,6 +167,7 @@ export class Region extends DurableObject<Env> {
       open: { ...carry.open, replica },
       body: request.body,
       region: carry.region,
+      client: carry.client,
       signal: request.signal,
       onOver: () => this.#directory.release(reservation),
     });
