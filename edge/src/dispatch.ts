@@ -17,7 +17,7 @@ import { type HeldBody, readBody } from './body-budget.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
-import { encodeCarry, openHeader } from './link/carry-request.ts';
+import { type CarryRequest, encodeCarry, openHeader } from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
 import { unwrap } from './outcome.ts';
 import { orderRegions } from './region.ts';
@@ -85,19 +85,22 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     remainingMs: requestMsMax,
   };
   const object = regionObject(env, region);
-  const send = (stub: Pick<Fetcher, 'fetch'>, carry: string): Promise<Response> =>
+  // Plain workerd's only: address and port.
+  const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
+  const carry = { region, open, ...(client === undefined ? {} : { client }) };
+  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest): Promise<Response> =>
     stub.fetch('https://object/open', {
       method: 'POST',
       body: body.toSend(),
-      headers: { [openHeader]: carry },
+      headers: { [openHeader]: encodeCarry(carried) },
       // An engine's redirect is the client's to follow.
       redirect: 'manual',
       signal: gone,
     });
-  if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
+  if (options.settings.layout === 'one-object') return send(object, carry);
   const booked = unwrap(await object.decide(parsed.model));
   try {
-    return await send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
+    return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
   } catch (thrown) {
     // The node's object may never have heard of it; to release what it released too means nothing.
     await object.released([booked.reservation]);

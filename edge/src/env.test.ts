@@ -14,6 +14,7 @@ test('what is not set has a default, but for the secrets', () => {
     regions: ['local'],
     origins: undefined,
     layout: 'one-object',
+    isSelfHosted: false,
     bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
@@ -31,6 +32,7 @@ test('lists are split at commas, white space aside', () => {
     regions: ['weur', 'enam'],
     origins: ['https://a.example', 'http://b.example:8080'],
     layout: 'object-per-node',
+    isSelfHosted: true,
     bodies: { bytesMax: bodyBytesMaxSelfHosted, bytesInFlightMax: bodyBytesInFlightMaxSelfHosted },
   });
 });

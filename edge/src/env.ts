@@ -29,7 +29,7 @@ export interface Env {
   readonly ORIGINS?: string;
   /** `one-object` (a region's links live in the region's object) or `object-per-node`. */
   readonly LAYOUT?: string;
-  /** `self-hosted` raises the bounds of request bodies. */
+  /** `self-hosted`: plain workerd under `cgn`, with larger bounds for request bodies. */
   readonly PLATFORM?: string;
 }
 
@@ -40,6 +40,8 @@ export interface Settings {
   readonly regions: readonly [RegionName, ...RegionName[]];
   readonly origins: readonly string[] | undefined;
   readonly layout: Layout;
+  /** Plain workerd, with a supervisor beside it. */
+  readonly isSelfHosted: boolean;
   readonly bodies: BodyBounds;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
@@ -78,11 +80,13 @@ const readSettings = (env: Env): Settings => {
   const fleetSecret = env.FLEET_SECRET ?? '';
   if (fleetSecret.length < 32)
     throw misconfigured('the secret FLEET_SECRET must have at least 32 characters');
+  const isSelfHosted = env.PLATFORM === 'self-hosted';
   return {
     regions: [first, ...others.filter((name) => name !== undefined)],
     origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
-    bodies: env.PLATFORM === 'self-hosted' ? bodiesSelfHosted : bodiesOnWorkers,
+    isSelfHosted,
+    bodies: isSelfHosted ? bodiesSelfHosted : bodiesOnWorkers,
     adminKeyHash,
     fleetSecret,
   };

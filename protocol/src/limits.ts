@@ -95,6 +95,16 @@ export const drainMsMax = 30_000;
 export const keyCacheMsMax = 10_000;
 /** Keys a Worker remembers, the unknown ones included. */
 export const keyCacheEntriesMax = 10_000;
+/** A self-hosted edge: a client to whom nothing was written for this long may have left unnoticed. */
+export const quietMs = 250;
+/** Its supervisor asks this often whether there are such clients, and looks for them if so. */
+export const hangUpPollMsMin = 250;
+/** The same where looking is slow, on a host with very many connections: a hang-up still shows within a second. */
+export const hangUpPollMsMax = 600;
+/** Clients that hung up, in one report; the rest is told in the next. */
+export const hangUpsPerReportMax = 4_096;
+/** Clients watched at once: as many as one address has ports. */
+export const clientsWatchedMax = 65_536;
 /** Workers keep a region's roster (who serves which model) this long. */
 export const rosterCacheMsMax = 5_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
@@ -144,4 +154,5 @@ assertRelation(ackDelayMs * 10 < ackMsMax, 'a delayed ACK cannot look like a los
 assertRelation(bodyBytesMaxSelfHosted * 2 <= bodyBytesInFlightMaxSelfHosted, 'two of the largest bodies fit');
 assertRelation(bodyBytesMaxWorkers * 2 <= bodyBytesInFlightMaxWorkers, 'two of the largest bodies fit');
 assertRelation(firstBodyPartBytes <= bodyPartBytes, 'the first part is the smaller');
+assertRelation(quietMs + hangUpPollMsMax < 1_000, 'a hang-up is noticed within a second');
 assertRelation(uploadYieldMs < uploadPatienceMs, 'a body makes room before its time is up');

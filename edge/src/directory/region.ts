@@ -158,6 +158,7 @@ export class Region extends DurableObject<Env> {
       open: { ...carry.open, replica },
       request,
       region: carry.region,
+      client: carry.client,
       onOver: () => this.#directory.release(reservation),
     });
   }

@@ -23,6 +23,8 @@ export interface CarryRequest {
   readonly region: Region;
   readonly open: Omit<OpenRequest, 'replica'>;
   readonly booked?: Booked;
+  /** The client's address, where its supervisor may say that it hung up. */
+  readonly client?: string;
 }
 
 /** Header values are ASCII, so everything else is escaped as JSON allows. */
