@@ -1,7 +1,7 @@
 import { toBase64Url } from '@cognitora/protocol/bytes';
-import { quietMs } from '@cognitora/protocol/limits';
+import { hangUpHoldMs, quietMs } from '@cognitora/protocol/limits';
 import { supervisorText } from '@cognitora/protocol/supervisor';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { envOf, fleetSecret } from '../../testing/env.ts';
 import { fleetHmac } from '../identity/tokens.ts';
 import { watchClient } from '../link/client-watch.ts';
@@ -37,6 +37,34 @@ test('the supervisor is heard, and told how many clients wait on silence', async
   expect(await answer.json()).toEqual({ quiet: 2 });
   expect(told).toEqual([2]);
   for (const client of clients) client.over();
+});
+
+test('its answer waits until a client is quiet, but not for ever', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  /** What is answered, and whether it was by then. */
+  const asking = () => {
+    const state: { quiet?: number } = {};
+    void hearHangUps(report({ hungUp: [] }), selfHosted)
+      .then((answer) => answer.json<{ quiet: number }>())
+      .then(({ quiet }) => Object.assign(state, { quiet }));
+    return state;
+  };
+  const first = asking();
+  await vi.advanceTimersByTimeAsync(1_000);
+  const client = watchClient('127.0.0.1:1', Date.now, () => {});
+  await vi.advanceTimersByTimeAsync(quietMs - 1);
+  expect(first).toEqual({});
+  await vi.advanceTimersByTimeAsync(quietMs);
+  await vi.waitFor(() => expect(first).toEqual({ quiet: 1 }));
+  client.over();
+  const second = asking();
+  await vi.advanceTimersByTimeAsync(hangUpHoldMs - 1);
+  expect(second).toEqual({});
+  await vi.advanceTimersByTimeAsync(quietMs);
+  await vi.waitFor(() => expect(second).toEqual({ quiet: 0 }));
 });
 
 test.each([

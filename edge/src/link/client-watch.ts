@@ -20,6 +20,17 @@ interface Entry {
 
 const watched = new Map<string, Entry>();
 
+/** Wakes who waits for a first client. */
+let wake: (() => void) | undefined;
+
+/** Resolves once there is any client to watch over. */
+export const untilAnyClient = (): Promise<void> =>
+  watched.size > 0
+    ? Promise.resolve()
+    : new Promise((accept) => {
+        wake = accept;
+      });
+
 const unwatched: WatchedClient = { wrote: () => {}, over: () => {} };
 
 /** Watches over a client until its request is over; a connection carries one request at a time. */
@@ -35,6 +46,8 @@ export const watchClient = (
   }).then(onHangUp);
   const entry: Entry = { hangUp, wroteMs: clock() };
   watched.set(client, entry);
+  wake?.();
+  wake = undefined;
   return {
     wrote: () => {
       entry.wroteMs = clock();
