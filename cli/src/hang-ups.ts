@@ -1,27 +1,35 @@
 /**
  * Tells the edge which of its clients hung up, for as long as the edge runs: see `protocol/src/supervisor.ts`. A
  * connection that its client closed stands in the kernel's table in CLOSE_WAIT until workerd closes it, too. The table
- * is read only while a request waits on silence, and at most a twentieth of one CPU's time is spent on it. Where there
+ * is read only while a request waits on silence, and a fiftieth of one CPU's time goes into it. Where there
  * is no such table, nothing is told and workerd notices later.
  */
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { hangUpPollMsMax, hangUpPollMsMin, hangUpsPerReportMax } from '@cognitora/protocol/limits';
+import {
+  hangUpLookMs,
+  hangUpPollMsMax,
+  hangUpPollMsMin,
+  hangUpsPerReportMax,
+} from '@cognitora/protocol/limits';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { type HangUps, hangUpsPath, parseQuietClients, supervisorText } from '@cognitora/protocol/supervisor';
+import { monotonicMs } from './clock.ts';
 
 export interface HangUpOptions {
   readonly edgeUrl: string;
+  /** Where the edge listens. */
+  readonly host: string;
   readonly port: number;
   readonly fleetSecret: string;
 }
 
 /** Of the kernel's states of a connection: the other side closed, this one did not. */
 const closeWait = '08';
-/** At most every twentieth part of the time goes into reading the table. */
-const restPerScan = 19;
+/** Of one CPU's time, looking takes a fiftieth. */
+const restPerLook = 49;
 
 /** Bytes of an address as the kernel writes them: words of four, each in the order of a little-endian machine. */
 const addressBytes = (hex: string): number[] => {
@@ -60,10 +68,12 @@ export const hungUpClients = (table: string, port: number): string[] => {
   return found;
 };
 
-const readTable = (path: string): Promise<string> => readFile(path, 'latin1').catch(() => '');
+const readTable = (name: string): Promise<string> => readFile(`/proc/net/${name}`, 'latin1').catch(() => '');
 
-const scan = async (port: number): Promise<readonly string[]> => {
-  const tables = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map(readTable));
+const hungUpNow = async ({ host, port }: HangUpOptions): Promise<readonly string[]> => {
+  // To walk a table costs milliseconds, however empty it is.
+  const isIpv4 = /^[\d.]+$/.test(host);
+  const tables = await Promise.all((isIpv4 ? ['tcp'] : ['tcp', 'tcp6']).map(readTable));
   return tables.flatMap((table) => hungUpClients(table, port)).slice(0, hangUpsPerReportMax);
 };
 
@@ -72,6 +82,19 @@ export const reportHangUps = (options: HangUpOptions): { stop(): void } => {
   const stopped = new AbortController();
   const connection = new Agent({ keepAlive: true, maxSockets: 1 });
   const token = createHmac('sha256', options.fleetSecret).update(supervisorText).digest('base64url');
+  const rest = (ms: number): Promise<void> => delay(ms, undefined, { signal: stopped.signal });
+  /** Looks until somebody has hung up, or it is time to ask whether there is still reason to. */
+  const look = async (): Promise<readonly string[]> => {
+    for (const untilMs = monotonicMs() + hangUpLookMs; monotonicMs() < untilMs; ) {
+      const before = process.cpuUsage();
+      const hungUp = await hungUpNow(options);
+      if (hungUp.length > 0) return hungUp;
+      const { user, system } = process.cpuUsage(before);
+      const dueMs = ((user + system) / 1000) * restPerLook;
+      await rest(Math.min(Math.max(dueMs, hangUpPollMsMin), hangUpPollMsMax));
+    }
+    return [];
+  };
   const report = (hangUps: HangUps): Promise<number> =>
     new Promise((accept) => {
       const body = JSON.stringify(hangUps);
@@ -95,17 +118,11 @@ export const reportHangUps = (options: HangUpOptions): { stop(): void } => {
       outgoing.end(body);
     });
   const run = async (): Promise<void> => {
+    let hungUp: readonly string[] = [];
     while (!stopped.signal.aborted) {
-      const quiet = await report({ hungUp: [] });
-      let restMs = hangUpPollMsMin;
-      if (quiet > 0) {
-        const before = process.cpuUsage();
-        const hungUp = await scan(options.port);
-        const { user, system } = process.cpuUsage(before);
-        if (hungUp.length > 0) await report({ hungUp });
-        restMs = Math.min(Math.max(restMs, ((user + system) / 1000) * restPerScan), hangUpPollMsMax);
-      }
-      await delay(restMs, undefined, { signal: stopped.signal });
+      const quiet = await report({ hungUp });
+      if (quiet === 0 || hungUp.length > 0) await rest(hangUpPollMsMin);
+      hungUp = quiet === 0 ? [] : await look();
     }
   };
   run().catch(() => {});

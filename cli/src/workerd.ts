@@ -183,13 +183,14 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   const pid = child.pid ?? 0;
   writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
   const url = `http://${options.host}:${port}`;
-  const hangUps = reportHangUps({ edgeUrl: url, port, fleetSecret: options.fleetSecret });
+  const hangUps = reportHangUps({ edgeUrl: url, host: options.host, port, fleetSecret: options.fleetSecret });
   child.once('exit', () => hangUps.stop());
   return {
     url,
     port,
     pid,
     stop: async () => {
+      hangUps.stop();
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
       await exited;

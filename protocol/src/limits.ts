@@ -97,10 +97,14 @@ export const keyCacheMsMax = 10_000;
 export const keyCacheEntriesMax = 10_000;
 /** A self-hosted edge: a client to whom nothing was written for this long may have left unnoticed. */
 export const quietMs = 250;
-/** Its supervisor asks this often whether there are such clients, and looks for them if so. */
+/** Its supervisor looks for those who left this often while there are such clients. */
 export const hangUpPollMsMin = 250;
 /** The same where looking is slow, on a host with very many connections: a hang-up still shows within a second. */
 export const hangUpPollMsMax = 600;
+/** It looks for this long before it asks again whether there are such clients. */
+export const hangUpLookMs = 1_000;
+/** The edge holds its answer back for at most this long while there are none. */
+export const hangUpHoldMs = 10_000;
 /** Clients that hung up, in one report; the rest is told in the next. */
 export const hangUpsPerReportMax = 4_096;
 /** Clients watched at once: as many as one address has ports. */

@@ -6,7 +6,8 @@
  *   POST /internal/hang-ups   {"hungUp":["127.0.0.1:4711"]}  ->  {"quiet":3}
  *   Authorization: Bearer <base64url of the fleet secret's HMAC-SHA256 over `supervisorText`>
  *
- * The answer counts the requests to whose client nothing was written of late: while it is 0 nobody need look.
+ * The answer counts the requests to whose client nothing was written of late. It is held back until there is one, for
+ * `hangUpHoldMs` at most: meanwhile nobody need look.
  */
 import { utf8 } from './bytes.ts';
 import { hangUpsPerReportMax } from './limits.ts';

@@ -7,7 +7,7 @@ import { readSmallBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { fleetHmacMatches } from '../identity/tokens.ts';
-import { clientsHungUp, quietClients } from '../link/client-watch.ts';
+import { clientsHungUp, untilQuiet } from '../link/client-watch.ts';
 
 /** As many addresses as a report may have, twice over. */
 const reportBytesMax = 512 * 1024;
@@ -22,6 +22,6 @@ export const hearHangUps = async (request: Request, env: Env): Promise<Response>
   }
   const body = await readSmallBody(request, { ...bodies, bytesMax: reportBytesMax });
   clientsHungUp(parseHangUps(parseJsonRecord(body, 'bad_json', 'The report')).hungUp);
-  const answer: QuietClients = { quiet: quietClients(systemClock()) };
+  const answer: QuietClients = { quiet: await untilQuiet(systemClock) };
   return Response.json(answer);
 };

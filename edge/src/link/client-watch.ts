@@ -2,7 +2,7 @@
  * The clients whose requests are carried here, by address, so that their supervisor can say which of them hung up: see
  * `protocol/src/supervisor.ts`. One table for all objects: plain workerd, which alone needs it, has one isolate.
  */
-import { clientsWatchedMax, quietMs } from '@cognitora/protocol/limits';
+import { clientsWatchedMax, hangUpHoldMs, quietMs } from '@cognitora/protocol/limits';
 import type { Clock } from '../clock.ts';
 
 export interface WatchedClient {
@@ -20,6 +20,20 @@ interface Entry {
 
 const watched = new Map<string, Entry>();
 
+/** Wakes who waits for a first client. */
+let wake: (() => void) | undefined;
+
+/** Between two looks while an answer is held back. */
+const lookEveryMs = quietMs / 2;
+
+/** Resolves once there is any client to watch over. */
+const untilAnyClient = (): Promise<void> =>
+  watched.size > 0
+    ? Promise.resolve()
+    : new Promise((accept) => {
+        wake = accept;
+      });
+
 const unwatched: WatchedClient = { wrote: () => {}, over: () => {} };
 
 /** Watches over a client until its request is over; a connection carries one request at a time. */
@@ -35,6 +49,8 @@ export const watchClient = (
   }).then(onHangUp);
   const entry: Entry = { hangUp, wroteMs: clock() };
   watched.set(client, entry);
+  wake?.();
+  wake = undefined;
   return {
     wrote: () => {
       entry.wroteMs = clock();
@@ -59,3 +75,16 @@ export const quietClients = (nowMs: number): number => {
   for (const { wroteMs } of watched.values()) if (nowMs - wroteMs >= quietMs) quiet += 1;
   return quiet;
 };
+
+/** How many clients are quiet, once one is, or nobody was for long. */
+export const untilQuiet = async (clock: Clock): Promise<number> => {
+  const untilMs = clock() + hangUpHoldMs;
+  await Promise.race([untilAnyClient(), sleep(hangUpHoldMs)]);
+  for (;;) {
+    const quiet = quietClients(clock());
+    if (quiet > 0 || clock() >= untilMs) return quiet;
+    await sleep(lookEveryMs);
+  }
+};
+
+const sleep = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));
