@@ -19,14 +19,15 @@ const help = (): string => {
 
 ${lines.join('\n')}
 
-"cgn COMMAND --help" says more. Start with "cgn up".`;
+"cgn COMMAND --help" says more. Start with "cgn up".
+From a checkout: npm run cgn -- COMMAND`;
 };
 
 const isCommand = (name: string): name is keyof typeof commands => Object.hasOwn(commands, name);
 
 const main = async (): Promise<number> => {
   const [name, ...argv] = process.argv.slice(2);
-  if (name === undefined || name === '--help' || name === 'help') {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     say(help());
     return name === undefined ? 2 : 0;
   }

@@ -50,6 +50,8 @@ export class Fleet {
   #engineUrls: Promise<readonly string[]> = Promise.resolve([]);
   #agent: Child | undefined;
   #edge: RunningEdge | undefined;
+  /** What keeps each attached engine from serving, by its name in the progress. */
+  readonly #troubles = new Map<string, string>();
   #stopping = false;
   #fail: (error: Error) => void = () => {};
 
@@ -112,7 +114,7 @@ export class Fleet {
       environment: { COGNITORA_JOIN_TOKEN: joinToken },
       logPath: join(settings.dataDirectory, 'logs/agent.log'),
       onEvent: () => progress.update('agent', 'linked to the edge'),
-      onProgress: () => {},
+      onProgress: (line) => this.#agentSaid(line),
       onGivenUp: (...told) => this.#givenUp(...told),
     });
     progress.update('agent', 'starting');
@@ -130,7 +132,8 @@ export class Fleet {
       known = model;
     };
     let refusedSinceMs: number | undefined;
-    let wordMs = monotonicMs() + waitingWordMs;
+    const sinceMs = monotonicMs();
+    let wordMs = sinceMs + waitingWordMs;
     while (!this.#stopping) {
       const answer = await firstAnswer({ edgeUrl, apiKey, timeoutMs: tryTimeoutMs, onModel });
       if (answer.kind === 'answers') {
@@ -147,7 +150,7 @@ export class Fleet {
       } else {
         refusedSinceMs = undefined;
         if (answer.model === undefined && nowMs > wordMs) {
-          progress.update('model', 'still waiting for an engine that answers');
+          this.#sayWaiting(` (${Math.round((nowMs - sinceMs) / 1000)} s)`);
           wordMs = nowMs + waitingWordMs;
         }
       }
@@ -197,12 +200,44 @@ export class Fleet {
     return `http://127.0.0.1:${port}`;
   }
 
+  /** Of engines that we started we know more than the agent: it speaks for those that ran already. */
+  #agentSaid(line: string): void {
+    const { engineUrls } = this.#options.settings;
+    const { event, engine, why } = jsonRecordIn(line) ?? {};
+    const index = Number(/^r(\d+)$/.exec(String(engine))?.[1]);
+    const url = engineUrls[index];
+    if (url === undefined) return;
+    const step = index === 0 ? 'engine' : `engine ${index}`;
+    if (event === 'engine cannot serve') {
+      const trouble = `${url} ${inWords(String(why))}; looking again, Ctrl-C stops`;
+      this.#troubles.set(step, trouble);
+      this.#options.progress.update(step, trouble);
+    } else if (event === 'engine ready' && this.#troubles.delete(step)) {
+      this.#options.progress.update(step, `${url} answers`);
+    }
+  }
+
+  #sayWaiting(howLong: string): void {
+    const { progress } = this.#options;
+    for (const [step, trouble] of this.#troubles) progress.update(step, trouble + howLong);
+    if (this.#troubles.size > 0) return;
+    progress.update('model', `still waiting for an engine that answers${howLong}`);
+  }
+
   #givenUp(name: string, tail: readonly string[], logPath: string): void {
-    const messages = tail.map((line) => jsonRecordIn(line)?.message ?? line);
+    const messages = tail.map((line) => jsonRecordIn(line)?.message ?? jsonRecordIn(line)?.event ?? line);
     const told = messages.slice(-3).join('\n  ');
     this.#fail(new UserError(`The ${name} could not be kept running:\n  ${told}\n${logPath} has more.`));
   }
 }
+
+/** Why an engine cannot serve, for somebody who has no use for the names of system calls. */
+const inWords = (why: string): string => {
+  if (why.includes('ECONNREFUSED')) return 'does not answer (connection refused)';
+  if (/ENOTFOUND|EAI_AGAIN/.test(why)) return 'does not answer (there is no host of that name)';
+  if (/answered 40[13]$/.test(why)) return `refuses us (${why}; COGNITORA_ENGINE_API_KEY holds its key)`;
+  return `cannot serve yet (${why})`;
+};
 
 /** Builds the edge's bundle where it is not that of the sources; in the background, while engines load. */
 const buildBundle = async (): Promise<void> => {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Unpackr } from 'msgpackr';
@@ -122,6 +122,15 @@ describe('the program', () => {
     const other = startProgram(['--sequences', 'many', '--model', 'tiny']);
     expect(await other.exit).toBe(2);
     expect(other.stderr()).toContain('--sequences');
+  });
+
+  it('ends with 2 for a file that is no model, as another start would', async () => {
+    const broken = path.join(models, 'broken.gguf');
+    await writeFile(broken, 'GGUF and no more');
+    const [noModel, cut] = [import.meta.filename, broken].map((file) => startProgram(['--model', file]));
+    expect([await noModel?.exit, await cut?.exit]).toEqual([2, 2]);
+    expect(noModel?.stderr()).toContain('is not a GGUF file');
+    expect(cut?.stderr()).toContain('cannot be loaded');
   });
 });
 

@@ -64,7 +64,7 @@ const options = {
   name: { type: 'string' },
   'data-dir': { type: 'string' },
   'join-token-file': { type: 'string' },
-  help: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
 } as const;
 
 /** `instead` says where a secret goes that somebody wrote into the URL; the URL is not repeated then. */
@@ -115,9 +115,12 @@ const parseOptions = (argv: readonly string[]) => {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new ConfigError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)}. See "cgn agent --help".`,
-    );
+    const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+    const isPositional =
+      thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
+    // npm keeps options before a "--" and hands on their values alone.
+    const hint = isPositional ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
+    throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
   }
 };
 

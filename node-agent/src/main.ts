@@ -1,6 +1,6 @@
 /**
  * The program `cgn agent`: configuration in, signals in, one agent. Prints one JSON line on standard output once the
- * edge accepted the link; everything else goes to standard error.
+ * edge accepted the link, unless a person reads there; everything else goes to standard error.
  */
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
@@ -8,6 +8,7 @@ import { Writable } from 'node:stream';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
 import { Agent } from './daemon.ts';
+import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
 import { HostIdentity } from './identity.ts';
 import { standardErrorLog } from './log.ts';
 
@@ -51,6 +52,7 @@ const watchParent = (pipe: ParentPipe, onGone: () => void): void => {
 const run = async (parsed: AgentConfig): Promise<void> => {
   let orphaned = (): void => process.exit();
   if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
+  process.once('exit', await lockDirectory(parsed.dataDirectory));
   const identity = new HostIdentity(parsed.dataDirectory, systemClock);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
@@ -61,6 +63,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
     random: Math.random,
     log: standardErrorLog,
     onJoined: ({ region, epoch }) => {
+      if (process.stdout.isTTY) return;
       process.stdout.write(`${JSON.stringify({ event: 'joined', node: identity.node, region, epoch })}\n`);
     },
     onFatal: (why) => {
@@ -79,4 +82,11 @@ const run = async (parsed: AgentConfig): Promise<void> => {
 };
 
 const config = readConfig();
-if (config !== undefined) await run(config);
+try {
+  if (config !== undefined) await run(config);
+} catch (thrown) {
+  if (!(thrown instanceof DirectoryTaken)) throw thrown;
+  standardErrorLog('error', thrown.message);
+  // Like wrong arguments: a supervisor that tries again changes nothing.
+  process.exit(2);
+}

@@ -2,6 +2,8 @@
  * What happens when a part dies, hangs or comes back: streams end in words, loads return to zero, and the fleet finds
  * together again by itself. The slow ones (a lease is 15 s) run beside each other, each on a cluster of its own.
  */
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
 import { drainMsMax, heartbeatMs, leaseMsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cluster, type ClusterOptions, layouts, startCluster } from '../harness/cluster.ts';
@@ -146,11 +148,16 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
   test('a second agent with the same key takes over, and the first ends with words', async () => {
     await withCluster(async (cluster) => {
       const first = cluster.program('gpu0');
-      const argv = argvOf(first.pid).map((argument) => (argument === 'gpu0' ? 'twin' : argument));
+      const argv = argvOf(first.pid).map((argument) => argument.replace(/(?<=^|\/agents\/)gpu0$/, 'twin'));
+      const agents = join(cluster.directory, 'agents');
+      const filter = (path: string): boolean => !path.endsWith('agent.lock');
+      cpSync(join(agents, 'gpu0'), join(agents, 'twin'), { recursive: true, filter });
       const second = cluster.startProgram('twin', argv);
       await first.exited;
       await cluster.node('twin');
-      expect(cluster.log.text()).toMatch(/gpu0: .*The edge ended this link for good: A newer link/);
+      expect(cluster.log.text()).toMatch(
+        /gpu0: .*The edge ended this link for good: another agent with this host's key/,
+      );
       expect(cluster.log.text()).toMatch(/gpu0: ended: 1/);
       await untilServed(cluster);
       expect(second.isGone).toBe(false);

@@ -94,6 +94,7 @@ test('a default model in several files is named by its first one, once all of th
 
 test('help is help', () => {
   expect(parseUp(['--help'])).toBe('help');
+  expect(parseUp(['-h'])).toBe('help');
 });
 
 test.each([
@@ -111,7 +112,7 @@ test.each([
   [['--engine-url', 'http://x', '--model', 'm'], 'leave --model and --replicas out'],
   [['--engine-url', 'http://x', '--replicas', '2'], 'leave --model and --replicas out'],
   [['--unknown'], 'cgn up --help'],
-  [['positional'], 'cgn up --help'],
+  [['8080'], 'Options go after "--": npm start -- --port 8080.'],
 ])('wrong arguments name the fix: %j', (argv, words) => {
   expect(() => parseUp(argv)).toThrow(UserError);
   expect(() => parseUp(argv)).toThrow(words);

@@ -10,7 +10,9 @@ import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
 import { defaultModel } from '../default-model.ts';
 import { Fleet } from '../fleet.ts';
+import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+import { wrongArguments } from '../wrong-arguments.ts';
 import { upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
@@ -47,7 +49,7 @@ const options = {
   replicas: { type: 'string', default: '1' },
   origin: { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 export interface UpSettings {
@@ -75,10 +77,7 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   try {
     values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new UserError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn up --help".`,
-      2,
-    );
+    throw wrongArguments(thrown, 'up', 'npm start -- --port 8080');
   }
   if (values.help) return 'help';
   const engineUrls = values['engine-url'] ?? [];
@@ -165,7 +164,8 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
   try {
     progress.update('edge', 'starting');
     const edgeUrl = await fleet.startEngines().startEdge();
-    const issued = await issueTokens(new AdminClient(edgeUrl, credentials.adminKey), credentials);
+    const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
+    const issued = await issueTokens(client, credentials);
     saveCredentials(settings.dataDirectory, issued.credentials);
     await fleet.startAgent(edgeUrl, issued.joinToken);
     const { url, apiKey, adminKey } = issued.credentials;
@@ -212,6 +212,7 @@ export const up = async (argv: readonly string[]): Promise<number> => {
     say(upHelp.trimEnd());
     return 0;
   }
+  if (settings.engineUrls.length === 0) checkModelFile(settings.model);
   const unlock = lock(settings.dataDirectory);
   try {
     return await serve(settings, new Progress(settings.json));

@@ -72,7 +72,8 @@ class Model {
     this.forgetUnnamed(node);
     for (const { name, state, models } of replicas) {
       const id = `${node}/${name}`;
-      if (state === 'loading' && models.length === 0) this.unnamed.set(id, before.get(id) ?? nowMs);
+      if ((state === 'loading' || state === 'failed') && models.length === 0)
+        this.unnamed.set(id, before.get(id) ?? nowMs);
     }
     const stays = (replica: ReplicaName): boolean => replicas.some(({ name }) => name === replica);
     this.live = this.live.filter((request) => request.node !== node || stays(request.replica));

@@ -145,10 +145,19 @@ test('while a replica loads and has not said what, an unknown model is no_capaci
   expect(at(1001 + unnamedLoadMsMax)?.code).toBe('no_capacity');
 });
 
+test('a replica whose engine does not listen yet is waited for like one that loads', () => {
+  const directory = new Directory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'failed')], 0);
+  directory.report(node('a'), epoch(1), [replica('r0', [], 'loading')], 1000);
+  const at = (nowMs: number) => codeOf(() => decide(directory, 'unknown', { nowMs }));
+  expect(at(unnamedLoadMsMax)).toBe('no_capacity');
+  expect(at(unnamedLoadMsMax + 1)).toBe('model_not_found');
+});
+
 test.each([
   ['has named its models', replica('r0', ['other'], 'loading')],
   ['is ready without a model', replica('r0', [], 'ready')],
-  ['has failed', replica('r0', [], 'failed')],
+  ['has failed', replica('r0', ['other'], 'failed')],
 ])('a replica that %s makes no secret of its model: an unknown one is model_not_found', (_, later) => {
   const directory = new Directory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'loading')], 0);

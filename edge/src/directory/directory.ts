@@ -44,7 +44,7 @@ interface Replica {
   readonly name: ReplicaName;
   state: ReplicaState;
   models: readonly ModelCard[];
-  /** Since when it loads without having said what; undefined for any other. */
+  /** Since when it may be loading without having said what; undefined for any other. */
   unnamedSinceMs: number | undefined;
   readonly live: Set<Reservation>;
 }
@@ -102,7 +102,8 @@ export class Directory {
     for (const { name, state, models } of reports) {
       const id = replicaIdOf(node, name);
       const replica = before.get(name) ?? newReplica(id, entry, name);
-      const isUnnamed = state === 'loading' && models.length === 0;
+      // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
+      const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
       this.#serve(replica, models);

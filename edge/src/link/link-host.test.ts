@@ -1,3 +1,4 @@
+import { frameTypes } from '@cognitora/protocol/frame';
 import type { Epoch, NodeId, Region } from '@cognitora/protocol/ids';
 import {
   ackMsMax,
@@ -107,6 +108,18 @@ test('a node that falls silent loses its lease, then its link, and its streams e
   expect(text).toContain('"code":"link_lost"');
   expect(text).not.toContain('[DONE]');
   await expect(carry(node).answer).rejects.toMatchObject({ code: 'link_lost' });
+});
+
+test('what a node that said it goes leaves unfinished ends with that reason', async () => {
+  const { host, join, carry } = hosting();
+  const { node, socket, agent, say } = join('leaver');
+  const { answer } = carry(node);
+  await vi.advanceTimersByTimeAsync(0);
+  say(agent.head(1, 200, 'text/event-stream'));
+  const response = await answer;
+  say(agent.json(frameTypes.goaway, 0, { code: 'leaving', message: 'bye' }));
+  host.gone(socket as unknown as WebSocket);
+  expect(await readAll(response.body)).toContain('The node is stopping.');
 });
 
 test('a node that only pings keeps its lease and its link', () => {

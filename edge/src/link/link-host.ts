@@ -47,6 +47,8 @@ interface Hosted {
   readonly epoch: Epoch;
   readonly acceptedAtMs: number;
   heardAtMs: number;
+  /** The agent said that it goes. */
+  isLeaving: boolean;
   readonly carried: Map<StreamId, CarriedResponse>;
 }
 
@@ -104,7 +106,10 @@ export class LinkHost {
       bytes: (message) => sendQuietly(socket, message),
       hello: (hello) => this.#hello(hosted, hello, region),
       replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
-      goaway: () => this.#reports.left(node, epoch),
+      goaway: () => {
+        hosted.isLeaving = true;
+        this.#reports.left(node, epoch);
+      },
     });
     const hosted: Hosted = {
       socket,
@@ -113,6 +118,7 @@ export class LinkHost {
       epoch,
       acceptedAtMs: now,
       heardAtMs: now,
+      isLeaving: false,
       carried: new Map(),
     };
     this.#bySocket.set(socket, hosted);
@@ -265,7 +271,7 @@ export class LinkHost {
   #drop(hosted: Hosted, code: number, reason: string): void {
     if (!this.#bySocket.delete(hosted.socket)) return;
     if (this.#byNode.get(hosted.node) === hosted) this.#byNode.delete(hosted.node);
-    hosted.link.close('The link to the node was lost.');
+    hosted.link.close(hosted.isLeaving ? 'The node is stopping.' : 'The link to the node was lost.');
     closeQuietly(hosted.socket, code, reason);
     this.#reports.left(hosted.node, hosted.epoch);
     if (this.#bySocket.size > 0 || this.#timer === undefined) return;

@@ -103,11 +103,14 @@ test('an engine that never was ready is told of with its reason, once for each',
   const told = () => log.mock.calls.filter(([level]) => level === 'warn').map(([, , { why }]) => why);
   await until(() => server.paths.length > 3);
   expect(told()).toEqual(['GET /v1/models answered 401']);
+  // Nothing that passes by itself; what follows does.
+  expect(states).toEqual(['failed']);
   server.status = 200;
   server.probeStatus = 503;
   const looks = server.paths.length;
   await until(() => server.paths.length > looks + 4);
   expect(told()).toEqual(['GET /v1/models answered 401', 'the engine is still loading its model']);
+  expect(states).toEqual(['failed', 'loading']);
   server.probeStatus = 200;
   await until(() => states.at(-1) === 'ready');
   server.probeStatus = 503;
@@ -127,11 +130,24 @@ test('an engine that nobody listens for is told of with what the system says', a
     'engine cannot serve',
     { engine: 'r0', why: expect.stringContaining('ECONNREFUSED') },
   ]);
+  expect(engine.report.state).toBe('failed');
   // A name with several addresses gives an error without words.
   const named = vi.fn();
   engineAt(new URL(`http://localhost:${url.port}`), { log: named }).start();
   await until(() => named.mock.calls.length > 0);
   expect(named.mock.calls[0]?.[2].why).toContain('ECONNREFUSED');
+});
+
+test('a look that our own stop ends is no failure of the engine', async () => {
+  const log = vi.fn();
+  const asked = deferred();
+  const url = await serveHttp(() => asked.resolve());
+  const engine = engineAt(url, { log });
+  engine.start();
+  await asked.promise;
+  await engine.stop();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(log).not.toHaveBeenCalled();
 });
 
 test('a healthy engine is looked at without being probed again, and told of only when it changes', async () => {

@@ -48,6 +48,24 @@ const modelListBytesMax = 4 * 1024 * 1024;
 /** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
 const probedAheadMax = 4;
 
+class ListRefused extends Error {
+  readonly isFinal: boolean;
+
+  constructor(statusCode: number) {
+    super(`GET /v1/models answered ${statusCode}`);
+    this.isFinal = [401, 403, 404].includes(statusCode);
+  }
+}
+
+/** Nobody listens there, or there is no such name. */
+const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
+
+/** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
+const isFinal = (thrown: unknown): boolean =>
+  thrown instanceof ListRefused
+    ? thrown.isFinal
+    : thrown instanceof Error && 'code' in thrown && finalCodes.includes(String(thrown.code));
+
 export class Engine {
   readonly name: ReplicaName;
   readonly pool: Pool;
@@ -61,6 +79,7 @@ export class Engine {
   /** Names used before they were probed, or whose streams contradict their probe. */
   readonly #unprobed = new Set<string>();
   #isProbingUsed = false;
+  #wasReady = false;
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
@@ -131,11 +150,14 @@ export class Engine {
       this.#learn(await this.#listModels());
       await this.#probe();
       this.#become('ready');
+      this.#wasReady = true;
       this.#pollMs = pollMsMax;
       this.#lateLooks = 0;
       this.#toldWhy = undefined;
       void this.#probeUsed();
     } catch (thrown) {
+      // What we destroyed ourselves says nothing of the engine.
+      if (this.#stopped) return;
       const why = reasonOf(thrown);
       this.#lateLooks += 1;
       const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
@@ -145,8 +167,8 @@ export class Engine {
       }
       if (why !== this.#toldWhy) this.#options.log('warn', 'engine cannot serve', { engine: this.name, why });
       this.#toldWhy = why;
-      this.#become(this.#state === 'loading' ? 'loading' : 'failed');
-      this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
+      this.#become(this.#wasReady || isFinal(thrown) ? 'failed' : 'loading');
+      this.#pollMs = Math.min(pollMsMax, this.#wasReady ? 500 : this.#pollMs * 1.5);
     }
     this.#lookAgainIn(this.#pollMs);
   }
@@ -163,7 +185,7 @@ export class Engine {
       signal: AbortSignal.timeout(pollTimeoutMs),
     });
     const text = await readBounded(body, modelListBytesMax);
-    if (statusCode !== 200) throw new Error(`GET /v1/models answered ${statusCode}`);
+    if (statusCode !== 200) throw new ListRefused(statusCode);
     return readModelList(text);
   }
 
