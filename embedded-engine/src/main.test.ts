@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer, Subscriber } from 'zeromq';
 import { type BlockHash, blockHash } from './kv-events/chain.ts';
 import { schemaRepetitionsMax } from './limits.ts';
+import { buildTiny } from './models/tiny.ts';
 import { freePorts } from './testing/free-ports.ts';
 import {
   at,
@@ -126,7 +127,8 @@ describe('the program', () => {
 
   it('ends with 2 for a file that is no model, as another start would', async () => {
     const broken = path.join(models, 'broken.gguf');
-    await writeFile(broken, 'GGUF and no more');
+    const whole = buildTiny();
+    await writeFile(broken, whole.subarray(0, whole.length / 2));
     const [noModel, cut] = [import.meta.filename, broken].map((file) => startProgram(['--model', file]));
     expect([await noModel?.exit, await cut?.exit]).toEqual([2, 2]);
     expect(noModel?.stderr()).toContain('is not a GGUF file');
