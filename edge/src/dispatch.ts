@@ -11,7 +11,7 @@ import {
   type InferencePath,
   type InferenceRequest,
   inferenceEndpoints,
-  parseInferenceRequest,
+  readInferenceRequest,
 } from '@cognitora/protocol/openai';
 import { type HeldBody, readBody } from './body-budget.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
@@ -56,6 +56,9 @@ const passOn = (client: AbortSignal): AbortSignal => {
   client.addEventListener('abort', () => controller.abort(), { once: true });
   return controller.signal;
 };
+
+/** Lets whatever else waits in this isolate go first. */
+const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 interface Attempt {
   readonly env: Env;
@@ -162,7 +165,7 @@ const serve = async (
   const query = queryOf(request.url);
   const body = await readBody(request, settings.bodies);
   try {
-    const parsed = parseInferenceRequest(body.parts);
+    const parsed = await readInferenceRequest(body.parts, nextTurn);
     const gone = passOn(request.signal);
     const options = { env, settings, path, query, request, gone, requestId, parsed, body };
     const continent = request.cf?.continent as string | undefined;

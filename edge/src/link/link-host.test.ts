@@ -165,3 +165,18 @@ test('a thousand requests whose clients leave add no timer, and the last link ta
   host.gone(second.socket as unknown as WebSocket);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test('a pause of the object itself is nobody’s silence: what came meanwhile is read first', async () => {
+  const { join, carry } = hosting();
+  const { agent, say } = join('a');
+  const { answer, over } = carry('a' as NodeId);
+  await vi.advanceTimersByTimeAsync(sweepMs);
+  // The object stands still for longer than an acknowledgement may take; the agent's frames wait.
+  vi.setSystemTime(Date.now() + 3 * ackMsMax);
+  await vi.advanceTimersByTimeAsync(sweepMs);
+  expect(over).not.toHaveBeenCalled();
+  say(agent.ack(1));
+  await vi.advanceTimersByTimeAsync(4 * sweepMs);
+  expect(over).not.toHaveBeenCalled();
+  void answer;
+});

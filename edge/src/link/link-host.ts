@@ -65,6 +65,9 @@ export interface CarryOptions {
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
 
+/** Late sweeps in a row that judge nobody: an object that is always late must still end what is dead. */
+const lateSweepsMax = 4;
+
 export class LinkHost {
   readonly #state: DurableObjectState;
   readonly #clock: Clock;
@@ -72,6 +75,8 @@ export class LinkHost {
   readonly #bySocket = new Map<WebSocket, Hosted>();
   readonly #byNode = new Map<NodeId, Hosted>();
   #timer: ReturnType<typeof setInterval> | undefined;
+  #sweptAtMs: number | undefined;
+  #lateSweeps = 0;
 
   constructor(state: DurableObjectState, clock: Clock, reports: LinkReports) {
     this.#state = state;
@@ -122,6 +127,7 @@ export class LinkHost {
       carried: new Map(),
     };
     this.#bySocket.set(socket, hosted);
+    if (this.#timer === undefined) this.#sweptAtMs = now;
     this.#timer ??= setInterval(() => this.#sweep(), sweepMs);
     return new Response(null, { status: 101, webSocket: client });
   }
@@ -257,6 +263,7 @@ export class LinkHost {
 
   #sweep(): void {
     const now = this.#clock();
+    if (this.#isLate(now)) return;
     for (const hosted of [...this.#bySocket.values()]) {
       if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
         this.#drop(hosted, 1002, 'no HELLO');
@@ -266,6 +273,17 @@ export class LinkHost {
         for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax);
       }
     }
+  }
+
+  /**
+   * Whether this object itself was held up since the last sweep. What came meanwhile waits to be read, so nobody is
+   * blamed for the pause yet; but not for ever.
+   */
+  #isLate(now: number): boolean {
+    const isLate = this.#sweptAtMs !== undefined && now - this.#sweptAtMs > 2 * sweepMs;
+    this.#sweptAtMs = now;
+    this.#lateSweeps = isLate ? this.#lateSweeps + 1 : 0;
+    return isLate && this.#lateSweeps <= lateSweepsMax;
   }
 
   #drop(hosted: Hosted, code: number, reason: string): void {
