@@ -107,6 +107,18 @@ test('the edge’s refusal comes in its own words, and nothing is remembered', a
   expect(identity.isEnrolledAt(url)).toBe(false);
 });
 
+test.each([408, 425, 429, 500, 503])('a status of %d passes: it is no refusal', async (status) => {
+  const { url } = await enrolling({ error: { message: 'Not now.' } }, status);
+  const enrolment = identityIn(newDirectory()).enrol(url, 't', 'host');
+  await expect(enrolment).rejects.toThrow('Not now.');
+  await expect(enrolment).rejects.not.toBeInstanceOf(EnrolmentRefused);
+});
+
+test.each([400, 401, 403, 409, 426])('a status of %d stays: it is a refusal', async (status) => {
+  const { url } = await enrolling({ error: { message: 'No.' } }, status);
+  await expect(identityIn(newDirectory()).enrol(url, 't', 'host')).rejects.toBeInstanceOf(EnrolmentRefused);
+});
+
 test('an answer without a certificate is no enrolment', async () => {
   const { url } = await enrolling({ node: 'x' });
   const identity = identityIn(newDirectory());

@@ -29,7 +29,10 @@ const answerBytesMax = 64 * 1024;
 /** Certificates by the origin of the edge that gave them. */
 type Certificates = { readonly [origin: string]: string };
 
-/** The edge said no, in its own words. */
+/** Refusals that pass by themselves: a slow upload, too early, too often. */
+const passingStatuses = [408, 425, 429];
+
+/** The edge said no, in its own words, and would say it again. */
 export class EnrolmentRefused extends Error {}
 
 export class HostIdentity {
@@ -55,7 +58,7 @@ export class HostIdentity {
     return this.#certificates()[edge.origin] !== undefined;
   }
 
-  /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words. */
+  /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words where a retry is vain. */
   async enrol(edge: URL, joinToken: string, name: string): Promise<void> {
     const signature = this.#sign(enrolmentText(edge.origin, this.#publicKey));
     const { statusCode, body } = await request(new URL(enrolPath, edge), {
@@ -72,7 +75,8 @@ export class HostIdentity {
     );
     if (statusCode !== 200) {
       const message = isRecord(answer.error) ? String(answer.error.message) : `status ${statusCode}`;
-      throw new EnrolmentRefused(message);
+      const isFinal = statusCode >= 400 && statusCode < 500 && !passingStatuses.includes(statusCode);
+      throw isFinal ? new EnrolmentRefused(message) : new Error(message);
     }
     const certificate = new FieldReader(answer, 'protocol_error', "The edge's answer").string(
       'certificate',
