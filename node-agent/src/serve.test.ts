@@ -468,3 +468,17 @@ test('headers that are longer than a frame fail the request alone', async () => 
   expect(heads).toEqual([]);
   expect(ends).toMatchObject([{ code: 'engine_broke_off', message: expect.stringContaining('262144') }]);
 });
+
+test.each([
+  ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk],
+  ['Application/JSON', JSON.stringify({ model: 'm', usage: { prompt_tokens: 5, completion_tokens: 2 } })],
+])('a media type in another case is read all the same: %s', async (type, answer) => {
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': type });
+    response.end(answer);
+  });
+  const { over, ends } = serve({ engine: engineAt(url), request: '{"model":"m","stream":true}' });
+  await over;
+  expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
+});

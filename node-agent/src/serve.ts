@@ -156,7 +156,8 @@ export class ServedRequest implements ServedStream {
       this.#fail('engine_broke_off', fault);
       return;
     }
-    const type = String(headers['content-type'] ?? '');
+    // Media types come in any case.
+    const type = String(headers['content-type'] ?? '').toLowerCase();
     const isEdited = status < 300;
     // Bytes that the engine compressed, though nobody asked, are not ours to read.
     const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
