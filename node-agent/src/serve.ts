@@ -268,6 +268,7 @@ const faultOf = (head: ResponseHead): string | undefined => {
     parseHead(encoded);
     return undefined;
   } catch (thrown) {
-    return `The engine's headers cannot be carried: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    return `The engine's headers cannot be carried: ${why}`;
   }
 };
