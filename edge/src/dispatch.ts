@@ -38,9 +38,15 @@ const headersFor = (request: Request, requestId: RequestId): HeaderList => {
   return list;
 };
 
-/** The client's query is the engine's to read (`?api-version=`, say), as the URL standard writes it. */
-const queryOf = (url: string): string => {
-  const query = url.includes('?') ? new URL(url).search : '';
+/**
+ * The client's query is the engine's to read (`?api-version=`, say), as the URL standard writes it. The host in front
+ * of it is whatever the client's Host header says, which need not be one.
+ */
+export const queryOf = (url: string): string => {
+  const [whole = ''] = url.split('#', 1);
+  // Behind the path, which begins behind the host.
+  const at = whole.indexOf('?', whole.indexOf('/', whole.indexOf('://') + 3));
+  const query = at < 0 ? '' : new URL(whole.slice(at), 'http://edge').search;
   if (query.length <= queryCharsMax) return query;
   throw new CognitoraError('invalid_request', `The query is longer than ${queryCharsMax} characters.`);
 };

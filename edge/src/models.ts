@@ -4,7 +4,7 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Region } from '@cognitora/protocol/ids';
-import { rosterCacheMsMax } from '@cognitora/protocol/limits';
+import { nameCharsMax, rosterCacheMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard } from '@cognitora/protocol/link';
 import { systemClock } from './clock.ts';
 import type { RegionStatus } from './directory/region.ts';
@@ -51,7 +51,9 @@ export const listModels = async (env: Env): Promise<Response> =>
 export const showModel = async (env: Env, id: string): Promise<Response> => {
   const card = (await modelCards(env)).find((candidate) => candidate.id === id);
   if (card !== undefined) return Response.json(toOpenAi(card));
-  throw new CognitoraError('model_not_found', `The model ${JSON.stringify(id)} does not exist here.`, {
+  // No model has a longer name: its beginning tells the client which one was meant.
+  const shown = id.length > nameCharsMax ? `${id.slice(0, nameCharsMax)}…` : id;
+  throw new CognitoraError('model_not_found', `The model ${JSON.stringify(shown)} does not exist here.`, {
     param: 'model',
   });
 };

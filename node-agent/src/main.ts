@@ -9,7 +9,7 @@ import { systemClock } from './clock.ts';
 import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
-import { HostIdentity } from './identity.ts';
+import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { standardErrorLog } from './log.ts';
 
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
@@ -53,7 +53,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
   let orphaned = (): void => process.exit();
   if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
   process.once('exit', await lockDirectory(parsed.dataDirectory));
-  const identity = new HostIdentity(parsed.dataDirectory, systemClock);
+  const identity = new HostIdentity(parsed.dataDirectory, systemClock, standardErrorLog);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
@@ -85,7 +85,7 @@ const config = readConfig();
 try {
   if (config !== undefined) await run(config);
 } catch (thrown) {
-  if (!(thrown instanceof DirectoryTaken)) throw thrown;
+  if (!(thrown instanceof DirectoryTaken || thrown instanceof KeyUnreadable)) throw thrown;
   standardErrorLog('error', thrown.message);
   // Like wrong arguments: a supervisor that tries again changes nothing.
   process.exit(2);

@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { utf8 } from '@cognitora/protocol/bytes';
-import { firstTokenMsMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import { firstTokenMsMax, headersPerMessageMax, interTokenMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, ResponseHead, StreamFailure } from '@cognitora/protocol/link';
 import { parseInferenceRequest } from '@cognitora/protocol/openai';
 import { type Volunteered, volunteeredIn, volunteersNothing } from '@cognitora/protocol/volunteered';
@@ -423,4 +423,62 @@ test('nothing is said twice: an end after a timeout, a sweep after the end', asy
   sweepAfter(firstTokenMsMax * 10);
   running.cancel();
   expect(ends).toHaveLength(1);
+});
+
+/** What becomes of an answer with this status line and these headers, written as they are. */
+const servedRaw = async (status: number, headers: readonly string[]) => {
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    const lines = [`HTTP/1.1 ${status} Odd`, 'content-length: 2', ...headers];
+    response.socket?.end(`${lines.join('\r\n')}\r\n\r\nok`);
+  });
+  const { over, heads, ends } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  return { heads, ends };
+};
+
+test.each([600, 999])('status %d, which the edge would not read, fails the request alone', async (status) => {
+  const { heads, ends } = await servedRaw(status, []);
+  expect(heads).toEqual([]);
+  const message = `The engine answered with status ${status}, which HTTP does not know.`;
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message }]);
+});
+
+test('as many headers as a HEAD holds are carried; one more fails the request alone', async () => {
+  const lines = Array.from({ length: headersPerMessageMax + 1 }, (_, index) => `x-h${index}: v`);
+  const most = await servedRaw(200, lines.slice(1));
+  expect(most.heads[0]?.headers).toHaveLength(headersPerMessageMax);
+  expect(most.ends).toMatchObject([{ bodyBytes: 2 }]);
+  const { heads, ends } = await servedRaw(200, lines);
+  expect(heads).toEqual([]);
+  const message = 'The engine answered with 129 headers; at most 128 are carried.';
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message }]);
+});
+
+test('headers that are longer than a frame fail the request alone', async () => {
+  const { engine } = await silentEngine(chunk);
+  // undici bounds what it reads far below; an engine's pool may come to allow more.
+  const dispatch = vi.spyOn(engine.pool, 'dispatch').mockImplementation((_, handler) => {
+    handler.onResponseStart?.(undefined as never, 200, { 'x-long': 'x'.repeat(256 * 1024) }, 'OK');
+    return true;
+  });
+  const { over, heads, ends } = serve({ engine, request: '{"model":"m"}' });
+  await over;
+  dispatch.mockRestore();
+  expect(heads).toEqual([]);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message: expect.stringContaining('262144') }]);
+});
+
+test.each([
+  ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk],
+  ['Application/JSON', JSON.stringify({ model: 'm', usage: { prompt_tokens: 5, completion_tokens: 2 } })],
+])('a media type in another case is read all the same: %s', async (type, answer) => {
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': type });
+    response.end(answer);
+  });
+  const { over, ends } = serve({ engine: engineAt(url), request: '{"model":"m","stream":true}' });
+  await over;
+  expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
 });

@@ -5,8 +5,21 @@
  */
 import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
-import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
-import type { FinalRecord, HeaderList, OpenRequest, ResponseHead } from '@cognitora/protocol/link';
+import {
+  firstTokenMsMax,
+  frameBodyBytesMax,
+  framePayloadBytesMax,
+  headersPerMessageMax,
+  interTokenMsMax,
+} from '@cognitora/protocol/limits';
+import {
+  encodeJson,
+  type FinalRecord,
+  type HeaderList,
+  type OpenRequest,
+  parseHead,
+  type ResponseHead,
+} from '@cognitora/protocol/link';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
@@ -137,7 +150,14 @@ export class ServedRequest implements ServedStream {
 
   #start(status: number, headers: Record<string, string | string[] | undefined>): void {
     if (status < 200 || this.#isOver) return;
-    const type = String(headers['content-type'] ?? '');
+    const head = { status, headers: headerList(headers) };
+    const fault = faultOf(head);
+    if (fault !== undefined) {
+      this.#fail('engine_broke_off', fault);
+      return;
+    }
+    // Media types come in any case.
+    const type = String(headers['content-type'] ?? '').toLowerCase();
     const isEdited = status < 300;
     // Bytes that the engine compressed, though nobody asked, are not ours to read.
     const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
@@ -150,7 +170,6 @@ export class ServedRequest implements ServedStream {
       const renamed = isEdited ? this.#renamed : undefined;
       this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
     }
-    const head = { status, headers: headerList(headers) };
     // A short body follows at once: the head travels with it, in one message.
     if (Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax) this.#heldHead = head;
     else this.#sendHead(head);
@@ -232,4 +251,24 @@ const headerList = (headers: Record<string, string | string[] | undefined>): Hea
     for (const single of typeof value === 'string' ? [value] : value) list.push([name, single]);
   }
   return list;
+};
+
+/** Why the edge would take this HEAD for a broken link, in words: then only this request fails. */
+const faultOf = (head: ResponseHead): string | undefined => {
+  const { status, headers } = head;
+  if (status > 599) return `The engine answered with status ${status}, which HTTP does not know.`;
+  if (headers.length > headersPerMessageMax) {
+    return `The engine answered with ${headers.length} headers; at most ${headersPerMessageMax} are carried.`;
+  }
+  const encoded = encodeJson(head);
+  if (encoded.length > framePayloadBytesMax) {
+    return `The engine's headers take ${encoded.length} bytes; at most ${framePayloadBytesMax} are carried.`;
+  }
+  try {
+    parseHead(encoded);
+    return undefined;
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    return `The engine's headers cannot be carried: ${why}`;
+  }
 };

@@ -139,6 +139,8 @@ export const outlineFieldBytesMax = 64 * KiB;
 export const jsonDepthMax = 1_024;
 /** Characters of a model's name, and of a node's. */
 export const nameCharsMax = 256;
+/** Headers in one OPEN or HEAD: an engine sends about ten, a proxy before it as many; more is a mistake. */
+export const headersPerMessageMax = 128;
 /** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
 export const queryCharsMax = 2048;
 

@@ -9,6 +9,7 @@ import { CognitoraError, type ErrorCode, isErrorCode } from './errors.ts';
 import { type Epoch, parseRegion, type Region, type ReplicaName, type RequestId } from './ids.ts';
 import {
   bodyBytesMaxSelfHosted,
+  headersPerMessageMax,
   modelsPerReplicaMax,
   nameCharsMax,
   queryCharsMax,
@@ -201,7 +202,7 @@ export const parseGoaway = (payload: Uint8Array): Goaway => {
 };
 
 const readHeaders = (reader: FieldReader): HeaderList =>
-  reader.list('headers', 128).map((pair) => {
+  reader.list('headers', headersPerMessageMax).map((pair) => {
     const [name, value, ...rest] = Array.isArray(pair) ? (pair as readonly unknown[]) : [];
     if (typeof name !== 'string' || typeof value !== 'string' || rest.length > 0) {
       return reader.fail('headers', 'pairs of strings');

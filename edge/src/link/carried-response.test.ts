@@ -50,6 +50,19 @@ test('our headers go before the engine’s, and one that HTTP does not allow cos
   expect(headers.get('x-two')).toBe('a, b');
 });
 
+test('a media type in another case is an event stream too, and ends with an error event', async () => {
+  const { carried } = carry();
+  carried.head({ status: 200, headers: [['content-type', 'Text/Event-Stream; charset=UTF-8']] });
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  const response = await carried.response;
+  const all = readAll(response.body);
+  carried.fail({ code: 'link_lost', message: 'Lost.', record: record() });
+  carried.settled();
+  expect(response.headers.get('content-type')).toBe('Text/Event-Stream; charset=UTF-8');
+  expect(terminalCode(await all)).toBe('link_lost');
+});
+
 test('head first, then data as it comes', async () => {
   const { carried, told, consumed, sweepAt } = carry();
   carried.acknowledged();

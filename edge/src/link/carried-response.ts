@@ -290,8 +290,11 @@ export class CarriedResponse implements StreamHandler {
   }
 }
 
+/** Media types come in any case. */
 const isEventStream = (head: ResponseHead): boolean =>
-  head.headers.some(([name, value]) => name === 'content-type' && value.startsWith('text/event-stream'));
+  head.headers.some(
+    ([name, value]) => name === 'content-type' && value.toLowerCase().startsWith('text/event-stream'),
+  );
 
 const stalledError = (): CognitoraError =>
   new CognitoraError('client_stalled', 'The client stopped reading.');

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
+import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
 import { type Engine, type EngineOptions, readBounded } from './engine.ts';
@@ -21,6 +22,8 @@ const models = (...ids: string[]) => ({
 const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
   const server = {
     list: models('m') as unknown,
+    /** The list word for word, where set. */
+    raw: undefined as string | undefined,
     status: 200,
     probes: 0,
     probeStatus: 200,
@@ -35,6 +38,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
   const states: string[] = [];
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     server.paths.push(request.url ?? '');
+    if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
     if (request.method === 'GET') return answerJson(response, server.list, server.status);
     server.probes += 1;
     server.concurrent += 1;
@@ -303,4 +307,15 @@ test('a body beyond its bound is not read on', async () => {
     yield Buffer.from('c');
   };
   expect(String(await readBounded(short(), 3))).toBe('abc');
+});
+
+test('a time of creation that no clock shows is 0, and costs the node nothing', async () => {
+  const { engine, server, states } = await start();
+  const times = ['1e300', '1e999', '-1e999', '-5', '7.9', '"soon"', 'null', '-0', '9007199254740991'];
+  const items = times.map((created, index) => `{"id":"m${index}","created":${created}}`);
+  server.raw = `{"data":[${items.join(',')}]}`;
+  await until(() => states.at(-1) === 'ready');
+  const created = engine.report.models.map(({ createdSeconds }) => createdSeconds);
+  expect(created).toEqual([0, 0, 0, 0, 7, 0, 0, 0, Number.MAX_SAFE_INTEGER]);
+  expect(parseReplicas(encodeJson({ replicas: [engine.report] }))).toEqual([engine.report]);
 });

@@ -275,6 +275,12 @@ export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number)
   return Buffer.concat(parts);
 };
 
+/** A time as the link carries it; 0 where the engine says none, or one that no clock shows. */
+const secondsOf = (created: unknown): number => {
+  const seconds = typeof created === 'number' ? Math.floor(created) : 0;
+  return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : 0;
+};
+
 /** An OpenAI model list; items without an id are left out. */
 const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   const list = parseJsonRecord(text, 'engine_refused', "The engine's model list");
@@ -283,11 +289,10 @@ const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   for (const item of items) {
     if (!isRecord(item) || typeof item.id !== 'string' || item.id === '' || item.id.length > nameCharsMax)
       continue;
-    const created = typeof item.created === 'number' ? Math.max(0, Math.floor(item.created)) : 0;
     const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
     cards.push({
       id: item.id,
-      createdSeconds: created,
+      createdSeconds: secondsOf(item.created),
       ownedBy: ownedBy.slice(0, nameCharsMax),
     });
   }
