@@ -50,6 +50,8 @@ export class Fleet {
   #engineUrls: Promise<readonly string[]> = Promise.resolve([]);
   #agent: Child | undefined;
   #edge: RunningEdge | undefined;
+  /** Known before the edge listens, until it is gone. */
+  #edgePid: number | undefined;
   /** What keeps each attached engine from serving, by its name in the progress. */
   readonly #troubles = new Map<string, string>();
   #stopping = false;
@@ -90,7 +92,11 @@ export class Fleet {
       fleetSecret: credentials.fleetSecret,
       origins: settings.origins,
       onOutput: (line) => log.write(line),
+      onSpawn: (pid) => {
+        this.#edgePid = pid;
+      },
       onExit: (code, signal) => {
+        this.#edgePid = undefined;
         if (this.#stopping) return;
         this.#fail(new UserError(`The edge ended (${code ?? signal}). ${log.path} has its last words.`));
       },
@@ -169,7 +175,7 @@ export class Fleet {
   kill(): void {
     this.#stopping = true;
     for (const child of [this.#agent, ...this.#engines]) child?.kill();
-    if (this.#edge !== undefined) process.kill(this.#edge.pid, 'SIGKILL');
+    if (this.#edgePid !== undefined) killQuietly(this.#edgePid);
   }
 
   /** Starts one engine; resolves with its URL once its port is open, loaded or not. */
@@ -230,6 +236,14 @@ export class Fleet {
     this.#fail(new UserError(`The ${name} could not be kept running:\n  ${told}\n${logPath} has more.`));
   }
 }
+
+const killQuietly = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+};
 
 /** Why an engine cannot serve, for somebody who has no use for the names of system calls. */
 const inWords = (why: string): string => {

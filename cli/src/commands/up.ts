@@ -156,11 +156,13 @@ const issueTokens = async (client: AdminClient, known: Credentials): Promise<Iss
 };
 
 /** Resolves with the exit status once everything is stopped. */
-const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
+const serve = async (settings: UpSettings, unlock: () => void): Promise<number> => {
+  const progress = new Progress(settings.json);
   const startedMs = monotonicMs();
   const credentials = loadOrCreateCredentials(settings.dataDirectory);
   const fleet = new Fleet({ settings, credentials, progress });
   const stopped = untilSignal(fleet);
+  endAllWhenBroken(fleet, progress, unlock);
   try {
     progress.update('edge', 'starting');
     const edgeUrl = await fleet.startEngines().startEdge();
@@ -189,6 +191,20 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
   }
 };
 
+/** A fault of ours must not leave processes behind that nobody minds. */
+const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void): void => {
+  process.once('uncaughtException', (thrown: unknown) => {
+    fleet.kill();
+    unlock();
+    progress.done();
+    const told = (thrown instanceof Error ? thrown.stack : undefined) ?? String(thrown);
+    warn(
+      `cgn up broke and has ended everything it started. Start it again; if it goes on, report this:\n${told}`,
+    );
+    process.exit(1);
+  });
+};
+
 /** The first signal stops in order; the second at once. */
 const untilSignal = (fleet: Fleet): { readonly asked: Promise<void>; isAsked(): boolean } => {
   let isAsked = false;
@@ -215,7 +231,7 @@ export const up = async (argv: readonly string[]): Promise<number> => {
   if (settings.engineUrls.length === 0) checkModelFile(settings.model);
   const unlock = lock(settings.dataDirectory);
   try {
-    return await serve(settings, new Progress(settings.json));
+    return await serve(settings, unlock);
   } finally {
     unlock();
   }

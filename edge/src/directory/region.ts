@@ -6,7 +6,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
-import { leaseMsMax } from '@cognitora/protocol/limits';
+import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
 import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
@@ -68,11 +68,15 @@ export class Region extends DurableObject<Env> {
     this.#host.gone(socket);
   }
 
-  /** Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. */
+  /**
+   * Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. A last dial
+   * later than any that is let in now is from before the clock was set back, and proves nothing.
+   */
   nextEpoch(node: NodeId, dialedAtMs: number): Outcome<Epoch> {
     const { sql } = this.ctx.storage;
     const [known] = sql.exec('SELECT epoch, dialed_at_ms FROM nodes WHERE node = ?', node).toArray();
-    if (known !== undefined && Number(known.dialed_at_ms) >= dialedAtMs) {
+    const lastMs = Number(known?.dialed_at_ms ?? 0);
+    if (lastMs >= dialedAtMs && lastMs <= systemClock() + dialSkewMsMax) {
       const message = 'This dial is not newer than the last. Check the host’s clock.';
       return refusal(new CognitoraError('identity_refused', message));
     }
@@ -136,7 +140,11 @@ export class Region extends DurableObject<Env> {
 
   #isLeased(node: NodeId): boolean {
     if (settingsOf(this.env).layout === 'one-object') return this.#host.isLeased(node);
-    return systemClock() - (this.#vouchedAtMs.get(node) ?? 0) < leaseMsMax;
+    const now = systemClock();
+    const vouchedAtMs = Math.min(this.#vouchedAtMs.get(node) ?? 0, now);
+    // The clock was set back: the lease runs from now on.
+    if (vouchedAtMs === now) this.#vouchedAtMs.set(node, now);
+    return now - vouchedAtMs < leaseMsMax;
   }
 
   #decide(model: string): Decision {

@@ -133,6 +133,32 @@ test('a node that only pings keeps its lease and its link', () => {
   expect(socket.closed).toBeUndefined();
 });
 
+test('after the clock was set back a silent node keeps its lease for leaseMsMax, and no longer', () => {
+  const { host, join, dial } = hosting();
+  const { node, socket } = join('silent');
+  socket.pongedAt = new Date();
+  const { socket: mute } = dial('mute');
+  vi.setSystemTime(startMs - 3_600_000);
+  expect(host.isLeased(node)).toBe(true);
+  vi.advanceTimersByTime(leaseMsMax);
+  expect(host.isLeased(node)).toBe(false);
+  vi.advanceTimersByTime(2 * sweepMs);
+  expect([socket.closed, mute.closed]).toEqual(['1001 silent', '1002 no HELLO']);
+});
+
+test('after the clock was set back a node that pings keeps its lease', () => {
+  const { host, join } = hosting();
+  const { node, socket } = join('idle');
+  socket.pongedAt = new Date();
+  vi.setSystemTime(startMs - 3_600_000);
+  for (let waited = 0; waited < 4 * leaseMsMax; waited += heartbeatMs) {
+    vi.advanceTimersByTime(heartbeatMs);
+    socket.pongedAt = new Date();
+    expect(host.isLeased(node)).toBe(true);
+  }
+  expect(socket.closed).toBeUndefined();
+});
+
 test('an object carries linksPerObjectMax links and refuses the next until one closes', () => {
   const { host, dial } = hosting();
   const links = Array.from({ length: linksPerObjectMax }, (_, index) => dial(`n${index}`));

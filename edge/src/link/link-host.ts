@@ -45,7 +45,7 @@ interface Hosted {
   readonly link: EdgeLink;
   readonly node: NodeId;
   readonly epoch: Epoch;
-  readonly acceptedAtMs: number;
+  acceptedAtMs: number;
   heardAtMs: number;
   /** The agent said that it goes. */
   isLeaving: boolean;
@@ -253,10 +253,14 @@ export class LinkHost {
   }
 
   #heardAtMs(hosted: Hosted): number {
+    const now = this.#clock();
+    // The clock was set back: the lease runs from now on.
+    hosted.heardAtMs = Math.min(hosted.heardAtMs, now);
     // The platform answers pings without us; ask it only when nothing else was heard of late.
-    if (this.#clock() - hosted.heardAtMs > heartbeatMs) {
+    if (now - hosted.heardAtMs > heartbeatMs) {
       const ponged = this.#state.getWebSocketAutoResponseTimestamp(hosted.socket)?.getTime() ?? 0;
-      hosted.heardAtMs = Math.max(hosted.heardAtMs, ponged);
+      // One that lies ahead was before the clock was set back.
+      if (ponged <= now) hosted.heardAtMs = Math.max(hosted.heardAtMs, ponged);
     }
     return hosted.heardAtMs;
   }
@@ -265,6 +269,7 @@ export class LinkHost {
     const now = this.#clock();
     if (this.#isLate(now)) return;
     for (const hosted of [...this.#bySocket.values()]) {
+      hosted.acceptedAtMs = Math.min(hosted.acceptedAtMs, now);
       if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
         this.#drop(hosted, 1002, 'no HELLO');
       } else if (now - this.#heardAtMs(hosted) > leaseMsMax) this.#drop(hosted, 1001, 'silent');
