@@ -175,7 +175,8 @@ const serve = async (settings: UpSettings, unlock: () => void): Promise<number> 
     progress.update('edge', 'starting');
     const edgeUrl = await fleet.startEngines().startEdge();
     const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
-    const issued = await issueTokens(client, credentials).catch((thrown: Error) => {
+    const issued = await issueTokens(client, credentials).catch((thrown: unknown) => {
+      if (!(thrown instanceof UserError)) throw thrown;
       throw new UserError(`${thrown.message} ${fleet.edgeLogPath} may say why.`);
     });
     saveCredentials(settings.dataDirectory, issued.credentials);
