@@ -4,16 +4,17 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { newDirectory } from '../testing/directories.ts';
 import { parseUp } from './commands/up.ts';
-import { Fleet } from './fleet.ts';
+import { Fleet, lastWords } from './fleet.ts';
 import { Progress, UserError } from './terminal.ts';
 
-let server: Server;
+let server: Server | undefined;
 /** Method and path of each request for an answer, in order. */
 let tried: string[] = [];
 
 afterEach(() => {
-  server.closeAllConnections();
-  server.close();
+  server?.closeAllConnections();
+  server?.close();
+  server = undefined;
 });
 
 type Said = { readonly status: number; readonly body?: unknown };
@@ -21,7 +22,7 @@ type Said = { readonly status: number; readonly body?: unknown };
 /** An edge with one model; `say` answers each try, told how many there were before. */
 const edge = async (say: (path: string, before: number) => Said): Promise<string> => {
   tried = [];
-  server = createServer((request, response) => {
+  const listening = createServer((request, response) => {
     const path = request.url ?? '';
     const isModels = path === '/v1/models';
     const { status, body } = isModels
@@ -31,8 +32,9 @@ const edge = async (say: (path: string, before: number) => Said): Promise<string
     request.resume();
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
   });
-  await new Promise<void>((accept) => server.listen(0, '127.0.0.1', accept));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = listening;
+  await new Promise<void>((accept) => listening.listen(0, '127.0.0.1', accept));
+  return `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
 };
 
 const newFleet = (): Fleet => {
@@ -44,6 +46,22 @@ const newFleet = (): Fleet => {
     progress: new Progress(true),
   });
 };
+
+test('of a stack the line that names the error is told, not its last frames', () => {
+  const stack = [
+    '    ^',
+    '',
+    'RangeError: too long',
+    '    at one',
+    '    at two',
+    '',
+    'Node.js v24',
+    'agent ended: 1',
+  ];
+  expect(lastWords(stack)).toEqual(['RangeError: too long', 'agent ended: 1']);
+  expect(lastWords(['a', 'b', '{"event":"said","message":"c"}', 'd'])).toEqual(['b', 'c', 'd']);
+  expect(lastWords(['a', 'b', 'Error: c', 'd'])).toEqual(['b', 'Error: c', 'd']);
+});
 
 test.each([
   ['chats', 'chat/completions'],

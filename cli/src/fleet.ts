@@ -12,6 +12,7 @@ import { Child } from './child.ts';
 import { monotonicMs } from './clock.ts';
 import type { UpSettings } from './commands/up.ts';
 import { adminKeyHashOf, type Credentials } from './credentials.ts';
+import { fileTrouble } from './file-trouble.ts';
 import { firstAnswer, type Surface } from './first-answer.ts';
 import { freePort } from './free-port.ts';
 import { type Progress, UserError } from './terminal.ts';
@@ -66,6 +67,10 @@ export class Fleet {
     this.failed.catch(() => {});
   }
 
+  get edgeLogPath(): string {
+    return join(this.#options.settings.dataDirectory, 'logs/edge.log');
+  }
+
   /** Starts the engines without waiting for their models. */
   startEngines(): this {
     const { engineUrls, replicas } = this.#options.settings;
@@ -81,7 +86,7 @@ export class Fleet {
     const { settings, credentials, progress } = this.#options;
     await buildBundle();
     await reapStaleEdge(settings.dataDirectory);
-    const log = new BoundedLog(join(settings.dataDirectory, 'logs/edge.log'));
+    const log = new BoundedLog(this.edgeLogPath);
     this.#edge = await startEdge({
       dataDirectory: settings.dataDirectory,
       host: '127.0.0.1',
@@ -101,7 +106,10 @@ export class Fleet {
         this.#fail(new UserError(`The edge ended (${code ?? signal}). ${log.path} has its last words.`));
       },
     }).catch((thrown: Error) => {
-      throw new UserError(thrown.message);
+      throw (
+        fileTrouble(thrown, join(settings.dataDirectory, 'edge')) ??
+        new UserError(`${thrown.message} ${log.path} has more.`)
+      );
     });
     progress.update('edge', `listens at ${this.#edge.url}`);
     return this.#edge.url;
@@ -231,11 +239,21 @@ export class Fleet {
   }
 
   #givenUp(name: string, tail: readonly string[], logPath: string): void {
-    const messages = tail.map((line) => jsonRecordIn(line)?.message ?? jsonRecordIn(line)?.event ?? line);
-    const told = messages.slice(-3).join('\n  ');
+    const told = lastWords(tail).join('\n  ');
     this.#fail(new UserError(`The ${name} could not be kept running:\n  ${told}\n${logPath} has more.`));
   }
 }
+
+/** Of what a process said last: its last line that names an error, and how it ended; else the last three lines. */
+export const lastWords = (tail: readonly string[]): readonly string[] => {
+  const said = tail.map((line) => {
+    const { message, event } = jsonRecordIn(line) ?? {};
+    return String(message ?? event ?? line);
+  });
+  const last = said.slice(-3);
+  const error = said.findLast((line) => line.includes('Error'));
+  return error === undefined || last.includes(error) ? last : [error, ...last.slice(-1)];
+};
 
 const killQuietly = (pid: number): void => {
   try {

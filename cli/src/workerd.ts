@@ -151,6 +151,24 @@ const listeningPort = (control: Readable, child: ChildProcess): Promise<number> 
     child.once('spawn', () => timer.unref());
   });
 
+/** Under a umask of its own: the databases it makes hold key hashes, which are for their owner alone. */
+const spawnWorkerd = (options: EdgeOptions, configPath: string): ChildProcess => {
+  const umask = process.umask(0o077);
+  try {
+    return spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: {
+        PATH: process.env.PATH,
+        ADMIN_KEY_HASH: options.adminKeyHash,
+        FLEET_SECRET: options.fleetSecret,
+      },
+    });
+  } finally {
+    process.umask(umask);
+  }
+};
+
 /** Writes down whom to end should we be killed, at once: a workerd nobody knows of would keep its port. */
 export const rememberPid = (child: ChildProcess, pidPath: string): number => {
   const pid = child.pid ?? 0;
@@ -171,15 +189,7 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   const configPath = join(directory, 'config.capnp');
   writeFileSync(configPath, capnp(options, directory, [...local, ...options.origins]), { mode: 0o600 });
   chmodSync(configPath, 0o600);
-  const child = spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    detached: true,
-    env: {
-      PATH: process.env.PATH,
-      ADMIN_KEY_HASH: options.adminKeyHash,
-      FLEET_SECRET: options.fleetSecret,
-    },
-  });
+  const child = spawnWorkerd(options, configPath);
   const pidPath = join(directory, 'workerd.pid');
   const pid = rememberPid(child, pidPath);
   options.onSpawn?.(pid);

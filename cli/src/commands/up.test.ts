@@ -1,10 +1,10 @@
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDirectory } from '../../testing/directories.ts';
 import { UserError } from '../terminal.ts';
-import { parseUp } from './up.ts';
+import { lock, parseUp } from './up.ts';
 
 const parse = (...argv: string[]) => {
   const settings = parseUp(argv);
@@ -117,4 +117,21 @@ test.each([
   expect(() => parseUp(argv)).toThrow(UserError);
   expect(() => parseUp(argv)).toThrow(words);
   expect(() => parseUp(argv)).not.toThrow('hunter2');
+});
+
+test('a lock is held until it is released; what cannot be locked is named with what to do', () => {
+  const directory = newDirectory();
+  const path = join(directory, 'up.lock');
+  mkdirSync(path);
+  expect(() => lock(directory)).toThrow(`${path} is a directory where a file must be.`);
+  rmdirSync(path);
+  const unlock = lock(directory);
+  expect(readFileSync(path, 'utf8')).toBe(`${process.pid}\n`);
+  unlock();
+  expect(existsSync(path)).toBe(false);
+  writeFileSync(path, '');
+  for (const data of [path, join(path, 'data')]) {
+    expect(() => lock(data)).toThrow(UserError);
+    expect(() => lock(data)).toThrow(data);
+  }
 });

@@ -9,6 +9,7 @@ import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
 import { defaultModel } from '../default-model.ts';
+import { withFile } from '../file-trouble.ts';
 import { Fleet } from '../fleet.ts';
 import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
@@ -111,22 +112,29 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
 };
 
 /** One `cgn up` per data directory: a file with our pid, taken over when its owner is gone. */
-const lock = (dataDirectory: string): (() => void) => {
+export const lock = (dataDirectory: string): (() => void) => {
   const path = join(dataDirectory, 'up.lock');
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  withFile(dataDirectory, () => mkdirSync(dataDirectory, { recursive: true, mode: 0o700 }));
   if (existsSync(path)) {
-    const pid = Number(readFileSync(path, 'utf8'));
+    const pid = Number(withFile(path, () => readFileSync(path, 'utf8')));
     if (pid !== process.pid && isUp(pid)) {
       throw new UserError(
         `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
       );
     }
-    rmSync(path, { force: true });
+    withFile(path, () => rmSync(path, { force: true }));
   }
-  const file = openSync(path, 'wx', 0o600);
-  writeSync(file, `${process.pid}\n`);
-  closeSync(file);
-  return () => rmSync(path, { force: true });
+  const unlock = (): void => rmSync(path, { force: true });
+  const file = withFile(path, () => openSync(path, 'wx', 0o600));
+  try {
+    withFile(path, () => writeSync(file, `${process.pid}\n`));
+  } catch (thrown) {
+    unlock();
+    throw thrown;
+  } finally {
+    closeSync(file);
+  }
+  return unlock;
 };
 
 /** Whether that process is a `cgn up`: pids are used again. */
@@ -167,7 +175,10 @@ const serve = async (settings: UpSettings, unlock: () => void): Promise<number> 
     progress.update('edge', 'starting');
     const edgeUrl = await fleet.startEngines().startEdge();
     const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
-    const issued = await issueTokens(client, credentials);
+    const issued = await issueTokens(client, credentials).catch((thrown: unknown) => {
+      if (!(thrown instanceof UserError)) throw thrown;
+      throw new UserError(`${thrown.message} ${fleet.edgeLogPath} may say why.`);
+    });
     saveCredentials(settings.dataDirectory, issued.credentials);
     await fleet.startAgent(edgeUrl, issued.joinToken);
     const { url, apiKey, adminKey } = issued.credentials;
