@@ -210,7 +210,7 @@ const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void):
     progress.done();
     const told = (thrown instanceof Error ? thrown.stack : undefined) ?? String(thrown);
     warn(
-      `cgn up broke and has ended everything it started. Start it again; if it goes on, report this:\n${told}`,
+      `cgn up broke and ended all it started. Start it again; if it goes on, report this:\n${told}`,
     );
     process.exit(1);
   });
