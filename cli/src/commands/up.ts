@@ -209,9 +209,7 @@ const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void):
     unlock();
     progress.done();
     const told = (thrown instanceof Error ? thrown.stack : undefined) ?? String(thrown);
-    warn(
-      `cgn up broke and has ended everything it started. Start it again; if it goes on, report this:\n${told}`,
-    );
+    warn(`cgn up broke and ended all it started. Start it again; if it goes on, report this:\n${told}`);
     process.exit(1);
   });
 };
