@@ -7,6 +7,7 @@ import { prefixChain, rootKey } from './chain.ts';
 import { type DerivedProfile, deriveProfile } from './derive.ts';
 import { chatTemplates, renderer } from './testing/chat-templates.ts';
 import { conversationPair } from './testing/conversations.ts';
+import { templateProfiles } from './testing/template-profiles.ts';
 import { tokensOf } from './testing/word-tokens.ts';
 
 const path = '/v1/chat/completions';
@@ -37,10 +38,14 @@ const claimsOf = (body: JsonRecord, rendered: string, derived: DerivedProfile, b
 
 describe.each(chatTemplates)('$name', (template) => {
   const render = renderer(template);
-  const derived = deriveProfile(async (body) => render(body));
+  const known = templateProfiles[template.name];
+  if (known === undefined) throw new Error(`${template.name} has no profile`);
 
-  test('the digests that two requests share never stand for more tokens than their prompts share', async () => {
-    const known = await derived;
+  test('the profile is what a reader of the template finds', async () => {
+    expect(await deriveProfile(async (body) => render(body))).toEqual(known);
+  });
+
+  test('the digests that two requests share never stand for more tokens than their prompts share', () => {
     const seen = { pairs: 0, sharing: 0, aligned: 0 };
     const holds = ({ left, right }: { left: JsonRecord; right: JsonRecord }, blockBytes: number): void => {
       const [leftPrompt, rightPrompt] = [render(left), render(right)];
@@ -68,8 +73,7 @@ describe.each(chatTemplates)('$name', (template) => {
     expect(seen.aligned).toBeGreaterThan(seen.sharing * 1.5);
   });
 
-  test('and they stand for nearly all that a long conversation shares with its next turn', async () => {
-    const known = await derived;
+  test('and they stand for nearly all that a long conversation shares with its next turn', () => {
     const long = (name: string): string => Array.from({ length: 120 }, (_, at) => `${name}${at}`).join(' ');
     const asked = [
       { role: 'system', content: long('system') },
