@@ -95,7 +95,10 @@ const callOf = (id: string, argument: string): JsonRecord => ({
 });
 const ids = fc.constantFrom('call12345', 'call67890');
 
-const user = content.map((said): JsonRecord => ({ role: 'user', content: said }));
+const wrappedResult = text.map((said) => `<tool_response>${said}</tool_response>`);
+const user = fc
+  .oneof({ weight: 12, arbitrary: content }, { weight: 1, arbitrary: wrappedResult as fc.Arbitrary<unknown> })
+  .map((said): JsonRecord => ({ role: 'user', content: said }));
 const reasoning = fc.oneof(
   { weight: 3, arbitrary: fc.constant({}) },
   { weight: 2, arbitrary: text.map((thought) => ({ reasoning_content: thought })) },
@@ -176,29 +179,38 @@ const rewritten = (message: JsonRecord, cut: number, text: string): JsonRecord =
   return { ...message, [field]: value.slice(0, Math.floor(cut * value.length)) + text };
 };
 
+const fraction = fc.double({ min: 0, max: 1, noNaN: true });
+
+/** Rewrites one message, in half of the cases an answer: there templates do most. */
+const withChange = (
+  list: readonly JsonRecord[],
+  change: { readonly where: number; readonly cut: number; readonly said: string; readonly isAnswer: boolean },
+): JsonRecord[] => {
+  const answers = [...list.keys()].filter((index) => list[index]?.role === 'assistant');
+  const from = change.isAnswer && answers.length > 0 ? answers : [...list.keys()];
+  const changed = from[Math.floor(change.where * from.length)];
+  return list.map((message, index) =>
+    index === changed ? rewritten(message, change.cut, change.said) : message,
+  );
+};
+
 /** Two requests that share a beginning: one cut shorter, one going on in another way, one with other options. */
 export const conversationPair: fc.Arbitrary<ConversationPair> = fc
   .record({
     shared: messages,
     others: messages,
-    cuts: fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true })),
-    change: fc.option(
-      fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true }), text),
-    ),
+    cuts: fc.tuple(fraction, fraction),
+    change: fc.option(fc.record({ where: fraction, cut: fraction, said: text, isAnswer: fc.boolean() })),
     continues: fc.boolean(),
     sharedOptions: options,
-    otherOptions: fc.option(options),
+    otherOptions: fc.option(options, { freq: 3 }),
     dropsSystem: fc.integer({ min: 0, max: 7 }).map((number) => number === 0),
   })
   .map(({ shared, others, cuts, change, continues, sharedOptions, otherOptions, dropsSystem }) => {
-    const lengthOf = (cut: number): number => Math.max(2, Math.ceil(cut * shared.length));
+    const lengthOf = (cut: number): number => (cut < 0.04 ? 1 : Math.max(2, Math.ceil(cut * shared.length)));
     const left = shared.slice(0, lengthOf(cuts[0]));
     let right = shared.slice(0, lengthOf(cuts[1]));
-    if (change !== null) {
-      const [where, cut, said] = change;
-      const changed = Math.floor(where * right.length);
-      right = right.map((message, index) => (index === changed ? rewritten(message, cut, said) : message));
-    }
+    if (change !== null) right = withChange(right, change);
     if (continues) right = [...right, ...others.filter(({ role }) => role !== 'system')];
     if (dropsSystem && right[0]?.role === 'system') right = right.slice(1);
     return {
