@@ -38,6 +38,7 @@ export interface DerivedProfile {
 
 const path = '/v1/chat/completions';
 const { word, says, calls, result, tools } = probes;
+type Varied = ReturnType<typeof probes.reasons>;
 
 /** Asks about the template; each conversation is rendered once. */
 class Prober {
@@ -127,6 +128,16 @@ const paired = (left: readonly JsonRecord[], right: readonly JsonRecord[]) =>
 
 const isTrimmed = (prober: Prober, role: TextRole): Promise<boolean> =>
   prober.areAllSame(paired(withText(role, word('text')), withText(role, ` \n\t${word('text')} \n\n `)));
+
+/** An answer right behind a tool's result. */
+const afterResult = (said: Varied): readonly [JsonRecord, JsonRecord] => {
+  const inTurn = (message: JsonRecord): JsonRecord =>
+    toolTalk(user, calls(null), result(word('result')), message, nextUser);
+  return [inTurn(said.without), inTurn(said.with)];
+};
+
+const keepsThinkAfterResult = async (prober: Prober): Promise<boolean> =>
+  (await prober.areSame(...afterResult(probes.reasons('inline', answer)))) === false;
 
 const reasoningRule = async (prober: Prober, field: ReasoningField): Promise<ReasoningRule> => {
   const said = probes.reasons(field, answer);
@@ -246,6 +257,7 @@ const factsOf = async (prober: Prober): Promise<ProfileFacts> => {
     trimmed,
     reasoning,
     trimsAfterThink: await trimsAfterThink(prober),
+    keepsThinkAfterResult: reasoning.inline !== 'kept' && (await keepsThinkAfterResult(prober)),
     dropsCallText: await dropsCallText(prober),
     partSeparator: await partSeparator(prober),
     headFields: changing,

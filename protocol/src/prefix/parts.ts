@@ -54,7 +54,9 @@ const marks = {
   call: '\0k',
   callee: '\0f',
   reasoning: '\0r',
-  inlineReasoning: '\0h',
+  /** An answer with reasoning in its text, of the turn under way and of one that is over. */
+  thinking: '\0h',
+  thought: '\0H',
   prompt: '\0p',
   tokens: '\0i',
   digest: '\0d',
@@ -360,16 +362,19 @@ class PromptWalk {
 
   /** An assistant's text, whose reasoning may stand in it up to a `</think>`. */
   #answer(text: string, message: JsonRecord, layout: Layout, index: number): void {
-    const { reasoning, trimsAfterThink } = this.#profile;
-    const end = reasoning.inline === 'kept' ? -1 : text.lastIndexOf(thinkEnd);
+    const { reasoning, trimsAfterThink, keepsThinkAfterResult } = this.#profile;
+    const isKept =
+      reasoning.inline === 'kept' || (keepsThinkAfterResult && roleOf(layout.messages[index - 1]) === 'tool');
+    const end = isKept ? -1 : text.lastIndexOf(thinkEnd);
     const answer = text.slice(end + thinkEnd.length);
+    const isOfThisTurn = index > layout.lastQuery;
     if (end < 0) this.#text(text, 'assistant');
     else if (hasReasoningText(message)) {
       // Which of the two the template takes for the reasoning is its own affair.
-      this.#sink.mark(marks.inlineReasoning);
+      this.#sink.mark(isOfThisTurn ? marks.thinking : marks.thought);
       this.#sink.text(text, 'meta');
-    } else if (this.#keepsReasoning('inline', layout, index)) {
-      this.#sink.mark(marks.inlineReasoning);
+    } else if (reasoning.inline === 'after-last-user' && isOfThisTurn) {
+      this.#sink.mark(marks.thinking);
       this.#sink.text(text.slice(0, end), 'meta');
       this.#text(answer, 'assistant');
     } else this.#text(trimsAfterThink ? afterLineBreaks(answer) : answer, 'assistant');

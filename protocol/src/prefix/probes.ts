@@ -93,6 +93,7 @@ const turns = (mark: string): readonly (readonly JsonRecord[])[] => {
     [user, called, ran],
     [user, called, ran, called, ran],
     [user, called, ran, answer, nextUser],
+    [user, called, ran, inline, nextUser],
     [user, thought(called), ran],
     [user, thought(called), ran, thought(called), ran],
     [user, thought(called), ran, thought(answer), nextUser],

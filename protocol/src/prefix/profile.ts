@@ -49,6 +49,8 @@ export interface ProfileFacts {
   readonly reasoning: Readonly<Record<ReasoningField, ReasoningRule>>;
   /** Line breaks behind a `</think>` whose reasoning is dropped are dropped with it. */
   readonly trimsAfterThink: boolean;
+  /** The content of an answer right behind a tool's result is rendered with its reasoning. */
+  readonly keepsThinkAfterResult: boolean;
   /** Of a message with tool calls only the calls are rendered. */
   readonly dropsCallText: boolean;
   /** What text parts are joined with, when a list of them renders as one text; undefined: they stand apart. */
@@ -77,6 +79,7 @@ const idOf = (facts: ProfileFacts): string => {
     textRoles.filter((role) => facts.trimmed.includes(role)),
     reasoningFields.map((field) => facts.reasoning[field]),
     facts.trimsAfterThink,
+    facts.keepsThinkAfterResult,
     facts.dropsCallText,
     facts.partSeparator ?? null,
     headFields.filter((field) => facts.headFields.includes(field)),
@@ -108,6 +111,7 @@ export const plainProfile: PromptProfile = {
     trimmed: [],
     reasoning: nothingDropped,
     trimsAfterThink: false,
+    keepsThinkAfterResult: false,
     dropsCallText: false,
     partSeparator: '\n',
     headFields: [...headFields],
@@ -163,6 +167,7 @@ export const parseProfile = (record: JsonRecord): PromptProfile => {
       inline: reasoning.oneOf('inline', reasoningRules),
     },
     trimsAfterThink: reader.boolean('trimsAfterThink'),
+    keepsThinkAfterResult: reader.boolean('keepsThinkAfterResult'),
     dropsCallText: reader.boolean('dropsCallText'),
     partSeparator: separator,
     headFields: listOf(reader, 'headFields', headFields),
