@@ -76,9 +76,11 @@ const turns = (mark: string): readonly (readonly JsonRecord[])[] => {
     reasoning_content: `${word('thought')} because ${word(mark)}`,
   });
   const called = calls(`${word('calling')} ten ${word(mark)}`);
+  // Only their reasoning differs.
+  const thoughtCall = thought(calls(word('calling')));
   const inline = says(
     'assistant',
-    `<think>\n${word('inline')} ${word(mark)}\n</think>\n\n${word('said')} ${mark}`,
+    `<think>\n${word('inline')} ${word(mark)}\n</think>\n\n${word('said')} last`,
   );
   return [
     [ask],
@@ -94,9 +96,9 @@ const turns = (mark: string): readonly (readonly JsonRecord[])[] => {
     [user, called, ran, called, ran],
     [user, called, ran, answer, nextUser],
     [user, called, ran, inline, nextUser],
-    [user, thought(called), ran],
-    [user, thought(called), ran, thought(called), ran],
-    [user, thought(called), ran, thought(answer), nextUser],
+    [user, thoughtCall, ran],
+    [user, thoughtCall, ran, thoughtCall, ran],
+    [user, thoughtCall, ran, thought(answer), nextUser],
   ];
 };
 
