@@ -29,7 +29,10 @@ export interface RenderFacts {
   readonly toolText: ToolText | undefined;
 }
 
-/** Positions per block, first to last: in characters (UTF-16 units), or in tokens. */
+/**
+ * Positions per block, first to last: in characters (UTF-16 units), or in tokens. Of the blocks behind an image there
+ * are none, because nobody can tell from the rendered text how many tokens it takes.
+ */
 export interface BlockPositions {
   /** Everyone who shares the block's digest shares at least so much of the rendered prompt. */
   readonly covers: Int32Array;
@@ -93,6 +96,10 @@ class PartList implements PartSink {
   }
 
   text(text: string, kind: PartKind): void {
+    if (kind === 'media') {
+      this.stop();
+      return;
+    }
     const isVerbatim = this.#facts.verbatim.includes(kind);
     this.#add(text, isVerbatim ? text.trim() : '', isVerbatim);
   }

@@ -265,7 +265,7 @@ const mergeSubtree = (waiting: number, key: Int32Array, flags: number): void => 
   compress(parentWords, 0, 0, compressionBytes, flags);
 };
 
-/** The BLAKE3 hash of bytes of any length, keyed or plain: 8 words, whose bytes little-endian are the 32 of the hash. */
+/** The BLAKE3 hash of bytes of any length, keyed or plain: 8 words, little-endian the 32 bytes of the hash. */
 export const blake3 = (bytes: Uint8Array, rootKey?: Uint32Array): Uint32Array => {
   const key = rootKey === undefined ? initialValue : new Int32Array(rootKey);
   const flags = rootKey === undefined ? 0 : keyedHash;

@@ -91,8 +91,8 @@ class CanonicalBytes implements PartSink {
 }
 
 /**
- * The first `bytesMax` canonical bytes of a prompt; none when the profile claims nothing. Never throws. They are written
- * into `buffer`, of at least `canonicalBufferBytes(bytesMax)`, when one is given, and are a view of it.
+ * The first `bytesMax` canonical bytes of a prompt; none when the profile claims nothing. Never throws. They are
+ * written into `buffer`, of at least `canonicalBufferBytes(bytesMax)`, when one is given, and are a view of it.
  */
 export const canonicalBytes = (
   request: PromptRequest,

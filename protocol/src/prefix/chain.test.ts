@@ -171,3 +171,27 @@ test('a chain has at most as many blocks as asked for, those of the head', () =>
   const head = digestsOf(prefixChain(request, { ...options, blocksMax: 10 }));
   expect(head).toEqual(whole.slice(0, 10));
 });
+
+test('the digests are those of version 1', () => {
+  const request = chat({
+    messages: [
+      { role: 'system', content: 'You are helpful.' },
+      { role: 'user', content: [{ type: 'text', text: 'Grüße 😀' }] },
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [{ id: 'c', function: { name: 'f', arguments: '{}' } }],
+      },
+      { role: 'tool', tool_call_id: 'c', content: 'done' },
+    ],
+    tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }],
+  });
+  const { profile: qwen3 = plainProfile } = templateProfiles.Qwen3 ?? {};
+  // A failure here means that agents and edges of two versions no longer understand each other: count profileVersion.
+  expect([plainProfile, qwen3].map((known) => digestsOf(prefixChain(request, optionsOf(known, 64))))).toEqual(
+    [
+      ['1740855834-1540045161', '3084085036-2674460569'],
+      ['2652920200-428349290', '831356769-872430949'],
+    ],
+  );
+});

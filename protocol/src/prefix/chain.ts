@@ -8,14 +8,14 @@ import type { JsonRecord } from '../shape.ts';
 import { blake3, blocksOf, type Chain, digestChain, extendChain } from './blake3.ts';
 import { canonicalBufferBytes, canonicalBytes, replyBytes } from './canonical.ts';
 import type { PromptRequest } from './layout.ts';
-import type { PromptProfile } from './profile.ts';
+import { type PromptProfile, profileVersion } from './profile.ts';
 
 /** Block size unless a policy says otherwise: about 64 tokens, four compressions. */
 export const blockBytesDefault = 256;
 /** Blocks of one prompt: 16 KiB of digests across a hop, 128 k tokens. A longer prompt is matched by its head. */
 export const blocksMaxDefault = 2048;
 
-const domain = 'cognitora prefix v1';
+const domain = `cognitora prefix v${profileVersion}`;
 
 export interface RootOptions {
   /** Of the trust domain: nobody without it can tell what a digest stands for. */

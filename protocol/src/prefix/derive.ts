@@ -190,6 +190,8 @@ const partSeparator = async (prober: Prober): Promise<string | undefined> => {
 const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
 const headFieldValues: Readonly<Record<HeadField, readonly unknown[]>> = {
   tool_choice: ['none', 'required', { type: 'function', function: { name: word('tool') } }],
+  parallel_tool_calls: [true, false],
+  json_schema: [schema],
   response_format: [
     { type: 'json_object' },
     { type: 'json_schema', json_schema: { name: 'place', strict: true, schema } },
@@ -359,6 +361,8 @@ export const deriveProfile = async (render: RenderPrompt): Promise<DerivedProfil
   const facts = await renderFactsOf(prober, found.reasoning);
   const prompts = await renderAll(prober);
   const profiles = weakened(found).map(profileOf);
-  const profile = profiles.find((candidate) => holdsFor(prompts, candidate, facts));
+  // The probes' texts are plain words, which stand in any prompt as they are, or are missing from it.
+  const sought = { ...facts, verbatim: [...textRoles, 'reasoning'] as const };
+  const profile = profiles.find((candidate) => holdsFor(prompts, candidate, sought));
   return { profile: profile ?? profileOf({ ...found, claims: 'none' }), facts };
 };

@@ -10,8 +10,8 @@ import { blake3, hashHex } from './blake3.ts';
 import { atHead, hasCalls, isSystem, type Layout, layOut, type PromptRequest, roleOf } from './layout.ts';
 import type { PromptProfile, ReasoningField, TextRole } from './profile.ts';
 
-/** Whose text a part is; `meta` is what templates render in some way of their own, or not at all. */
-export type PartKind = TextRole | 'prompt' | 'reasoning' | 'meta';
+/** Whose text a part is; `meta` is what templates render in some way of their own, or not at all, `media` no text. */
+export type PartKind = TextRole | 'prompt' | 'reasoning' | 'media' | 'meta';
 
 export interface PartSink {
   /** Nothing more is wanted. */
@@ -394,7 +394,7 @@ class PromptWalk {
     const json = jsonOf(part, digestLongStrings);
     this.#sink.mark(marks.media);
     if (json === undefined) this.#sink.stop();
-    else this.#sink.text(json, 'meta');
+    else this.#sink.text(json, 'media');
   }
 
   #json(value: unknown): void {

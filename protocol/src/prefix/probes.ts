@@ -95,7 +95,7 @@ const turns = (mark: string): readonly (readonly JsonRecord[])[] => {
     [user, called, ran],
     [user, called, ran, called, ran],
     [user, called, ran, answer, nextUser],
-    [user, called, ran, inline, nextUser],
+    [user, calls(word('calling')), result(word('result')), inline, nextUser],
     [user, thoughtCall, ran],
     [user, thoughtCall, ran, thoughtCall, ran],
     [user, thoughtCall, ran, thought(answer), nextUser],

@@ -1,8 +1,8 @@
 /**
- * What the canonical bytes of a prompt need to know of a model's chat template: a few facts, found once per served model
- * by the agent (`derive.ts`), sent over the link as JSON, and read here by the one parser. The facts serve one end: two
- * requests with equal canonical bytes render to equal prompts, and where the bytes first differ the prompts do not
- * differ earlier. A fact that nobody has proven has the value that can only make digests share less.
+ * What the canonical bytes of a prompt need to know of a model's chat template: a few facts, found once per served
+ * model by the agent (`derive.ts`), sent over the link as JSON, and read here by the one parser. The facts serve one
+ * end: two requests with equal canonical bytes render to equal prompts, and where the bytes first differ the prompts
+ * do not differ earlier. A fact that nobody has proven has the value that can only make digests share less.
  */
 import { utf8 } from '../bytes.ts';
 import { FieldReader, type JsonRecord } from '../shape.ts';
@@ -21,7 +21,13 @@ export const reasoningRules = ['kept', 'dropped', 'after-last-user'] as const;
 export type ReasoningRule = (typeof reasoningRules)[number];
 
 /** Fields of a request that a template may render before the messages, so that nothing is shared when they differ. */
-export const headFields = ['tool_choice', 'response_format', 'reasoning_effort'] as const;
+export const headFields = [
+  'tool_choice',
+  'parallel_tool_calls',
+  'response_format',
+  'json_schema',
+  'reasoning_effort',
+] as const;
 export type HeadField = (typeof headFields)[number];
 
 export const systemPlaces = ['first', 'last-user', 'last-message'] as const;
@@ -63,13 +69,12 @@ export interface PromptProfile extends ProfileFacts {
   readonly id: string;
 }
 
-/** Counts the ways to write canonical bytes: part of every profile's id. */
-const profileVersion = 1;
+/** Counts the ways to write canonical bytes and the facts that they follow: digests of two versions are never equal. */
+export const profileVersion = 1;
 const separatorCharsMax = 8;
 
 const idOf = (facts: ProfileFacts): string => {
   const listed = [
-    profileVersion,
     facts.claims,
     facts.system,
     facts.laterSystem,

@@ -151,8 +151,14 @@ const turn = fc
   .map(([asked, loop, said, stray]) => [asked, ...loop, said, ...stray]);
 
 const leading = fc.oneof(
-  { weight: 2, arbitrary: fc.constant([]) },
-  { weight: 3, arbitrary: text.map((said): JsonRecord[] => [{ role: 'system', content: said }]) },
+  { weight: 4, arbitrary: fc.constant([]) },
+  { weight: 6, arbitrary: text.map((said): JsonRecord[] => [{ role: 'system', content: said }]) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(text, text)
+      .map((both) => both.map((said): JsonRecord => ({ role: 'system', content: said }))),
+  },
 );
 
 /** A conversation of whole turns; requests are cut from it. */
