@@ -154,6 +154,22 @@ test('the reply alone is hashed where nothing before it changes', () => {
   expect(extended.length).toBeGreaterThan(blocksOf(chain));
 });
 
+test('a reply adds nothing to a prompt of which nothing more is known', () => {
+  const deep = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`) as unknown;
+  const user = { role: 'user', content: 'u'.repeat(100) };
+  const reply = { role: 'assistant', content: 'a'.repeat(100) };
+  const bodies: JsonRecord[] = [
+    { messages: [{ role: 'system', content: 'alone' }] },
+    { messages: [user], chat_template: '{{ messages }}' },
+    { messages: [user, { ...user, deep }] },
+  ];
+  for (const body of bodies) {
+    const options = optionsOf(plainProfile, 16);
+    const chain = prefixChain(chat(body), options);
+    expect(plain(extendByReply(chain, { ...chat(body), reply }, options))).toEqual(plain(chain));
+  }
+});
+
 test('a completion goes on with its text', () => {
   const path = '/v1/completions';
   const options = optionsOf(plainProfile, 16);

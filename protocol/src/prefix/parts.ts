@@ -144,7 +144,7 @@ class PromptWalk {
   chat(layout: Layout): void {
     const { claims, toolsBeforeSystem, tools } = this.#profile;
     const hasTools = tools !== 'left-out' && this.#hasTools();
-    if (this.#isUnknown(layout, hasTools)) return;
+    if (this.#isUnknown(layout, hasTools)) this.#sink.stop();
     this.#head(marks.chat);
     if (hasTools) this.#sink.mark(marks.withTools);
     if (layout.leadsWithSystem) this.#sink.mark(marks.withSystem);
@@ -442,9 +442,21 @@ const onlyAppends = (before: Layout, after: Layout, profile: PromptProfile): boo
   return before.lastQuery === last || !rules.includes('after-last-user');
 };
 
+/** Only sees whether a walk comes to its end. */
+class StopWatch implements PartSink {
+  isFull = false;
+  mark(): void {}
+  text(): void {}
+  tool(): void {}
+  tokens(): void {}
+  stop(): void {
+    this.isFull = true;
+  }
+}
+
 /**
  * Walks just what a request's reply adds behind the parts of the request. False, with nothing walked, when the turn
- * after changes what stands before it: then the longer conversation has to be walked as a whole.
+ * after changes what stands before it, or nothing can be known of it: then the whole has to be walked.
  */
 export const walkReply = (
   request: PromptRequest & { readonly reply: JsonRecord },
@@ -455,6 +467,9 @@ export const walkReply = (
   if (profile.claims !== 'all' || !Array.isArray(body.messages)) return false;
   const after = layOut(request, profile);
   if (!onlyAppends(layOut({ path, body }, profile), after, profile)) return false;
+  const watch = new StopWatch();
+  walkPrompt({ path, body }, profile, watch);
+  if (watch.isFull) return false;
   new PromptWalk(body, profile, sink).message(after, after.messages.length - 1);
   return true;
 };
