@@ -71,21 +71,30 @@ test('into a buffer of any earlier content they are the same bytes', () => {
 });
 
 /** Text that looks like the marks between parts. */
-const forging = fc.array(fc.constantFrom('\0', '\0\0', 'U', 'T', 'A', 'S', 'a', '\0U\0T'), { maxLength: 6 });
-const forged = fc.array(fc.tuple(fc.constantFrom('user', 'assistant', 'system'), forging), { maxLength: 4 });
+const forging = fc
+  .array(fc.constantFrom('\0', '\0\0', 'U', 'T', 'A', 'S', 'a', '\0U\0T'), { maxLength: 6 })
+  .map((words) => words.join(''));
+const forged = fc.array(fc.tuple(fc.constantFrom('user', 'assistant'), forging), {
+  minLength: 2,
+  maxLength: 4,
+});
 
 test('different conversations have different bytes, whatever their texts look like', () => {
-  fc.assert(
-    fc.property(forged, forged, (left, right) => {
-      const conversation = (list: typeof left): JsonRecord[] => [
-        says('begin'),
-        ...list.map(([role, words]) => ({ role, content: words.join('') })),
-      ];
-      const areEqual = JSON.stringify(conversation(left)) === JSON.stringify(conversation(right));
-      expect(ofMessages(conversation(left)) === ofMessages(conversation(right))).toBe(areEqual);
-    }),
-    { numRuns: 2000 },
-  );
+  const conversation = (list: readonly (readonly [string, string])[]): JsonRecord[] => [
+    ...list.map(([role, content]) => ({ role, content })),
+    says('end'),
+  ];
+  const holds = (left: [string, string][], right: [string, string][], joinAt: number): void => {
+    const areEqual = JSON.stringify(left) === JSON.stringify(right);
+    expect(ofMessages(conversation(left)) === ofMessages(conversation(right))).toBe(areEqual);
+    // Two messages as one whose text holds what stands between them, as others would read it.
+    const at = joinAt % (left.length - 1);
+    const [[role, text], [next, more]] = left.slice(at, at + 2) as [[string, string], [string, string]];
+    const joined: [string, string] = [role, `${text}\0${next === 'user' ? 'U' : 'A'}\0T${more}`];
+    const forgery = conversation(left.toSpliced(at, 2, joined));
+    expect(ofMessages(forgery)).not.toBe(ofMessages(conversation(left)));
+  };
+  fc.assert(fc.property(forged, forged, fc.nat(), holds), { numRuns: 500 });
 });
 
 test('each of these changes the bytes', () => {
