@@ -2,7 +2,7 @@
  * Open addressing for 64-bit digests over one `Uint32Array` that never grows: what the prefix map and the predictions
  * are made of. Knows where an entry stands, never what its payload means; an entry is one whose payload is not zero.
  *
- *   words:   [ key | digest hi, mark | payload 0 | payload 1 | payload 2 | payload 3 ]  one slot, 24 bytes
+ *   words:   [ key | digest hi, stamp | payload 0 | payload 1 | payload 2 | payload 3 ]  one slot, 24 bytes
  *   slots:   |empty|<- reach ->|<------------------- homes ------------------->|
  *                         ^ an entry stands at its home or below it, `reach` slots at most
  *
@@ -13,14 +13,14 @@
  *
  * `key` is the digest's low word times a secret odd number, which loses nothing and keeps a peer that chooses digests
  * from filling one neighbourhood. If it does all the same, `reach` bounds every search and the insert is refused.
- * Digests are told apart by 63 bits: the top bit of a slot's second word is a mark that belongs to the owner.
+ * Digests are told apart by 60 bits: the top 4 bits of a slot's second word are a stamp that belongs to the owner.
  */
 
 export const slotWords = 6;
 export const slotBytes = slotWords * 4;
-/** The mark's bit in a slot's second word; never part of a digest's identity. */
-export const markBit = 0x8000_0000;
-const digestHiMask = 0x7fff_ffff;
+/** The stamp's place in a slot's second word; what the digest had there is no part of its identity. */
+export const stampShift = 28;
+export const digestHiMask = 2 ** stampShift - 1;
 
 /** Entries in each hundred slots. Beyond it runs grow fast: at 85 an insert moves 20 slots, at 95 it moves 200. */
 const loadPercentMax = 85;
@@ -42,16 +42,18 @@ export interface DigestTableOptions {
 }
 
 export class DigestTable {
-  /** Slot after slot. Owners write payloads and marks; keys and places are the table's. */
+  /** Slot after slot. Owners write payloads and stamps; keys and places are the table's. */
   readonly words: Uint32Array;
   readonly slots: number;
   /** The owner inserts no more than this. */
   readonly entriesMax: number;
   readonly #reachWords: number;
+  /** The first slot stays empty and `reach` slots are no home. */
+  readonly #lowestHomeWord: number;
   readonly #homesPerKey: number;
   readonly #factor: number;
   /** Of the digests looked ahead for; and what was read, kept so that no compiler finds the reading useless. */
-  readonly #homes = new Int32Array(lookAheadMax + 1);
+  readonly #aheadHomes = new Int32Array(lookAheadMax + 1);
   #entries = 0;
 
   /** Throws a RangeError when the budget holds no useful table, or one beyond what an array may hold. */
@@ -63,6 +65,7 @@ export class DigestTable {
     this.words = new Uint32Array(this.slots * slotWords);
     this.entriesMax = Math.floor((homes * loadPercentMax) / 100);
     this.#reachWords = reach * slotWords;
+    this.#lowestHomeWord = (reach + 1) * slotWords;
     this.#homesPerKey = homes / 2 ** 32;
     this.#factor = secret | 1;
   }
@@ -90,7 +93,7 @@ export class DigestTable {
    */
   lookAhead(chain: Uint32Array, from: number, to: number): void {
     const { words } = this;
-    const homes = this.#homes;
+    const homes = this.#aheadHomes;
     let read = 0;
     for (let block = from; block < to; block += 1) {
       const home = this.#home(Math.imul(chain[block * 2] as number, this.#factor) >>> 0);
@@ -104,7 +107,7 @@ export class DigestTable {
   findNear(index: number, lo: number, hi: number): number {
     const { words } = this;
     const key = Math.imul(lo, this.#factor) >>> 0;
-    let at = this.#homes[index] as number;
+    let at = this.#aheadHomes[index] as number;
     while ((words[at] as number) > key) at -= slotWords;
     const isFirst = words[at] === key && (((words[at + 1] as number) ^ hi) & digestHiMask) === 0;
     return isFirst && key !== 0 ? at : this.#match(at, key, hi);
@@ -116,8 +119,8 @@ export class DigestTable {
   }
 
   /**
-   * Makes an entry and returns where it starts in `words`, with `hi` (and its mark) written and the payload zero: the
-   * owner writes a payload at once. Returns -1 when the neighbourhood is full. Entries between the place and the
+   * Makes an entry and returns where it starts in `words`, with stamp and payload zero: the owner writes a payload at
+   * once. Returns -1 when the neighbourhood is full. Entries between the place and the
    * next empty slot have moved down by one slot.
    */
   insert(lo: number, hi: number): number {
@@ -131,7 +134,7 @@ export class DigestTable {
     if (gap < 0) return -1;
     for (let word = gap; word < at; word += 1) words[word] = words[word + slotWords] ?? 0;
     words[at] = key;
-    words[at + 1] = hi;
+    words[at + 1] = hi & digestHiMask;
     for (let word = at + 2; word < at + slotWords; word += 1) words[word] = 0;
     this.#entries += 1;
     return at;
@@ -162,7 +165,7 @@ export class DigestTable {
   }
 
   #home(key: number): number {
-    return this.#reachWords + slotWords + ((key * this.#homesPerKey) | 0) * slotWords;
+    return this.#lowestHomeWord + ((key * this.#homesPerKey) | 0) * slotWords;
   }
 
   /** From `from` down through entries of one key: the first with this high word. */

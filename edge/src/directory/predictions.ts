@@ -4,7 +4,7 @@
  * that made it has failed. Bounded: when it is full, the guess that ends soonest among a few gives way, and the rest of
  * a prompt stays unpredicted rather than push out its own start. Knows nothing of what is confirmed.
  *
- *   entry:   [ digest 63 bits | slot, generation, requests | born | deadline hi | deadline lo ]   one per digest and slot
+ *   entry:   [ digest 60 bits | slot, generation, requests | born | deadline hi | deadline lo ]   one per digest and slot
  *
  * - `requests` counts who made the guess and has not taken it back, so a failed request does not erase a sibling's.
  * - `born` is the number of the request that made the entry. An older request has no part in it: its own guess had
@@ -13,7 +13,6 @@
  *   one would have.
  * - `generation` makes clearing a slot O(1). What has ended is removed while others are added, a few slots at a time.
  */
-import { ClockHand } from './clock-hand.ts';
 import { DigestTable, slotWords } from './digest-table.ts';
 import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 
@@ -24,8 +23,9 @@ export const predictionsBytesDefault = 2 * 2 ** 20;
 const reachSlots = 1024;
 /** Slots looked at with each guess: the whole table once while a quarter of it is written. */
 const handStepsPerGuess = 4;
-/** Slots looked at for room in a full table. */
-const handStepsMax = 32;
+/** Entries looked at for room in a full table, and slots at most; see the prefix map for why entries. */
+const roomEntries = 24;
+const roomSlotsMax = 256;
 
 const whoWord = 2;
 const bornWord = 3;
@@ -61,15 +61,14 @@ export interface Prediction {
 
 export class Predictions {
   readonly #table: DigestTable;
-  readonly #hand: ClockHand;
   readonly #generations = new Uint8Array(replicasPerCellMax);
   #born = 0;
+  #handWord = 0;
   /** No guess lives longer than this. */
   #latestDeadlineMs = Number.NEGATIVE_INFINITY;
 
   constructor({ bytesMax, secret }: { readonly bytesMax: number; readonly secret: number }) {
     this.#table = new DigestTable({ bytesMax, secret, reachSlots });
-    this.#hand = new ClockHand(this.#table.slots);
   }
 
   get bytes(): number {
@@ -183,9 +182,16 @@ export class Predictions {
     this.#table.words[at + deadlineLoWord] = deadlineMs % 2 ** 32;
   }
 
+  #moveHand(): number {
+    const at = this.#handWord;
+    const next = at + slotWords;
+    this.#handWord = next < this.#table.words.length ? next : 0;
+    return at;
+  }
+
   #removeEnded(steps: number, nowMs: number): void {
     for (let step = 0; step < steps; step += 1) {
-      const at = this.#hand.next() * slotWords;
+      const at = this.#moveHand();
       if (!this.#table.isEmpty(at) && !this.#isAlive(at, nowMs)) this.#table.removeAt(at);
     }
   }
@@ -196,9 +202,11 @@ export class Predictions {
     if (this.#table.entries < entriesMax) return true;
     let soonest = -1;
     let soonestMs = deadlineMs;
-    for (let step = 0; step < handStepsMax; step += 1) {
-      const at = this.#hand.next() * slotWords;
+    let seen = 0;
+    for (let step = 0; step < roomSlotsMax && seen < roomEntries; step += 1) {
+      const at = this.#moveHand();
       if (this.#table.isEmpty(at)) continue;
+      seen += 1;
       const endsMs = this.#isAlive(at, nowMs) ? this.#deadlineMs(at) : 0;
       if (endsMs >= soonestMs) continue;
       soonest = at;

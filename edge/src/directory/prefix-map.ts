@@ -3,19 +3,19 @@
  * on the device and those with it on host or disk. The memory is a fixed budget. Knows no time, no epochs and no names.
  * Never claims what was not added: what it forgets (removal, a cleared replica, eviction) makes it claim less.
  *
- *   entry:   [ digest 63 bits, touched 1 bit | device 64 bits | host 64 bits ]
+ *   entry:   [ digest 60 bits, stamp 4 bits | device 64 bits | host 64 bits ]
  *
- * - 63 bits of digest: with 1.2 million entries an absent block is taken for a present one once in 8 x 10^12 lookups,
- *   and a match meets one absent block, for it ends there.
- * - `touched` is the reference bit of a clock. A full map drops, for each entry it needs, one that only cleared
- *   replicas held, else one untouched since the hand's last pass. A match touches every block from the start of its
- *   chain, so a block is never older than what hangs on it. Aging begins before the map is full, so that already the
- *   first to go are chosen by age.
+ * - 60 bits of digest: with 1.2 million entries an absent block is taken for a present one once in 10^12 lookups, and a
+ *   match meets one absent block, for it ends there.
+ * - `stamp` is the generation in which the entry was last added or matched; a generation is an eighth of what the map
+ *   holds. A full map drops, for each entry it needs, one that only cleared replicas held, else the oldest of the next
+ *   56 that its hand passes. A match touches every block from the start of its chain, so a block is never older than
+ *   what hangs on it. A chain stays whole for three quarters of a turnover. (One reference bit, as clocks have, did not
+ *   do: as many bits are set at once as a turnover is long, and a hand of bounded steps then drops what just came.)
  * - Clearing a replica is O(1): its bits stay and are masked away. Its slot is given out again after a sweep, a bounded
  *   piece of it with each call, has removed them.
  */
-import { ClockHand } from './clock-hand.ts';
-import { DigestTable, lookAheadMax, markBit, slotWords } from './digest-table.ts';
+import { DigestTable, digestHiMask, lookAheadMax, slotWords, stampShift } from './digest-table.ts';
 import type { Predictions } from './predictions.ts';
 import { ReplicaSlots, replicasPerCellMax, type Slot } from './replica-slots.ts';
 
@@ -32,10 +32,21 @@ const hostPlane = 4;
 
 /** Slots of the table that each change looks at while cleared replicas are swept out: 96 KiB in a row, some 10 us. */
 const sweptPerCall = 4096;
-/** Slots of the table that one eviction looks at, in the sweep and under the clock's hand. */
-const handStepsMax = 64;
-/** Aging begins at this share of the entries, and makes one whole pass until the map is full. */
-const agingStartShare = 7 / 8;
+/**
+ * Entries that one eviction looks at, and slots at most. Entries, not slots: so that crowded stretches of the table
+ * lose more than others, and none overflows in the long run.
+ */
+const evictionEntries = 56;
+const evictionSlotsMax = 256;
+/** Generations pass from this share of the entries on, so that the first to go are chosen by age, too. */
+const agingStartShare = 1 / 2;
+/** In one turnover of the map. */
+const generationsPerTurnover = 8;
+/** Stamps wrap around, so older entries are kept from growing older still. */
+const generations = 16;
+const ageMax = 8;
+/** Entries that the hand passes for each new one: all of them in four generations, before an age can wrap around. */
+const agedPerEntry = 2;
 
 export interface PrefixMapOptions {
   /** All that the map takes; the predictions have a budget of their own. */
@@ -105,9 +116,9 @@ export class PrefixMap {
   readonly #slots = new ReplicaSlots();
   /** The sweep goes down the table; what starts below this word is still to be looked at. */
   #unsweptWords = 0;
-  readonly #hand: ClockHand;
-  readonly #agingStartEntries: number;
-  readonly #agingSteps: number;
+  #handWord = 0;
+  #generation = 0;
+  #madeInGeneration = 0;
   /** Blocks of claimed slots, by tier and slot. */
   readonly #blocks = new Uint32Array(tiers.length * replicasPerCellMax);
   #deadBits = 0;
@@ -125,10 +136,6 @@ export class PrefixMap {
   constructor({ bytesMax, secret, predictions }: PrefixMapOptions) {
     this.#table = new DigestTable({ bytesMax, secret });
     this.#predictions = predictions;
-    const { entriesMax, slots } = this.#table;
-    this.#hand = new ClockHand(slots);
-    this.#agingStartEntries = Math.floor(entriesMax * agingStartShare);
-    this.#agingSteps = Math.ceil(slots / (entriesMax - this.#agingStartEntries));
   }
 
   get counts(): PrefixMapCounts {
@@ -328,55 +335,65 @@ export class PrefixMap {
       this.#touch(found);
       return found;
     }
-    const { entries, entriesMax } = this.#table;
-    if (entries >= entriesMax) this.#makeRoom();
-    else if (entries >= this.#agingStartEntries) this.#age(this.#agingSteps);
-    const made = this.#table.entries < entriesMax ? this.#table.insert(lo, hi | markBit) : -1;
+    const { entriesMax } = this.#table;
+    if (this.#table.entries >= entriesMax * agingStartShare) this.#grow();
+    const made = this.#table.entries < entriesMax ? this.#table.insert(lo, hi) : -1;
     if (made < 0) this.#refusals += 1;
+    else this.#touch(made);
     return made;
   }
 
-  /** Drops one entry at least: dead ones where the sweep stands, else what the clock's hand finds. */
-  #makeRoom(): void {
-    const before = this.#table.entries;
-    if (this.isSweepDue) this.sweep(handStepsMax);
-    if (this.#table.entries < before) return;
-    const at = this.#victim();
-    if (at < 0) return;
-    if (this.#isLive(at)) this.#evictions += 1;
-    this.#drop(at);
-  }
-
-  /** Takes the mark from so many slots. */
-  #age(steps: number): void {
-    for (let step = 0; step < steps; step += 1) this.#unmark(this.#hand.next() * slotWords);
-  }
-
-  /** The first entry under the hand that nobody holds or touched; the last one seen when all were; -1 if none was. */
-  #victim(): number {
-    let victim = -1;
-    for (let step = 0; step < handStepsMax; step += 1) {
-      const at = this.#hand.next() * slotWords;
-      if (this.#table.isEmpty(at)) continue;
-      victim = at;
-      if (!this.#unmark(at) || !this.#isLive(at)) break;
+  /** Another entry comes into a map that is filling up: ages the others, and drops one if there is no room. */
+  #grow(): void {
+    const { entries, entriesMax } = this.#table;
+    this.#madeInGeneration += 1;
+    if (this.#madeInGeneration * generationsPerTurnover >= entriesMax) {
+      this.#madeInGeneration = 0;
+      this.#generation = (this.#generation + 1) % generations;
     }
-    return victim;
+    if (entries >= entriesMax && this.isSweepDue) this.sweep(evictionSlotsMax);
+    const isFull = this.#table.entries >= entriesMax;
+    const oldest = this.#passHand(isFull ? evictionEntries : agedPerEntry);
+    if (!isFull || oldest < 0) return;
+    if (this.#isLive(oldest)) this.#evictions += 1;
+    this.#drop(oldest);
+  }
+
+  /** Moves the hand and returns the oldest entry it passed, or one that nobody holds; -1 when it passed none. */
+  #passHand(entriesMax: number): number {
+    let oldest = -1;
+    let oldestAge = -1;
+    let seen = 0;
+    for (let step = 0; step < evictionSlotsMax && seen < entriesMax; step += 1) {
+      const at = this.#handWord;
+      const next = at + slotWords;
+      this.#handWord = next < this.#table.words.length ? next : 0;
+      if (this.#table.isEmpty(at)) continue;
+      seen += 1;
+      const age = this.#isLive(at) ? this.#ageOf(at) : generations;
+      if (age <= oldestAge) continue;
+      oldest = at;
+      oldestAge = age;
+    }
+    return oldest;
+  }
+
+  /** Generations since the entry's stamp, which is moved on if it was about to wrap around. */
+  #ageOf(at: number): number {
+    const { words } = this.#table;
+    const word = words[at + 1] ?? 0;
+    const age = (this.#generation - (word >>> stampShift) + generations) % generations;
+    if (age <= ageMax) return age;
+    const stamp = (this.#generation - ageMax + generations) % generations;
+    words[at + 1] = (stamp << stampShift) | (word & digestHiMask);
+    return ageMax;
   }
 
   #touch(at: number): void {
     const { words } = this.#table;
     const word = words[at + 1] as number;
-    if (word < markBit) words[at + 1] = word | markBit;
-  }
-
-  /** True when it had a mark. */
-  #unmark(at: number): boolean {
-    const { words } = this.#table;
-    const word = words[at + 1] ?? 0;
-    if (word < markBit) return false;
-    words[at + 1] = word & ~markBit;
-    return true;
+    const stamp = this.#generation;
+    if (word >>> stampShift !== stamp) words[at + 1] = (stamp << stampShift) | (word & digestHiMask);
   }
 
   /** A claimed replica holds it. */
