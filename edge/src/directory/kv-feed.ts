@@ -106,6 +106,10 @@ export class KvFeed implements TurnTaker {
     return this.#slot;
   }
 
+  get epoch(): Epoch | undefined {
+    return this.#epoch;
+  }
+
   get sequence(): number {
     return this.#sequence;
   }

@@ -25,7 +25,7 @@ const reachSlots = 1024;
 const handStepsPerGuess = 4;
 /** Entries looked at for room in a full table, and slots at most; see the prefix map for why entries. */
 const roomEntries = 24;
-const roomSlotsMax = 256;
+const roomSlotsMax = 2 * reachSlots;
 
 const whoWord = 2;
 const bornWord = 3;
