@@ -74,6 +74,8 @@ class World {
   readonly ledgers = Array.from({ length: replicas }, () => new KvLedger());
   readonly feeds: readonly KvFeed[];
   nowMs = 0;
+  /** The latest that was heard of each ledger, by replica and epoch. */
+  readonly #heard = new Map<string, number>();
   #requests = 0;
 
   constructor() {
@@ -90,6 +92,8 @@ class World {
 
   deliver({ kind, of, says }: Message): void {
     const feed = this.feeds[of];
+    const about = `${of} ${says.epoch}`;
+    this.#heard.set(about, Math.max(says.sequence, this.#heard.get(about) ?? 0));
     if (kind === 'delta') feed?.delta(says, this.nowMs);
     else if (kind === 'mark') feed?.mark(says, this.nowMs);
     else feed?.snapshotPart(says, this.nowMs);
@@ -151,6 +155,7 @@ class World {
         expect(claims).toEqual(new Set());
         continue;
       }
+      expect(feed.sequence).toBeGreaterThanOrEqual(this.#heard.get(`${of} ${feed.epoch}`) ?? 0);
       const held = this.ledgers[of]?.heldAt(feed.epoch as Epoch, feed.sequence);
       const seen = [...(held ?? [])].filter(
         (has) => !held?.has(has.replace('host', 'device')) || has[0] === 'd',

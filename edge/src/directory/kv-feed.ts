@@ -168,11 +168,14 @@ export class KvFeed implements TurnTaker {
     if (part.isLast) this.#finish(nowMs);
   }
 
-  /** For the turns: it may load now. */
-  begin(): void {
-    if (this.#epoch === undefined) return;
-    this.#state = 'asked';
+  /** For the turns: it may load now. In a full cell it has nowhere to, and tries again later. */
+  begin(nowMs: number): void {
     this.#slot ??= this.#options.store.claim();
+    if (this.#epoch === undefined || this.#slot === undefined) {
+      this.#options.turns.fail(this, nowMs);
+      return;
+    }
+    this.#state = 'asked';
     this.#request = this.#options.ask(this.#epoch);
   }
 

@@ -14,7 +14,7 @@ export const snapshotSilenceMsMax = 10_000;
 
 export interface TurnTaker {
   /** It has a turn from now on. */
-  begin(): void;
+  begin(nowMs: number): void;
   /** Its turn is over before it was done; it waits for another. */
   lose(): void;
 }
@@ -80,7 +80,7 @@ export class SnapshotTurns {
       if (this.#loading.size >= snapshotTurnsMax) return;
       this.#waiting.delete(taker);
       this.#loading.set(taker, nowMs);
-      taker.begin();
+      taker.begin(nowMs);
     }
   }
 }
