@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
-import { DigestTable, lookAheadMax, slotBytes } from './digest-table.ts';
+import { DigestTable, findManyMax, slotBytes } from './digest-table.ts';
 
 const tableOf = (slots: number): DigestTable =>
   new DigestTable({ bytesMax: slots * slotBytes, secret: 0x9e37_79b1 });
@@ -39,20 +39,20 @@ test('digests made to crowd are refused once their neighbourhood is full', () =>
   expect(made).toBeLessThan(200);
 });
 
-test('a look ahead finds what a plain search finds', () => {
+test('a search for many finds what single ones find', () => {
   const table = tableOf(500);
   const chain = randomWords(2, 600);
   for (let block = 0; block < 300; block += 2) {
     const at = table.insert(chain[block * 2] ?? 0, chain[block * 2 + 1] ?? 0);
     table.words[at + 2] = block + 1;
   }
-  for (let from = 0; from < 300; from += lookAheadMax) {
-    const to = Math.min(300, from + lookAheadMax);
-    table.lookAhead(chain, from, to);
+  for (let from = 0; from < 300; from += findManyMax) {
+    const to = Math.min(300, from + findManyMax);
+    const places = table.findMany(chain, from, to).slice();
     for (let block = from; block < to; block += 1) {
       const lo = chain[block * 2] ?? 0;
       const hi = chain[block * 2 + 1] ?? 0;
-      const found = table.findNear(block - from, lo, hi);
+      const found = places[block - from] ?? 0;
       expect(found).toBe(table.find(lo, hi));
       if (found >= 0) expect(table.words[found + 2]).toBe(block + 1);
     }

@@ -12,7 +12,8 @@ import { PrefixMap, tiers } from './prefix-map.ts';
 import { SnapshotTurns, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
 const replicas = 3;
-const digestCount = 16;
+const digestCount = 12;
+const chains = Array.from({ length: digestCount }, (_, index) => digestsOf([index]));
 const indices = fc.array(fc.nat(digestCount - 1), { maxLength: 6 });
 const replica = fc.nat(replicas - 1);
 const place = fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(20) });
@@ -134,14 +135,15 @@ class World {
     }
   }
 
-  /** What the map says a slot holds, block by block; of its own tier only where the device does not hide it. */
-  claimsOf(slot: number): Set<string> {
-    const claims = new Set<string>();
-    for (let index = 0; index < digestCount; index += 1) {
-      const chain = digestsOf([index]);
-      const depths = this.map.match({ chain, blocks: 1, eligibleLo: -1, eligibleHi: -1, nowMs: 0 });
-      if (depths.device[slot] === 1) claims.add(`device ${index}`);
-      else if (depths.held[slot] === 1) claims.add(`host ${index}`);
+  /** What the map says each slot holds, block by block; of the host tier only where the device does not hide it. */
+  claims(): Set<string>[] {
+    const claims = Array.from({ length: 64 }, () => new Set<string>());
+    for (const [index, chain] of chains.entries()) {
+      const { device, held } = this.map.match({ chain, blocks: 1, eligibleLo: -1, eligibleHi: -1, nowMs: 0 });
+      for (const [slot, claimed] of claims.entries()) {
+        if (device[slot] === 1) claimed.add(`device ${index}`);
+        else if (held[slot] === 1) claimed.add(`host ${index}`);
+      }
     }
     return claims;
   }
@@ -149,8 +151,9 @@ class World {
   check(): void {
     const slots = this.feeds.map(({ slot }) => slot);
     expect(new Set(slots).size).toBe(replicas);
+    const allClaims = this.claims();
     for (const [of, feed] of this.feeds.entries()) {
-      const claims = this.claimsOf(feed.slot ?? 64);
+      const claims = allClaims[feed.slot ?? 64];
       if (!feed.isInStep) {
         expect(claims).toEqual(new Set());
         continue;
@@ -195,5 +198,5 @@ const run = (operations: readonly Operation[]): void => {
 };
 
 test('in step means equal, blind means silent, and a link that behaves again brings all into step', () => {
-  fc.assert(fc.property(fc.array(operation, { maxLength: 120, size: 'max' }), run), { numRuns: 300 });
+  fc.assert(fc.property(fc.array(operation, { maxLength: 120, size: 'max' }), run), { numRuns: 200 });
 });

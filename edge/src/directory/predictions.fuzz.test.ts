@@ -140,9 +140,9 @@ const expectAsModelled = (
 const operations = fc.array(operation, { maxLength: 60, size: 'max' });
 
 test('with room for all, guesses end by deadline, clearing or being taken back, and by nothing else', () => {
-  fc.assert(fc.property(fc.constant(2000), operations, run), { numRuns: 300 });
+  fc.assert(fc.property(fc.constant(2000), operations, run), { numRuns: 150 });
 });
 
 test('however small the table is, nothing stands that no request made likely', () => {
-  fc.assert(fc.property(fc.integer({ min: 12, max: 60 }), operations, run), { numRuns: 300 });
+  fc.assert(fc.property(fc.integer({ min: 12, max: 60 }), operations, run), { numRuns: 200 });
 });

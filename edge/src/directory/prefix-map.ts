@@ -15,7 +15,7 @@
  * - Clearing a replica is O(1): its bits stay and are masked away. Its slot is given out again after a sweep, a bounded
  *   piece of it with each call, has removed them.
  */
-import { DigestTable, digestHiMask, lookAheadMax, slotWords, stampShift } from './digest-table.ts';
+import { DigestTable, digestHiMask, findManyMax, slotWords, stampShift } from './digest-table.ts';
 import type { Predictions } from './predictions.ts';
 import { ReplicaSlots, replicasPerCellMax, type Slot } from './replica-slots.ts';
 
@@ -30,6 +30,8 @@ export const tiers = ['device', 'host'] as const satisfies readonly Tier[];
 const devicePlane = 2;
 const hostPlane = 4;
 
+/** Blocks that a match searches for at first, and `findManyMax` from then on. */
+const firstSearch = 4;
 /** Slots of the table that each change looks at while cleared replicas are swept out: 96 KiB in a row, some 10 us. */
 const sweptPerCall = 4096;
 /**
@@ -239,7 +241,7 @@ export class PrefixMap {
    * finds as touched.
    */
   match(options: MatchOptions): Depths {
-    const { chain, blocks, eligibleLo, eligibleHi } = options;
+    const { blocks, eligibleLo, eligibleHi } = options;
     const left = this.#left;
     const { claimed, shown } = this.#slots;
     for (const depths of this.#depthsByMask) depths.fill(0);
@@ -250,25 +252,34 @@ export class PrefixMap {
       left[heldLeft + half] = held;
       left[expectedLeft + half] = expected;
     }
-    for (let block = 0; ; block += 1) {
-      if (((left[expectedLeft] ?? 0) | (left[expectedLeft + 1] ?? 0)) === 0) break;
-      block = this.#steadyUntil(chain, block, blocks);
-      if (block === blocks) {
-        for (let place = 0; place < left.length; place += 1) this.#part(place, 0, blocks);
-        break;
-      }
-      this.#narrow(options, block);
+    // Few at first: a prompt that nobody knows ends at its first block.
+    let size = firstSearch;
+    for (let first = 0; first < blocks && this.#isAnyLeft; first += size, size = findManyMax) {
+      this.#matchRun(options, first, Math.min(blocks, first + size));
     }
+    for (let place = 0; place < left.length; place += 1) this.#part(place, 0, blocks);
     return this.#depths;
   }
 
+  /** Goes on with a match from block `first` to `end`, as far as anybody comes. */
+  #matchRun(options: MatchOptions, first: number, end: number): void {
+    const places = this.#table.findMany(options.chain, first, end);
+    for (let block = first; block < end && this.#isAnyLeft; block += 1) {
+      block = this.#steadyUntil(places, first, block, end);
+      if (block < end) this.#narrow(options, block, places[block - first] ?? -1);
+    }
+  }
+
+  get #isAnyLeft(): boolean {
+    return ((this.#left[expectedLeft] ?? 0) | (this.#left[expectedLeft + 1] ?? 0)) !== 0;
+  }
+
   /**
-   * The first block from `from` on that not all who are left have. The hot loop: nobody falls, nothing is noted. Reads
-   * with `as number`, for `?? 0` costs an eighth here.
+   * The first block from `from` on that not all who are left have. The hot loop: nobody falls, nothing is noted. Written
+   * for speed, see `findMany`.
    */
-  #steadyUntil(chain: Uint32Array, from: number, blocks: number): number {
-    const table = this.#table;
-    const { words } = table;
+  #steadyUntil(places: Int32Array, first: number, from: number, end: number): number {
+    const { words } = this.#table;
     const left = this.#left;
     const { shown } = this.#slots;
     const deviceLo = left[deviceLeft] as number;
@@ -277,33 +288,30 @@ export class PrefixMap {
     const expectedHi = left[expectedLeft + 1] as number;
     const isAllShown = ((expectedLo & ~(shown[0] ?? 0)) | (expectedHi & ~(shown[1] ?? 0))) === 0;
     if (!isAllShown) return from;
-    for (let first = from; first < blocks; first += lookAheadMax) {
-      const end = Math.min(blocks, first + lookAheadMax);
-      table.lookAhead(chain, first, end);
-      for (let block = first; block < end; block += 1) {
-        const at = table.findNear(block - first, chain[block * 2] as number, chain[block * 2 + 1] as number);
-        if (at < 0) return block;
-        const onDeviceLo = words[at + devicePlane] as number;
-        const onDeviceHi = words[at + devicePlane + 1] as number;
-        if (((expectedLo & ~onDeviceLo) | (expectedHi & ~onDeviceHi)) !== 0) {
-          const holdLo = onDeviceLo | (words[at + hostPlane] as number);
-          const holdHi = onDeviceHi | (words[at + hostPlane + 1] as number);
-          const fallen = (deviceLo & ~onDeviceLo) | (deviceHi & ~onDeviceHi);
-          if ((fallen | (expectedLo & ~holdLo) | (expectedHi & ~holdHi)) !== 0) return block;
-        }
-        this.#touch(at);
+    const generation = this.#generation;
+    for (let block = from; block < end; block += 1) {
+      const at = places[block - first] as number;
+      if (at < 0) return block;
+      const onDeviceLo = words[at + devicePlane] as number;
+      const onDeviceHi = words[at + devicePlane + 1] as number;
+      if (((expectedLo & ~onDeviceLo) | (expectedHi & ~onDeviceHi)) !== 0) {
+        const holdLo = onDeviceLo | (words[at + hostPlane] as number);
+        const holdHi = onDeviceHi | (words[at + hostPlane + 1] as number);
+        const fallen = (deviceLo & ~onDeviceLo) | (deviceHi & ~onDeviceHi);
+        if ((fallen | (expectedLo & ~holdLo) | (expectedHi & ~holdHi)) !== 0) return block;
       }
+      const word = words[at + 1] as number;
+      if (word >>> stampShift !== generation) this.#touch(at);
     }
-    return blocks;
+    return end;
   }
 
   /** At a block that somebody lacks: notes how far they came and goes on without them. */
-  #narrow({ chain, nowMs }: MatchOptions, block: number): void {
+  #narrow({ chain, nowMs }: MatchOptions, block: number, at: number): void {
     const { words } = this.#table;
     const left = this.#left;
     const lo = chain[block * 2] ?? 0;
     const hi = chain[block * 2 + 1] ?? 0;
-    const at = this.#table.find(lo, hi);
     if (at >= 0) this.#touch(at);
     for (let half = 0; half < 2; half += 1) {
       const onDevice = at < 0 ? 0 : (words[at + devicePlane + half] ?? 0);
@@ -321,6 +329,7 @@ export class PrefixMap {
   #part(place: number, stayers: number, depth: number): void {
     const before = this.#left[place] ?? 0;
     this.#left[place] = before & stayers;
+    if (depth === 0) return;
     const depths = this.#depthsByMask[place >>> 1];
     const firstSlot = (place & 1) * 32;
     for (let fallen = before & ~stayers; fallen !== 0 && depths !== undefined; fallen &= fallen - 1) {
@@ -399,16 +408,17 @@ export class PrefixMap {
   /** A claimed replica holds it. */
   #isLive(at: number): boolean {
     const { words } = this.#table;
-    const [claimedLo = 0, claimedHi = 0] = this.#slots.claimed;
-    const lo = ((words[at + devicePlane] ?? 0) | (words[at + hostPlane] ?? 0)) & claimedLo;
-    const hi = ((words[at + devicePlane + 1] ?? 0) | (words[at + hostPlane + 1] ?? 0)) & claimedHi;
+    const { claimed } = this.#slots;
+    const lo = ((words[at + devicePlane] ?? 0) | (words[at + hostPlane] ?? 0)) & (claimed[0] ?? 0);
+    const hi = ((words[at + devicePlane + 1] ?? 0) | (words[at + hostPlane + 1] ?? 0)) & (claimed[1] ?? 0);
     return (lo | hi) !== 0;
   }
 
   /** Goes on with the pass; returns how many slots it looked at. */
   #sweepDown(slotsMax: number): number {
     const { words } = this.#table;
-    const [claimedLo = 0, claimedHi = 0] = this.#slots.claimed;
+    const claimedLo = this.#slots.claimed[0] ?? 0;
+    const claimedHi = this.#slots.claimed[1] ?? 0;
     let seen = 0;
     for (; seen < slotsMax && this.#unsweptWords > 0; seen += 1) {
       const at = this.#unsweptWords - slotWords;
