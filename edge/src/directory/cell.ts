@@ -4,7 +4,7 @@
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
-import { type FeedState, KvFeed } from './kv-feed.ts';
+import { type BlockStore, type FeedState, KvFeed } from './kv-feed.ts';
 import { ReplicaLoad, type Reservation } from './load.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
@@ -88,6 +88,8 @@ export interface CellOptions {
 const hostCredit = 0.75;
 /** A guess that nobody confirmed ends: longer than any prefill is queued. */
 const predictionMs = 60_000;
+/** Evictions are counted over so many stored blocks, the older ones half. */
+const countedBlocksMax = 8_192;
 /** A replica that joins may have this many live requests, and twice as many after each further while. */
 const rampRequests = 4;
 const rampDoubleMs = 2_000;
@@ -107,6 +109,11 @@ export class Cell {
   #shadow:
     | { readonly policy: Policy; readonly score: Score; decisions: number; differences: number }
     | undefined;
+  /** Blocks stored and evicted of late: how full the members' caches are. */
+  #storedBlocks = 0;
+  #evictedBlocks = 0;
+  /** What feeds write to: the map, and the counts beside it. */
+  readonly #store: BlockStore;
   readonly #costs = new Float64Array(replicasPerCellMax);
   readonly #shadowCosts = new Float64Array(replicasPerCellMax);
   readonly #pool: Candidate[] = Array.from({ length: replicasPerCellMax }, emptyCandidate);
@@ -115,6 +122,19 @@ export class Cell {
     this.#predictions = new Predictions({ bytesMax: predictionsBytesDefault, secret });
     this.#map = new PrefixMap({ bytesMax: mapBytes, secret, predictions: this.#predictions });
     this.#turns = turns;
+    this.#store = {
+      claim: () => this.#map.claim(),
+      clear: (slot) => this.#map.clear(slot),
+      show: (slot) => this.#map.show(slot),
+      add: (digests, slot, tier) => {
+        this.#map.add(digests, slot, tier);
+        this.#counted(digests.length / 2, 0);
+      },
+      remove: (digests, slot, tier) => {
+        this.#map.remove(digests, slot, tier);
+        this.#counted(0, digests.length / 2);
+      },
+    };
     this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
   }
 
@@ -169,7 +189,7 @@ export class Cell {
     const member: Member = {
       work,
       rates: work.rates,
-      feed: new KvFeed({ store: this.#map, turns: this.#turns, ask: () => ask(member) }),
+      feed: new KvFeed({ store: this.#store, turns: this.#turns, ask: () => ask(member) }),
       truth: new Truth(),
       number,
       joinedAtMs: nowMs,
@@ -202,7 +222,8 @@ export class Cell {
     if (members.length === 0) return undefined;
     const depths = this.#match(members, request);
     const candidates = members.map((member, at) => this.#describe(member, at, depths, request));
-    const scene = { candidates, promptTokens: request.promptTokens, random: request.random };
+    const { promptTokens, random } = request;
+    const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
     this.#score(scene, this.#costs);
     const index = chooseLowest(this.#costs, candidates.length, request.random);
     const member = members[index ?? -1];
@@ -274,6 +295,19 @@ export class Cell {
 
   feedStates(): readonly FeedState[] {
     return this.members().map(({ feed }) => feed.state);
+  }
+
+  /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
+  get evictionShare(): number {
+    return Math.min(1, this.#evictedBlocks / Math.max(1, this.#storedBlocks));
+  }
+
+  #counted(stored: number, evicted: number): void {
+    this.#storedBlocks += stored;
+    this.#evictedBlocks += evicted;
+    if (this.#storedBlocks < countedBlocksMax) return;
+    this.#storedBlocks /= 2;
+    this.#evictedBlocks /= 2;
   }
 
   /** Eligible members; of those that just joined only as many requests as they may have, unless nobody else is left. */

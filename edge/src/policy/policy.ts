@@ -35,6 +35,8 @@ export interface Candidate {
 export interface Scene {
   readonly candidates: readonly Candidate[];
   readonly promptTokens: number;
+  /** Blocks that caches evict for each one they store, 0 to 1. */
+  readonly evictionShare: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
