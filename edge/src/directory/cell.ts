@@ -86,8 +86,9 @@ export interface CellOptions {
 
 /** What a block off the device is worth of one on it: it has to be loaded first. */
 const hostCredit = 0.75;
-/** A guess that nobody confirmed ends: longer than any prefill is queued. */
-const predictionMs = 60_000;
+/** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
+const predictionMsMin = 60_000;
+const predictionWaits = 2;
 /** Evictions are counted over so many stored blocks, the older ones half. */
 const countedBlocksMax = 8_192;
 /** A replica that joins may have this many live requests, and twice as many after each further while. */
@@ -256,7 +257,7 @@ export class Cell {
         ? undefined
         : this.#predictions.add({
             ...{ chain, fromBlock: heldBlocks, toBlock, slot },
-            ...{ nowMs, deadlineMs: nowMs + predictionMs },
+            ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
           });
     this.#booked.set(reservation, { member, prediction, expectedTokens, prefillMs: undefined });
   }
@@ -371,6 +372,9 @@ export class Cell {
     if (isWorse) shadow.differences += 1;
   }
 }
+
+const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
+  predictionMsMin + predictionWaits * (waitMs + prefillMs);
 
 const isWarm = ({ joinedAtMs, work }: Member, nowMs: number): boolean => {
   const ageMs = nowMs - joinedAtMs;

@@ -6,10 +6,10 @@
  */
 import type { Policy, Scene } from './policy.ts';
 
-/** How many times its own time a prefill is charged on top when nobody waits and caches have room. */
-const workPrice = 1;
+/** How many times its own time a prefill is charged on top when every replica has something to prefill. */
+const workPrice = 4;
 /** And on top of that when each block it stores evicts another, which somebody will compute anew. */
-const evictionPrice = 6;
+const evictionPrice = 12;
 /** And so much more per ms that even the least busy replica has waiting. */
 const workPricePerWaitMs = 0.001;
 /** A decode step that this request makes slower is felt by every token of those who decode: so many ms of one step. */
@@ -19,7 +19,7 @@ export const predictedLatency: Policy = {
   name: 'predicted-latency',
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
-    const price = 1 + workPrice + evictionPrice * scene.evictionShare + queuePrice;
+    const price = 1 + workPrice * busyShare(scene) + evictionPrice * scene.evictionShare + queuePrice;
     for (const [index, { waitMs, prefillMs, rttMs, decoding, stepMs }] of scene.candidates.entries()) {
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       costs[index] = waitMs + rttMs + price * prefillMs + interferenceMs;
@@ -31,4 +31,10 @@ const leastWaitMs = ({ candidates }: Scene): number => {
   let least = Number.POSITIVE_INFINITY;
   for (const { waitMs } of candidates) least = Math.min(least, waitMs);
   return Number.isFinite(least) ? least : 0;
+};
+
+const busyShare = ({ candidates }: Scene): number => {
+  let busy = 0;
+  for (const { waitMs } of candidates) if (waitMs > 0) busy += 1;
+  return busy / Math.max(1, candidates.length);
 };
