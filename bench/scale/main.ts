@@ -89,7 +89,7 @@ const goalsOf = (steadyRun: Steady, cut: Recovery, restart: Recovery): Readonly<
       met: memory.isBounded,
     },
     memoryFlat: {
-      goal: `under ${growthBytesPerMinuteMax / MiB} MiB a minute over the last minute of all streams`,
+      goal: `grows by less than ${growthBytesPerMinuteMax / MiB} MiB in the last minute that all streams run`,
       value:
         growthBytesPerMinute === undefined
           ? 'the run was too short'

@@ -3,10 +3,9 @@
  *
  * The bound is a sum of named parts, each with a quarter or more to spare over what was seen: workerd itself,
  * a link (two sockets' buffers, decoder, outbox, its share of the collector's garbage), a stream (an HTTP
- * connection, a response, its pipe). Flat: the line through the last minute in which all streams run rises by less
- * than `growthBytesPerMinuteMax`; what is freed when they end would hide a leak. At 4,000 chunks a second a leak
- * of 32 bytes per chunk would be nearly twice that, while a line through a minute does not see a garbage
- * collector's sawtooth.
+ * connection, a response, its pipe). Flat: the line through the last minute that all streams run rises by less than
+ * `growthBytesPerMinuteMax`; what is freed when they end would hide a leak. At 4,000 chunks a second a leak of 32
+ * bytes per chunk would be nearly twice that, while a line through a minute does not see a collector's sawtooth.
  */
 import { slope } from '../report/statistics.ts';
 

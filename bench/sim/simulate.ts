@@ -114,8 +114,7 @@ class Simulation {
           },
         }),
     );
-    // Long running: nobody ramps in when the first request comes.
-    for (let node = 0; node < nodes; node += 1) this.#join(node, -60_000);
+    for (let node = 0; node < nodes; node += 1) this.#join(node, 0);
   }
 
   run(): SimulationFigures {
@@ -139,7 +138,7 @@ class Simulation {
       [{ name: replica, state: 'ready', models }],
       nowMs,
     );
-    this.#directory.announce(nodeIdOf(node), epoch, replica, 'exact');
+    this.#directory.announce(nodeIdOf(node), epoch, replica, 'exact', nowMs);
     this.#answerSnapshots(nowMs);
   }
 

@@ -9,6 +9,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { reportHangUps } from './hang-ups.ts';
 import { eachLine } from './lines.ts';
 
 export interface EdgeOptions {
@@ -181,11 +182,15 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   });
   const pid = child.pid ?? 0;
   writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
+  const url = `http://${options.host}:${port}`;
+  const hangUps = reportHangUps({ edgeUrl: url, host: options.host, port, fleetSecret: options.fleetSecret });
+  child.once('exit', () => hangUps.stop());
   return {
-    url: `http://${options.host}:${port}`,
+    url,
     port,
     pid,
     stop: async () => {
+      hangUps.stop();
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
       await exited;

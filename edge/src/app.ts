@@ -5,7 +5,9 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRegion, parseRequestId } from '@cognitora/protocol/ids';
 import { enrolPath, linkPath } from '@cognitora/protocol/link';
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
+import { hangUpsPath } from '@cognitora/protocol/supervisor';
 import { Hono } from 'hono';
+import { hearHangUps } from './admin/hang-ups.ts';
 import { keyRoutes } from './admin/keys.ts';
 import { nodeRoutes } from './admin/nodes.ts';
 import { dispatch, newRequestId } from './dispatch.ts';
@@ -60,6 +62,7 @@ app.get(linkPath, async ({ env, req }) => {
   const object = layout === 'one-object' ? regionObject(env, region) : nodeLinkObject(env, region, node);
   return object.fetch(linkRequest({ region, node, dialedAtMs: timeMs }));
 });
+app.post(hangUpsPath, ({ env, req }) => hearHangUps(req.raw, env));
 app.post(enrolPath, ({ env, req }) => enrol(req.raw, env));
 
 app.use('/admin/*', async ({ env, req }, next) => {

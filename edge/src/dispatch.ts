@@ -1,7 +1,7 @@
 /**
  * HOT. One inference request from the client's bytes to the response's: authorize, read, parse what routing needs, try
  * the regions in order, hand the engine's bytes back as they are. Owns the one rule of when another region is tried:
- * nothing of the request was served and the failure is not the client's.
+ * nothing of the request was served, all of its body is still here, and the failure is not the client's.
  */
 import { CognitoraError, errorTable, isErrorCode } from '@cognitora/protocol/errors';
 import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
@@ -13,14 +13,15 @@ import {
   inferenceEndpoints,
   parseInferenceRequest,
 } from '@cognitora/protocol/openai';
-import { discardBody, readBody } from './body-budget.ts';
+import { type HeldBody, readBody } from './body-budget.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
-import { encodeCarry, openHeader } from './link/carry-request.ts';
+import { type CarryRequest, encodeCarry, openHeader } from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
 import { unwrap } from './outcome.ts';
 import { orderRegions } from './region.ts';
+import { discardBody } from './upload.ts';
 
 /** Of the client's headers, these reach the engine. */
 const forwardedHeaders = ['content-type', 'accept', 'traceparent', 'tracestate'] as const;
@@ -66,7 +67,7 @@ interface Attempt {
   readonly gone: AbortSignal;
   readonly requestId: RequestId;
   readonly parsed: InferenceRequest;
-  readonly body: Uint8Array;
+  readonly body: HeldBody;
 }
 
 /** Asks one region to decide and carry. */
@@ -79,24 +80,27 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     model: parsed.model,
     stream: parsed.stream,
     headers: headersFor(request, requestId),
-    bodyBytes: body.length,
+    bodyBytes: body.byteLength,
     spans: parsed.spans,
     remainingMs: requestMsMax,
   };
   const object = regionObject(env, region);
-  const send = (stub: Pick<Fetcher, 'fetch'>, carry: string): Promise<Response> =>
+  // Plain workerd's only: address and port.
+  const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
+  const carry = { region, open, ...(client === undefined ? {} : { client }) };
+  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest): Promise<Response> =>
     stub.fetch('https://object/open', {
       method: 'POST',
-      body,
-      headers: { [openHeader]: carry },
+      body: body.toSend(),
+      headers: { [openHeader]: encodeCarry(carried) },
       // An engine's redirect is the client's to follow.
       redirect: 'manual',
       signal: gone,
     });
-  if (options.settings.layout === 'one-object') return send(object, encodeCarry({ region, open }));
+  if (options.settings.layout === 'one-object') return send(object, carry);
   const booked = unwrap(await object.decide(parsed.model));
   try {
-    return await send(nodeLinkObject(env, region, booked.node), encodeCarry({ region, open, booked }));
+    return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
   } catch (thrown) {
     // The node's object may never have heard of it; to release what it released too means nothing.
     await object.released([booked.reservation]);
@@ -156,21 +160,22 @@ const serve = async (
 ): Promise<Response> => {
   const settings = settingsOf(env);
   const query = queryOf(request.url);
-  const held = await readBody(request, settings.bodyBytesMax);
+  const body = await readBody(request, settings.bodies);
   try {
-    const parsed = parseInferenceRequest(held.bytes);
+    const parsed = parseInferenceRequest(body.parts);
     const gone = passOn(request.signal);
-    const options = { env, settings, path, query, request, gone, requestId, parsed, body: held.bytes };
+    const options = { env, settings, path, query, request, gone, requestId, parsed, body };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {
       const answer = await attempt(region, options).catch(regionFailed);
       if (gone.aborted || !mayTryNext(answer)) return answer;
       failed = moreTelling(failed, answer);
+      if (!body.isWhole) break;
     }
     if (failed === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');
     return withRequestId(failed, requestId);
   } finally {
-    held.release();
+    body.release();
   }
 };

@@ -1,4 +1,9 @@
-import { bodyBytesMaxSelfHosted, bodyBytesMaxWorkers } from '@cognitora/protocol/limits';
+import {
+  bodyBytesInFlightMaxSelfHosted,
+  bodyBytesInFlightMaxWorkers,
+  bodyBytesMaxSelfHosted,
+  bodyBytesMaxWorkers,
+} from '@cognitora/protocol/limits';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
 import { envOf, fleetSecret } from '../testing/env.ts';
@@ -9,7 +14,8 @@ test('what is not set has a default, but for the secrets', () => {
     regions: ['local'],
     origins: undefined,
     layout: 'one-object',
-    bodyBytesMax: bodyBytesMaxWorkers,
+    isSelfHosted: false,
+    bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
   });
@@ -26,7 +32,8 @@ test('lists are split at commas, white space aside', () => {
     regions: ['weur', 'enam'],
     origins: ['https://a.example', 'http://b.example:8080'],
     layout: 'object-per-node',
-    bodyBytesMax: bodyBytesMaxSelfHosted,
+    isSelfHosted: true,
+    bodies: { bytesMax: bodyBytesMaxSelfHosted, bytesInFlightMax: bodyBytesInFlightMaxSelfHosted },
   });
 });
 

@@ -4,7 +4,13 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRegion, type Region as RegionName } from '@cognitora/protocol/ids';
-import { bodyBytesMaxSelfHosted, bodyBytesMaxWorkers } from '@cognitora/protocol/limits';
+import {
+  bodyBytesInFlightMaxSelfHosted,
+  bodyBytesInFlightMaxWorkers,
+  bodyBytesMaxSelfHosted,
+  bodyBytesMaxWorkers,
+} from '@cognitora/protocol/limits';
+import type { BodyBounds } from './body-budget.ts';
 import type { Region } from './directory/region.ts';
 import type { NodeLink } from './link/node-link.ts';
 import type { Registry } from './state/registry.ts';
@@ -23,7 +29,7 @@ export interface Env {
   readonly ORIGINS?: string;
   /** `one-object` (a region's links live in the region's object) or `object-per-node`. */
   readonly LAYOUT?: string;
-  /** `self-hosted` raises the body limit to 32 MiB. */
+  /** `self-hosted`: plain workerd under `cgn`, with larger bounds for request bodies. */
   readonly PLATFORM?: string;
 }
 
@@ -34,10 +40,21 @@ export interface Settings {
   readonly regions: readonly [RegionName, ...RegionName[]];
   readonly origins: readonly string[] | undefined;
   readonly layout: Layout;
-  readonly bodyBytesMax: number;
+  /** Plain workerd, with a supervisor beside it. */
+  readonly isSelfHosted: boolean;
+  readonly bodies: BodyBounds;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
 }
+
+const bodiesSelfHosted: BodyBounds = {
+  bytesMax: bodyBytesMaxSelfHosted,
+  bytesInFlightMax: bodyBytesInFlightMaxSelfHosted,
+};
+const bodiesOnWorkers: BodyBounds = {
+  bytesMax: bodyBytesMaxWorkers,
+  bytesInFlightMax: bodyBytesInFlightMaxWorkers,
+};
 
 const misconfigured = (problem: string): CognitoraError =>
   new CognitoraError('misconfigured', `The edge is not configured: ${problem}.`);
@@ -63,11 +80,13 @@ const readSettings = (env: Env): Settings => {
   const fleetSecret = env.FLEET_SECRET ?? '';
   if (fleetSecret.length < 32)
     throw misconfigured('the secret FLEET_SECRET must have at least 32 characters');
+  const isSelfHosted = env.PLATFORM === 'self-hosted';
   return {
     regions: [first, ...others.filter((name) => name !== undefined)],
     origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
-    bodyBytesMax: env.PLATFORM === 'self-hosted' ? bodyBytesMaxSelfHosted : bodyBytesMaxWorkers,
+    isSelfHosted,
+    bodies: isSelfHosted ? bodiesSelfHosted : bodiesOnWorkers,
     adminKeyHash,
     fleetSecret,
   };

@@ -66,6 +66,9 @@ async function readEvents(): Promise<void> {
   }
 }
 
+/** Greedy text goes on up to its limit; sampled text ends by itself, now and then after a few words. */
+const endless = { temperature: 0, stream: true };
+
 const user = (content: string) => [{ role: 'user', content }];
 const chat = (fields: Record<string, unknown>) =>
   client.post('/v1/chat/completions', {
@@ -95,7 +98,7 @@ describe('the program', () => {
   it('ends with 0 on SIGTERM in the middle of an answer', async () => {
     const own = startProgram(['--model', 'tiny', '--models-dir', models]);
     const { url: address } = await own.line;
-    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, stream: true };
+    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, ...endless };
     const response = await fetch(`${address}/v1/chat/completions`, {
       method: 'POST',
       body: JSON.stringify(body),
@@ -311,7 +314,7 @@ describe('chat completions', () => {
     const response = await fetch(`${client.url}/v1/chat/completions`, {
       method: 'POST',
       signal: gone.signal,
-      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, stream: true }),
+      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, ...endless }),
     });
     await response.body?.getReader().read();
     expect(await client.metric('requests_running')).toBe(1);

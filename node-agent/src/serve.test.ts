@@ -3,8 +3,8 @@ import { utf8 } from '@cognitora/protocol/bytes';
 import { firstTokenMsMax, interTokenMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, ResponseHead, StreamFailure } from '@cognitora/protocol/link';
 import { parseInferenceRequest } from '@cognitora/protocol/openai';
-import type { VolunteeredUsage } from '@cognitora/protocol/undo';
-import { expect, test } from 'vitest';
+import { type Volunteered, volunteeredIn, volunteersNothing } from '@cognitora/protocol/volunteered';
+import { expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
 import { openOf } from '../testing/scripted-edge.ts';
 import type { Engine } from './engines/engine.ts';
@@ -16,7 +16,7 @@ interface Serving {
   readonly engine: Engine;
   readonly request: string;
   readonly served?: string;
-  readonly volunteered?: VolunteeredUsage | 'unknown';
+  readonly volunteered?: Volunteered | 'unknown';
   /** Cut the request's body into pieces of this size. */
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
@@ -26,9 +26,9 @@ interface Serving {
 }
 
 /** Serves one request and writes down what the edge would hear. */
-const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more }: Serving) => {
+const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing, ...more }: Serving) => {
   const body = utf8(request);
-  const { model, stream, spans } = parseInferenceRequest(body);
+  const { model, stream, spans } = parseInferenceRequest([body]);
   const time = { nowMs: 5000 };
   const heads: ResponseHead[] = [];
   const parts: Uint8Array[] = [];
@@ -146,10 +146,29 @@ test('a stream that asks for usage itself keeps it', async () => {
 test('an engine that volunteers usage is not asked for it, and what it says stays', async () => {
   const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
   const request = '{"model":"m","stream":true}';
-  const { over, text } = serve({ engine, request, volunteered: 'usage' });
+  const { over, text } = serve({ engine, request, volunteered: { usage: 'usage', finish: [] } });
   await over;
   expect(asked[0]?.body).toBe(request);
   expect(text()).toBe(chunk + usageChunk + doneEvent);
+});
+
+test('what usage moves to its own event is put back; where its value is a new one, the model is doubted', async () => {
+  const end = (index: number, more: object = {}): string =>
+    event({ model: 'm', choices: [{ index, delta: {}, finish_reason: 'stop' }], ...more });
+  const print = { system_fingerprint: 'a' };
+  const used = { model: 'm', choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } };
+  for (const last of [print, { system_fingerprint: 'b' }]) {
+    const { engine } = await sseEngine([end(1), chunk, end(0), event({ ...used, ...last }), doneEvent]);
+    const doubt = vi.spyOn(engine, 'doubt');
+    const volunteered = volunteeredIn(utf8(end(0, print)));
+    const request = '{"model":"public","stream":true}';
+    const { over, text, ends } = serve({ engine, request, volunteered });
+    await over;
+    const sent = end(1, print) + chunk + end(0, last) + doneEvent;
+    expect(text()).toBe(sent.replaceAll('"model":"m"', '"model":"public"'));
+    expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
+    expect(doubt.mock.calls).toEqual(last === print ? [] : [['public']]);
+  }
 });
 
 test('an engine of which nobody knows what it volunteers is asked nothing, and what it says stays', async () => {

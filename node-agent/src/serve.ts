@@ -7,12 +7,8 @@ import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, HeaderList, OpenRequest, ResponseHead } from '@cognitora/protocol/link';
-import {
-  JsonResponseReader,
-  type ResponseReader,
-  SseResponseReader,
-  type VolunteeredUsage,
-} from '@cognitora/protocol/undo';
+import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
+import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
 import type { Clock } from './clock.ts';
 import type { Engine, ServedModel } from './engines/engine.ts';
@@ -47,8 +43,8 @@ export class ServedRequest implements ServedStream {
   readonly #options: ServeOptions;
   readonly #feed: RequestFeed;
   readonly #renamed: { readonly served: string; readonly public: string } | undefined;
-  readonly #volunteered: VolunteeredUsage;
-  readonly #askForUsage: boolean;
+  /** Set when the engine is asked for usage that the client did not ask for. */
+  readonly #dropUsage: Volunteered | undefined;
   readonly #startedMs: number;
   #lastBytesMs: number;
   #firstByteMs: number | undefined;
@@ -66,12 +62,13 @@ export class ServedRequest implements ServedStream {
     this.#lastBytesMs = this.#startedMs;
     this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
     // Where nobody knows, nothing is asked: so what comes back stays, whatever it is.
-    this.#volunteered = model.volunteered?.get(open.path) ?? 'usage';
-    this.#askForUsage = open.spans.usage !== undefined && this.#volunteered !== 'usage';
+    const volunteered = model.volunteered?.get(open.path);
+    const askForUsage = open.spans.usage !== undefined && (volunteered?.usage ?? 'usage') !== 'usage';
+    this.#dropUsage = askForUsage ? volunteered : undefined;
     const splices = chooseSplices({
       spans: open.spans,
       servedModel: this.#renamed?.served,
-      askForUsage: this.#askForUsage,
+      askForUsage,
     });
     this.#feed = new RequestFeed({
       splicer: new Splicer(splices),
@@ -147,7 +144,7 @@ export class ServedRequest implements ServedStream {
     if (isPlain && type.startsWith('text/event-stream')) {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
-        dropUsage: isEdited && this.#askForUsage ? { volunteered: this.#volunteered } : undefined,
+        dropUsage: isEdited ? this.#dropUsage : undefined,
       });
     } else if (isPlain && type.startsWith('application/json')) {
       const renamed = isEdited ? this.#renamed : undefined;
@@ -187,6 +184,7 @@ export class ServedRequest implements ServedStream {
     if (this.#isOver) return;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     this.#reply(this.#reader?.end() ?? []);
+    if (this.#reader?.isOutdated) this.#options.engine.doubt(this.#options.open.model);
     this.#options.reply.end(this.#record());
     this.#over();
   }

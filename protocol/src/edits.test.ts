@@ -12,10 +12,11 @@ import {
   type Splice,
   Splicer,
 } from './edits.ts';
+import { outlineOf } from './outline.ts';
 import { parseJsonRecord } from './shape.ts';
 
 const parse = (body: Uint8Array) => parseJsonRecord(body, 'bad_json', 'body');
-const spansOf = (body: Uint8Array): RequestSpans => findSpans(body, parse(body));
+const spansOf = (body: Uint8Array): RequestSpans => findSpans(outlineOf([body]));
 
 const splice = (body: Uint8Array, splices: readonly Splice[], at: readonly number[] = []): Uint8Array => {
   const splicer = new Splicer(splices);

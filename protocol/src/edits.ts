@@ -9,8 +9,8 @@
  * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
  */
 import { utf8 } from './bytes.ts';
-import { CognitoraError } from './errors.ts';
-import { type MemberSpan, scanMembers } from './members.ts';
+import { scanMembers } from './members.ts';
+import { isHidden, type Outline, refuseEscapes } from './outline.ts';
 import { FieldReader, isRecord, type JsonRecord } from './shape.ts';
 
 export const editNames = ['usage', 'model'] as const;
@@ -33,9 +33,10 @@ export interface RequestSpans {
 
 const withUsage = '"include_usage":true';
 
-const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, found?: MemberSpan) => {
-  if (parsed.stream !== true) return undefined;
-  const options = parsed.stream_options;
+const usageSpan = ({ fields, objectStart, members: outer, slice }: Outline) => {
+  if (fields.stream !== true) return undefined;
+  const options = fields.stream_options;
+  const found = outer.get('stream_options');
   if (found === undefined) {
     return { at: objectStart + 1, removeBytes: 0, insert: `"stream_options":{${withUsage}},` };
   }
@@ -45,8 +46,8 @@ const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, fo
   }
   // Anything else that is no object is the engine's to refuse.
   if (!isRecord(options) || options.include_usage === true) return undefined;
-  const { members } = scanMembers(body.subarray(valueStart, valueEnd));
-  if (hides(members, ['include_usage'])) return refuseEscapes();
+  const { members } = scanMembers(slice(valueStart, valueEnd));
+  for (const name of members.keys()) if (isHidden(name, ['include_usage'])) return refuseEscapes();
   const inner = members.get('include_usage');
   if (inner !== undefined) {
     return {
@@ -59,37 +60,11 @@ const usageSpan = (body: Uint8Array, parsed: JsonRecord, objectStart: number, fo
   return { at: valueStart + 1, removeBytes: 0, insert: `${withUsage}${comma}` };
 };
 
-/** Whether one of `names` is written with escapes: JSON readers would take it for the member that we found, or not. */
-const hides = (members: ReadonlyMap<string, MemberSpan>, names: readonly string[]): boolean => {
-  for (const name of members.keys()) {
-    if (!name.includes('\\')) continue;
-    const plain = name.replaceAll(/\\u([0-9a-fA-F]{4})/g, (_, hex: string) =>
-      String.fromCharCode(Number.parseInt(hex, 16)),
-    );
-    if (names.includes(plain)) return true;
-  }
-  return false;
-};
-
-const refuseEscapes = (): never => {
-  throw new CognitoraError(
-    'invalid_request',
-    'Write the member names "model", "stream_options" and "include_usage" without escape sequences.',
-  );
-};
-
-/**
- * Finds the spans of every edit. `parsed` is the same body as JSON. Throws `invalid_request` when a member that
- * matters is written with escapes in its name, which a splice could not find.
- */
-export const findSpans = (body: Uint8Array, parsed: JsonRecord): RequestSpans => {
-  const { objectStart, members } = scanMembers(body);
-  const model = members.get('model');
-  const streamOptions = members.get('stream_options');
-  if (model === undefined || objectStart === undefined || hides(members, ['model', 'stream_options'])) {
-    return refuseEscapes();
-  }
-  const usage = usageSpan(body, parsed, objectStart, streamOptions);
+/** Finds the spans of every edit. Throws `invalid_request` when a splice could not find its member. */
+export const findSpans = (outline: Outline): RequestSpans => {
+  const model = outline.members.get('model');
+  if (model === undefined) return refuseEscapes();
+  const usage = usageSpan(outline);
   return { model: [model.valueStart, model.valueEnd], ...(usage === undefined ? {} : { usage }) };
 };
 

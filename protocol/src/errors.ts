@@ -1,6 +1,7 @@
 /**
- * The closed table of failures: code -> HTTP status, OpenAI error type, whether another replica may be tried, and
- * whose fault it is. Every error a client or a peer sees is one row; nothing else builds an error body.
+ * The closed table of failures: code -> HTTP status, OpenAI error type, whether the next region is tried while
+ * nothing was answered, and whose fault it is. Every error a client or a peer sees is one row; nothing else builds an
+ * error body.
  */
 
 /** Who has to act: the caller, the engine behind a replica, the fleet's operator, or ourselves. */
@@ -22,6 +23,7 @@ export const errorTable = {
   model_not_found: { status: 404, type: 'invalid_request_error', retryable: false, fault: 'client' },
   not_found: { status: 404, type: 'invalid_request_error', retryable: false, fault: 'client' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', retryable: false, fault: 'client' },
+  upload_timeout: { status: 408, type: 'invalid_request_error', retryable: false, fault: 'client' },
   body_too_large: { status: 413, type: 'invalid_request_error', retryable: false, fault: 'client' },
   client_gone: { status: 499, type: 'invalid_request_error', retryable: false, fault: 'client' },
   client_stalled: { status: 499, type: 'invalid_request_error', retryable: false, fault: 'client' },

@@ -14,7 +14,7 @@ export const framePayloadBytesMax = 256 * KiB;
 /** One transport message: a sender closes a message once it holds this much; far below the 32 MiB of Workers. */
 export const messageBytesMax = 1 * MiB;
 
-/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, the bound of a stalled client. */
+/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, what we hold for a stalled client. */
 export const edgeStreamWindowBytes = 64 * KiB;
 /** Unread response bytes the edge accepts per link: 128 fully stalled clients before the link itself waits. */
 export const edgeLinkWindowBytes = 8 * MiB;
@@ -36,12 +36,26 @@ export const modelsPerReplicaMax = 256;
 
 /** Request body on self-hosted workerd: 32 MiB holds a 128k-token prompt with several images. */
 export const bodyBytesMaxSelfHosted = 32 * MiB;
-/** Request body on Workers: decoding and parsing 32 MiB takes about 100 MB of a 128 MB isolate. */
+/** Request body on Workers: four of them fit the budget of a 128 MB isolate. */
 export const bodyBytesMaxWorkers = 8 * MiB;
 /** Of a refused request's body this much is read and dropped, so that the client lives to read the refusal. */
 export const discardBytesMax = 32 * MiB;
-/** Bodies in flight in one isolate: two of the largest at once, then 503 with Retry-After. */
-export const bodyBytesInFlightMax = 64 * MiB;
+/** Bodies that are here and not sent on yet, in self-hosted workerd: two of the largest, then 503. */
+export const bodyBytesInFlightMaxSelfHosted = 64 * MiB;
+/** The same in an isolate on Workers: with what V8 has not collected yet it stays below 96 of its 128 MB. */
+export const bodyBytesInFlightMaxWorkers = 32 * MiB;
+/** A body is kept to be sent again, to another region, until this much of it has gone. */
+export const replayBytesMax = 1 * MiB;
+/** A body is read, kept and sent on in parts of this size: few turns of the event loop, little unused in the last. */
+export const bodyPartBytes = 64 * KiB;
+/** The first part is smaller, so that a thousand clients who send nothing cost 16 MiB, and most bodies fit it. */
+export const firstBodyPartBytes = 16 * KiB;
+/** A client that sends nothing of its body for this long is refused; a phone may change networks meanwhile. */
+export const uploadPatienceMs = 15_000;
+/** What a body brings buys it time at this rate, never more than that patience: half of a slow uplink's. */
+export const uploadBytesPerSecondMin = 64 * KiB;
+/** While the budget is full, a body that used up this much patience makes room for one that comes. */
+export const uploadYieldMs = 2_000;
 
 /** Text ping from the agent this often; answered by the platform without waking the object. */
 export const heartbeatMs = 5_000;
@@ -81,10 +95,26 @@ export const drainMsMax = 30_000;
 export const keyCacheMsMax = 10_000;
 /** Keys a Worker remembers, the unknown ones included. */
 export const keyCacheEntriesMax = 10_000;
+/** A self-hosted edge: a client to whom nothing was written for this long may have left unnoticed. */
+export const quietMs = 250;
+/** Its supervisor looks for those who left this often while there are such clients. */
+export const hangUpPollMsMin = 250;
+/** The same where looking is slow, on a host with very many connections: a hang-up still shows within a second. */
+export const hangUpPollMsMax = 600;
+/** It looks for this long before it asks again whether there are such clients. */
+export const hangUpLookMs = 1_000;
+/** The edge holds its answer back for at most this long while there are none. */
+export const hangUpHoldMs = 10_000;
+/** Clients that hung up, in one report; the rest is told in the next. */
+export const hangUpsPerReportMax = 4_096;
+/** Clients watched at once: as many as one address has ports. */
+export const clientsWatchedMax = 65_536;
 /** Workers keep a region's roster (who serves which model) this long. */
 export const rosterCacheMsMax = 5_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
+/** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
+export const unnamedLoadMsMax = 1_800_000;
 
 /** Model names a region remembers for that: 1,000 nodes with 64 adapters each. */
 export const modelsRememberedMax = 65_536;
@@ -103,6 +133,10 @@ export const nodesEnrolledMax = 100_000;
 export const sseEventBytesMax = 1 * MiB;
 /** Bytes of a `usage` object captured from a response. */
 export const usageBytesMax = 16 * KiB;
+/** Bytes of `model`, `stream` or `stream_options` in a large request body: each is a few dozen. */
+export const outlineFieldBytesMax = 64 * KiB;
+/** Depth of a large request body's JSON: Python's reader, which most engines use, gives up near 1,000. */
+export const jsonDepthMax = 1_024;
 /** Characters of a model's name, and of a node's. */
 export const nameCharsMax = 256;
 /** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
@@ -121,4 +155,8 @@ assertRelation(edgeStreamWindowBytes < edgeLinkWindowBytes, 'a link window holds
 assertRelation(heartbeatMs * 3 <= leaseMsMax, 'a lease outlives two lost heartbeats');
 assertRelation(crowdedStallMsMax < clientStallMsMax, 'a crowded link is patient for less long');
 assertRelation(ackDelayMs * 10 < ackMsMax, 'a delayed ACK cannot look like a lost one');
-assertRelation(bodyBytesMaxSelfHosted * 2 <= bodyBytesInFlightMax, 'two of the largest bodies fit');
+assertRelation(bodyBytesMaxSelfHosted * 2 <= bodyBytesInFlightMaxSelfHosted, 'two of the largest bodies fit');
+assertRelation(bodyBytesMaxWorkers * 2 <= bodyBytesInFlightMaxWorkers, 'two of the largest bodies fit');
+assertRelation(firstBodyPartBytes <= bodyPartBytes, 'the first part is the smaller');
+assertRelation(quietMs + hangUpPollMsMax < 1_000, 'a hang-up is noticed within a second');
+assertRelation(uploadYieldMs < uploadPatienceMs, 'a body makes room before its time is up');

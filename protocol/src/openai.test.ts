@@ -5,27 +5,31 @@ import { inferenceEndpoints, parseInferenceRequest, scopes } from './openai.ts';
 
 test('a request is read for what routing needs', () => {
   const body = json({ model: 'm', stream: true, messages: [], tools: [{ anything: 1 }] });
-  expect(parseInferenceRequest(body)).toMatchObject({ model: 'm', stream: true, spans: { model: [9, 12] } });
-  expect(parseInferenceRequest(json({ model: 'm' })).stream).toBe(false);
-  expect(parseInferenceRequest(json({ model: 'm', stream: null })).stream).toBe(false);
+  expect(parseInferenceRequest([body])).toMatchObject({
+    model: 'm',
+    stream: true,
+    spans: { model: [9, 12] },
+  });
+  expect(parseInferenceRequest([json({ model: 'm' })]).stream).toBe(false);
+  expect(parseInferenceRequest([json({ model: 'm', stream: null })]).stream).toBe(false);
 });
 
 test('a body that is no JSON object is bad_json', () => {
   for (const body of ['', '{', '[]', '"x"', 'null', '{"model":"m"} x']) {
-    expect(errorOf(() => parseInferenceRequest(utf8(body)))?.code).toBe('bad_json');
+    expect(errorOf(() => parseInferenceRequest([utf8(body)]))?.code).toBe('bad_json');
   }
-  expect(errorOf(() => parseInferenceRequest(new Uint8Array([0x22, 0xff, 0x22])))?.code).toBe('bad_json');
+  expect(errorOf(() => parseInferenceRequest([new Uint8Array([0x22, 0xff, 0x22])]))?.code).toBe('bad_json');
 });
 
 test('a wrong field is invalid_request that names it', () => {
   for (const model of [undefined, null, '', 7, ['m'], 'x'.repeat(257)]) {
-    expect(errorOf(() => parseInferenceRequest(json({ model })))).toMatchObject({
+    expect(errorOf(() => parseInferenceRequest([json({ model })]))).toMatchObject({
       code: 'invalid_request',
       param: 'model',
     });
   }
   for (const stream of ['true', 1, {}]) {
-    expect(errorOf(() => parseInferenceRequest(json({ model: 'm', stream })))?.param).toBe('stream');
+    expect(errorOf(() => parseInferenceRequest([json({ model: 'm', stream })]))?.param).toBe('stream');
   }
 });
 

@@ -6,7 +6,7 @@
 import { findSpans, type RequestSpans } from './edits.ts';
 import { CognitoraError } from './errors.ts';
 import { nameCharsMax } from './limits.ts';
-import { parseJsonRecord } from './shape.ts';
+import { outlineOf } from './outline.ts';
 
 export const scopes = ['chat', 'embeddings', 'admin'] as const;
 /** What a key may do; `admin` includes nothing else, so that an admin key is not a key for serving. */
@@ -27,10 +27,10 @@ export interface InferenceRequest {
   readonly spans: RequestSpans;
 }
 
-/** Parses a body for routing. Throws `bad_json` or `invalid_request` with the field that is wrong. */
-export const parseInferenceRequest = (body: Uint8Array): InferenceRequest => {
-  const parsed = parseJsonRecord(body, 'bad_json', 'The request body');
-  const { model, stream } = parsed;
+/** Reads a body, in parts, for routing. Throws `bad_json` or `invalid_request` with the field that is wrong. */
+export const parseInferenceRequest = (parts: readonly Uint8Array[]): InferenceRequest => {
+  const outline = outlineOf(parts);
+  const { model, stream } = outline.fields;
   if (typeof model !== 'string' || model.length === 0 || model.length > nameCharsMax) {
     throw new CognitoraError(
       'invalid_request',
@@ -43,5 +43,5 @@ export const parseInferenceRequest = (body: Uint8Array): InferenceRequest => {
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new CognitoraError('invalid_request', '"stream" must be true or false.', { param: 'stream' });
   }
-  return { model, stream: stream === true, spans: findSpans(body, parsed) };
+  return { model, stream: stream === true, spans: findSpans(outline) };
 };

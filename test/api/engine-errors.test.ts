@@ -110,6 +110,15 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
       expect([seen.code, pieces]).toEqual(['ECONNRESET', 1]);
       return;
     }
+    if (seen.status === 502) {
+      // The break came along with the first bytes: nothing of them had to go out.
+      expect([seen.isWhole, jsonOf<ErrorBody>(seen).error.code, pieces]).toEqual([
+        true,
+        'engine_broke_off',
+        1,
+      ]);
+      return;
+    }
     // HTTP itself says that the body is not whole, and what came of it is the engine's own.
     expect([seen.status, seen.isWhole]).toEqual([200, false]);
     expect(`${piece.repeat(pieces)}more`.startsWith(seen.body.toString())).toBe(true);
@@ -166,16 +175,28 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
     await expect(read()).rejects.toThrow(/broke/);
   });
 
-  test('an engine that is loading is no replica; 503 until it is', async () => {
+  test('while an engine loads and names no model, any may be its: 503 with Retry-After, and 404 later', async () => {
     const { cluster } = fixture;
+    const headers = { authorization: `Bearer ${cluster.apiKey}` };
+    const askFor = (model: string): Promise<RawAnswer> =>
+      send(cluster.url + chatPath, { body: JSON.stringify({ model, messages: [] }), headers });
+    expect((await askFor('llama')).status).toBe(404);
     const ready = cluster.startAgent({ name: 'loading', engines: [llama.url] });
     await cluster.node('loading');
-    const body = '{"model":"llama","messages":[]}';
-    const headers = { authorization: `Bearer ${cluster.apiKey}` };
-    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(404);
+    // Nobody knows the engine's model, so nobody can say that this one does not exist.
+    const early = await askFor('llama');
+    expect([early.status, jsonOf<ErrorBody>(early).error.code]).toEqual([503, 'no_capacity']);
+    expect(Number(early.headers['retry-after'])).toBeGreaterThan(0);
+    expect((await askFor('nobody')).status).toBe(503);
+    expect((await askFor('chat')).status).toBe(200);
+    // An SDK that tries again, as it does by default, gets its answer once the engine is up.
+    const patient = cluster.sdk().withOptions({ maxRetries: 10 });
+    const completion = patient.chat.completions.create({ model: 'llama', messages: [] });
     setLoaded();
     await ready;
-    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(200);
+    expect((await completion).choices).toHaveLength(1);
+    expect((await askFor('llama')).status).toBe(200);
+    expect((await askFor('nobody')).status).toBe(404);
   });
 
   test('502 for an engine that has just died, 503 once the agent knows, 200 when it is back', async () => {

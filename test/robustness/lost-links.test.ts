@@ -157,7 +157,7 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
     });
   });
 
-  test('an agent that hangs: streams end with an error, the lease ends its work, then it serves again', async () => {
+  test('an agent that hangs: its streams end with an error, and it gets no work after its lease', async () => {
     await withCluster(async (cluster) => {
       const over = await stream(cluster, 10_000);
       const { pid } = cluster.program('gpu0');

@@ -43,15 +43,18 @@ export const crash = async (pid: number): Promise<void> => {
   await until(`process ${pid} to be gone`, () => !isAlive(pid));
 };
 
-/** A way to start a running process once more with the arguments and environment it has now. */
-export const again = (pid: number): (() => ChildProcess) => {
-  const [program = '', ...argv] = listOf(`/proc/${pid}/cmdline`);
-  const environment = Object.fromEntries(
+export const environmentOf = (pid: number): Record<string, string> =>
+  Object.fromEntries(
     listOf(`/proc/${pid}/environ`).map((pair) => [
       pair.slice(0, pair.indexOf('=')),
       pair.slice(pair.indexOf('=') + 1),
     ]),
   );
+
+/** A way to start a running process once more with the arguments and environment it has now. */
+export const again = (pid: number): (() => ChildProcess) => {
+  const [program = '', ...argv] = listOf(`/proc/${pid}/cmdline`);
+  const environment = environmentOf(pid);
   // Descriptor 3 is workerd's control pipe; nobody listens to it here, but it must be one.
   return () => spawn(program, argv, { env: environment, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
 };

@@ -35,8 +35,8 @@ export interface OpenRequest {
   /** Rejects when the connection ends before an answer began. */
   readonly answered: Promise<IncomingMessage>;
   /**
-   * Ends the connection. `reset` is what any edge hears at once: Cloudflare of any client, plain workerd of a TCP
-   * reset. `close` is an orderly end of the client's side, which plain workerd hears with the first bytes it writes.
+   * Ends the connection. `reset` is what plain workerd hears by itself. `close` is an orderly end of the client's side,
+   * which is what SDKs and curl do: of that its supervisor tells it.
    */
   hangUp(how?: 'reset' | 'close'): void;
 }

@@ -4,7 +4,7 @@ import { joinTokenMsDefault, joinTokenUsesDefault, nameCharsMax } from '@cognito
 import { type Scope, scopes } from '@cognitora/protocol/openai';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Hono } from 'hono';
-import { readBody } from '../body-budget.ts';
+import { readSmallBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { mintToken, tokenHash } from '../identity/tokens.ts';
@@ -14,9 +14,8 @@ import { unwrap } from '../outcome.ts';
 const secondsMax = 10 * 365 * 86_400;
 const adminBodyBytesMax = 64 * 1024;
 
-const readFields = async (request: Request): Promise<FieldReader> => {
-  const { bytes, release } = await readBody(request, adminBodyBytesMax);
-  release();
+const readFields = async (request: Request, env: Env): Promise<FieldReader> => {
+  const bytes = await readSmallBody(request, { ...settingsOf(env).bodies, bytesMax: adminBodyBytesMax });
   return new FieldReader(
     parseJsonRecord(bytes, 'bad_json', 'The request body'),
     'invalid_request',
@@ -35,7 +34,7 @@ const notFound = (what: string): CognitoraError =>
 
 export const keyRoutes = new Hono<{ Bindings: Env }>()
   .post('/keys', async ({ env, req }) => {
-    const reader: FieldReader = await readFields(req.raw);
+    const reader: FieldReader = await readFields(req.raw, env);
     const seconds = reader.optionalInteger('expiresInSeconds', 1, secondsMax);
     const name = reader.string('name', nameCharsMax);
     const tenant = reader.optionalString('tenant', nameCharsMax) ?? 'default';
@@ -55,7 +54,7 @@ export const keyRoutes = new Hono<{ Bindings: Env }>()
     return Response.json({ revoked: req.param('id') });
   })
   .post('/join-tokens', async ({ env, req }) => {
-    const reader = await readFields(req.raw);
+    const reader = await readFields(req.raw, env);
     const seconds = reader.optionalInteger('expiresInSeconds', 1, secondsMax) ?? joinTokenMsDefault / 1000;
     const uses = reader.optionalInteger('uses', 1, 1_000_000) ?? joinTokenUsesDefault;
     const joinToken = await mintToken(settingsOf(env).fleetSecret, 'joinToken');

@@ -4,7 +4,7 @@
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
-import { type BlockStore, type FeedState, KvFeed } from './kv-feed.ts';
+import { type BlockStore, KvFeed } from './kv-feed.ts';
 import { ReplicaLoad, type Reservation } from './load.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
@@ -30,7 +30,6 @@ export interface Member {
   readonly feed: KvFeed;
   readonly truth: Truth;
   readonly number: number;
-  readonly joinedAtMs: number;
   /** What its agent says of its cache; `blind` when it says nothing. */
   announced: Trust;
 }
@@ -76,6 +75,11 @@ export interface Settlement {
   readonly completionTokens?: number | undefined;
 }
 
+interface Maps {
+  readonly map: PrefixMap;
+  readonly predictions: Predictions;
+}
+
 export interface CellOptions {
   /** Any 32-bit number that peers do not know. */
   readonly secret: number;
@@ -91,14 +95,12 @@ const predictionMsMin = 60_000;
 const predictionWaits = 2;
 /** Evictions are counted over so many stored blocks, the older ones half. */
 const countedBlocksMax = 8_192;
-/** A replica that joins may have this many live requests, and twice as many after each further while. */
-const rampRequests = 4;
-const rampDoubleMs = 2_000;
-const rampMs = 16_000;
 
 export class Cell {
-  readonly #map: PrefixMap;
-  readonly #predictions: Predictions;
+  /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
+  #maps: Maps | undefined;
+  readonly #secret: number;
+  readonly #mapBytes: number;
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
@@ -120,19 +122,19 @@ export class Cell {
   readonly #pool: Candidate[] = Array.from({ length: replicasPerCellMax }, emptyCandidate);
 
   constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
-    this.#predictions = new Predictions({ bytesMax: predictionsBytesDefault, secret });
-    this.#map = new PrefixMap({ bytesMax: mapBytes, secret, predictions: this.#predictions });
+    this.#secret = secret;
+    this.#mapBytes = mapBytes;
     this.#turns = turns;
     this.#store = {
-      claim: () => this.#map.claim(),
-      clear: (slot) => this.#map.clear(slot),
-      show: (slot) => this.#map.show(slot),
+      claim: () => this.#mapsMade().map.claim(),
+      clear: (slot) => this.#maps?.map.clear(slot),
+      show: (slot) => this.#maps?.map.show(slot),
       add: (digests, slot, tier) => {
-        this.#map.add(digests, slot, tier);
+        this.#maps?.map.add(digests, slot, tier);
         this.#counted(digests.length / 2, 0);
       },
       remove: (digests, slot, tier) => {
-        this.#map.remove(digests, slot, tier);
+        this.#maps?.map.remove(digests, slot, tier);
         this.#counted(0, digests.length / 2);
       },
     };
@@ -151,8 +153,18 @@ export class Cell {
     return this.#policy.name;
   }
 
-  get counts(): PrefixMapCounts {
-    return this.#map.counts;
+  /** Of the prefix map; undefined while no member's cache is known. */
+  get counts(): PrefixMapCounts | undefined {
+    return this.#maps?.map.counts;
+  }
+
+  #mapsMade(): Maps {
+    if (this.#maps !== undefined) return this.#maps;
+    const secret = this.#secret;
+    const predictions = new Predictions({ bytesMax: predictionsBytesDefault, secret });
+    const map = new PrefixMap({ bytesMax: this.#mapBytes, secret, predictions });
+    this.#maps = { map, predictions };
+    return this.#maps;
   }
 
   /** Live requests per replica: what a new request would find. */
@@ -183,7 +195,7 @@ export class Cell {
   }
 
   /** Takes a replica in. Call only when the cell is not full. */
-  join(work: ReplicaWork, ask: (member: Member) => number, nowMs: number): Member {
+  join(work: ReplicaWork, ask: (member: Member) => number): Member {
     let number = 0;
     while (this.#members[number] !== undefined) number += 1;
     work.rates ??= new Rates(this.#common);
@@ -193,7 +205,6 @@ export class Cell {
       feed: new KvFeed({ store: this.#store, turns: this.#turns, ask: () => ask(member) }),
       truth: new Truth(),
       number,
-      joinedAtMs: nowMs,
       announced: 'blind',
     };
     this.#members[number] = member;
@@ -255,7 +266,7 @@ export class Cell {
     const prediction =
       slot === undefined || heldBlocks >= toBlock
         ? undefined
-        : this.#predictions.add({
+        : this.#maps?.predictions.add({
             ...{ chain, fromBlock: heldBlocks, toBlock, slot },
             ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
           });
@@ -279,7 +290,7 @@ export class Cell {
     if (live === undefined) return;
     if (prefillMs === undefined) {
       // It never began: nothing of it is in the cache.
-      if (prediction !== undefined) this.#predictions.takeBack(prediction, settlement.nowMs);
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
       return;
     }
     const { cachedTokens, completionTokens, nowMs } = settlement;
@@ -292,10 +303,6 @@ export class Cell {
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
     for (const rates of [member.rates, this.#common]) rates.sawSteps(batch, stepMs);
-  }
-
-  feedStates(): readonly FeedState[] {
-    return this.members().map(({ feed }) => feed.state);
   }
 
   /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
@@ -311,16 +318,12 @@ export class Cell {
     this.#evictedBlocks /= 2;
   }
 
-  /** Eligible members; of those that just joined only as many requests as they may have, unless nobody else is left. */
-  #eligible({ isEligible, nowMs }: CellRequest): readonly Member[] {
-    const all: Member[] = [];
-    const warm: Member[] = [];
+  #eligible({ isEligible }: CellRequest): readonly Member[] {
+    const eligible: Member[] = [];
     for (const member of this.#members) {
-      if (member === undefined || !isEligible(member)) continue;
-      all.push(member);
-      if (isWarm(member, nowMs)) warm.push(member);
+      if (member !== undefined && isEligible(member)) eligible.push(member);
     }
-    return warm.length > 0 ? warm : all;
+    return eligible;
   }
 
   #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths {
@@ -332,7 +335,8 @@ export class Cell {
       if (slot < 32) eligibleLo |= 1 << slot;
       else eligibleHi |= 1 << slot;
     }
-    return this.#map.match({ chain, blocks: chain.length / 2, eligibleLo, eligibleHi, nowMs });
+    const blocks = chain.length / 2;
+    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs }) ?? nothingKnown;
   }
 
   #describe(member: Member, at: number, depths: Depths, request: CellRequest): Candidate {
@@ -373,13 +377,15 @@ export class Cell {
   }
 }
 
+/** What a match says where nothing is known. */
+const nothingKnown: Depths = {
+  device: new Uint16Array(replicasPerCellMax),
+  held: new Uint16Array(replicasPerCellMax),
+  expected: new Uint16Array(replicasPerCellMax),
+};
+
 const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
   predictionMsMin + predictionWaits * (waitMs + prefillMs);
-
-const isWarm = ({ joinedAtMs, work }: Member, nowMs: number): boolean => {
-  const ageMs = nowMs - joinedAtMs;
-  return ageMs >= rampMs || work.load.live < rampRequests * 2 ** Math.floor(ageMs / rampDoubleMs);
-};
 
 const emptyCandidate = (): Candidate => ({
   number: 0,

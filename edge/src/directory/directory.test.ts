@@ -1,10 +1,17 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
-import { modelMemoryMsMax, modelsRememberedMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  modelMemoryMsMax,
+  modelsRememberedMax,
+  streamsPerLinkMax,
+  unnamedLoadMsMax,
+} from '@cognitora/protocol/limits';
 import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { Directory, type Reservation } from './directory.ts';
+import { leastLoadedDirectory, noPrompt } from '../../testing/directories.ts';
+import type { Directory } from './directory.ts';
+import type { Reservation } from './load.ts';
 
 const node = (name: string): NodeId => name as NodeId;
 const epoch = (number: number): Epoch => number as Epoch;
@@ -19,7 +26,7 @@ const decide = (
   directory: Directory,
   model = 'm',
   { random = 0, leased = true, nowMs = 0 }: { random?: number; leased?: boolean; nowMs?: number } = {},
-) => directory.decide({ model, nowMs, isLeased: () => leased, random: () => random });
+) => directory.decide({ model, prompt: noPrompt, nowMs, isLeased: () => leased, random: () => random });
 
 const codeOf = (run: () => unknown): string | undefined => errorOf(run)?.code;
 
@@ -32,7 +39,7 @@ const loads = (directory: Directory): Record<string, number> =>
   );
 
 const with2 = (): Directory => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['m'])], 0);
   return directory;
@@ -48,28 +55,28 @@ test('100 requests at once over two equal replicas are split 50/50, whatever the
 
 test('ties are broken by the random number, so that an idle fleet has no favourite', () => {
   const chosen = [0, 0.49, 0.5, 0.99].map((random) => decide(with2(), 'm', { random }).node);
-  expect(chosen).toEqual(['a', 'a', 'b', 'b']);
+  expect(chosen).toEqual(['b', 'b', 'a', 'a']);
 });
 
 test('a decision names the epoch and the replica it was made for', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(9), 'a', [replica('r0', ['other']), replica('r1', ['m'])], 0);
   expect(decide(directory)).toMatchObject({ node: 'a', epoch: 9, replica: 'r1' });
 });
 
 test('a newer epoch replaces the older one and what it served', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   const { reservation } = decide(directory);
   directory.join(node('a'), epoch(2), 'a', [replica('r0', ['m'])], 0);
   expect(loads(directory)).toEqual({ 'a/r0': 0 });
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(loads(directory)).toEqual({ 'a/r0': 0 });
   expect(decide(directory).epoch).toBe(2);
 });
 
 test('an older epoch is refused, and what it still says changes nothing', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(2), 'a', [replica('r0', ['m'])], 0);
   expect(codeOf(() => directory.join(node('a'), epoch(1), 'a', [], 0))).toBe('superseded');
   directory.report(node('a'), epoch(1), [], 0);
@@ -78,7 +85,7 @@ test('an older epoch is refused, and what it still says changes nothing', () => 
 });
 
 test('a report replaces the node’s replicas and keeps the load of those that stay', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m']), replica('r1', ['n'])], 0);
   decide(directory, 'm');
   const { reservation } = decide(directory, 'n');
@@ -86,12 +93,12 @@ test('a report replaces the node’s replicas and keeps the load of those that s
   expect(loads(directory)).toEqual({ 'a/r0': 1 });
   for (const gone of ['m', 'n']) expect(codeOf(() => decide(directory, gone))).toBe('no_capacity');
   expect(decide(directory, 'p').replica).toBe('r0');
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(loads(directory)).toEqual({ 'a/r0': 2 });
 });
 
 test.each(['loading', 'draining', 'failed'] as const)('a %s replica is no_capacity', (state) => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'], state)], 0);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
   expect(directory.isReady(() => true)).toBe(false);
@@ -106,18 +113,18 @@ test('a node without a lease is no_capacity, also hours after it joined', () => 
 });
 
 test('a node whose link carries as many streams as it may is no_capacity until one ends', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m']), replica('r1', ['n'])], 0);
   const { reservation } = decide(directory, 'n');
   for (let count = 1; count < streamsPerLinkMax; count += 1) decide(directory);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
   expect(codeOf(() => decide(directory, 'n'))).toBe('no_capacity');
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(decide(directory).replica).toBe('r0');
 });
 
 test('without any node it is no_nodes; with nodes that never served it, model_not_found', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   expect(codeOf(() => decide(directory))).toBe('no_nodes');
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   const error = errorOf(() => decide(directory, 'other'));
@@ -125,8 +132,39 @@ test('without any node it is no_nodes; with nodes that never served it, model_no
   expect(error?.param).toBe('model');
 });
 
+test('while a replica loads and has not said what, an unknown model is no_capacity, for unnamedLoadMsMax', () => {
+  const directory = leastLoadedDirectory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
+  directory.join(node('b'), epoch(1), 'b', [replica('r0', [], 'loading')], 1000);
+  const at = (nowMs: number, leased = true) => errorOf(() => decide(directory, 'unknown', { nowMs, leased }));
+  expect(at(1000)).toMatchObject({ code: 'no_capacity', retryAfterSeconds: 5 });
+  expect(at(1000, false)?.code).toBe('model_not_found');
+  // Saying the same again does not begin anew; a new link does.
+  directory.report(node('b'), epoch(1), [replica('r0', [], 'loading')], 2000);
+  expect(at(1000 + unnamedLoadMsMax)?.code).toBe('no_capacity');
+  expect(at(1001 + unnamedLoadMsMax)?.code).toBe('model_not_found');
+  directory.join(node('b'), epoch(2), 'b', [replica('r0', [], 'loading')], 3000);
+  expect(at(1001 + unnamedLoadMsMax)?.code).toBe('no_capacity');
+});
+
+test.each([
+  ['has named its models', replica('r0', ['other'], 'loading')],
+  ['is ready without a model', replica('r0', [], 'ready')],
+  ['has failed', replica('r0', [], 'failed')],
+])('a replica that %s makes no secret of its model: an unknown one is model_not_found', (_, later) => {
+  const directory = leastLoadedDirectory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'loading')], 0);
+  expect(codeOf(() => decide(directory))).toBe('no_capacity');
+  directory.report(node('a'), epoch(1), [later], 1);
+  expect(codeOf(() => decide(directory))).toBe('model_not_found');
+  directory.report(node('a'), epoch(1), [replica('r0', [], 'loading')], 2);
+  expect(codeOf(() => decide(directory))).toBe('no_capacity');
+  directory.report(node('a'), epoch(1), [], 3);
+  expect(codeOf(() => decide(directory))).toBe('model_not_found');
+});
+
 test('a model whose last replica left is no_capacity for modelMemoryMsMax, then as if never heard of', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   directory.leave(node('a'), epoch(1), 1000);
   const at = (nowMs: number) => errorOf(() => decide(directory, 'm', { nowMs }));
@@ -138,7 +176,7 @@ test('a model whose last replica left is no_capacity for modelMemoryMsMax, then 
 });
 
 test('at most modelsRememberedMax models are remembered: the one seen longest ago is forgotten first', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   const names = Array.from({ length: modelsRememberedMax }, (_, index) => `m${index}`);
   directory.join(node('a'), epoch(1), 'a', [replica('r0', names)], 0);
   directory.leave(node('a'), epoch(1), 0);
@@ -150,7 +188,7 @@ test('at most modelsRememberedMax models are remembered: the one seen longest ag
 });
 
 test('models are those of leased nodes that have not failed, each once, in order', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['z', 'b']), replica('r1', ['x'], 'failed')], 0);
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['b', 'a'], 'loading')], 0);
   expect(directory.models(() => true).map(({ id }) => id)).toEqual(['a', 'b', 'z']);
@@ -162,10 +200,10 @@ test('models are those of leased nodes that have not failed, each once, in order
 test('releasing what was never booked means nothing', () => {
   const directory = with2();
   decide(directory);
-  directory.release(99 as Reservation);
+  directory.settle(99 as Reservation, { nowMs: 0 });
   expect(Object.values(loads(directory))).toEqual([1, 0]);
 });
 
 test('what the directory refuses is an error of the table', () => {
-  expect(() => decide(new Directory())).toThrow(CognitoraError);
+  expect(() => decide(leastLoadedDirectory())).toThrow(CognitoraError);
 });

@@ -12,7 +12,12 @@ import {
   type ReplicaName,
   replicaIdOf,
 } from '@cognitora/protocol/ids';
-import { modelMemoryMsMax, modelsRememberedMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  modelMemoryMsMax,
+  modelsRememberedMax,
+  streamsPerLinkMax,
+  unnamedLoadMsMax,
+} from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { defaultPolicy, type Policy } from '../policy/policy.ts';
 import {
@@ -56,6 +61,8 @@ interface Replica {
   readonly name: ReplicaName;
   state: ReplicaState;
   models: readonly ModelCard[];
+  /** Since when it loads without having said what; undefined for any other. */
+  unnamedSinceMs: number | undefined;
   readonly work: ReplicaWork;
   /** By model. */
   readonly seats: Map<string, Seat>;
@@ -153,8 +160,9 @@ export class Directory {
     entry.replicas = new Map();
     for (const { name, state, models } of reports) {
       const id = replicaIdOf(node, name);
-      const fresh = { id, node: entry, name, state, models: [], work: newReplicaWork(), seats: new Map() };
-      const replica: Replica = before.get(name) ?? fresh;
+      const replica = before.get(name) ?? newReplica(id, entry, name);
+      const isUnnamed = state === 'loading' && models.length === 0;
+      replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
       this.#serve(replica, models, nowMs);
       entry.replicas.set(name, replica);
@@ -173,13 +181,13 @@ export class Directory {
   }
 
   /**
-   * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now,
-   * `model_not_found` when none of the nodes serves or lately served it, `no_nodes` when there are none.
+   * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now, but some replica
+   * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
    */
   decide(options: DecideOptions): Decision {
     const { model, prompt, nowMs, random } = options;
     const served = this.#models.get(model);
-    if (served === undefined) throw this.#noReplica(model, nowMs);
+    if (served === undefined) throw this.#noReplica(options);
     const request: CellRequest = {
       ...prompt,
       nowMs,
@@ -189,7 +197,7 @@ export class Directory {
     const best =
       bestChoice(chooseCells(served.cells, prompt.chain), request) ?? bestChoice(served.cells, request);
     const replica = best === undefined ? undefined : served.replicaOf.get(best.choice.member);
-    if (best === undefined || replica === undefined) throw this.#noReplica(model, nowMs);
+    if (best === undefined || replica === undefined) throw this.#noReplica(options);
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;
     best.cell.book(reservation, best.choice, request);
@@ -224,10 +232,13 @@ export class Directory {
     return this.#current(node, epoch)?.replicas.get(replica)?.seats.get(model)?.member.feed;
   }
 
-  /** How well a replica knows its own cache. */
-  announce(node: NodeId, epoch: Epoch, replica: ReplicaName, trust: Trust): void {
+  /** The replica's agent knows its cache that well, and will tell: asks it for what is there now. */
+  announce(node: NodeId, epoch: Epoch, replica: ReplicaName, trust: Trust, nowMs: number): void {
     const seats = this.#current(node, epoch)?.replicas.get(replica)?.seats.values() ?? [];
-    for (const { member } of seats) member.announced = trust;
+    for (const { member } of seats) {
+      member.announced = trust;
+      member.feed.open(epoch, nowMs);
+    }
   }
 
   /** Decides this model's requests by these policies from now on. False when nobody serves the model. */
@@ -287,7 +298,7 @@ export class Directory {
       this.#vacate(id, cell, member);
     }
     for (const id of ids) {
-      if (!replica.seats.has(id)) replica.seats.set(id, this.#seat(replica, id, nowMs));
+      if (!replica.seats.has(id)) replica.seats.set(id, this.#seat(replica, id));
     }
     replica.models = models;
   }
@@ -300,7 +311,7 @@ export class Directory {
     if (served.cells.length === 0) this.#models.delete(model);
   }
 
-  #seat(replica: Replica, model: string, nowMs: number): Seat {
+  #seat(replica: Replica, model: string): Seat {
     const { policy = defaultPolicy, askSnapshot } = this.#options;
     const served: ServedModel = this.#models.get(model) ?? {
       cells: [],
@@ -311,9 +322,8 @@ export class Directory {
     this.#models.set(model, served);
     const cell = served.cells.find((known) => !known.isFull) ?? this.#addCell(served);
     const ask = (): number => askSnapshot(replica.node.node, replica.name, model);
-    const member = cell.join(replica.work, ask, nowMs);
+    const member = cell.join(replica.work, ask);
     served.replicaOf.set(member, replica);
-    member.feed.open(replica.node.epoch, nowMs);
     return { cell, member };
   }
 
@@ -332,7 +342,7 @@ export class Directory {
     return cell;
   }
 
-  #noReplica(model: string, nowMs: number): CognitoraError {
+  #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
     if (isRecent || this.#models.has(model)) {
@@ -343,11 +353,26 @@ export class Directory {
       const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
       return new CognitoraError('no_nodes', message, { retryAfterSeconds: 5 });
     }
+    if (this.#isSomeUnnamed(nowMs, isLeased)) {
+      const message = `Nobody serves ${JSON.stringify(model)} yet; one replica loads and has not said what.`;
+      return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
+    }
     return new CognitoraError(
       'model_not_found',
       `The model ${JSON.stringify(model)} does not exist here. GET /v1/models lists those that do.`,
       { param: 'model' },
     );
+  }
+
+  /** Whether some replica loads a model that nobody knows yet: it may be any. */
+  #isSomeUnnamed(nowMs: number, isLeased: (node: NodeId) => boolean): boolean {
+    for (const { node, replicas } of this.#nodes.values()) {
+      for (const { unnamedSinceMs } of replicas.values()) {
+        const isAwaited = unnamedSinceMs !== undefined && nowMs - unnamedSinceMs <= unnamedLoadMsMax;
+        if (isAwaited && isLeased(node)) return true;
+      }
+    }
+    return false;
   }
 
   #remember(models: readonly ModelCard[], nowMs: number): void {
@@ -377,6 +402,17 @@ export class Directory {
     this.#serve(replica, [], nowMs);
   }
 }
+
+const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica => ({
+  id,
+  node,
+  name,
+  state: 'loading',
+  models: [],
+  unnamedSinceMs: undefined,
+  work: newReplicaWork(),
+  seats: new Map(),
+});
 
 /** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
 const isEligible = (replica: Replica | undefined, isLeased: (node: NodeId) => boolean): boolean => {

@@ -14,8 +14,10 @@ import { errorResponse } from '../error-response.ts';
 import { decodeCarry, openHeader, readLinkRequest } from '../link/carry-request.ts';
 import { LinkHost } from '../link/link-host.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
+import { leastLoaded } from '../policy/least-loaded.ts';
 import { systemRandom } from '../random.ts';
-import { type Decision, Directory, type NodeView, type Reservation } from './directory.ts';
+import { type Decision, Directory, type NodeView, type PromptView } from './directory.ts';
+import type { Reservation } from './load.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -25,8 +27,16 @@ export interface RegionStatus {
   readonly streams: number;
 }
 
+/** A prompt that nobody digested. */
+const unread: PromptView = { chain: new Uint32Array(), promptTokens: 1, blockTokens: 1 };
+
 export class Region extends DurableObject<Env> {
-  readonly #directory = new Directory();
+  readonly #directory = new Directory({
+    secret: Math.floor(systemRandom() * 2 ** 32),
+    // No agent tells yet what it has cached: load is all there is to decide by.
+    policy: leastLoaded,
+    askSnapshot: () => 0,
+  });
   readonly #host: LinkHost;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
   readonly #vouchedAtMs = new Map<NodeId, number>();
@@ -131,7 +141,8 @@ export class Region extends DurableObject<Env> {
   }
 
   released(reservations: readonly Reservation[]): void {
-    for (const reservation of reservations) this.#directory.release(reservation);
+    const nowMs = systemClock();
+    for (const reservation of reservations) this.#directory.settle(reservation, { nowMs });
   }
 
   #isLeased(node: NodeId): boolean {
@@ -143,6 +154,7 @@ export class Region extends DurableObject<Env> {
     const nowMs = systemClock();
     return this.#directory.decide({
       model,
+      prompt: unread,
       nowMs,
       isLeased: (node) => this.#isLeased(node),
       random: systemRandom,
@@ -158,7 +170,8 @@ export class Region extends DurableObject<Env> {
       open: { ...carry.open, replica },
       request,
       region: carry.region,
-      onOver: () => this.#directory.release(reservation),
+      client: carry.client,
+      onOver: () => this.#directory.settle(reservation, { nowMs: systemClock() }),
     });
   }
 }

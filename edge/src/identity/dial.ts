@@ -16,7 +16,7 @@ import {
 import type { NodeId, Region } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, nameCharsMax } from '@cognitora/protocol/limits';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
-import { readBody } from '../body-budget.ts';
+import { readSmallBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { registryObject } from '../objects.ts';
@@ -93,13 +93,12 @@ export const checkDial = async (request: Request, region: Region | '', env: Env)
 
 /** Enrols a host's key against a join token; answers with the node's id and its certificate. */
 export const enrol = async (request: Request, env: Env): Promise<Response> => {
-  const { fleetSecret } = settingsOf(env);
+  const { fleetSecret, bodies } = settingsOf(env);
   const token = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1] ?? '';
   if (!(await isOurToken(fleetSecret, 'joinToken', token))) {
     throw refused('The join token is not one of this edge. "cgn keys join" makes one.');
   }
-  const { bytes: text, release } = await readBody(request, enrolmentBytesMax);
-  release();
+  const text = await readSmallBody(request, { ...bodies, bytesMax: enrolmentBytesMax });
   const reader = new FieldReader(
     parseJsonRecord(text, 'bad_json', 'The enrolment'),
     'invalid_request',

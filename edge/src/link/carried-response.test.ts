@@ -130,11 +130,23 @@ test.each([
   }
 });
 
-test.each([true, false])('a failure of a JSON body breaks it off (in one message: %s)', async (early) => {
+test('a JSON body that fails in the message it came with is an error, and nothing of it is shown', async () => {
   const { carried, consumed } = carry({ isStream: false });
   carried.head(jsonHead());
   carried.data(utf8('{"half":'));
-  if (!early) carried.settled();
+  carried.fail({ code: 'engine_broke_off', message: 'The engine broke off.' });
+  carried.settled();
+  const response = await carried.response;
+  expect(response.status).toBe(502);
+  expect(await readAll(response.body)).toContain('engine_broke_off');
+  expect(consumed()).toBe(8);
+});
+
+test('a failure of a JSON body that has begun to go out breaks it off', async () => {
+  const { carried, consumed } = carry({ isStream: false });
+  carried.head(jsonHead());
+  carried.data(utf8('{"half":'));
+  carried.settled();
   carried.fail({ code: 'link_lost', message: 'The link was lost.' });
   carried.settled();
   expect(await readAll((await carried.response).body)).toContain('!The link was lost.');

@@ -123,7 +123,8 @@ export class CarriedResponse implements StreamHandler {
     const head = this.#head;
     const mayHaveBody = head !== undefined && !hasNoBody(head.status);
     if (this.#pipe !== undefined) this.#settleStream(this.#pipe);
-    else if (this.#failure !== undefined && (!mayHaveBody || this.#early.length === 0)) {
+    else if (this.#failure !== undefined && !(mayHaveBody && isEventStream(head) && this.#early.length > 0)) {
+      // Nothing has gone out yet: an error says more than half a body that is cut.
       this.#answerError(this.#failure);
     } else if (head !== undefined && (mayHaveBody || this.#ended)) this.#answer(head);
   }

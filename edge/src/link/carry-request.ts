@@ -4,7 +4,7 @@
  */
 import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
 import type { OpenRequest } from '@cognitora/protocol/link';
-import type { Reservation } from '../directory/directory.ts';
+import type { Reservation } from '../directory/load.ts';
 
 export const openHeader = 'x-cognitora-open';
 const regionHeader = 'x-cognitora-region';
@@ -23,6 +23,8 @@ export interface CarryRequest {
   readonly region: Region;
   readonly open: Omit<OpenRequest, 'replica'>;
   readonly booked?: Booked;
+  /** The client's address, where its supervisor may say that it hung up. */
+  readonly client?: string;
 }
 
 /** Header values are ASCII, so everything else is escaped as JSON allows. */

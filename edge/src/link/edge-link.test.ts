@@ -1,5 +1,5 @@
 import { joinBytes, utf8 } from '@cognitora/protocol/bytes';
-import { decodeOpenPayload, frameTypes } from '@cognitora/protocol/frame';
+import { bodyOffsetBytes, decodeOpenPayload, frameTypes } from '@cognitora/protocol/frame';
 import type { StreamId } from '@cognitora/protocol/ids';
 import {
   agentStreamWindowBytes,
@@ -203,12 +203,15 @@ test('a body waits for the agent’s credit, of the stream and of the link', asy
   expect(agent.said()).toEqual(['2 body @50+50', '1 body @100+70']);
 });
 
-test('a writer waits while much is queued and goes on when there is room', async () => {
+test('a writer waits until all it wrote is sent, and may use its buffer again then', async () => {
   const { agent, link } = linked({ streamWindowBytes: agentStreamWindowBytes, linkWindowBytes: 2 ** 24 });
   const id = link.open(requestOf(), new Uint8Array(), false, listener().handler);
-  expect(link.write(id, new Uint8Array(10))).toBeUndefined();
+  const few = new Uint8Array(10).fill(7);
+  await link.write(id, few);
+  few.fill(8);
+  expect(agent.heard.at(-1)?.payload.subarray(bodyOffsetBytes)).toEqual(new Uint8Array(10).fill(7));
   let resumed = false;
-  const waits = link.write(id, new Uint8Array(2 * agentStreamWindowBytes))?.then(() => {
+  const waits = link.write(id, new Uint8Array(2 * agentStreamWindowBytes - 10))?.then(() => {
     resumed = true;
   });
   await turn();

@@ -18,12 +18,7 @@ import {
   frameTypes,
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
-import {
-  agentStreamWindowBytes,
-  edgeLinkWindowBytes,
-  edgeStreamWindowBytes,
-  streamsPerLinkMax,
-} from '@cognitora/protocol/limits';
+import { edgeLinkWindowBytes, edgeStreamWindowBytes, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import {
   type CancelReason,
   encodeCancel,
@@ -150,11 +145,11 @@ export class EdgeLink {
     return id;
   }
 
-  /** Queues more of a request's body; resolves once there is room for more, or nobody wants it any longer. */
+  /** Queues more of a request's body; resolves once it was sent and `bytes` may change, or nobody wants it. */
   write(id: StreamId, bytes: Uint8Array): Promise<void> | undefined {
     this.#outbox?.write(id, bytes);
     this.#flushSoon();
-    if (this.#hasRoom(id)) return undefined;
+    if (this.#isSent(id)) return undefined;
     return new Promise((resolve) => this.#writers.set(id, resolve));
   }
 
@@ -163,14 +158,14 @@ export class EdgeLink {
     this.#flushSoon();
   }
 
-  #hasRoom(id: StreamId): boolean {
-    return (this.#outbox?.queuedBytes(id) ?? 0) <= agentStreamWindowBytes / 2;
+  #isSent(id: StreamId): boolean {
+    return (this.#outbox?.queuedBytes(id) ?? 0) === 0;
   }
 
   /** Wakes those who wait to queue more of a body. */
   #wakeWriters(): void {
     for (const [id, wake] of this.#writers) {
-      if (!this.#closed && !this.#hasRoom(id)) continue;
+      if (!this.#closed && !this.#isSent(id)) continue;
       this.#writers.delete(id);
       wake();
     }

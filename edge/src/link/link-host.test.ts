@@ -60,6 +60,7 @@ const hosting = () => {
       open: { ...requestOf(20), remainingMs: 60_000 },
       request,
       region,
+      client: undefined,
       onOver: over,
     });
     return { answer, over };

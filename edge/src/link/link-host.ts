@@ -6,6 +6,7 @@
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
 import {
+  bodyPartBytes,
   clientStallMsMax,
   crowdedStallMsMax,
   edgeLinkWindowBytes,
@@ -29,6 +30,7 @@ import {
 } from '@cognitora/protocol/link';
 import type { Clock } from '../clock.ts';
 import { CarriedResponse } from './carried-response.ts';
+import { watchClient } from './client-watch.ts';
 import { EdgeLink } from './edge-link.ts';
 
 /** What the directory needs to hear about the nodes whose links live here. */
@@ -55,6 +57,8 @@ export interface CarryOptions {
   /** Whose body is the client's. */
   readonly request: Request;
   readonly region: Region;
+  /** The client's address, where somebody can tell that it hung up. */
+  readonly client: string | undefined;
   /** Called once, when the agent's part is over, or never began. */
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
@@ -180,13 +184,25 @@ export class LinkHost {
         ['x-cognitora-region', options.region],
       ],
       remainingMs: open.remainingMs,
-      onConsumed: (bytes) => link.consumed(id, bytes),
+      onConsumed: (bytes) => {
+        client.wrote();
+        link.consumed(id, bytes);
+      },
       onCancel: (reason) => link.cancel(id, reason),
       onOver: options.onOver,
-      onDone: () => carried.delete(id),
+      onDone: () => {
+        client.over();
+        carried.delete(id);
+      },
     });
     const id = link.open(open, firstBytes, isWhole, response);
     carried.set(id, response);
+    const client = watchClient(options.client, this.#clock, () => {
+      link.cancel(id, 'client_gone');
+      // Said to nobody: it ends what the runtime still keeps for the client.
+      response.fail({ code: 'client_gone', message: 'The client hung up.' });
+      response.settled();
+    });
     const abandon = (): void => response.abandon();
     signal.addEventListener('abort', abandon, { once: true });
     if (!isWhole && body !== null) this.#state.waitUntil(sendBody(link, id, body).catch(abandon));
@@ -258,9 +274,16 @@ export class LinkHost {
   }
 }
 
-/** Feeds a long body as credit allows; rejects when the body breaks off. */
+/** Feeds a long body as credit allows, through one buffer; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {
-  for await (const bytes of body) await link.write(id, bytes);
+  const reader = body.getReader({ mode: 'byob' });
+  let view = new Uint8Array(bodyPartBytes);
+  for (;;) {
+    const read: ReadableStreamReadResult<Uint8Array> = await reader.read(view);
+    if (read.done) break;
+    await link.write(id, read.value);
+    view = new Uint8Array(read.value.buffer as ArrayBuffer);
+  }
   link.finish(id);
 };
 

@@ -7,7 +7,7 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Region as RegionName } from '@cognitora/protocol/ids';
 import { heartbeatMs } from '@cognitora/protocol/limits';
 import { systemClock } from '../clock.ts';
-import type { Reservation } from '../directory/directory.ts';
+import type { Reservation } from '../directory/load.ts';
 import type { Region } from '../directory/region.ts';
 import type { Env } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
@@ -69,7 +69,7 @@ export class NodeLink extends DurableObject<Env> {
     this.#host.goaway('The edge is stopping.');
   }
 
-  async #serve(request: Request, { open, booked, region }: CarryRequest): Promise<Response> {
+  async #serve(request: Request, { open, booked, region, client }: CarryRequest): Promise<Response> {
     if (booked === undefined) throw new CognitoraError('internal', 'A request came without a decision.');
     const { node, epoch, replica, reservation } = booked;
     this.#regionStub(region);
@@ -79,6 +79,7 @@ export class NodeLink extends DurableObject<Env> {
       open: { ...open, replica },
       request,
       region,
+      client,
       onOver: () => this.#release(reservation),
     });
   }

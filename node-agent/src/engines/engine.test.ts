@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { answerJson, bodyOf, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
+import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
 import { type Engine, type EngineOptions, readBounded } from './engine.ts';
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
@@ -96,6 +96,44 @@ test('an engine that stops answering has failed, and is ready again once it answ
   expect(server.probes).toBe(2 * probes);
 });
 
+test('an engine that never was ready is told of with its reason, once for each', async () => {
+  const log = vi.fn();
+  const { server, states } = await start({ log });
+  server.status = 401;
+  const told = () => log.mock.calls.filter(([level]) => level === 'warn').map(([, , { why }]) => why);
+  await until(() => server.paths.length > 3);
+  expect(told()).toEqual(['GET /v1/models answered 401']);
+  server.status = 200;
+  server.probeStatus = 503;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 4);
+  expect(told()).toEqual(['GET /v1/models answered 401', 'the engine is still loading its model']);
+  server.probeStatus = 200;
+  await until(() => states.at(-1) === 'ready');
+  server.probeStatus = 503;
+  server.status = 401;
+  await until(() => states.at(-1) === 'failed');
+  expect(told()).toHaveLength(3);
+});
+
+test('an engine that nobody listens for is told of with what the system says', async () => {
+  const log = vi.fn();
+  const url = await closedPort();
+  const engine = engineAt(url, { log });
+  engine.start();
+  await until(() => log.mock.calls.length > 0);
+  expect(log.mock.calls[0]).toEqual([
+    'warn',
+    'engine cannot serve',
+    { engine: 'r0', why: expect.stringContaining('ECONNREFUSED') },
+  ]);
+  // A name with several addresses gives an error without words.
+  const named = vi.fn();
+  engineAt(new URL(`http://localhost:${url.port}`), { log: named }).start();
+  await until(() => named.mock.calls.length > 0);
+  expect(named.mock.calls[0]?.[2].why).toContain('ECONNREFUSED');
+});
+
 test('a healthy engine is looked at without being probed again, and told of only when it changes', async () => {
   const { engine, server, states } = await start();
   await until(() => states.length === 1);
@@ -177,6 +215,25 @@ test('a probe that fails is repeated at the next use, and all are forgotten when
   server.status = 200;
   await until(() => states.at(-1) === 'ready');
   expect(engine.model('m1')?.volunteered).toBeUndefined();
+});
+
+test('a doubted model is probed anew at the next look, once, and what is known stands until then', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.length > 0);
+  const { probes } = server;
+  const known = engine.model('m')?.volunteered;
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  for (const name of ['m', 'm', 'elsewhere']) engine.doubt(name);
+  expect(server.probes).toBe(probes);
+  await until(() => server.probes > probes);
+  expect(engine.use('m')?.volunteered).toBe(known);
+  resolve();
+  await until(() => engine.model('m')?.volunteered !== known);
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(server.probes).toBe(2 * probes);
+  expect(states).toEqual(['ready']);
 });
 
 test('a model that is gone before its probe ends stays gone', async () => {

@@ -13,7 +13,7 @@ import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
-import { probeVolunteeredUsage, type Volunteered } from './probe.ts';
+import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -32,7 +32,7 @@ export interface EngineOptions {
 export interface ServedModel {
   readonly served: string;
   /** Undefined until the engine was asked. */
-  readonly volunteered: Volunteered | undefined;
+  readonly volunteered: VolunteeredByPath | undefined;
 }
 
 /** Between looks at a healthy engine. */
@@ -58,12 +58,14 @@ export class Engine {
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
-  /** Names used before they were probed. */
+  /** Names used before they were probed, or whose streams contradict their probe. */
   readonly #unprobed = new Set<string>();
   #isProbingUsed = false;
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
+  /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
+  #toldWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -106,6 +108,14 @@ export class Engine {
     return model;
   }
 
+  /**
+   * A stream contradicts the probe: another engine answers here, though no look missed the old one (a rolling update
+   * behind a proxy). The model is probed anew with the next look; what is known stands until then.
+   */
+  doubt(publicName: string): void {
+    if (this.#models.has(publicName)) this.#unprobed.add(publicName);
+  }
+
   start(): void {
     void this.#poll();
   }
@@ -123,16 +133,18 @@ export class Engine {
       this.#become('ready');
       this.#pollMs = pollMsMax;
       this.#lateLooks = 0;
+      this.#toldWhy = undefined;
+      void this.#probeUsed();
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = reasonOf(thrown);
       this.#lateLooks += 1;
       const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
       if (isLate && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
         this.#lookAgainIn(pollMsMin);
         return;
       }
-      if (this.#state === 'ready')
-        this.#options.log('warn', 'engine unreachable', { engine: this.name, why });
+      if (why !== this.#toldWhy) this.#options.log('warn', 'engine cannot serve', { engine: this.name, why });
+      this.#toldWhy = why;
       this.#become(this.#state === 'loading' ? 'loading' : 'failed');
       this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
     }
@@ -180,7 +192,7 @@ export class Engine {
     return [...found.values()];
   }
 
-  /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */
+  /** Once each time the engine comes up, and for each model it adds: what do its streams say unasked? */
   async #probe(): Promise<void> {
     if (this.#state !== 'ready') {
       for (const [name, { served }] of this.#models)
@@ -207,7 +219,7 @@ export class Engine {
   async #probeModel(name: string): Promise<void> {
     const model = this.#models.get(name);
     if (model === undefined) return;
-    const volunteered = await probeVolunteeredUsage(this, model.served);
+    const volunteered = await probeVolunteered(this, model.served);
     // The engine may have dropped the model meanwhile.
     if (this.#models.get(name) === model) this.#models.set(name, { ...model, volunteered });
   }
@@ -222,6 +234,12 @@ export class Engine {
     this.#options.onChange();
   }
 }
+
+/** In words; where several addresses of a name failed, the error itself has none. */
+const reasonOf = (thrown: unknown): string => {
+  if (!(thrown instanceof Error)) return String(thrown);
+  return thrown.message || ('code' in thrown ? String(thrown.code) : thrown.name);
+};
 
 /** Reads a response body as bytes, at most `bytesMax`. */
 export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number): Promise<Uint8Array> => {
