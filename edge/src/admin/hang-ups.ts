@@ -32,8 +32,9 @@ export const hearHangUps = async (request: Request, env: Env): Promise<Response>
 /** How many clients are quiet, once one is, or nobody was for long. */
 const untilQuiet = async (): Promise<number> => {
   const untilMs = systemClock() + hangUpHoldMs;
-  await Promise.race([untilAnyClient(), sleep(hangUpHoldMs)]);
+  const heldLong = sleep(hangUpHoldMs);
   for (;;) {
+    await Promise.race([untilAnyClient(), heldLong]);
     const quiet = quietClients(systemClock());
     if (quiet > 0 || systemClock() >= untilMs) return quiet;
     await sleep(lookEveryMs);
