@@ -65,7 +65,6 @@ const isOneOf =
 /** Each file here is the one parser of some input, returns a type of its own, and handles what is no JSON. */
 const jsonParsers = isOneOf(
   'protocol/src/shape.ts',
-  'protocol/src/undo.ts',
   'edge/src/link/carry-request.ts',
   'embedded-engine/src/openai/fields.ts',
 );

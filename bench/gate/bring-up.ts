@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
+import { freePort } from '../../cli/src/free-port.ts';
 import type { GateRow } from '../gate.ts';
 import { monotonicUs } from '../machine/clock.ts';
-import { freePort } from '../machine/free-port.ts';
 
 const limitSeconds = 30;
 const cgnPath = join(import.meta.dirname, '../../cli/src/cgn.ts');

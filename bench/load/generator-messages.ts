@@ -38,6 +38,8 @@ export interface LoadResult {
   /** Microseconds of the machine's monotonic clock; empty unless asked for. */
   readonly arrivalsUs: Float64Array;
   readonly requests: number;
+  /** When the first response ended, by the same clock; undefined when none did. */
+  readonly firstEndUs: number | undefined;
   readonly eventsReceived: number;
   /** What went wrong, by kind; a bench with any of these has no figures to show. */
   readonly failures: readonly string[];

@@ -22,11 +22,13 @@ class Tally {
   readonly arrivalsUs: number[] = [];
   readonly failures: string[] = [];
   requests = 0;
+  firstEndUs: number | undefined;
   eventsReceived = 0;
 
   add(timing: StreamTiming, body: Buffer, keepArrivals: boolean): void {
     const { arrivalsUs, startedUs, firstDataUs, endedUs } = timing;
     this.requests += 1;
+    this.firstEndUs = Math.min(endedUs, this.firstEndUs ?? endedUs);
     this.eventsReceived += arrivalsUs.length;
     this.ttftMs.push((firstDataUs - startedUs) / 1e3);
     this.totalMs.push((endedUs - startedUs) / 1e3);
@@ -141,6 +143,7 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
     gapMs: tally.gapMs,
     arrivalsUs: Float64Array.from(tally.arrivalsUs),
     requests: tally.requests,
+    firstEndUs: tally.firstEndUs,
     eventsReceived: tally.eventsReceived,
     failures: untold > 0 ? [...failures.slice(0, failuresToldMax), `and ${untold} more`] : failures,
     elapsedMs: (monotonicUs() - startedUs) / 1e3,

@@ -10,6 +10,7 @@ import { systemClock } from '@cognitora/node-agent/clock';
 import type { AgentConfig } from '@cognitora/node-agent/config';
 import { Agent } from '@cognitora/node-agent/daemon';
 import { HostIdentity } from '@cognitora/node-agent/identity';
+import type { Log } from '@cognitora/node-agent/log';
 import { monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import type { AgentsAnswer, AgentsCommand } from './agents-messages.ts';
@@ -47,16 +48,17 @@ const startAgent = (options: Start, index: number): void => {
     aliases: new Map(),
     joinToken: options.joinToken,
     engineApiKey: undefined,
-    endsWithParent: false,
+    parentPipe: undefined,
+  };
+  const log: Log = (_level, message) => {
+    if (message.startsWith('link closed')) joinedUs.delete(index);
   };
   const agent = new Agent({
     config,
-    identity: new HostIdentity(config.dataDirectory, systemClock),
+    identity: new HostIdentity(config.dataDirectory, systemClock, log),
     clock: systemClock,
     random: Math.random,
-    log: (_level, message) => {
-      if (message.startsWith('link closed')) joinedUs.delete(index);
-    },
+    log,
     onJoined: () => joinedUs.set(index, monotonicUs()),
     onFatal: (why) => fatal.push(`agent ${index}: ${why}`),
   });

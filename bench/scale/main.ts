@@ -74,7 +74,7 @@ const recoveryGoal = (what: string, seen: Recovery): Goal => ({
 
 const goalsOf = (steadyRun: Steady, cut: Recovery, restart: Recovery): Readonly<Record<string, Goal>> => {
   const bytesMax = residentBytesMax(cut.links, steadyRun.streams);
-  const memory = judgeMemory(steadyRun.memory, bytesMax);
+  const memory = judgeMemory(steadyRun.memory, bytesMax, steadyRun.firstEndSeconds);
   const { growthBytesPerMinute } = memory;
   const lost = steadyRun.failures.length;
   return {
@@ -89,7 +89,7 @@ const goalsOf = (steadyRun: Steady, cut: Recovery, restart: Recovery): Readonly<
       met: memory.isBounded,
     },
     memoryFlat: {
-      goal: `grows by less than ${growthBytesPerMinuteMax / MiB} MiB a minute over the last minute`,
+      goal: `grows by less than ${growthBytesPerMinuteMax / MiB} MiB in the last minute that all streams run`,
       value:
         growthBytesPerMinute === undefined
           ? 'the run was too short'

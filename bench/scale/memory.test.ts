@@ -12,6 +12,7 @@ describe('the verdict on memory', () => {
     const verdict = judgeMemory(
       run(120, (second) => 150 * MiB + (second % 7) * MiB),
       bound,
+      Number.POSITIVE_INFINITY,
     );
     expect(verdict).toMatchObject({ isBounded: true, isFlat: true });
   });
@@ -21,6 +22,7 @@ describe('the verdict on memory', () => {
       judgeMemory(
         run(120, (second) => Math.min(second, 50) * 3 * MiB),
         bound,
+        Number.POSITIVE_INFINITY,
       ).isFlat,
     ).toBe(true);
   });
@@ -30,8 +32,19 @@ describe('the verdict on memory', () => {
       judgeMemory(
         run(120, (second) => 100 * MiB + second * 4000 * 64),
         bound,
+        Number.POSITIVE_INFINITY,
       ).isFlat,
     ).toBe(false);
+  });
+
+  it('is not misled by what is freed when the streams end', () => {
+    // Leaks 9 MiB a minute until the first stream ends, then gives 100 MiB back within 4 s.
+    const leak = run(124, (second) => (second < 120 ? 200 + second * 0.15 : 218 - (second - 119) * 25) * MiB);
+    expect(judgeMemory(leak, bound, 124).isFlat).toBe(true);
+    expect(judgeMemory(leak, bound, 119.8).isFlat).toBe(false);
+    // And a peak at the very end counts all the same.
+    const peak = run(124, (second) => (second < 123 ? 100 * MiB : bound + 1));
+    expect(judgeMemory(peak, bound, 119.8)).toMatchObject({ isBounded: false, isFlat: true });
   });
 
   it('finds a peak above the bound', () => {
@@ -39,6 +52,7 @@ describe('the verdict on memory', () => {
       judgeMemory(
         run(120, () => bound + 1),
         bound,
+        Number.POSITIVE_INFINITY,
       ).isBounded,
     ).toBe(false);
   });
@@ -48,6 +62,7 @@ describe('the verdict on memory', () => {
       judgeMemory(
         run(10, () => MiB),
         bound,
+        Number.POSITIVE_INFINITY,
       ).isFlat,
     ).toBeUndefined();
   });

@@ -3,9 +3,9 @@
  *
  * The bound is a sum of named parts, each with a quarter or more to spare over what was seen: workerd itself,
  * a link (two sockets' buffers, decoder, outbox, its share of the collector's garbage), a stream (an HTTP
- * connection, a response, its pipe). Flat: the line through the last minute rises by less than
- * `growthBytesPerMinuteMax`. At 4,000 chunks a second a leak of 32 bytes per chunk would be nearly twice
- * that, while a line through a minute does not see a garbage collector's sawtooth.
+ * connection, a response, its pipe). Flat: the line through the last minute that all streams run rises by less than
+ * `growthBytesPerMinuteMax`; what is freed when they end would hide a leak. At 4,000 chunks a second a leak of 32
+ * bytes per chunk would be nearly twice that, while a line through a minute does not see a collector's sawtooth.
  */
 import { slope } from '../report/statistics.ts';
 
@@ -36,15 +36,21 @@ export interface MemoryVerdict {
   readonly isFlat: boolean | undefined;
 }
 
-export const judgeMemory = (samples: readonly MemorySample[], bytesMax: number): MemoryVerdict => {
+/** `firstEndSeconds`: when the first stream ended. */
+export const judgeMemory = (
+  samples: readonly MemorySample[],
+  bytesMax: number,
+  firstEndSeconds: number,
+): MemoryVerdict => {
   const peakBytes = Math.max(...samples.map(({ bytes }) => bytes));
-  const end = samples.at(-1)?.atSeconds ?? 0;
+  const whileAllRun = samples.filter(({ atSeconds }) => atSeconds < firstEndSeconds);
+  const end = whileAllRun.at(-1)?.atSeconds ?? 0;
   const begin = samples[0]?.atSeconds ?? 0;
   const isBounded = peakBytes <= bytesMax;
   if (end - begin < 1.5 * lastSeconds) {
     return { peakBytes, growthBytesPerMinute: undefined, isBounded, isFlat: undefined };
   }
-  const last = samples.filter(({ atSeconds }) => atSeconds > end - lastSeconds);
+  const last = whileAllRun.filter(({ atSeconds }) => atSeconds > end - lastSeconds);
   const growthBytesPerMinute = slope(last.map(({ atSeconds, bytes }) => ({ x: atSeconds / 60, y: bytes })));
   return {
     peakBytes,

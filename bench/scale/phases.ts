@@ -21,6 +21,8 @@ export interface Steady {
   readonly chunkDelayMs: Summary;
   readonly failures: readonly string[];
   readonly memory: readonly MemorySample[];
+  /** On the clock of the samples: from here on ever fewer streams run. */
+  readonly firstEndSeconds: number;
   /** Cores that each kind of process kept busy. */
   readonly cores: Readonly<Record<string, number>>;
 }
@@ -86,6 +88,7 @@ export const steady = async (fleet: Fleet, rate: Rate): Promise<Steady> => {
     chunkDelayMs: summarize(result.chunkDelayMs),
     failures: result.failures,
     memory,
+    firstEndSeconds: rounded(((result.firstEndUs ?? startedUs + elapsedUs) - startedUs) / 1e6),
     cores,
   };
 };

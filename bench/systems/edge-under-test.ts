@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseJsonRecord } from '@cognitora/protocol/shape';
+import { freePort } from '../../cli/src/free-port.ts';
 import { type EdgeOptions, type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
 import { buildEdge } from '../../scripts/build-edge.ts';
-import { freePort } from '../machine/free-port.ts';
 
 export interface EdgeUnderTest {
   readonly url: string;

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../machine/free-port.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { startProgram, waitUntil } from './program.ts';
 import type { System } from './system.ts';
 

@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '../machine/free-port.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { startProgram, waitUntil } from './program.ts';
 import type { System } from './system.ts';
 

@@ -12,16 +12,25 @@ const callMsMax = 10_000;
 export class AdminClient {
   readonly url: string;
   readonly #key: string;
+  readonly #keySource: string;
 
-  constructor(url: string, key: string) {
+  /** `keySource` is where the key is from, for who has to look there. */
+  constructor(url: string, key: string, keySource: string) {
     this.url = url;
     this.#key = key;
+    this.#keySource = keySource;
   }
 
   /** Calls `/admin<path>`; throws a `UserError` unless the edge agrees. */
   async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const { status, value } = await this.request(method, `/admin${path}`, this.#key, body);
     if (status < 400) return value;
+    if (status === 401) {
+      const fix = 'Name its --data-dir, or set COGNITORA_ADMIN_KEY.';
+      throw new UserError(
+        `The edge at ${this.url} does not know the admin key in ${this.#keySource}. ${fix}`,
+      );
+    }
     const error = isRecord(value) && isRecord(value.error) ? String(value.error.message) : `status ${status}`;
     throw new UserError(error);
   }
@@ -67,5 +76,6 @@ export const adminClient = (
   if (url === undefined)
     throw new UserError('Name the edge: --edge https://edge.example, or start one: "cgn up".', 2);
   if (key === undefined) throw new UserError('Give the admin key in COGNITORA_ADMIN_KEY.', 2);
-  return new AdminClient(url.replace(/\/+$/, ''), key);
+  const source = environment.COGNITORA_ADMIN_KEY === undefined ? directory : 'COGNITORA_ADMIN_KEY';
+  return new AdminClient(url.replace(/\/+$/, ''), key, source);
 };

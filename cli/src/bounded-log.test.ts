@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { newDirectory } from '../testing/directories.ts';
 import { BoundedLog } from './bounded-log.ts';
 
@@ -45,4 +45,19 @@ test('the last lines are at hand', () => {
   expect(log.tail).toHaveLength(20);
   expect(log.tail.at(0)).toBe('line 30');
   expect(log.tail.at(-1)).toBe('line 49');
+});
+
+test('a log that cannot be written says so once, keeps its last lines at hand and goes on when it can', () => {
+  const path = join(newDirectory(), 'log');
+  const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const log = new BoundedLog(path);
+  mkdirSync(path);
+  log.write('one');
+  log.write('two');
+  rmdirSync(path);
+  log.write('three');
+  expect(log.tail).toEqual(['one', 'two', 'three']);
+  expect(readFileSync(path, 'utf8')).toBe('three\n');
+  expect(told.mock.calls).toEqual([[expect.stringContaining(`${path} cannot be written: EISDIR`)]]);
+  told.mockRestore();
 });

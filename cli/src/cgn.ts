@@ -4,6 +4,7 @@ import { agent } from './commands/agent.ts';
 import { keys } from './commands/keys.ts';
 import { nodes } from './commands/nodes.ts';
 import { up } from './commands/up.ts';
+import { fileTrouble } from './file-trouble.ts';
 import { say, UserError, warn } from './terminal.ts';
 
 const commands = {
@@ -19,14 +20,15 @@ const help = (): string => {
 
 ${lines.join('\n')}
 
-"cgn COMMAND --help" says more. Start with "cgn up".`;
+"cgn COMMAND --help" says more. Start with "cgn up".
+From a checkout: npm run cgn -- COMMAND`;
 };
 
 const isCommand = (name: string): name is keyof typeof commands => Object.hasOwn(commands, name);
 
 const main = async (): Promise<number> => {
   const [name, ...argv] = process.argv.slice(2);
-  if (name === undefined || name === '--help' || name === 'help') {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     say(help());
     return name === undefined ? 2 : 0;
   }
@@ -37,9 +39,10 @@ const main = async (): Promise<number> => {
 try {
   process.exitCode = await main();
 } catch (thrown) {
-  if (!(thrown instanceof UserError)) throw thrown;
-  warn(thrown.message);
-  process.exitCode = thrown.exitCode;
+  const told = thrown instanceof UserError ? thrown : fileTrouble(thrown);
+  if (told === undefined) throw thrown;
+  warn(told.message);
+  process.exitCode = told.exitCode;
 }
 // A command that is over is over: nothing it left open (a keep-alive connection) may hold the terminal.
 process.exit();

@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDirectory } from '../testing/directories.ts';
@@ -47,6 +47,15 @@ test.each([
     expect(() => load(directory)).toThrow(path);
   }
   expect(readFileSync(path, 'utf8')).toBe(text);
+});
+
+test('credentials that are a directory are told of, and nothing half-written stays', () => {
+  const directory = newDirectory();
+  const path = join(directory, 'credentials');
+  mkdirSync(path);
+  expect(() => loadCredentials(directory)).toThrow(`${path} is a directory where a file must be.`);
+  expect(() => saveCredentials(directory, { adminKey: 'a', fleetSecret: 'b' })).toThrow(UserError);
+  expect(readdirSync(directory)).toEqual(['credentials']);
 });
 
 test('fields of another version are ignored', () => {

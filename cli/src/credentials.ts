@@ -3,9 +3,10 @@
  * printed, and where its edge listened. Everything here is made at random on first use; there are no defaults.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
+import { withFile } from './file-trouble.ts';
 import { UserError } from './terminal.ts';
 
 export interface Credentials {
@@ -27,13 +28,13 @@ const readText = (record: Readonly<Record<string, unknown>>, name: string): stri
 export const loadCredentials = (dataDirectory: string): Credentials | undefined => {
   const path = pathOf(dataDirectory);
   if (!existsSync(path)) return undefined;
-  const fields = jsonRecordIn(readFileSync(path, 'utf8')) ?? {};
+  const fields = jsonRecordIn(withFile(path, () => readFileSync(path, 'utf8'))) ?? {};
   const adminKey = readText(fields, 'adminKey');
   const fleetSecret = readText(fields, 'fleetSecret');
   if (adminKey === undefined || fleetSecret === undefined) {
     throw new UserError(`${path} is damaged. Restore it, or start over with another --data-dir.`);
   }
-  chmodSync(path, 0o600);
+  withFile(path, () => chmodSync(path, 0o600));
   const optional: { apiKey?: string; url?: string } = {};
   for (const name of ['apiKey', 'url'] as const) {
     const value = readText(fields, name);
@@ -43,11 +44,17 @@ export const loadCredentials = (dataDirectory: string): Credentials | undefined 
 };
 
 export const saveCredentials = (dataDirectory: string, credentials: Credentials): void => {
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  withFile(dataDirectory, () => mkdirSync(dataDirectory, { recursive: true, mode: 0o700 }));
   const path = pathOf(dataDirectory);
   const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(credentials, undefined, 2)}\n`, { mode: 0o600 });
-  renameSync(temporary, path);
+  try {
+    withFile(path, () => {
+      writeFileSync(temporary, `${JSON.stringify(credentials, undefined, 2)}\n`, { mode: 0o600 });
+      renameSync(temporary, path);
+    });
+  } finally {
+    rmSync(temporary, { force: true });
+  }
 };
 
 export const loadOrCreateCredentials = (dataDirectory: string): Credentials => {

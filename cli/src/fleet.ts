@@ -3,15 +3,18 @@
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
 import { execFile } from 'node:child_process';
-import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
+import { monotonicMs } from './clock.ts';
 import type { UpSettings } from './commands/up.ts';
 import { adminKeyHashOf, type Credentials } from './credentials.ts';
+import { fileTrouble } from './file-trouble.ts';
+import { firstAnswer, type Surface } from './first-answer.ts';
+import { freePort } from './free-port.ts';
 import { type Progress, UserError } from './terminal.ts';
 import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
 
@@ -22,9 +25,14 @@ const agentProgram = join(root, 'node-agent/src/main.ts');
 
 /** Live streams get this long at a stop. */
 const drainMs = 5_000;
-/** Between two tries of the first completion. */
+/** Between two tries of the first answer, and after a refusal: that one rarely turns into anything else. */
 const tryMs = 100;
+const refusedTryMs = 1_000;
 const tryTimeoutMs = 60_000;
+/** An engine that is still warming up may refuse for a while; one that goes on does not serve what we offer. */
+const refusalsMsMaxDefault = 30_000;
+/** Without any model for so long: a word that the wait goes on. */
+const waitingWordMs = 10_000;
 
 export interface FleetOptions {
   readonly settings: UpSettings;
@@ -33,8 +41,8 @@ export interface FleetOptions {
 }
 
 export class Fleet {
-  /** What is served, once known. */
-  model: string | undefined;
+  /** What answered first; undefined until something did. */
+  served: { readonly model: string; readonly surface: Surface } | undefined;
   isToy = false;
   /** Rejects when a part can't be kept running. */
   readonly failed: Promise<never>;
@@ -43,6 +51,10 @@ export class Fleet {
   #engineUrls: Promise<readonly string[]> = Promise.resolve([]);
   #agent: Child | undefined;
   #edge: RunningEdge | undefined;
+  /** Known before the edge listens, until it is gone. */
+  #edgePid: number | undefined;
+  /** What keeps each attached engine from serving, by its name in the progress. */
+  readonly #troubles = new Map<string, string>();
   #stopping = false;
   #fail: (error: Error) => void = () => {};
 
@@ -53,6 +65,10 @@ export class Fleet {
     });
     // Whoever waits races against it; until then a failure must not count as unhandled.
     this.failed.catch(() => {});
+  }
+
+  get edgeLogPath(): string {
+    return join(this.#options.settings.dataDirectory, 'logs/edge.log');
   }
 
   /** Starts the engines without waiting for their models. */
@@ -70,7 +86,7 @@ export class Fleet {
     const { settings, credentials, progress } = this.#options;
     await buildBundle();
     await reapStaleEdge(settings.dataDirectory);
-    const log = new BoundedLog(join(settings.dataDirectory, 'logs/edge.log'));
+    const log = new BoundedLog(this.edgeLogPath);
     this.#edge = await startEdge({
       dataDirectory: settings.dataDirectory,
       host: '127.0.0.1',
@@ -81,12 +97,19 @@ export class Fleet {
       fleetSecret: credentials.fleetSecret,
       origins: settings.origins,
       onOutput: (line) => log.write(line),
+      onSpawn: (pid) => {
+        this.#edgePid = pid;
+      },
       onExit: (code, signal) => {
+        this.#edgePid = undefined;
         if (this.#stopping) return;
         this.#fail(new UserError(`The edge ended (${code ?? signal}). ${log.path} has its last words.`));
       },
     }).catch((thrown: Error) => {
-      throw new UserError(thrown.message);
+      throw (
+        fileTrouble(thrown, join(settings.dataDirectory, 'edge')) ??
+        new UserError(`${thrown.message} ${log.path} has more.`)
+      );
     });
     progress.update('edge', `listens at ${this.#edge.url}`);
     return this.#edge.url;
@@ -105,29 +128,48 @@ export class Fleet {
       environment: { COGNITORA_JOIN_TOKEN: joinToken },
       logPath: join(settings.dataDirectory, 'logs/agent.log'),
       onEvent: () => progress.update('agent', 'linked to the edge'),
-      onProgress: () => {},
+      onProgress: (line) => this.#agentSaid(line),
       onGivenUp: (...told) => this.#givenUp(...told),
     });
     progress.update('agent', 'starting');
   }
 
-  /** Waits for a model and for its first completion (for an embedding where it can't chat). */
-  async untilServed(edgeUrl: string, apiKey: string): Promise<void> {
+  /**
+   * Waits until a model answers a client: a chat, else a text completion, else an embedding. Fails when everything was
+   * refused for too long.
+   */
+  async untilServed(edgeUrl: string, apiKey: string, refusalsMsMax = refusalsMsMaxDefault): Promise<void> {
     const { progress } = this.#options;
-    const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-    let waits = 0;
+    let known = '';
+    const onModel = (model: string): void => {
+      if (model !== known) progress.update('model', `${model}: waiting for the first answer`);
+      known = model;
+    };
+    let refusedSinceMs: number | undefined;
+    const sinceMs = monotonicMs();
+    let wordMs = sinceMs + waitingWordMs;
     while (!this.#stopping) {
-      this.model = await firstModel(edgeUrl, headers);
-      if (this.model !== undefined) {
-        progress.update('model', `${this.model}: waiting for the first completion`);
-        const status = await tryCompletion(edgeUrl, headers, this.model);
-        // A refusal is an answer too: the engine is there and does not chat.
-        if (status > 0 && status < 500) break;
-      } else if (waits % 100 === 99) progress.update('model', 'still waiting for an engine that answers');
-      waits += 1;
-      await new Promise((accept) => setTimeout(accept, tryMs));
+      const answer = await firstAnswer({ edgeUrl, apiKey, timeoutMs: tryTimeoutMs, onModel });
+      if (answer.kind === 'answers') {
+        this.served = answer;
+        progress.update('model', `${answer.model} answers`);
+        return;
+      }
+      const nowMs = monotonicMs();
+      if (answer.kind === 'refuses') {
+        refusedSinceMs ??= nowMs;
+        const refused = `"${answer.model}" refuses chats, completions and embeddings: ${answer.told}`;
+        if (nowMs - refusedSinceMs > refusalsMsMax) throw new UserError(refused);
+        progress.update('model', refused);
+      } else {
+        refusedSinceMs = undefined;
+        if (answer.model === undefined && nowMs > wordMs) {
+          this.#sayWaiting(` (${Math.round((nowMs - sinceMs) / 1000)} s)`);
+          wordMs = nowMs + waitingWordMs;
+        }
+      }
+      await new Promise((accept) => setTimeout(accept, answer.kind === 'refuses' ? refusedTryMs : tryMs));
     }
-    progress.update('model', `${this.model ?? ''} answers`);
   }
 
   async stop(): Promise<void> {
@@ -141,7 +183,7 @@ export class Fleet {
   kill(): void {
     this.#stopping = true;
     for (const child of [this.#agent, ...this.#engines]) child?.kill();
-    if (this.#edge !== undefined) process.kill(this.#edge.pid, 'SIGKILL');
+    if (this.#edgePid !== undefined) killQuietly(this.#edgePid);
   }
 
   /** Starts one engine; resolves with its URL once its port is open, loaded or not. */
@@ -172,12 +214,62 @@ export class Fleet {
     return `http://127.0.0.1:${port}`;
   }
 
+  /** Of engines that we started we know more than the agent: it speaks for those that ran already. */
+  #agentSaid(line: string): void {
+    const { engineUrls } = this.#options.settings;
+    const { event, engine, why } = jsonRecordIn(line) ?? {};
+    const index = Number(/^r(\d+)$/.exec(String(engine))?.[1]);
+    const url = engineUrls[index];
+    if (url === undefined) return;
+    const step = index === 0 ? 'engine' : `engine ${index}`;
+    if (event === 'engine cannot serve') {
+      const trouble = `${url} ${inWords(String(why))}; looking again, Ctrl-C stops`;
+      this.#troubles.set(step, trouble);
+      this.#options.progress.update(step, trouble);
+    } else if (event === 'engine ready' && this.#troubles.delete(step)) {
+      this.#options.progress.update(step, `${url} answers`);
+    }
+  }
+
+  #sayWaiting(howLong: string): void {
+    const { progress } = this.#options;
+    for (const [step, trouble] of this.#troubles) progress.update(step, trouble + howLong);
+    if (this.#troubles.size > 0) return;
+    progress.update('model', `still waiting for an engine that answers${howLong}`);
+  }
+
   #givenUp(name: string, tail: readonly string[], logPath: string): void {
-    const messages = tail.map((line) => jsonRecordIn(line)?.message ?? line);
-    const told = messages.slice(-3).join('\n  ');
+    const told = lastWords(tail).join('\n  ');
     this.#fail(new UserError(`The ${name} could not be kept running:\n  ${told}\n${logPath} has more.`));
   }
 }
+
+/** Of what a process said last: its last line that names an error, and how it ended; else the last three lines. */
+export const lastWords = (tail: readonly string[]): readonly string[] => {
+  const said = tail.map((line) => {
+    const { message, event } = jsonRecordIn(line) ?? {};
+    return String(message ?? event ?? line);
+  });
+  const last = said.slice(-3);
+  const error = said.findLast((line) => line.includes('Error'));
+  return error === undefined || last.includes(error) ? last : [error, ...last.slice(-1)];
+};
+
+const killQuietly = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+};
+
+/** Why an engine cannot serve, for somebody who has no use for the names of system calls. */
+const inWords = (why: string): string => {
+  if (why.includes('ECONNREFUSED')) return 'does not answer (connection refused)';
+  if (/ENOTFOUND|EAI_AGAIN/.test(why)) return 'does not answer (there is no host of that name)';
+  if (/answered 40[13]$/.test(why)) return `refuses us (${why}; COGNITORA_ENGINE_API_KEY holds its key)`;
+  return `cannot serve yet (${why})`;
+};
 
 /** Builds the edge's bundle where it is not that of the sources; in the background, while engines load. */
 const buildBundle = async (): Promise<void> => {
@@ -187,39 +279,4 @@ const buildBundle = async (): Promise<void> => {
     const told = thrown instanceof Error ? thrown.message : String(thrown);
     throw new UserError(`The edge's bundle could not be built: ${told}`);
   }
-};
-
-const freePort = (): Promise<number> =>
-  new Promise((accept, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => accept(port));
-    });
-  });
-
-type HeaderRecord = Readonly<Record<string, string>>;
-
-const firstModel = async (edgeUrl: string, headers: HeaderRecord): Promise<string | undefined> => {
-  const answer = await fetch(`${edgeUrl}/v1/models`, { headers }).catch(() => undefined);
-  if (answer?.status !== 200) return undefined;
-  const list: unknown = await answer.json();
-  const first: unknown = isRecord(list) && Array.isArray(list.data) ? list.data[0] : undefined;
-  return isRecord(first) && typeof first.id === 'string' ? first.id : undefined;
-};
-
-/** The status of a completion of one token; 0 when nobody answered. */
-const tryCompletion = async (edgeUrl: string, headers: HeaderRecord, model: string): Promise<number> => {
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hi' }], max_tokens: 1 });
-  const signal = AbortSignal.timeout(tryTimeoutMs);
-  const answer = await fetch(`${edgeUrl}/v1/chat/completions`, {
-    method: 'POST',
-    headers,
-    body,
-    signal,
-  }).catch(() => undefined);
-  await answer?.arrayBuffer();
-  return answer?.status ?? 0;
 };

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { relativeTime, table } from './terminal.ts';
+import { expect, test, vi } from 'vitest';
+import { Progress, relativeTime, table } from './terminal.ts';
 
 test('columns are as wide as their widest cell, words to the left and numbers to the right', () => {
   const rows = [
@@ -35,4 +35,15 @@ test.each([
   [30 * 86_400_000, 'in 30 d'],
 ])('%i ms from now is "%s"', (ms, words) => {
   expect(relativeTime(now + ms, now)).toBe(words);
+});
+
+test('progress says a thing once, however often it is told', () => {
+  const lines: string[] = [];
+  const written = vi
+    .spyOn(process.stderr, 'write')
+    .mockImplementation((text) => lines.push(String(text)) > 0);
+  const progress = new Progress(false);
+  for (const text of ['waits', 'waits', 'answers', 'waits']) progress.update('model', text);
+  written.mockRestore();
+  expect(lines.map((line) => line.replace(/.*model +/s, '').trim())).toEqual(['waits', 'answers', 'waits']);
 });

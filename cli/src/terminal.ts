@@ -26,6 +26,7 @@ export const warn = (text: string): void => {
 /** Steps of long work: one line each; on a terminal a step's line is rewritten while it goes on. */
 export class Progress {
   readonly #quiet: boolean;
+  readonly #said = new Map<string, string>();
   #open = '';
 
   constructor(quiet: boolean) {
@@ -34,7 +35,9 @@ export class Progress {
 
   /** What goes on now under `step`; replaces what that step said before. */
   update(step: string, text: string): void {
-    if (this.#quiet) return;
+    // A wait that looks again and again has nothing new to say each time.
+    if (this.#quiet || this.#said.get(step) === text) return;
+    this.#said.set(step, text);
     const line = `  ${step.padEnd(9)} ${text}`;
     if (process.stderr.isTTY) {
       const width = Math.max(20, (process.stderr.columns || 80) - 1);

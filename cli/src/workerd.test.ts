@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { newDirectory } from '../testing/directories.ts';
-import { reapStaleEdge } from './workerd.ts';
+import { reapStaleEdge, rememberPid } from './workerd.ts';
 
 /** A process with these arguments that answers whatever it is told. */
 const startProcess = (...argv: string[]): ChildProcess => {
@@ -67,4 +67,20 @@ test.each([undefined, '', 'garbage', '999999999'])('the pid %j ends nobody', asy
   const { dataDirectory, pidPath } = leftBehind(pid);
   await reapStaleEdge(dataDirectory);
   expect(existsSync(pidPath)).toBe(false);
+});
+
+onLinux('an edge whose "cgn up" was killed before it listened is known by its pid all the same', async () => {
+  const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
+  const child = startProcess('serve', '--control-fd=3', configPath);
+  expect(rememberPid(child, pidPath)).toBe(child.pid);
+  await reapStaleEdge(dataDirectory);
+  await expect.poll(() => child.signalCode).toBe('SIGKILL');
+});
+
+test('an edge whose pid cannot be written down is not left running', async () => {
+  const { pidPath } = leftBehind(undefined);
+  mkdirSync(pidPath);
+  const child = startProcess();
+  expect(() => rememberPid(child, pidPath)).toThrow('EISDIR');
+  await expect.poll(() => child.signalCode).toBe('SIGKILL');
 });

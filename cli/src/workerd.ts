@@ -26,6 +26,8 @@ export interface EdgeOptions {
   readonly origins: readonly string[];
   /** Where workerd's own output goes. */
   readonly onOutput: (line: string) => void;
+  /** Called once, before it listens. */
+  readonly onSpawn?: (pid: number) => void;
   /** Called once, when the process is gone. */
   readonly onExit: (code: number | null, signal: NodeJS.Signals | null) => void;
 }
@@ -144,9 +146,40 @@ const listeningPort = (control: Readable, child: ChildProcess): Promise<number> 
       const port = /"event":"listen".*"port":(\d+)/.exec(line)?.[1];
       if (port !== undefined) accept(Number(port));
     });
+    child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`workerd ended with status ${code ?? 'signal'}`)));
     child.once('spawn', () => timer.unref());
   });
+
+/** Under a umask of its own: the databases it makes hold key hashes, which are for their owner alone. */
+const spawnWorkerd = (options: EdgeOptions, configPath: string): ChildProcess => {
+  const umask = process.umask(0o077);
+  try {
+    return spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: {
+        PATH: process.env.PATH,
+        ADMIN_KEY_HASH: options.adminKeyHash,
+        FLEET_SECRET: options.fleetSecret,
+      },
+    });
+  } finally {
+    process.umask(umask);
+  }
+};
+
+/** Writes down whom to end should we be killed, at once: a workerd nobody knows of would keep its port. */
+export const rememberPid = (child: ChildProcess, pidPath: string): number => {
+  const pid = child.pid ?? 0;
+  try {
+    writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
+  } catch (thrown) {
+    child.kill('SIGKILL');
+    throw thrown;
+  }
+  return pid;
+};
 
 /** Starts the edge and waits until it listens. Rejects with what to do when it can't. */
 export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
@@ -156,15 +189,10 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   const configPath = join(directory, 'config.capnp');
   writeFileSync(configPath, capnp(options, directory, [...local, ...options.origins]), { mode: 0o600 });
   chmodSync(configPath, 0o600);
-  const child = spawn(workerdBinary(), ['serve', '--control-fd=3', configPath], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    detached: true,
-    env: {
-      PATH: process.env.PATH,
-      ADMIN_KEY_HASH: options.adminKeyHash,
-      FLEET_SECRET: options.fleetSecret,
-    },
-  });
+  const child = spawnWorkerd(options, configPath);
+  const pidPath = join(directory, 'workerd.pid');
+  const pid = rememberPid(child, pidPath);
+  options.onSpawn?.(pid);
   let refusal = '';
   for (const stream of [child.stdout, child.stderr]) {
     eachLine(stream as Readable, (line) => {
@@ -175,13 +203,11 @@ export const startEdge = async (options: EdgeOptions): Promise<RunningEdge> => {
   }
   const exited = new Promise<void>((accept) => child.once('exit', () => accept()));
   child.once('exit', options.onExit);
-  const pidPath = join(directory, 'workerd.pid');
   const port = await listeningPort(child.stdio[3] as Readable, child).catch((thrown: Error) => {
     child.kill('SIGKILL');
+    rmSync(pidPath, { force: true });
     throw new Error(`The edge did not start: ${refusal || thrown.message}.`);
   });
-  const pid = child.pid ?? 0;
-  writeFileSync(pidPath, `${pid}\n`, { mode: 0o600 });
   const url = `http://${options.host}:${port}`;
   const hangUps = reportHangUps({ edgeUrl: url, host: options.host, port, fleetSecret: options.fleetSecret });
   child.once('exit', () => hangUps.stop());

@@ -2,7 +2,7 @@
  * The table of contents of the edge's API: routes and what guards them, in order. Handlers live in their own files.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { parseRegion } from '@cognitora/protocol/ids';
+import { parseRegion, parseRequestId } from '@cognitora/protocol/ids';
 import { enrolPath, linkPath } from '@cognitora/protocol/link';
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
 import { hangUpsPath } from '@cognitora/protocol/supervisor';
@@ -10,7 +10,7 @@ import { Hono } from 'hono';
 import { hearHangUps } from './admin/hang-ups.ts';
 import { keyRoutes } from './admin/keys.ts';
 import { nodeRoutes } from './admin/nodes.ts';
-import { dispatch } from './dispatch.ts';
+import { dispatch, newRequestId } from './dispatch.ts';
 import { type Env, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
 import { checkDial, enrol } from './identity/dial.ts';
@@ -21,12 +21,22 @@ import { nodeLinkObject, regionObject } from './objects.ts';
 
 const app = new Hono<{ Bindings: Env }>();
 
-app.get('/healthz', () => Response.json({ status: 'ok' }));
-app.get('/readyz', ({ env }) => readiness(env));
-
 for (const path of Object.keys(inferenceEndpoints) as InferencePath[]) {
   app.post(path, ({ env, req }) => dispatch(path, req.raw, env));
 }
+
+// Inference answers carry their request's id from `dispatch` on. All others get it here; a copy of an upgrade would
+// lose its socket.
+app.use(async (context, next) => {
+  await next();
+  const { req, res } = context;
+  if (res.status === 101 || res.headers.has('x-request-id')) return;
+  context.header('x-request-id', parseRequestId(req.header('x-request-id')) ?? newRequestId());
+});
+
+app.get('/healthz', () => Response.json({ status: 'ok' }));
+app.get('/readyz', ({ env }) => readiness(env));
+
 app.get('/v1/models', async ({ env, req }) => {
   await authorize(req.header('authorization') ?? null, 'chat', env);
   return listModels(env);

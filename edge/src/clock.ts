@@ -7,3 +7,7 @@
 export type Clock = () => number;
 
 export const systemClock: Clock = () => Date.now();
+
+/** Whether less than `msMax` passed since then. What lies ahead of a clock that was set back has no known age. */
+export const isWithin = (msMax: number, sinceMs: number, nowMs: number): boolean =>
+  nowMs >= sinceMs && nowMs - sinceMs < msMax;

@@ -5,13 +5,13 @@
  */
 import { CognitoraError, errorTable, isErrorCode } from '@cognitora/protocol/errors';
 import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
-import { requestMsMax } from '@cognitora/protocol/limits';
+import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import {
   type InferencePath,
   type InferenceRequest,
   inferenceEndpoints,
-  parseInferenceRequest,
+  readInferenceRequest,
 } from '@cognitora/protocol/openai';
 import { type HeldBody, readBody } from './body-budget.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
@@ -19,6 +19,7 @@ import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
 import { type CarryRequest, encodeCarry, openHeader } from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
+import { unwrap } from './outcome.ts';
 import { orderRegions } from './region.ts';
 import { discardBody } from './upload.ts';
 
@@ -37,6 +38,19 @@ const headersFor = (request: Request, requestId: RequestId): HeaderList => {
   return list;
 };
 
+/**
+ * The client's query is the engine's to read (`?api-version=`, say), as the URL standard writes it. The host in front
+ * of it is whatever the client's Host header says, which need not be one.
+ */
+export const queryOf = (url: string): string => {
+  const [whole = ''] = url.split('#', 1);
+  // Behind the path, which begins behind the host.
+  const at = whole.indexOf('?', whole.indexOf('/', whole.indexOf('://') + 3));
+  const query = at < 0 ? '' : new URL(whole.slice(at), 'http://edge').search;
+  if (query.length <= queryCharsMax) return query;
+  throw new CognitoraError('invalid_request', `The query is longer than ${queryCharsMax} characters.`);
+};
+
 export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
 
 /**
@@ -49,10 +63,14 @@ const passOn = (client: AbortSignal): AbortSignal => {
   return controller.signal;
 };
 
+/** Lets whatever else waits in this isolate go first. */
+const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+
 interface Attempt {
   readonly env: Env;
   readonly settings: Settings;
   readonly path: InferencePath;
+  readonly query: string;
   readonly request: Request;
   /** Fires when the client leaves before it has an answer. */
   readonly gone: AbortSignal;
@@ -63,10 +81,11 @@ interface Attempt {
 
 /** Asks one region to decide and carry. */
 const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
-  const { env, parsed, body, path, requestId, request, gone } = options;
+  const { env, parsed, body, path, query, requestId, request, gone } = options;
   const open = {
     requestId,
     path,
+    ...(query === '' ? {} : { query }),
     model: parsed.model,
     stream: parsed.stream,
     headers: headersFor(request, requestId),
@@ -78,29 +97,17 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
   // Plain workerd's only: address and port.
   const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
   const carry = { region, open, ...(client === undefined ? {} : { client }) };
-  const send = (
-    stub: { fetch(request: Request): Promise<Response> },
-    carried: CarryRequest,
-  ): Promise<Response> =>
-    stub.fetch(
-      new Request('https://object/open', {
-        method: 'POST',
-        body: body.toSend(),
-        headers: { [openHeader]: encodeCarry(carried) },
-        // An engine's redirect is the client's to follow.
-        redirect: 'manual',
-        signal: gone,
-      }),
-    );
-  if (options.settings.layout === 'one-object') return send(object, carry);
-  const booked = await object.decide(parsed.model);
-  if ('code' in booked) {
-    const { code, message, param, retryAfterSeconds } = booked;
-    throw new CognitoraError(code, message, {
-      ...(param === undefined ? {} : { param }),
-      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest): Promise<Response> =>
+    stub.fetch('https://object/open', {
+      method: 'POST',
+      body: body.toSend(),
+      headers: { [openHeader]: encodeCarry(carried) },
+      // An engine's redirect is the client's to follow.
+      redirect: 'manual',
+      signal: gone,
     });
-  }
+  if (options.settings.layout === 'one-object') return send(object, carry);
+  const booked = unwrap(await object.decide(parsed.model));
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
   } catch (thrown) {
@@ -161,11 +168,12 @@ const serve = async (
   env: Env,
 ): Promise<Response> => {
   const settings = settingsOf(env);
+  const query = queryOf(request.url);
   const body = await readBody(request, settings.bodies);
   try {
-    const parsed = parseInferenceRequest(body.parts);
+    const parsed = await readInferenceRequest(body.parts, nextTurn);
     const gone = passOn(request.signal);
-    const options = { env, settings, path, request, gone, requestId, parsed, body };
+    const options = { env, settings, path, query, request, gone, requestId, parsed, body };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {

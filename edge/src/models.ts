@@ -4,9 +4,9 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Region } from '@cognitora/protocol/ids';
-import { rosterCacheMsMax } from '@cognitora/protocol/limits';
+import { nameCharsMax, rosterCacheMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard } from '@cognitora/protocol/link';
-import { systemClock } from './clock.ts';
+import { isWithin, systemClock } from './clock.ts';
 import type { RegionStatus } from './directory/region.ts';
 import { type Env, settingsOf } from './env.ts';
 import { regionObject } from './objects.ts';
@@ -27,7 +27,7 @@ let cached: { readonly env: Env; readonly atMs: number; readonly cards: readonly
 
 const modelCards = async (env: Env): Promise<readonly ModelCard[]> => {
   const now = systemClock();
-  if (cached?.env === env && now - cached.atMs < rosterCacheMsMax) return cached.cards;
+  if (cached?.env === env && isWithin(rosterCacheMsMax, cached.atMs, now)) return cached.cards;
   const cards = new Map<string, ModelCard>();
   for (const { models } of (await regionStatuses(env)).values()) {
     for (const card of models) cards.set(card.id, card);
@@ -51,7 +51,9 @@ export const listModels = async (env: Env): Promise<Response> =>
 export const showModel = async (env: Env, id: string): Promise<Response> => {
   const card = (await modelCards(env)).find((candidate) => candidate.id === id);
   if (card !== undefined) return Response.json(toOpenAi(card));
-  throw new CognitoraError('model_not_found', `The model ${JSON.stringify(id)} does not exist here.`, {
+  // No model has a longer name: its beginning tells the client which one was meant.
+  const shown = id.length > nameCharsMax ? `${id.slice(0, nameCharsMax)}…` : id;
+  throw new CognitoraError('model_not_found', `The model ${JSON.stringify(shown)} does not exist here.`, {
     param: 'model',
   });
 };

@@ -75,7 +75,7 @@ const options = {
   'kv-events-replay': { type: 'string' },
   'block-size': { type: 'string', default: '16' },
   'progress-json': { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 class WrongArgument extends Error {}

@@ -92,6 +92,8 @@ export const downloadRedirectsMax = 5;
  * Even an attempt that makes some progress counts here, so that a server that drips can't hold us for ever.
  */
 export const downloadAttemptsTotalMax = 50;
+/** Looks at a lock that another process holds: a model downloads for seconds at least. */
+export const lockLookMs = 200;
 /** Progress lines: often enough to look alive, rare enough not to scroll. */
 export const progressIntervalMs = 500;
 

@@ -1,10 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Unpackr } from 'msgpackr';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dealer, Subscriber } from 'zeromq';
 import { type BlockHash, blockHash } from './kv-events/chain.ts';
+import { schemaRepetitionsMax } from './limits.ts';
+import { buildTiny } from './models/tiny.ts';
+import { freePorts } from './testing/free-ports.ts';
 import {
   at,
   type Client,
@@ -22,11 +25,13 @@ let program: Program;
 let client: Client;
 let subscriber: Subscriber;
 const published: { sequence: bigint; payload: Buffer }[] = [];
-const eventsPort = 20_000 + (process.pid % 20_000);
-const eventsEndpoint = `tcp://127.0.0.1:${eventsPort}`;
-const replayEndpoint = `tcp://127.0.0.1:${eventsPort + 20_000}`;
+let eventsEndpoint = '';
+let replayEndpoint = '';
 
 beforeAll(async () => {
+  const [eventsPort, replayPort] = await freePorts();
+  eventsEndpoint = `tcp://127.0.0.1:${eventsPort}`;
+  replayEndpoint = `tcp://127.0.0.1:${replayPort}`;
   models = await mkdtemp(path.join(tmpdir(), 'engine-'));
   subscriber = new Subscriber({ linger: 0 });
   subscriber.connect(eventsEndpoint);
@@ -62,6 +67,9 @@ async function readEvents(): Promise<void> {
   }
 }
 
+/** Greedy text goes on up to its limit; sampled text ends by itself, now and then after a few words. */
+const endless = { temperature: 0, stream: true };
+
 const user = (content: string) => [{ role: 'user', content }];
 const chat = (fields: Record<string, unknown>) =>
   client.post('/v1/chat/completions', {
@@ -91,7 +99,7 @@ describe('the program', () => {
   it('ends with 0 on SIGTERM in the middle of an answer', async () => {
     const own = startProgram(['--model', 'tiny', '--models-dir', models]);
     const { url: address } = await own.line;
-    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, stream: true };
+    const body = { model: 'tiny', messages: user('x'), max_tokens: 3000, ...endless };
     const response = await fetch(`${address}/v1/chat/completions`, {
       method: 'POST',
       body: JSON.stringify(body),
@@ -115,6 +123,16 @@ describe('the program', () => {
     const other = startProgram(['--sequences', 'many', '--model', 'tiny']);
     expect(await other.exit).toBe(2);
     expect(other.stderr()).toContain('--sequences');
+  });
+
+  it('ends with 2 for a file that is no model, as another start would', async () => {
+    const broken = path.join(models, 'broken.gguf');
+    const whole = buildTiny();
+    await writeFile(broken, whole.subarray(0, whole.length / 2));
+    const [noModel, cut] = [import.meta.filename, broken].map((file) => startProgram(['--model', file]));
+    expect([await noModel?.exit, await cut?.exit]).toEqual([2, 2]);
+    expect(noModel?.stderr()).toContain('is not a GGUF file');
+    expect(cut?.stderr()).toContain('cannot be loaded');
   });
 });
 
@@ -179,6 +197,11 @@ describe('chat completions', () => {
       at((await chat({ max_tokens: 24, ...fields })).body.choices).message.content;
     expect(await text({ seed: 7 })).toBe(await text({ seed: 7 }));
     expect(await text({ seed: 7 })).not.toBe(await text({ seed: 8 }));
+    // Beyond the 32 bits of llama.cpp's sampler, and the one value that it takes for none.
+    for (const seed of [7 + 2 ** 32, 2 ** 32 - 1]) {
+      expect(await text({ seed })).toBe(await text({ seed }));
+      expect(await text({ seed })).not.toBe(await text({ seed: 7 }));
+    }
     expect(await text({ seed: 7, logprobs: true })).toBe(await text({ seed: 7 }));
     expect(await text({ temperature: 0 })).toBe(await text({ temperature: 0, seed: 9 }));
     // One candidate is left: the same as greedy.
@@ -250,12 +273,12 @@ describe('chat completions', () => {
     expect([typeof value.ok, ['a', 'b'].includes(value.kind)]).toEqual(['boolean', true]);
     const json = await chat({ response_format: { type: 'json_object' } });
     expect(at(json.body.choices).message.content).toMatch(/^\{/);
-    // llama.cpp builds no grammar of this size: refused, not ignored.
-    const huge = { type: 'string', maxLength: 1000 };
-    const refused = await chat({
-      response_format: { type: 'json_schema', json_schema: { name: 'x', schema: huge } },
-    });
-    expect(refused.status).toBe(400);
+    const statusOf = async (schema: unknown): Promise<number> =>
+      (await chat({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } })).status;
+    expect(await statusOf({ type: 'string', maxLength: schemaRepetitionsMax })).toBe(200);
+    // Nothing but itself: llama.cpp builds no grammar of it. Refused, not ignored.
+    const itself = { $ref: '#/$defs/a' };
+    expect(await statusOf({ ...itself, $defs: { a: itself } })).toBe(400);
   });
 
   it('obey penalties and biases', async () => {
@@ -271,15 +294,29 @@ describe('chat completions', () => {
     expect(broken.body.usage.completion_tokens).toBe(1);
   });
 
-  it('serve twelve clients at once on four sequences', async () => {
-    const answers = await Promise.all(
-      Array.from({ length: 12 }, (_, who) =>
-        chat({ messages: user(`Client ${who}`), temperature: 0, max_tokens: 30 }),
-      ),
-    );
-    expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 12 }, () => 200));
-    const alone = await chat({ messages: user('Client 5'), temperature: 0, max_tokens: 30 });
-    expect(at(at(answers, 5).body.choices).message.content).toBe(at(alone.body.choices).message.content);
+  it('give each of twelve clients at once, on four sequences, what it gets alone', async () => {
+    const ask = async (who: number) => {
+      const messages = user(`Client ${who}`);
+      const probabilities = { logprobs: true, top_logprobs: 2 };
+      const { status, body } = await chat({ messages, temperature: 0, max_tokens: 50, ...probabilities });
+      expect(status).toBe(200);
+      return at(body.choices).logprobs.content;
+    };
+    const clients = Array.from({ length: 12 }, (_, who) => who);
+    const together = await Promise.all(clients.map(ask));
+    // What else is in a batch moves a log-probability by some 0.000003. A neighbour's logits move it by far more,
+    // even where the likeliest token stays the same.
+    const rounding = 0.0001;
+    for (const who of clients) {
+      const alone = await ask(who);
+      const shared = at(together, who);
+      expect(shared.map(({ token }) => token)).toEqual(alone.map(({ token }) => token));
+      for (const [step, { logprob, top_logprobs: top }] of alone.entries()) {
+        // Without near ties greedy text does not depend on rounding, so that the same text may be asked for.
+        expect(at(top).logprob - at(top, 1).logprob).toBeGreaterThan(rounding);
+        expect(Math.abs(at(shared, step).logprob - logprob)).toBeLessThan(rounding);
+      }
+    }
   });
 
   it('stop and free the sequence when the client leaves', async () => {
@@ -288,7 +325,7 @@ describe('chat completions', () => {
     const response = await fetch(`${client.url}/v1/chat/completions`, {
       method: 'POST',
       signal: gone.signal,
-      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, stream: true }),
+      body: JSON.stringify({ model: 'tiny', messages: user('Go on'), max_tokens: 2000, ...endless }),
     });
     await response.body?.getReader().read();
     expect(await client.metric('requests_running')).toBe(1);
@@ -315,6 +352,9 @@ describe('requests that can not be served', () => {
     expect(await error(route, { ...base, unheard_of: 1 })).toMatchObject({ ...refusal, param: 'unheard_of' });
     expect(await error(route, { ...base, tools })).toMatchObject({ ...refusal, param: 'tools' });
     expect(await error(route, { ...base, messages })).toMatchObject({ ...refusal, param: 'messages' });
+    // The toy's template does not tell the model names.
+    const named = [{ role: 'user', content: 'x', name: 'ann' }];
+    expect(await error(route, { ...base, messages: named })).toMatchObject({ ...refusal, param: 'messages' });
   });
 
   it('get the status that fits', async () => {
@@ -419,17 +459,21 @@ describe('tokens and templates', () => {
 
 describe('KV events', () => {
   type Name = number | bigint;
-  type KvEvent = [type: string, hashes: Name[], parent: Name | null, tokens: number[], size: number];
+  type ExtraKeys = readonly (readonly string[] | null)[];
+  type KvEvent = [
+    ...[type: string, hashes: Name[], parent: Name | null, tokens: number[], size: number],
+    ...[loraId: null, medium: string, loraName: null, extraKeys: ExtraKeys],
+  ];
   const unpackr = new Unpackr({ int64AsType: 'bigint', useRecords: false });
 
   /** What a subscriber believes after all events so far. */
-  function believed(): Map<bigint, { parent: bigint | null; tokens: number[] }> {
-    const blocks = new Map<bigint, { parent: bigint | null; tokens: number[] }>();
+  function believed(): Map<bigint, { parent: bigint | null; tokens: number[]; salt: string }> {
+    const blocks = new Map<bigint, { parent: bigint | null; tokens: number[]; salt: string }>();
     for (const [index, { payload, sequence }] of published.entries()) {
       if (index > 0) expect(sequence).toBe(at(published, index - 1).sequence + 1n);
       const [time, events] = unpackr.unpack(payload) as [number, KvEvent[]];
       expect(time).toBeGreaterThan(1.7e9);
-      for (const [type, hashes, parent, tokens, size] of events) {
+      for (const [type, hashes, parent, tokens, size, , , , extraKeys] of events) {
         if (type === 'AllBlocksCleared') blocks.clear();
         if (type === 'BlockRemoved')
           for (const hash of hashes) expect(blocks.delete(BigInt(hash))).toBe(true);
@@ -437,7 +481,9 @@ describe('KV events', () => {
         expect(size).toBe(16);
         let before: bigint | null = parent === null ? null : BigInt(parent);
         for (const [index, hash] of hashes.entries()) {
-          blocks.set(BigInt(hash), { parent: before, tokens: tokens.slice(index * 16, index * 16 + 16) });
+          const salt = extraKeys[index]?.join() ?? '';
+          const block = { parent: before, tokens: tokens.slice(index * 16, index * 16 + 16), salt };
+          blocks.set(BigInt(hash), block);
           before = BigInt(hash);
         }
       }
@@ -461,9 +507,23 @@ describe('KV events', () => {
     for (let at = 0; at + 16 <= resident.length; at += 16) {
       const block = resident.slice(at, at + 16);
       const name = blockHash(parent, block, '');
-      expect(blocks.get(name)).toEqual({ parent: parent ?? null, tokens: block });
+      expect(blocks.get(name)).toEqual({ parent: parent ?? null, tokens: block, salt: '' });
       parent = name;
     }
+  });
+
+  it('say the salt that a name depends on, with the first block of the chain', async () => {
+    const messages = user(`Keep this apart: ${'small house of light '.repeat(20)}`);
+    await chat({ messages, max_tokens: 1, temperature: 0, cache_salt: 'tenant-a' });
+    const { prompt } = (await client.post('/apply-template', { messages })).body;
+    const { tokens } = (await client.post('/tokenize', { content: prompt })).body;
+    const inUse = await client.metric('kv_blocks_in_use');
+    await until(() => believed().size === inUse);
+    const blocks = believed();
+    const first = blockHash(undefined, tokens.slice(0, 16), 'tenant-a');
+    const second = blockHash(first, tokens.slice(16, 32), '');
+    expect(blocks.get(first)).toEqual({ parent: null, tokens: tokens.slice(0, 16), salt: 'tenant-a' });
+    expect(blocks.get(second)).toEqual({ parent: first, tokens: tokens.slice(16, 32), salt: '' });
   });
 
   it('can be replayed from any point', async () => {

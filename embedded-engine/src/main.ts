@@ -1,7 +1,7 @@
 /**
  * The program: arguments, the model, the server, and an orderly end. It wires the parts and decides nothing
- * else. Exit codes: 0 after a signal or the parent's end, 1 when model or port can't be had, 2 for wrong
- * arguments, an unknown model among them.
+ * else. Exit codes: 0 after a signal or the parent's end, 2 for what another start would only repeat (wrong arguments,
+ * an unknown model, a file that is none, a download that was given up), 1 for the rest.
  */
 import { help, type ParsedArguments, parseArguments, type Settings } from './arguments.ts';
 import { systemClock } from './clock.ts';
@@ -14,6 +14,7 @@ import { type KvPublisher, openPublisher, silentPublisher } from './kv-events/pu
 import * as limits from './limits.ts';
 import { createLog, type Log, messageOf } from './log.ts';
 import { createCounters } from './metrics.ts';
+import { DownloadError } from './models/download.ts';
 import { resolveModel, WrongModel } from './models/resolve.ts';
 
 async function openKvPublisher(
@@ -141,6 +142,6 @@ if (parsed.kind === 'help') {
       event: 'error',
       message: messageOf(error),
     });
-    process.exit(error instanceof WrongModel ? 2 : 1);
+    process.exit(error instanceof WrongModel || error instanceof DownloadError ? 2 : 1);
   });
 }

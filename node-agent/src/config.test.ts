@@ -24,7 +24,7 @@ test('what is needed is enough', () => {
     aliases: new Map(),
     joinToken: undefined,
     engineApiKey: undefined,
-    endsWithParent: false,
+    parentPipe: undefined,
   });
 });
 
@@ -41,13 +41,18 @@ test('every option and variable is read', () => {
     dataDirectory: '/d',
     joinToken: 'cgj_x',
     engineApiKey: 'sk',
-    endsWithParent: true,
+    parentPipe: 'stdin',
   });
   expect(config.engineUrls.map(String)).toEqual(['http://127.0.0.1:8000/', 'http://b:1/v1']);
   expect([...config.aliases]).toEqual([
     ['a', 'x=y'],
     ['b', 'z'],
   ]);
+});
+
+test('the parent may hold another pipe than standard input, which stays free then', () => {
+  expect(parse(needed, { COGNITORA_PARENT_PIPE: '3' }).parentPipe).toBe('descriptor 3');
+  expect(parse(needed, { COGNITORA_PARENT_PIPE: '0' }).parentPipe).toBeUndefined();
 });
 
 test('an empty variable is one that is not set', () => {
@@ -86,6 +91,18 @@ test.each([
   const parsing = () => parseConfig(argv, {});
   expect(parsing).toThrow(ConfigError);
   expect(parsing).toThrow(words);
+});
+
+test.each([
+  ['--engine-url', 'http://user:hunter2@127.0.0.1:8000', 'COGNITORA_ENGINE_API_KEY'],
+  ['--engine-url', 'http://hunter2@127.0.0.1:8000/v1', 'COGNITORA_ENGINE_API_KEY'],
+  ['--engine-url', 'https://:hunter2@engine.example', 'COGNITORA_ENGINE_API_KEY'],
+  ['--edge', 'https://user:hunter2@edge.example', 'COGNITORA_JOIN_TOKEN'],
+])('a secret in the URL of %s is refused and not repeated: %s', (option, url, instead) => {
+  const parsing = () => parseConfig([...without(option), option, url], {});
+  expect(parsing).toThrow(ConfigError);
+  expect(parsing).toThrow(instead);
+  expect(parsing).not.toThrow('hunter2');
 });
 
 test.each(['gpt', '=x', 'gpt=', '', `${'x'.repeat(257)}=m`, `m=${'x'.repeat(257)}`])(

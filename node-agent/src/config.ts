@@ -9,6 +9,13 @@ import { parseArgs } from 'node:util';
 import { parseRegion, type Region } from '@cognitora/protocol/ids';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 
+/** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
+const parentPipes = new Map<string | undefined, ParentPipe>([
+  ['1', 'stdin'],
+  ['3', 'descriptor 3'],
+]);
+export type ParentPipe = 'stdin' | 'descriptor 3';
+
 export interface AgentConfig {
   readonly edge: URL;
   readonly region: Region | undefined;
@@ -19,8 +26,8 @@ export interface AgentConfig {
   readonly aliases: ReadonlyMap<string, string>;
   readonly joinToken: string | undefined;
   readonly engineApiKey: string | undefined;
-  /** The agent ends when its standard input does. */
-  readonly endsWithParent: boolean;
+  /** The agent ends when what it reads here does: its parent holds the other end. */
+  readonly parentPipe: ParentPipe | undefined;
 }
 
 /** The configuration is wrong: the message says what to do. */
@@ -57,11 +64,17 @@ const options = {
   name: { type: 'string' },
   'data-dir': { type: 'string' },
   'join-token-file': { type: 'string' },
-  help: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
 } as const;
 
-const httpUrl = (text: string, option: string): URL => {
+/** `instead` says where a secret goes that somebody wrote into the URL; the URL is not repeated then. */
+const httpUrl = (text: string, option: string, instead: string): URL => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && (url.username !== '' || url.password !== '')) {
+    throw new ConfigError(
+      `${option} must not hold a user or a password, which every process here can read. ${instead}`,
+    );
+  }
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new ConfigError(`${option} must be a URL such as http://127.0.0.1:8000, not "${text}".`);
   }
@@ -102,9 +115,12 @@ const parseOptions = (argv: readonly string[]) => {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new ConfigError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)}. See "cgn agent --help".`,
-    );
+    const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+    const isPositional =
+      thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
+    // npm keeps options before a "--" and hands on their values alone.
+    const hint = isPositional ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
+    throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
   }
 };
 
@@ -126,14 +142,16 @@ export const parseConfig = (
   }
   if (values.name === '') throw new ConfigError('--name must not be empty: leave it out for the hostname.');
   return {
-    edge: httpUrl(values.edge, '--edge'),
+    edge: httpUrl(values.edge, '--edge', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'),
     region,
     name: (values.name ?? hostname()).slice(0, nameCharsMax),
     dataDirectory: values['data-dir'] ?? join(homedir(), '.cognitora', 'agent'),
-    engineUrls: engines.map((text) => httpUrl(text, '--engine-url')),
+    engineUrls: engines.map((text) =>
+      httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
+    ),
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
     engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
-    endsWithParent: environment.COGNITORA_PARENT_PIPE === '1',
+    parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),
   };
 };

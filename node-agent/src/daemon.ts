@@ -164,7 +164,11 @@ export class Agent {
     this.#options.log('warn', 'the edge says go away', { code: goaway.code, why: goaway.message });
     if (goaway.code === 'superseded' || goaway.code === 'version_unsupported') {
       this.#stopping = true;
-      this.#options.onFatal(`The edge ended this link for good: ${goaway.message}`);
+      const why =
+        goaway.code === 'superseded'
+          ? "another agent with this host's key linked: give each its own --data-dir."
+          : goaway.message;
+      this.#options.onFatal(`The edge ended this link for good: ${why}`);
     } else link.close(`asked to leave: ${goaway.code}`);
   }
 
@@ -189,7 +193,7 @@ export class Agent {
 
   #serve(open: OpenRequest, reply: StreamReply): ServedStream {
     const engine = this.#engines.get(open.replica);
-    const model = engine?.model(open.model);
+    const model = engine?.use(open.model);
     if (engine === undefined || model === undefined) {
       const message = `The replica no longer serves ${JSON.stringify(open.model)}.`;
       reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });

@@ -1,12 +1,22 @@
-import { createPublicKey, verify } from 'node:crypto';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dialText, enrolmentText, parseDial } from '@cognitora/protocol/identity';
 import type { Region } from '@cognitora/protocol/ids';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, serveHttp } from '../testing/http-engine.ts';
-import { EnrolmentRefused, HostIdentity } from './identity.ts';
+import { EnrolmentRefused, HostIdentity, KeyUnreadable } from './identity.ts';
+import type { Log } from './log.ts';
 
 const edge = new URL('https://edge.example/');
 
@@ -17,7 +27,8 @@ const newDirectory = (): string => {
 };
 
 const clockAt = (time: { nowMs: number }) => ({ wallMs: () => time.nowMs, monotonicMs: () => 0 });
-const identityIn = (directory: string, time = { nowMs: 1000 }) => new HostIdentity(directory, clockAt(time));
+const identityIn = (directory: string, time = { nowMs: 1000 }, log: Log = () => {}) =>
+  new HostIdentity(directory, clockAt(time), log);
 
 const modeOf = (path: string): number => statSync(path).mode & 0o777;
 
@@ -107,11 +118,75 @@ test('the edge’s refusal comes in its own words, and nothing is remembered', a
   expect(identity.isEnrolledAt(url)).toBe(false);
 });
 
+test.each([408, 425, 429, 500, 503])('a status of %d passes: it is no refusal', async (status) => {
+  const { url } = await enrolling({ error: { message: 'Not now.' } }, status);
+  const enrolment = identityIn(newDirectory()).enrol(url, 't', 'host');
+  await expect(enrolment).rejects.toThrow('Not now.');
+  await expect(enrolment).rejects.not.toBeInstanceOf(EnrolmentRefused);
+});
+
+test.each([400, 401, 403, 409, 426])('a status of %d stays: it is a refusal', async (status) => {
+  const { url } = await enrolling({ error: { message: 'No.' } }, status);
+  await expect(identityIn(newDirectory()).enrol(url, 't', 'host')).rejects.toBeInstanceOf(EnrolmentRefused);
+});
+
 test('an answer without a certificate is no enrolment', async () => {
   const { url } = await enrolling({ node: 'x' });
   const identity = identityIn(newDirectory());
   await expect(identity.enrol(url, 't', 'host')).rejects.toMatchObject({ code: 'protocol_error' });
   expect(identity.isEnrolledAt(url)).toBe(false);
+});
+
+test.each(['a.b', 'a b', 'a=', 'é', 'a\n'])(
+  'the certificate %j, which no dial holds, is none',
+  async (bad) => {
+    const { url } = await enrolling({ certificate: bad });
+    const identity = identityIn(newDirectory());
+    const enrolment = identity.enrol(url, 't', 'host');
+    await expect(enrolment).rejects.toThrow("The edge's answer: certificate must be base64url.");
+    await expect(enrolment).rejects.not.toBeInstanceOf(EnrolmentRefused);
+    expect(identity.isEnrolledAt(url)).toBe(false);
+  },
+);
+
+test.each([
+  '',
+  '[]',
+  '{"https://edge.exam',
+  'null',
+  '{"https://edge.example":7}',
+  '{"https://edge.example":"a.b"}',
+])(
+  'certificates that read %j count as none, with one warning, until the host joins anew',
+  async (content) => {
+    const { url } = await enrolling();
+    const directory = newDirectory();
+    mkdirSync(directory);
+    const path = join(directory, 'certificates.json');
+    writeFileSync(path, content);
+    const log = vi.fn();
+    const identity = identityIn(directory, { nowMs: 1 }, log);
+    expect(identity.isEnrolledAt(edge)).toBe(false);
+    expect(identity.isEnrolledAt(edge)).toBe(false);
+    expect(log.mock.calls).toEqual([['warn', expect.stringContaining('joins anew'), { path }]]);
+    await identity.enrol(url, 't', 'host');
+    const again = vi.fn();
+    expect(identityIn(directory, { nowMs: 1 }, again).isEnrolledAt(url)).toBe(true);
+    expect(again).not.toHaveBeenCalled();
+  },
+);
+
+test('a key that cannot be read is told of in words, and stays as it is', () => {
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  for (const content of ['', 'x', rsa.export({ type: 'pkcs8', format: 'pem' }).toString()]) {
+    const directory = newDirectory();
+    mkdirSync(directory);
+    const path = join(directory, 'node.key');
+    writeFileSync(path, content);
+    expect(() => identityIn(directory)).toThrow(KeyUnreadable);
+    expect(() => identityIn(directory)).toThrow(`${path} holds no Ed25519 private key.`);
+    expect(readFileSync(path, 'utf8')).toBe(content);
+  }
 });
 
 test('the private key stays in its file', async () => {

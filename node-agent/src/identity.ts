@@ -16,21 +16,30 @@ import { toBase64Url } from '@cognitora/protocol/bytes';
 import { dialText, enrolmentText, formatDial, nodeIdOf } from '@cognitora/protocol/identity';
 import type { NodeId, Region } from '@cognitora/protocol/ids';
 import { enrolPath } from '@cognitora/protocol/link';
-import { FieldReader, isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
+import { FieldReader, isRecord, jsonRecordIn, parseJsonRecord } from '@cognitora/protocol/shape';
 import { request } from 'undici';
 import type { Clock } from './clock.ts';
 import { readBounded } from './engines/engine.ts';
+import type { Log } from './log.ts';
 
 const keyFile = 'node.key';
 const certificatesFile = 'certificates.json';
+/** It stands between dots in a dial. */
+const certificatePattern = /^[A-Za-z0-9_-]+$/;
 const enrolTimeoutMs = 10_000;
 const answerBytesMax = 64 * 1024;
 
 /** Certificates by the origin of the edge that gave them. */
 type Certificates = { readonly [origin: string]: string };
 
-/** The edge said no, in its own words. */
+/** Refusals that pass by themselves: a slow upload, too early, too often. */
+const passingStatuses = [408, 425, 429];
+
+/** The edge said no, in its own words, and would say it again. */
 export class EnrolmentRefused extends Error {}
+
+/** The host's key cannot be read: the message says what to do. */
+export class KeyUnreadable extends Error {}
 
 export class HostIdentity {
   readonly node: NodeId;
@@ -38,12 +47,15 @@ export class HostIdentity {
   readonly #privateKey: KeyObject;
   readonly #publicKey: string;
   readonly #clock: Clock;
+  readonly #log: Log;
+  #isWarned = false;
   #lastDialMs = 0;
 
-  /** Reads the host's key, or makes it. */
-  constructor(directory: string, clock: Clock) {
+  /** Reads the host's key, or makes it. Throws `KeyUnreadable`. */
+  constructor(directory: string, clock: Clock, log: Log) {
     this.#directory = directory;
     this.#clock = clock;
+    this.#log = log;
     this.#privateKey = loadOrCreateKey(directory);
     const { x } = this.#privateKey.export({ format: 'jwk' });
     this.#publicKey = x ?? '';
@@ -55,7 +67,7 @@ export class HostIdentity {
     return this.#certificates()[edge.origin] !== undefined;
   }
 
-  /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words. */
+  /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words where a retry is vain. */
   async enrol(edge: URL, joinToken: string, name: string): Promise<void> {
     const signature = this.#sign(enrolmentText(edge.origin, this.#publicKey));
     const { statusCode, body } = await request(new URL(enrolPath, edge), {
@@ -72,12 +84,12 @@ export class HostIdentity {
     );
     if (statusCode !== 200) {
       const message = isRecord(answer.error) ? String(answer.error.message) : `status ${statusCode}`;
-      throw new EnrolmentRefused(message);
+      const isFinal = statusCode >= 400 && statusCode < 500 && !passingStatuses.includes(statusCode);
+      throw isFinal ? new EnrolmentRefused(message) : new Error(message);
     }
-    const certificate = new FieldReader(answer, 'protocol_error', "The edge's answer").string(
-      'certificate',
-      256,
-    );
+    const reader = new FieldReader(answer, 'protocol_error', "The edge's answer");
+    const certificate = reader.string('certificate', 256);
+    if (!certificatePattern.test(certificate)) reader.fail('certificate', 'base64url');
     this.#write(certificatesFile, JSON.stringify({ ...this.#certificates(), [edge.origin]: certificate }));
   }
 
@@ -107,10 +119,14 @@ export class HostIdentity {
   #certificates(): Certificates {
     const path = join(this.#directory, certificatesFile);
     if (!existsSync(path)) return {};
-    const record = parseJsonRecord(readFileSync(path), 'invalid_request', path);
-    return Object.fromEntries(
-      Object.entries(record).filter(([, value]) => typeof value === 'string'),
-    ) as Certificates;
+    const record = Object.entries(jsonRecordIn(readFileSync(path, 'utf8')) ?? { broken: undefined });
+    const isWhole = ([, value]: [string, unknown]): boolean =>
+      typeof value === 'string' && certificatePattern.test(value);
+    if (!record.every(isWhole) && !this.#isWarned) {
+      this.#isWarned = true;
+      this.#log('warn', 'certificates that cannot be read count as none: this host joins anew', { path });
+    }
+    return Object.fromEntries(record.filter(isWhole)) as Certificates;
   }
 
   #write(file: string, text: string): void {
@@ -124,12 +140,26 @@ const writePrivately = (path: string, text: string): void => {
   renameSync(temporary, path);
 };
 
+const readKey = (path: string): KeyObject => {
+  const pem = readFileSync(path);
+  try {
+    const key = createPrivateKey(pem);
+    if (key.asymmetricKeyType === 'ed25519') return key;
+  } catch {
+    // Told below; what the library says of it helps nobody.
+  }
+  throw new KeyUnreadable(
+    `${path} holds no Ed25519 private key. Put this host's key back from a backup, or remove the file: ` +
+      'the agent then makes a new identity, which has to join with a join token.',
+  );
+};
+
 const loadOrCreateKey = (directory: string): KeyObject => {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, keyFile);
   if (existsSync(path)) {
     chmodSync(path, 0o600);
-    return createPrivateKey(readFileSync(path));
+    return readKey(path);
   }
   const { privateKey } = generateKeyPairSync('ed25519');
   writePrivately(path, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());

@@ -1,13 +1,15 @@
 /**
  * The program `cgn agent`: configuration in, signals in, one agent. Prints one JSON line on standard output once the
- * edge accepted the link; everything else goes to standard error.
+ * edge accepted the link, unless a person reads there; everything else goes to standard error.
  */
+import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, agentHelp, ConfigError, parseConfig } from './config.ts';
+import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
 import { Agent } from './daemon.ts';
-import { HostIdentity } from './identity.ts';
+import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { standardErrorLog } from './log.ts';
 
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
@@ -39,10 +41,21 @@ const readConfig = (): AgentConfig | undefined => {
   return undefined;
 };
 
+/** Calls back when the parent is gone, however it went. */
+const watchParent = (pipe: ParentPipe, onGone: () => void): void => {
+  const readable = pipe === 'stdin' ? process.stdin : new Socket({ fd: 3, readable: true, writable: false });
+  readable.resume();
+  readable.once('end', onGone);
+  readable.once('error', onGone);
+};
+
 const run = async (parsed: AgentConfig): Promise<void> => {
-  const identity = new HostIdentity(parsed.dataDirectory, systemClock);
-  const isKnown = identity.isEnrolledAt(parsed.edge);
-  const joinToken = parsed.joinToken ?? (isKnown || parsed.endsWithParent ? undefined : await askJoinToken());
+  let orphaned = (): void => process.exit();
+  if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
+  process.once('exit', await lockDirectory(parsed.dataDirectory));
+  const identity = new HostIdentity(parsed.dataDirectory, systemClock, standardErrorLog);
+  const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
+  const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
     identity,
@@ -50,6 +63,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
     random: Math.random,
     log: standardErrorLog,
     onJoined: ({ region, epoch }) => {
+      if (process.stdout.isTTY) return;
       process.stdout.write(`${JSON.stringify({ event: 'joined', node: identity.node, region, epoch })}\n`);
     },
     onFatal: (why) => {
@@ -63,13 +77,16 @@ const run = async (parsed: AgentConfig): Promise<void> => {
   };
   process.once('SIGTERM', () => stop());
   process.once('SIGINT', () => stop());
-  if (parsed.endsWithParent) {
-    process.stdin.resume();
-    process.stdin.once('end', () => stop(orphanDrainMs));
-    process.stdin.once('error', () => stop(orphanDrainMs));
-  }
+  orphaned = () => stop(orphanDrainMs);
   agent.start();
 };
 
 const config = readConfig();
-if (config !== undefined) await run(config);
+try {
+  if (config !== undefined) await run(config);
+} catch (thrown) {
+  if (!(thrown instanceof DirectoryTaken || thrown instanceof KeyUnreadable)) throw thrown;
+  standardErrorLog('error', thrown.message);
+  // Like wrong arguments: a supervisor that tries again changes nothing.
+  process.exit(2);
+}

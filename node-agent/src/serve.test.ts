@@ -1,10 +1,10 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { utf8 } from '@cognitora/protocol/bytes';
-import { firstTokenMsMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import { firstTokenMsMax, headersPerMessageMax, interTokenMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, ResponseHead, StreamFailure } from '@cognitora/protocol/link';
 import { parseInferenceRequest } from '@cognitora/protocol/openai';
-import type { VolunteeredUsage } from '@cognitora/protocol/undo';
-import { expect, test } from 'vitest';
+import { type Volunteered, volunteeredIn, volunteersNothing } from '@cognitora/protocol/volunteered';
+import { expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
 import { openOf } from '../testing/scripted-edge.ts';
 import type { Engine } from './engines/engine.ts';
@@ -16,16 +16,17 @@ interface Serving {
   readonly engine: Engine;
   readonly request: string;
   readonly served?: string;
-  readonly volunteered?: VolunteeredUsage;
+  readonly volunteered?: Volunteered | 'unknown';
   /** Cut the request's body into pieces of this size. */
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
+  readonly query?: string;
   /** Whether the link has room for more. */
   readonly hasRoom?: () => boolean;
 }
 
 /** Serves one request and writes down what the edge would hear. */
-const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more }: Serving) => {
+const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing, ...more }: Serving) => {
   const body = utf8(request);
   const { model, stream, spans } = parseInferenceRequest([body]);
   const time = { nowMs: 5000 };
@@ -37,12 +38,13 @@ const serve = ({ engine, request, served = 'm', volunteered = 'nothing', ...more
   let consumed = 0;
   const running: ServedRequest = new ServedRequest({
     engine,
-    model: { served, volunteered: new Map([[path, volunteered]]) },
+    model: { served, volunteered: volunteered === 'unknown' ? undefined : new Map([[path, volunteered]]) },
     open: openOf(body.length, {
       model,
       stream,
       spans,
       path,
+      ...(more.query === undefined ? {} : { query: more.query }),
       remainingMs: more.remainingMs ?? 3_600_000,
       headers: [
         ['content-type', 'application/json'],
@@ -118,6 +120,19 @@ test('a stream without usage is asked for it, and the usage goes into the record
   expect(consumed()).toBe('{"model":"m","stream":true}'.length);
 });
 
+test('the query of a request reaches the engine as it is, behind its path', async () => {
+  const urls: (string | undefined)[] = [];
+  const url = await serveHttp((request, response) => {
+    urls.push(request.url);
+    request.resume();
+    answerJson(response, {});
+  });
+  const engine = engineAt(new URL('/proxy/v1/', url));
+  await serve({ engine, request: '{"model":"m"}', query: '?api-version=2024-10-21&x=%20' }).over;
+  await serve({ engine, request: '{"model":"m"}' }).over;
+  expect(urls).toEqual([`/proxy${path}?api-version=2024-10-21&x=%20`, `/proxy${path}`]);
+});
+
 test('a stream that asks for usage itself keeps it', async () => {
   const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
   const request = '{"model":"m","stream":true,"stream_options":{"include_usage":true}}';
@@ -131,10 +146,39 @@ test('a stream that asks for usage itself keeps it', async () => {
 test('an engine that volunteers usage is not asked for it, and what it says stays', async () => {
   const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
   const request = '{"model":"m","stream":true}';
-  const { over, text } = serve({ engine, request, volunteered: 'usage' });
+  const { over, text } = serve({ engine, request, volunteered: { usage: 'usage', finish: [] } });
   await over;
   expect(asked[0]?.body).toBe(request);
   expect(text()).toBe(chunk + usageChunk + doneEvent);
+});
+
+test('what usage moves to its own event is put back; where its value is a new one, the model is doubted', async () => {
+  const end = (index: number, more: object = {}): string =>
+    event({ model: 'm', choices: [{ index, delta: {}, finish_reason: 'stop' }], ...more });
+  const print = { system_fingerprint: 'a' };
+  const used = { model: 'm', choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } };
+  for (const last of [print, { system_fingerprint: 'b' }]) {
+    const { engine } = await sseEngine([end(1), chunk, end(0), event({ ...used, ...last }), doneEvent]);
+    const doubt = vi.spyOn(engine, 'doubt');
+    const volunteered = volunteeredIn(utf8(end(0, print)));
+    const request = '{"model":"public","stream":true}';
+    const { over, text, ends } = serve({ engine, request, volunteered });
+    await over;
+    const sent = end(1, print) + chunk + end(0, last) + doneEvent;
+    expect(text()).toBe(sent.replaceAll('"model":"m"', '"model":"public"'));
+    expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
+    expect(doubt.mock.calls).toEqual(last === print ? [] : [['public']]);
+  }
+});
+
+test('an engine of which nobody knows what it volunteers is asked nothing, and what it says stays', async () => {
+  const { asked, engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const request = '{"model":"m","stream":true}';
+  const { over, text, ends } = serve({ engine, request, volunteered: 'unknown' });
+  await over;
+  expect(asked[0]?.body).toBe(request);
+  expect(text()).toBe(chunk + usageChunk + doneEvent);
+  expect(ends[0]).toMatchObject({ usage: { promptTokens: 5 } });
 });
 
 test('an alias is the served name to the engine and the public name to the client', async () => {
@@ -379,4 +423,62 @@ test('nothing is said twice: an end after a timeout, a sweep after the end', asy
   sweepAfter(firstTokenMsMax * 10);
   running.cancel();
   expect(ends).toHaveLength(1);
+});
+
+/** What becomes of an answer with this status line and these headers, written as they are. */
+const servedRaw = async (status: number, headers: readonly string[]) => {
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    const lines = [`HTTP/1.1 ${status} Odd`, 'content-length: 2', ...headers];
+    response.socket?.end(`${lines.join('\r\n')}\r\n\r\nok`);
+  });
+  const { over, heads, ends } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  return { heads, ends };
+};
+
+test.each([600, 999])('status %d, which the edge would not read, fails the request alone', async (status) => {
+  const { heads, ends } = await servedRaw(status, []);
+  expect(heads).toEqual([]);
+  const message = `The engine answered with status ${status}, which HTTP does not know.`;
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message }]);
+});
+
+test('as many headers as a HEAD holds are carried; one more fails the request alone', async () => {
+  const lines = Array.from({ length: headersPerMessageMax + 1 }, (_, index) => `x-h${index}: v`);
+  const most = await servedRaw(200, lines.slice(1));
+  expect(most.heads[0]?.headers).toHaveLength(headersPerMessageMax);
+  expect(most.ends).toMatchObject([{ bodyBytes: 2 }]);
+  const { heads, ends } = await servedRaw(200, lines);
+  expect(heads).toEqual([]);
+  const message = 'The engine answered with 129 headers; at most 128 are carried.';
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message }]);
+});
+
+test('headers that are longer than a frame fail the request alone', async () => {
+  const { engine } = await silentEngine(chunk);
+  // undici bounds what it reads far below; an engine's pool may come to allow more.
+  const dispatch = vi.spyOn(engine.pool, 'dispatch').mockImplementation((_, handler) => {
+    handler.onResponseStart?.(undefined as never, 200, { 'x-long': 'x'.repeat(256 * 1024) }, 'OK');
+    return true;
+  });
+  const { over, heads, ends } = serve({ engine, request: '{"model":"m"}' });
+  await over;
+  dispatch.mockRestore();
+  expect(heads).toEqual([]);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', message: expect.stringContaining('262144') }]);
+});
+
+test.each([
+  ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk],
+  ['Application/JSON', JSON.stringify({ model: 'm', usage: { prompt_tokens: 5, completion_tokens: 2 } })],
+])('a media type in another case is read all the same: %s', async (type, answer) => {
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': type });
+    response.end(answer);
+  });
+  const { over, ends } = serve({ engine: engineAt(url), request: '{"model":"m","stream":true}' });
+  await over;
+  expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
 });

@@ -5,14 +5,23 @@
  */
 import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
-import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
-import type { FinalRecord, HeaderList, OpenRequest, ResponseHead } from '@cognitora/protocol/link';
 import {
-  JsonResponseReader,
-  type ResponseReader,
-  SseResponseReader,
-  type VolunteeredUsage,
-} from '@cognitora/protocol/undo';
+  firstTokenMsMax,
+  frameBodyBytesMax,
+  framePayloadBytesMax,
+  headersPerMessageMax,
+  interTokenMsMax,
+} from '@cognitora/protocol/limits';
+import {
+  encodeJson,
+  type FinalRecord,
+  type HeaderList,
+  type OpenRequest,
+  parseHead,
+  type ResponseHead,
+} from '@cognitora/protocol/link';
+import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
+import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
 import type { Clock } from './clock.ts';
 import type { Engine, ServedModel } from './engines/engine.ts';
@@ -47,8 +56,8 @@ export class ServedRequest implements ServedStream {
   readonly #options: ServeOptions;
   readonly #feed: RequestFeed;
   readonly #renamed: { readonly served: string; readonly public: string } | undefined;
-  readonly #volunteered: VolunteeredUsage;
-  readonly #askForUsage: boolean;
+  /** Set when the engine is asked for usage that the client did not ask for. */
+  readonly #dropUsage: Volunteered | undefined;
   readonly #startedMs: number;
   #lastBytesMs: number;
   #firstByteMs: number | undefined;
@@ -65,12 +74,14 @@ export class ServedRequest implements ServedStream {
     this.#startedMs = clock.monotonicMs();
     this.#lastBytesMs = this.#startedMs;
     this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
-    this.#volunteered = model.volunteered?.get(open.path) ?? 'nothing';
-    this.#askForUsage = open.spans.usage !== undefined && this.#volunteered !== 'usage';
+    // Where nobody knows, nothing is asked: so what comes back stays, whatever it is.
+    const volunteered = model.volunteered?.get(open.path);
+    const askForUsage = open.spans.usage !== undefined && (volunteered?.usage ?? 'usage') !== 'usage';
+    this.#dropUsage = askForUsage ? volunteered : undefined;
     const splices = chooseSplices({
       spans: open.spans,
       servedModel: this.#renamed?.served,
-      askForUsage: this.#askForUsage,
+      askForUsage,
     });
     this.#feed = new RequestFeed({
       splicer: new Splicer(splices),
@@ -121,7 +132,7 @@ export class ServedRequest implements ServedStream {
     // undici's types know only a Readable; its core takes any async iterable.
     const requestBody = body as Buffer;
     engine.pool.dispatch(
-      { method: 'POST', path: engine.pathOf(open.path), headers, body: requestBody },
+      { method: 'POST', path: engine.pathOf(open.path) + (open.query ?? ''), headers, body: requestBody },
       {
         onRequestStart: (controller) => {
           this.#controller = controller;
@@ -139,20 +150,26 @@ export class ServedRequest implements ServedStream {
 
   #start(status: number, headers: Record<string, string | string[] | undefined>): void {
     if (status < 200 || this.#isOver) return;
-    const type = String(headers['content-type'] ?? '');
+    const head = { status, headers: headerList(headers) };
+    const fault = faultOf(head);
+    if (fault !== undefined) {
+      this.#fail('engine_broke_off', fault);
+      return;
+    }
+    // Media types come in any case.
+    const type = String(headers['content-type'] ?? '').toLowerCase();
     const isEdited = status < 300;
     // Bytes that the engine compressed, though nobody asked, are not ours to read.
     const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
     if (isPlain && type.startsWith('text/event-stream')) {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
-        dropUsage: isEdited && this.#askForUsage ? { volunteered: this.#volunteered } : undefined,
+        dropUsage: isEdited ? this.#dropUsage : undefined,
       });
     } else if (isPlain && type.startsWith('application/json')) {
       const renamed = isEdited ? this.#renamed : undefined;
       this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
     }
-    const head = { status, headers: headerList(headers) };
     // A short body follows at once: the head travels with it, in one message.
     if (Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax) this.#heldHead = head;
     else this.#sendHead(head);
@@ -186,6 +203,7 @@ export class ServedRequest implements ServedStream {
     if (this.#isOver) return;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     this.#reply(this.#reader?.end() ?? []);
+    if (this.#reader?.isOutdated) this.#options.engine.doubt(this.#options.open.model);
     this.#options.reply.end(this.#record());
     this.#over();
   }
@@ -233,4 +251,24 @@ const headerList = (headers: Record<string, string | string[] | undefined>): Hea
     for (const single of typeof value === 'string' ? [value] : value) list.push([name, single]);
   }
   return list;
+};
+
+/** Why the edge would take this HEAD for a broken link, in words: then only this request fails. */
+const faultOf = (head: ResponseHead): string | undefined => {
+  const { status, headers } = head;
+  if (status > 599) return `The engine answered with status ${status}, which HTTP does not know.`;
+  if (headers.length > headersPerMessageMax) {
+    return `The engine answered with ${headers.length} headers; at most ${headersPerMessageMax} are carried.`;
+  }
+  const encoded = encodeJson(head);
+  if (encoded.length > framePayloadBytesMax) {
+    return `The engine's headers take ${encoded.length} bytes; at most ${framePayloadBytesMax} are carried.`;
+  }
+  try {
+    parseHead(encoded);
+    return undefined;
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    return `The engine's headers cannot be carried: ${why}`;
+  }
 };

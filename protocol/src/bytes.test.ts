@@ -1,6 +1,21 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fromBase64Url, fromUtf8, joinBytes, toBase32, toBase64Url, utf8 } from './bytes.ts';
+import { findBytes, fromBase64Url, fromUtf8, joinBytes, toBase32, toBase64Url, utf8 } from './bytes.ts';
+
+test('bytes are found where Buffer finds them', () => {
+  const few = fc.uint8Array({ max: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(
+      few,
+      fc.uint8Array({ max: 1, minLength: 1, maxLength: 4 }),
+      fc.nat(13),
+      (bytes, needle, from) => {
+        expect(findBytes(bytes, needle, from)).toBe(Buffer.from(bytes).indexOf(needle, from));
+      },
+    ),
+    { numRuns: 1000 },
+  );
+});
 
 test('base64url follows RFC 4648 without padding', () => {
   const vectors = [

@@ -25,6 +25,20 @@ export const joinBytes = (parts: readonly Uint8Array[]): Uint8Array => {
   return joined;
 };
 
+/** Where `needle` next stands, at or after `from`; -1 where nowhere. A plain search, for a few hundred bytes. */
+export const findBytes = (bytes: Uint8Array, needle: Uint8Array, from = 0): number => {
+  const first = needle[0] ?? 0;
+  for (let at = bytes.indexOf(first, from); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    let same = 1;
+    while (same < needle.length && bytes[at + same] === needle[same]) same += 1;
+    if (same === needle.length) return at;
+  }
+  return -1;
+};
+
+export const sameBytes = (left: Uint8Array, right: Uint8Array): boolean =>
+  left.length === right.length && left.every((byte, at) => byte === right[at]);
+
 export const toBase64Url = (bytes: Uint8Array): string => {
   let binary = '';
   for (const byte of bytes) binary += String.fromCharCode(byte);

@@ -56,7 +56,7 @@ test('the limits are those of the code, with value and unit', () => {
   expect(written.sort()).toEqual(expected.sort());
 });
 
-test('the error codes are those of the code, with status, type, retry and fault', () => {
+test('the error codes are those of the code, with status, type, what is tried next, and fault', () => {
   const expected = Object.entries(errorTable).map(([code, row]) => [
     code,
     String(row.status),
@@ -101,14 +101,18 @@ test('paths, heartbeat texts, replica states and the version are those of the co
   expect(page).toContain(`# The link protocol, version ${versionMax}`);
 });
 
-/** The most telling vector of each type: its payload has every field. */
+/** Of each type some vector has every field. */
 const { vectors } = JSON.parse(readFileSync(new URL('../golden/link-v1.json', import.meta.url), 'utf8')) as {
   vectors: GoldenFrame[];
 };
 
+const messageOf = ({ payload }: GoldenFrame): Record<string, unknown> => ({
+  ...('meta' in payload ? (payload.meta as object) : payload),
+});
+
 const exampleOf = (type: FrameName): Record<string, unknown> => {
-  const payload = vectors.find((vector) => vector.type === type)?.payload ?? {};
-  return { ...('meta' in payload ? (payload.meta as object) : payload) };
+  const messages = vectors.filter((vector) => vector.type === type).map(messageOf);
+  return messages.toSorted((a, b) => Object.keys(b).length - Object.keys(a).length)[0] ?? {};
 };
 
 /** Where a described object stands in the example of a frame. */
@@ -131,10 +135,152 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
 const at = (value: unknown, path: readonly (string | number)[]): Record<string, unknown> =>
   path.reduce((inner, key) => (inner as Record<string, unknown>)[key], value) as Record<string, unknown>;
 
-/** What the type's parser says of JSON: for OPEN the JSON stands behind its length. */
-const errorFor = (type: FrameName, message: object): string | undefined => {
-  const bytes = type === 'open' ? codecs.open.encode({ meta: message, body: '' } as never) : json(message);
-  return errorOf(() => codecs[type].decode(bytes))?.code;
+/** What the type's parser makes of JSON: for OPEN the JSON stands behind its length. */
+const decoded = (type: FrameName, message: object): object => {
+  if (type !== 'open') return codecs[type].decode(json(message));
+  const { meta } = codecs.open.decode(codecs.open.encode({ meta: message, body: '' } as never)) as {
+    meta: object;
+  };
+  return meta;
+};
+
+const errorFor = (type: FrameName, message: object): string | undefined =>
+  errorOf(() => decoded(type, message))?.code;
+
+/** Values that a type takes as they are, its ends above all, and values that it refuses. */
+interface Examples {
+  readonly good: readonly unknown[];
+  readonly bad: readonly unknown[];
+}
+
+const wholeNumbers = (from: number, to: number): Examples => ({
+  good: [from, to],
+  bad: [from - 1, to + 1, from + 0.5, String(from), true, [from], {}],
+});
+/** All of one kind, so that they are queries where those are asked for. */
+const strings = (from: number, to: number): Examples => {
+  const ofLength = (length: number): string => '?'.padEnd(length, 'x').slice(0, length);
+  return {
+    good: [ofLength(from), ofLength(to)],
+    bad: [ofLength(from - 1), ofLength(to + 1), 7, true, ['x'], {}],
+  };
+};
+const records: Examples = { good: [], bad: ['x', 7, true, []] };
+const lists = (
+  itemsMax: number,
+  item: (index: number) => unknown,
+  badItems: readonly unknown[],
+): Examples => {
+  const ofLength = (length: number): unknown[] => Array.from({ length }, (_, index) => item(index));
+  return {
+    good: [[], ofLength(itemsMax)],
+    bad: [ofLength(itemsMax + 1), 'x', 7, {}, ...badItems.map((bad) => [item(0), bad])],
+  };
+};
+
+/** In HELLO, where one version is the lower end of another. */
+const versionsWithRoom = { versionMin: 5, versionMax: 65_535 };
+
+/** A number as the page writes it, or by the name of a limit, or of another field of the same message. */
+const numberOf = (text: string, fields: Record<string, unknown> = {}): number => {
+  const [, exponent, less] = /^2\^(\d+)(-1)?$/.exec(text) ?? [];
+  if (exponent !== undefined) return 2 ** Number(exponent) - (less === undefined ? 0 : 1);
+  const named = { ...limits, ...fields }[text];
+  const value = typeof named === 'number' ? named : Number(text.replaceAll(',', ''));
+  if (text === '' || Number.isNaN(value))
+    throw new Error(`docs/protocol.md has a number that nobody knows: "${text}"`);
+  return value;
+};
+
+/** The two ends of a word for a type, as the page explains it under "JSON messages". */
+const endsOf = (word: string): [from: number, to: number] => {
+  const explained = new RegExp(`"${word}" a [\\w ]+? from (\\S+) to (\\S+?),?\\s`).exec(page);
+  const text =
+    explained ?? new RegExp(`"${word}" (?:is )?a string of (\\S+) to (\\S+) characters`).exec(page);
+  const [, from = '', to = ''] = text ?? [];
+  return [numberOf(from), numberOf(to.replaceAll('`', ''))];
+};
+
+const model = (index: number) => ({ id: `m${index}`, createdSeconds: 1, ownedBy: 'x' });
+const replica = (index: number) => ({ name: `r${index}`, state: 'ready', models: [model(0)] });
+
+interface Row {
+  readonly field: string;
+  readonly type: string;
+  readonly meaning: string;
+}
+
+/** What each wording of a type means; `fields` are the others of the same object. */
+const readings: readonly [
+  wording: RegExp,
+  read: (match: readonly string[], row: Row, fields: Record<string, unknown>) => Examples,
+][] = [
+  [/^name$/, () => strings(...endsOf('name'))],
+  [/^message$/, () => strings(...endsOf('message'))],
+  [/^count$/, () => wholeNumbers(...endsOf('count'))],
+  [/^window$/, () => wholeNumbers(...endsOf('window'))],
+  [/^string of (\S+) to (\S+)$/, ([, from = '', to = '']) => strings(numberOf(from), numberOf(to))],
+  [
+    /^(\S+) to (\S+)$/,
+    ([, from = '', to = ''], _, fields) => wholeNumbers(numberOf(from, fields), numberOf(to, fields)),
+  ],
+  [/^true or false$/, () => ({ good: [true, false], bad: ['true', 1, 0, [], {}] })],
+  [
+    /^an error code, or leaving$/,
+    () => ({ good: [...Object.keys(errorTable), 'leaving'], bad: ['', 7, {}] }),
+  ],
+  [/^an error code$/, () => ({ good: Object.keys(errorTable), bad: ['', 7, {}] })],
+  [
+    /^a region's name$/,
+    () => ({ good: ['a', `w${'-9z'.repeat(10)}x`], bad: ['', 'A', '9', 'a b', 'x'.repeat(33), 7] }),
+  ],
+  [/^\w+(?:, \w+)+$/, ([all = '']) => ({ good: all.split(', '), bad: ['', 'other', all, 7] })],
+  [/^list of replicas$/, (_, row) => lists(atMost(row), replica, [{}, 'x', replica(0)])],
+  [/^list of models$/, (_, row) => lists(atMost(row), model, [{}, 'x'])],
+  [
+    /^list of \[name, value\]$/,
+    (_, row) => lists(atMost(row), () => ['a', 'b'], ['x', ['a'], ['a', 1], ['a', 'b', 'c']]),
+  ],
+  [/^(?:spans|a splice|usage)$/, () => records],
+  [/^as END$/, () => ({ ...records, bad: [...records.bad, {}, { bodyBytes: 1 }] })],
+  [
+    /^\[start, end\)$/,
+    () => ({
+      good: [
+        [9, 19],
+        [9, 10],
+      ],
+      bad: [[9, 9], [10, 9], [-1, 9], [0.5, 9], [9], [9, 2 ** 20], 'x'],
+    }),
+  ],
+  [/^offset$/, () => ({ good: [0, 9, 19], bad: [-1, 0.5, 2 ** 20, '0'] })],
+];
+
+/** How many items a list may have: said where it occurs first. */
+const atMost = ({ field, meaning }: Row): number => {
+  const said = /at most (\w+)/.exec(meaning)?.[1];
+  if (said !== undefined) return numberOf(said);
+  const first = /^as in (\w+)$/.exec(meaning)?.[1];
+  const row = table(`### ${first}`).find(([name]) => name === field);
+  return atMost({ field, type: '', meaning: row?.[3] ?? 'nowhere' });
+};
+
+/** Ends of a range that other fields of the message rule out. */
+const ruledOut: Readonly<Record<string, readonly unknown[]>> = {
+  // A body without bytes has no model in it.
+  '0 to bodyBytesMaxSelfHosted': [0],
+};
+
+const examplesOf = (row: Row, fields: Record<string, unknown>): Examples => {
+  // How many bytes go is a count, within the body.
+  if (row.field === 'removeBytes') return { good: [0, 8], bad: [-1, 9, 2 ** 20, 0.5, '0'] };
+  for (const [wording, read] of readings) {
+    const match = wording.exec(row.type);
+    if (match === null) continue;
+    const { good, bad } = read(match, row, fields);
+    return { good: good.filter((value) => !ruledOut[row.type]?.includes(value)), bad };
+  }
+  throw new Error(`docs/protocol.md has a type that nobody holds to the code: "${row.type}"`);
 };
 
 describe.each(described)('the fields under "%s"', (heading, type, path) => {
@@ -154,4 +300,27 @@ describe.each(described)('the fields under "%s"', (heading, type, path) => {
       expect(errorFor(type, message)).toBe(required === 'yes' ? 'protocol_error' : undefined);
     },
   );
+
+  const typed = rows.map(([field = '', typeText = '', required = '', meaning = '']) => {
+    return { field, type: typeText, required, meaning };
+  });
+  test.each(typed)('$field is of type: $type', (row) => {
+    const base = { ...structuredClone(exampleOf(type)), ...(type === 'hello' ? versionsWithRoom : {}) };
+    const withValue = (value: unknown): object => {
+      const message = structuredClone(base);
+      at(message, path)[row.field] = value;
+      return message;
+    };
+    const { good, bad } = examplesOf(row, at(base, path));
+    const absent = [undefined, null];
+    for (const value of good) {
+      expect([value, at(decoded(type, withValue(value)), path)[row.field]]).toEqual([value, value]);
+    }
+    for (const value of [...bad, ...(row.required === 'yes' ? absent : [])]) {
+      expect([value, errorFor(type, withValue(value))]).toEqual([value, 'protocol_error']);
+    }
+    for (const value of row.required === 'no' ? absent : []) {
+      expect([value, errorFor(type, withValue(value))]).toEqual([value, undefined]);
+    }
+  });
 });

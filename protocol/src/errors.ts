@@ -1,6 +1,7 @@
 /**
- * The closed table of failures: code -> HTTP status, OpenAI error type, whether another replica may be tried, and
- * whose fault it is. Every error a client or a peer sees is one row; nothing else builds an error body.
+ * The closed table of failures: code -> HTTP status, OpenAI error type, whether the next region is tried while
+ * nothing was answered, and whose fault it is. Every error a client or a peer sees is one row; nothing else builds an
+ * error body.
  */
 
 /** Who has to act: the caller, the engine behind a replica, the fleet's operator, or ourselves. */

@@ -20,6 +20,10 @@ const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byt
 const isTail = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 
 const escapes: ReadonlySet<number> = new Set([...'"\\/bfnrt'].map((character) => character.charCodeAt(0)));
+
+/** By byte: a look-up without hashing for the hot loop. */
+const escapeTable = Uint8Array.from({ length: 256 }, (_, byte) => (escapes.has(byte) ? 1 : 0));
+const isEscape = (byte: number | undefined): boolean => byte !== undefined && escapeTable[byte] === 1;
 const literals: ReadonlyMap<number, string> = new Map([
   [0x74, 'true'],
   [0x66, 'false'],
@@ -147,6 +151,11 @@ export class JsonCheck {
         return at;
       }
       if (byte === backslash) {
+        // Most escapes are of one character and whole: code in a prompt is full of them.
+        if (isEscape(bytes[at])) {
+          at += 1;
+          continue;
+        }
         this.#state = 'escape';
         return at;
       }

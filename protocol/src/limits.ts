@@ -14,7 +14,7 @@ export const framePayloadBytesMax = 256 * KiB;
 /** One transport message: a sender closes a message once it holds this much; far below the 32 MiB of Workers. */
 export const messageBytesMax = 1 * MiB;
 
-/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, the bound of a stalled client. */
+/** Unread response bytes the edge accepts per stream: about 250 SSE chunks, what we hold for a stalled client. */
 export const edgeStreamWindowBytes = 64 * KiB;
 /** Unread response bytes the edge accepts per link: 128 fully stalled clients before the link itself waits. */
 export const edgeLinkWindowBytes = 8 * MiB;
@@ -113,6 +113,8 @@ export const clientsWatchedMax = 65_536;
 export const rosterCacheMsMax = 5_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
+/** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
+export const unnamedLoadMsMax = 1_800_000;
 
 /** Model names a region remembers for that: 1,000 nodes with 64 adapters each. */
 export const modelsRememberedMax = 65_536;
@@ -137,6 +139,10 @@ export const outlineFieldBytesMax = 64 * KiB;
 export const jsonDepthMax = 1_024;
 /** Characters of a model's name, and of a node's. */
 export const nameCharsMax = 256;
+/** Headers in one OPEN or HEAD: an engine sends about ten, a proxy before it as many; more is a mistake. */
+export const headersPerMessageMax = 128;
+/** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
+export const queryCharsMax = 2048;
 
 const assertRelation = (holds: boolean, relation: string): void => {
   if (!holds) throw new Error(`limits: ${relation} must hold`);

@@ -69,10 +69,11 @@ const goaway: fc.Arbitrary<Goaway> = fc.record({
   code: fc.oneof(code, fc.constant('leaving' as const)),
   message: name,
 });
-const open: fc.Arbitrary<OpenRequest> = fc.record({
+const openFields = {
   requestId: name.map((text) => text as RequestId),
   replica: name.map((text) => text as ReplicaName),
   path: name,
+  query: fc.constantFrom('?api-version=2024-10-21', '?a=%20&b=\'"<>', `?${'x'.repeat(2047)}`),
   model: name,
   stream: fc.boolean(),
   headers,
@@ -89,7 +90,9 @@ const open: fc.Arbitrary<OpenRequest> = fc.record({
     }),
   ),
   remainingMs: fc.nat(3_600_000),
-});
+};
+const { query: _, ...openAlways } = openFields;
+const open: fc.Arbitrary<OpenRequest> = fc.oneof(fc.record(openFields), fc.record(openAlways));
 const head: fc.Arbitrary<ResponseHead> = fc.record({ status: fc.integer({ min: 200, max: 599 }), headers });
 const usage = fc.record(
   { promptTokens: count, completionTokens: count, cachedTokens: count },
@@ -195,6 +198,7 @@ const cases: readonly Case[] = [
       requestId: [missing, '', 1, 'x'.repeat(129)],
       replica: wrongName,
       path: [missing, '', 1, 'x'.repeat(257)],
+      query: ['', 1, '?', 'a=1', '?a b', '?a\r\nb', '?é', `?${'x'.repeat(2048)}`],
       model: wrongName,
       stream: [missing, null, 'true', 1],
       headers: wrongHeaders,

@@ -9,8 +9,10 @@ import { CognitoraError, type ErrorCode, isErrorCode } from './errors.ts';
 import { type Epoch, parseRegion, type Region, type ReplicaName, type RequestId } from './ids.ts';
 import {
   bodyBytesMaxSelfHosted,
+  headersPerMessageMax,
   modelsPerReplicaMax,
   nameCharsMax,
+  queryCharsMax,
   replicasPerNodeMax,
   requestMsMax,
 } from './limits.ts';
@@ -80,6 +82,8 @@ export interface OpenRequest {
   readonly requestId: RequestId;
   readonly replica: ReplicaName;
   readonly path: string;
+  /** The client's query, `?` included, as it goes on to the engine. */
+  readonly query?: string;
   /** The model's public name. */
   readonly model: string;
   readonly stream: boolean;
@@ -198,7 +202,7 @@ export const parseGoaway = (payload: Uint8Array): Goaway => {
 };
 
 const readHeaders = (reader: FieldReader): HeaderList =>
-  reader.list('headers', 128).map((pair) => {
+  reader.list('headers', headersPerMessageMax).map((pair) => {
     const [name, value, ...rest] = Array.isArray(pair) ? (pair as readonly unknown[]) : [];
     if (typeof name !== 'string' || typeof value !== 'string' || rest.length > 0) {
       return reader.fail('headers', 'pairs of strings');
@@ -206,13 +210,19 @@ const readHeaders = (reader: FieldReader): HeaderList =>
     return [name, value];
   });
 
+/** It becomes part of a request line: no blanks, no line ends. */
+const queryPattern = /^\?[\x21-\x7e]+$/;
+
 export const parseOpenRequest = (meta: Uint8Array): OpenRequest => {
   const reader = readerOf(meta, 'OPEN');
   const bodyBytes = reader.integer('bodyBytes', 0, bodyBytesMaxSelfHosted);
+  const query = reader.optionalString('query', queryCharsMax);
+  if (query !== undefined && !queryPattern.test(query)) reader.fail('query', 'the query of a URL');
   return {
     requestId: reader.string('requestId', 128) as RequestId,
     replica: reader.string('replica', nameCharsMax) as ReplicaName,
     path: reader.string('path', 256),
+    ...(query === undefined ? {} : { query }),
     model: reader.string('model', nameCharsMax),
     stream: reader.boolean('stream'),
     headers: readHeaders(reader),

@@ -6,7 +6,7 @@
 import { findSpans, type RequestSpans } from './edits.ts';
 import { CognitoraError } from './errors.ts';
 import { nameCharsMax } from './limits.ts';
-import { outlineOf } from './outline.ts';
+import { type Outline, OutlineScan, outlineOf } from './outline.ts';
 
 export const scopes = ['chat', 'embeddings', 'admin'] as const;
 /** What a key may do; `admin` includes nothing else, so that an admin key is not a key for serving. */
@@ -28,8 +28,27 @@ export interface InferenceRequest {
 }
 
 /** Reads a body, in parts, for routing. Throws `bad_json` or `invalid_request` with the field that is wrong. */
-export const parseInferenceRequest = (parts: readonly Uint8Array[]): InferenceRequest => {
-  const outline = outlineOf(parts);
+export const parseInferenceRequest = (parts: readonly Uint8Array[]): InferenceRequest =>
+  requestOf(outlineOf(parts));
+
+/** Parts of a large body that are read in one turn: some milliseconds. */
+const partsPerTurn = 2;
+
+/** The same, with a pause between the turns of a large body, so that no body holds up what others wait for. */
+export const readInferenceRequest = async (
+  parts: readonly Uint8Array[],
+  pause: () => Promise<void>,
+): Promise<InferenceRequest> => {
+  if (parts.length <= partsPerTurn) return parseInferenceRequest(parts);
+  const scan = new OutlineScan();
+  for (const [index, part] of parts.entries()) {
+    if (!scan.push(part)) break;
+    if (index % partsPerTurn === 1) await pause();
+  }
+  return requestOf(scan.outline(parts));
+};
+
+const requestOf = (outline: Outline): InferenceRequest => {
   const { model, stream } = outline.fields;
   if (typeof model !== 'string' || model.length === 0 || model.length > nameCharsMax) {
     throw new CognitoraError(

@@ -58,26 +58,45 @@ const parsedOutline = (body: Uint8Array): Outline => {
 };
 
 const scannedOutline = (parts: readonly Uint8Array[]): Outline => {
-  const check = new JsonCheck();
-  const members = new Map<string, MemberSpan>();
-  let hidden = false;
-  const scanner = new MemberScanner((member) => {
-    if (outlineNames.includes(member.name)) members.set(member.name, member);
-    hidden ||= isHidden(member.name, outlineNames);
-  });
-  let isJson = true;
-  for (const part of parts) {
-    isJson &&= check.push(part);
-    if (!isJson) break;
-    scanner.push(part);
-  }
-  if (!isJson || !check.end()) throw new CognitoraError('bad_json', `${what} is not valid JSON.`);
-  const { objectStart } = scanner;
-  if (objectStart === undefined) throw new CognitoraError('bad_json', `${what} must be a JSON object.`);
-  if (hidden) refuseEscapes();
-  const slice = (start: number, end: number): Uint8Array => sliceParts(parts, start, end);
-  return { fields: readFields(members, slice), objectStart, members, slice };
+  const scan = new OutlineScan();
+  for (const part of parts) if (!scan.push(part)) break;
+  return scan.outline(parts);
 };
+
+/** The reading of a large body, a part at a time, so that whoever reads it can let others have their turn. */
+export class OutlineScan {
+  readonly #check = new JsonCheck();
+  readonly #members = new Map<string, MemberSpan>();
+  readonly #scanner: MemberScanner;
+  #isHidden = false;
+  #isJson = true;
+
+  constructor() {
+    this.#scanner = new MemberScanner((member) => {
+      if (outlineNames.includes(member.name)) this.#members.set(member.name, member);
+      this.#isHidden ||= isHidden(member.name, outlineNames);
+    });
+  }
+
+  /** Reads the next part; false when the body is no JSON, whatever still comes. */
+  push(part: Uint8Array): boolean {
+    this.#isJson &&= this.#check.push(part);
+    if (this.#isJson) this.#scanner.push(part);
+    return this.#isJson;
+  }
+
+  /** What all the parts say. Throws `bad_json`, or `invalid_request` with the field. */
+  outline(parts: readonly Uint8Array[]): Outline {
+    if (!this.#isJson || !this.#check.end()) {
+      throw new CognitoraError('bad_json', `${what} is not valid JSON.`);
+    }
+    const { objectStart } = this.#scanner;
+    if (objectStart === undefined) throw new CognitoraError('bad_json', `${what} must be a JSON object.`);
+    if (this.#isHidden) refuseEscapes();
+    const slice = (start: number, end: number): Uint8Array => sliceParts(parts, start, end);
+    return { fields: readFields(this.#members, slice), objectStart, members: this.#members, slice };
+  }
+}
 
 /** The values of the members alone, parsed as an object of their own. */
 const readFields = (members: ReadonlyMap<string, MemberSpan>, slice: Outline['slice']): JsonRecord => {

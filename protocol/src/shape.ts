@@ -21,6 +21,17 @@ export const jsonRecordIn = (text: string): JsonRecord | undefined => {
   }
 };
 
+const lenientDecoder = new TextDecoder();
+
+/** What an engine's bytes say as JSON; undefined when they are none. */
+export const jsonValueIn = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(lenientDecoder.decode(bytes));
+  } catch {
+    return undefined;
+  }
+};
+
 /** Parses UTF-8 JSON that must be an object. */
 export const parseJsonRecord = (bytes: Uint8Array, code: ErrorCode, what: string): JsonRecord => {
   let value: unknown;

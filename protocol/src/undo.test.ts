@@ -6,6 +6,7 @@ import { trickyString } from '../testing/json-text.ts';
 import { joinBytes, utf8 } from './bytes.ts';
 import { sseEventBytesMax, usageBytesMax } from './limits.ts';
 import { JsonResponseReader, type ResponseReader, SseResponseReader, type UndoOptions } from './undo.ts';
+import { type Volunteered, volunteeredIn, volunteersNothing } from './volunteered.ts';
 
 const run = (reader: ResponseReader, pushes: readonly Uint8Array[]): string =>
   text(joinBytes([...pushes.flatMap((push) => [...reader.push(push)]), ...reader.end()]));
@@ -28,7 +29,20 @@ const generation: fc.Arbitrary<Generation> = fc.record({
   usage: fc.record({ promptTokens: fc.nat(10_000), cachedTokens: fc.nat(10_000) }),
 });
 
-describe.each(engineShapes)('a stream of $name', ({ volunteered, stream }: EngineShape) => {
+/** What the agent learns of an engine from its probe. */
+const learnedFrom = ({ stream }: EngineShape): Volunteered =>
+  volunteeredIn(
+    utf8(stream({ model: 'm', texts: ['a'], usage: { promptTokens: 1, cachedTokens: 0 } }, false)),
+  );
+
+describe.each(engineShapes)('a stream of $name', (shape: EngineShape) => {
+  const { stream } = shape;
+  const dropUsage = learnedFrom(shape);
+
+  test('shows in a probe what it volunteers', () => {
+    expect(dropUsage.usage).toBe(shape.volunteered);
+  });
+
   test('with no edit is passed on as it is, and its usage read', () => {
     fc.assert(
       fc.property(generation, fc.boolean(), cuts, (what, includeUsage, at) => {
@@ -43,9 +57,10 @@ describe.each(engineShapes)('a stream of $name', ({ volunteered, stream }: Engin
   test('that was asked for usage comes out as if nobody had asked', () => {
     fc.assert(
       fc.property(generation, cuts, (what, at) => {
-        const reader = sse({ dropUsage: { volunteered } });
+        const reader = sse({ dropUsage });
         expect(run(reader, pieces(utf8(stream(what, true)), at))).toBe(stream(what, false));
         expect(reader.usage).toEqual(usageOf(what));
+        expect(reader.isOutdated).toBe(false);
       }),
       { numRuns: 200 },
     );
@@ -54,10 +69,7 @@ describe.each(engineShapes)('a stream of $name', ({ volunteered, stream }: Engin
   test('of a renamed model comes out under its public name, usage asked for or not', () => {
     fc.assert(
       fc.property(generation, name, cuts, (what, publicName, at) => {
-        const dropping = sse({
-          renamed: { served: what.model, public: publicName },
-          dropUsage: { volunteered },
-        });
+        const dropping = sse({ renamed: { served: what.model, public: publicName }, dropUsage });
         const asPublic = { ...what, model: publicName };
         expect(run(dropping, pieces(utf8(stream(what, true)), at))).toBe(stream(asPublic, false));
         const renaming = sse({ renamed: { served: what.model, public: publicName } });
@@ -72,7 +84,7 @@ describe.each(engineShapes)('a stream of $name', ({ volunteered, stream }: Engin
       fc.property(generation, fc.double({ min: 0, max: 1, noNaN: true }), cuts, (what, end, at) => {
         const sent = utf8(stream(what, true));
         const broken = sent.slice(0, Math.round(end * sent.length));
-        const options = { renamed: { served: what.model, public: 'p' }, dropUsage: { volunteered } };
+        const options = { renamed: { served: what.model, public: 'p' }, dropUsage };
         expect(run(sse(options), pieces(broken, at))).toBe(run(sse(options), [broken]));
         expect(run(sse(), pieces(broken, at))).toBe(text(broken));
       }),
@@ -88,14 +100,14 @@ const usageOf = ({ texts, usage }: Generation) => ({
 
 test('events of single bytes are undone alike', () => {
   const what = { model: renamed.served, texts: ['a', 'b'], usage: { promptTokens: 5, cachedTokens: 4 } };
-  for (const { volunteered, stream } of engineShapes) {
-    const reader = sse({ renamed, dropUsage: { volunteered } });
-    const sent = singleBytes(utf8(stream(what, true)));
-    expect(run(reader, sent)).toBe(stream({ ...what, model: renamed.public }, false));
+  for (const shape of engineShapes) {
+    const reader = sse({ renamed, dropUsage: learnedFrom(shape) });
+    const sent = singleBytes(utf8(shape.stream(what, true)));
+    expect(run(reader, sent)).toBe(shape.stream({ ...what, model: renamed.public }, false));
   }
 });
 
-const dropNothing = { dropUsage: { volunteered: 'nothing' } } as const;
+const dropNothing = { dropUsage: volunteersNothing };
 const event = (data: string): string => `data: ${data}\n\n`;
 
 describe('the usage member', () => {
@@ -121,7 +133,7 @@ describe('the usage member', () => {
   });
 
   test('of a running count becomes null where null is volunteered', () => {
-    const reader = sse({ dropUsage: { volunteered: 'null' } });
+    const reader = sse({ dropUsage: { usage: 'null', finish: [] } });
     const sent = event('{"choices":[{"index":0}],"usage":{"prompt_tokens":3,"completion_tokens":1}}');
     expect(whole(reader, sent)).toBe(event('{"choices":[{"index":0}],"usage":null}'));
     expect(reader.usage).toEqual({ promptTokens: 3, completionTokens: 1 });
@@ -129,7 +141,7 @@ describe('the usage member', () => {
 
   test('stays where usage itself is volunteered', () => {
     const sent = event('{"choices":[],"usage":{"prompt_tokens":3}}') + event('[DONE]');
-    const reader = sse({ dropUsage: { volunteered: 'usage' } });
+    const reader = sse({ dropUsage: { usage: 'usage', finish: [] } });
     expect(whole(reader, sent)).toBe(sent);
     expect(reader.usage).toEqual({ promptTokens: 3, completionTokens: 0 });
   });
@@ -148,13 +160,17 @@ test('comments, other fields and what is not JSON pass as they are', () => {
 });
 
 test('any bytes at all come out alike for any split, and as they are without edits', () => {
+  const ending = '{"choices":[{"finish_reason":"stop"}]}\n\n';
   const soup = fc.array(
-    fc.constantFrom('data: ', '{', '}', '"usage":', 'null', '"model":"m"', ',', '\n', '\r', '[]'),
+    fc.constantFrom('data: ', '{', '}', '"usage":', 'null', '"model":"m"', ',', '\n', '\r', '[]', ending),
     {
       maxLength: 30,
     },
   );
-  const options = { renamed: { served: 'm', public: 'p' }, ...dropNothing };
+  const finish = volunteeredIn(
+    utf8('data: {"choices":[{"finish_reason":"stop"}],"system_fingerprint":1}\n\n'),
+  );
+  const options = { renamed: { served: 'm', public: 'p' }, dropUsage: finish };
   fc.assert(
     fc.property(soup, cuts, (parts, at) => {
       const bytes = utf8(parts.join(''));
@@ -196,6 +212,57 @@ test('a stream that ends without its usage event loses nothing', () => {
       expect(run(sse(dropNothing), pushes)).toBe(sent);
     }
   }
+});
+
+describe('what an engine moves from the ends of choices to its usage event', () => {
+  const end = (index: number, more = ''): string =>
+    event(`{"choices":[{"index":${index},"finish_reason":"stop"}],"created":1${more}}`);
+  const usageWith = (more: string): string => event(`{"choices":[],"usage":{"prompt_tokens":3}${more}}`);
+  const print = (value: string): string => `,"system_fingerprint":"${value}"`;
+  const moved = { dropUsage: volunteeredIn(utf8(end(0, print('a')))) };
+
+  test('returns to each of them, without the usage event too', () => {
+    const delta = event('{"choices":[{"index":1,"finish_reason":null}]}');
+    const sent = end(0) + delta + end(1);
+    const expected = end(0, print('a')) + delta + end(1, print('a'));
+    for (const rest of ['', usageWith(''), usageWith(print('a'))]) {
+      const reader = sse(moved);
+      expect(whole(reader, sent + rest + event('[DONE]'))).toBe(expected + event('[DONE]'));
+      expect(reader.isOutdated).toBe(false);
+    }
+  });
+
+  test('is said anew by an engine that has changed: the last end has that, and the probe is outdated', () => {
+    const reader = sse(moved);
+    expect(whole(reader, end(0) + end(1) + usageWith(print('b')))).toBe(
+      end(0, print('a')) + end(1, print('b')),
+    );
+    expect(reader.isOutdated).toBe(true);
+  });
+
+  test('stands behind the same member as in the probe, or nowhere', () => {
+    const later = '{"choices":[{"finish_reason":"stop"}],"created":1,"later":{"a":1}}';
+    const without = '{"choices":[{"finish_reason":"stop"}],"later":1}';
+    expect(whole(sse(moved), event(later) + event(without))).toBe(
+      event(later.replace(',"later"', `${print('a')},"later"`)) + event(without),
+    );
+  });
+
+  test.each([
+    end(0, print('own')),
+    event('{"choices":[{"index":0,"finish_reason":null}],"created":1}'),
+    event('{"choices":[{"delta":{"content":"\\"finish_reason\\":\\"stop\\""}}],"created":1}'),
+    event('{"choices":[{"delta":{"finish_reason":"stop"},"finish_reason":null}],"created":1}'),
+    event('{"choices":[],"created":1,"finish_reason":"stop"}'),
+    event('{"choices":{"finish_reason":"stop"},"created":1}'),
+    event('{"choices":[{"finish_reason":"stop",],"created":1}'),
+    event('"finish_reason":"stop"'),
+    'data: {"choices":[{"finish_reason":"stop"}],"crea',
+    event(`{"choices":[{"finish_reason":"stop"}],"created":1,"x":"${'x'.repeat(sseEventBytesMax)}"}`),
+  ])('is not put where it stands already, nor where no choice ends: %.70s', (sent) => {
+    expect(whole(sse(moved), sent)).toBe(sent);
+    expect(run(sse(moved), pieces(utf8(sent), [0.1, 0.9]))).toBe(sent);
+  });
 });
 
 test('another model name stays', () => {

@@ -3,26 +3,26 @@
  * the client wrote it, and reads the usage on the way. Pure; one reader per response; holds at most two SSE events or
  * one captured JSON value. Untouched bytes are views of the input, never copies.
  */
-import { joinBytes, utf8 } from './bytes.ts';
+import { findBytes, joinBytes, sameBytes, utf8 } from './bytes.ts';
 import { nameCharsMax, usageBytesMax } from './limits.ts';
 import type { Usage } from './link.ts';
-import { MemberScanner, type MemberSpan, scanMembers } from './members.ts';
-import { isRecord } from './shape.ts';
+import { isSpace, MemberScanner, type MemberSpan, scanMembers } from './members.ts';
+import { isRecord, jsonValueIn } from './shape.ts';
 import { SseSplitter } from './sse.ts';
-
-/** What a served model's streams carry although nobody asked; learned from the agent's probe. */
-export type VolunteeredUsage = 'nothing' | 'null' | 'usage';
+import { endsChoice, type FinishMember, type Volunteered } from './volunteered.ts';
 
 export interface UndoOptions {
   /** Set when the `model` edit was applied: which name to turn into which. */
   readonly renamed: { readonly served: string; readonly public: string } | undefined;
   /** Set when the `usage` edit was applied; what the engine volunteers stays in. */
-  readonly dropUsage: { readonly volunteered: VolunteeredUsage } | undefined;
+  readonly dropUsage: Volunteered | undefined;
 }
 
 export interface ResponseReader {
   /** The usage read so far. */
   readonly usage: Usage | undefined;
+  /** The engine says what its probe did not: it is another one by now. */
+  readonly isOutdated: boolean;
   push(bytes: Uint8Array): readonly Uint8Array[];
   /** What was still held when the engine's body ended. */
   end(): readonly Uint8Array[];
@@ -45,44 +45,24 @@ export const readUsageObject = (value: unknown): Usage | undefined => {
   };
 };
 
-const parseLoosely = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-};
-
-const lenientDecoder = new TextDecoder();
 const usageNeedle = utf8('"usage"');
-/** A choice is finished; engines that move members (below) write it without spaces. */
-const finishNeedle = utf8('"finish_reason":"');
 
 /** What llama.cpp's server appends to the last event of a stream: asking for usage moves it to the usage event. */
 const lastEventMembers = ['timings', '__tool_call_incomplete'] as const;
 
 const openBrace = 0x7b;
+const openBracket = 0x5b;
 const closeBrace = 0x7d;
-
-/** Whether `needle` occurs; a plain search, since chunks are a few hundred bytes. */
-const contains = (bytes: Uint8Array, needle: Uint8Array): boolean => {
-  const first = needle[0] ?? 0;
-  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
-    let same = 1;
-    while (same < needle.length && bytes[at + same] === needle[same]) same += 1;
-    if (same === needle.length) return true;
-  }
-  return false;
-};
 
 /** Reads and undoes an SSE response, event by event. */
 export class SseResponseReader implements ResponseReader {
   usage: Usage | undefined;
+  isOutdated = false;
   readonly #options: UndoOptions;
   readonly #splitter = new SseSplitter();
   readonly #servedName: Uint8Array | undefined;
   readonly #publicName: Uint8Array;
-  /** The event that finished a choice, undone, until the next one has come. Engines send that in the same breath. */
+  /** The event that ended a choice, until the next one has come. Engines send that in the same breath. */
   #finish: Uint8Array | undefined;
 
   constructor(options: UndoOptions) {
@@ -106,9 +86,9 @@ export class SseResponseReader implements ResponseReader {
   }
 
   #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
-    const hasUsage = whole && contains(event, usageNeedle);
+    const hasUsage = whole && findBytes(event, usageNeedle) >= 0;
     if (!hasUsage && (this.#servedName === undefined || !whole)) {
-      this.#emit(event, [event], out);
+      this.#emit(event, whole, [event], out);
       return;
     }
     const start = event.indexOf(openBrace);
@@ -121,29 +101,32 @@ export class SseResponseReader implements ResponseReader {
     }
     const model = members.get('model');
     if (model !== undefined) this.#rename(event, start + model.valueStart, start + model.valueEnd, cuts);
-    this.#emit(event, applyCuts(event, cuts), out);
+    this.#emit(event, true, applyCuts(event, cuts), out);
   }
 
-  /** Sends an event on, but for one that finishes a choice: the usage event behind it may hold what belongs in it. */
-  #emit(event: Uint8Array, parts: readonly Uint8Array[], out: Uint8Array[]): void {
+  /** Sends an event on, but for one that ends a choice: the usage event behind it may hold what belongs in it. */
+  #emit(event: Uint8Array, whole: boolean, parts: readonly Uint8Array[], out: Uint8Array[]): void {
     this.#releaseFinish(out);
     const { dropUsage } = this.#options;
-    const finishes =
-      dropUsage !== undefined && dropUsage.volunteered !== 'usage' && contains(event, finishNeedle);
-    if (finishes) this.#finish = joinBytes(parts);
+    const ends = dropUsage !== undefined && dropUsage.usage !== 'usage' && whole && endsChoice(event);
+    if (ends) this.#finish = joinBytes(parts);
     else out.push(...parts);
   }
 
   #releaseFinish(out: Uint8Array[]): void {
-    if (this.#finish !== undefined) out.push(this.#finish);
+    if (this.#finish !== undefined) {
+      out.push(...withFinishMembers(this.#finish, this.#options.dropUsage?.finish ?? []));
+    }
     this.#finish = undefined;
   }
 
-  /** The usage event goes: what an engine adds to its last event, whichever that is, returns to the one before. */
+  /** The usage event goes: what belongs in the event before it, where nobody asks for usage, returns there. */
   #moveBack(event: Uint8Array, members: ReadonlyMap<string, MemberSpan>, start: number): void {
-    const finish = this.#finish;
-    const end = finish?.lastIndexOf(closeBrace) ?? -1;
-    if (finish === undefined || end < 0) return;
+    const learned = this.#options.dropUsage?.finish ?? [];
+    const said = learned.map((member) => this.#asSaid(member, event, members, start));
+    if (this.#finish === undefined) return;
+    const finish = joinBytes(withFinishMembers(this.#finish, said));
+    const end = finish.lastIndexOf(closeBrace);
     const parts = [finish.subarray(0, end)];
     for (const name of lastEventMembers) {
       const member = members.get(name);
@@ -151,6 +134,20 @@ export class SseResponseReader implements ResponseReader {
       parts.push(utf8(','), event.subarray(start + member.keyStart, start + member.valueEnd));
     }
     this.#finish = joinBytes([...parts, finish.subarray(end)]);
+  }
+
+  /** This very answer counts more than the probe. */
+  #asSaid(
+    member: FinishMember,
+    event: Uint8Array,
+    members: ReadonlyMap<string, MemberSpan>,
+    start: number,
+  ): FinishMember {
+    const said = members.get(member.name);
+    if (said === undefined) return member;
+    const value = event.subarray(start + said.valueStart, start + said.valueEnd);
+    if (!sameBytes(value, member.value)) this.isOutdated = true;
+    return { ...member, value };
   }
 
   /** Notes the event's usage; true when the whole event has to go. */
@@ -161,17 +158,15 @@ export class SseResponseReader implements ResponseReader {
     start: number,
     cuts: Cut[],
   ): boolean {
-    const value = parseLoosely(
-      lenientDecoder.decode(event.subarray(start + usage.valueStart, start + usage.valueEnd)),
-    );
+    const value = jsonValueIn(event.subarray(start + usage.valueStart, start + usage.valueEnd));
     const read = readUsageObject(value);
     if (read !== undefined) this.usage = read;
     const drop = this.#options.dropUsage;
-    if (drop === undefined || drop.volunteered === 'usage') return false;
+    if (drop === undefined || drop.usage === 'usage') return false;
     const isNull = value === null;
     if (!isNull && isUsageEvent(event, members, start)) return true;
-    if (drop.volunteered === 'nothing') cuts.push(memberCut(event, usage, start));
-    else if (drop.volunteered === 'null' && !isNull) {
+    if (drop.usage === 'nothing') cuts.push(memberCut(event, usage, start));
+    else if (drop.usage === 'null' && !isNull) {
       cuts.push({ from: start + usage.valueStart, to: start + usage.valueEnd, insert: utf8('null') });
     }
     return false;
@@ -181,7 +176,7 @@ export class SseResponseReader implements ResponseReader {
     const served = this.#servedName;
     if (served === undefined) return;
     const value = event.subarray(from, to);
-    if (!equalBytes(value, served) && !writesName(value, this.#options.renamed?.served)) return;
+    if (!sameBytes(value, served) && !writesName(value, this.#options.renamed?.served)) return;
     cuts.push({ from, to, insert: this.#publicName });
   }
 }
@@ -194,17 +189,12 @@ interface Cut {
 
 const nothing = new Uint8Array();
 
-const equalBytes = (left: Uint8Array, right: Uint8Array): boolean =>
-  left.length === right.length && left.every((byte, at) => byte === right[at]);
-
 /** A JSON string longer than this holds no model's name, even with each character as an escape. */
 const writtenNameBytesMax = 6 * nameCharsMax + 2;
 
 /** Whether a JSON value is this name, however the engine escapes it. */
 const writesName = (value: Uint8Array, name: string | undefined): boolean =>
-  name !== undefined &&
-  value.length <= writtenNameBytesMax &&
-  parseLoosely(lenientDecoder.decode(value)) === name;
+  name !== undefined && value.length <= writtenNameBytesMax && jsonValueIn(value) === name;
 
 /** The event that exists only to carry usage: its `choices` is an empty list. */
 const isUsageEvent = (
@@ -214,8 +204,24 @@ const isUsageEvent = (
 ): boolean => {
   const choices = members.get('choices');
   if (choices === undefined) return false;
-  const text = lenientDecoder.decode(event.subarray(start + choices.valueStart, start + choices.valueEnd));
-  return text.replaceAll(/\s/g, '') === '[]';
+  const [from, to] = [start + choices.valueStart, start + choices.valueEnd];
+  return event[from] === openBracket && event.subarray(from + 1, to - 1).every((byte) => isSpace(byte));
+};
+
+/** An event that ends a choice, with the members that it lacks because usage was asked for. */
+const withFinishMembers = (event: Uint8Array, finish: readonly FinishMember[]): readonly Uint8Array[] => {
+  if (finish.length === 0) return [event];
+  const start = event.indexOf(openBrace);
+  const { members } = scanMembers(event.subarray(start));
+  const ends = new Map([...members].map(([name, { valueEnd }]) => [name, start + valueEnd]));
+  const cuts: Cut[] = [];
+  for (const { name, after, lead, value } of finish) {
+    const at = ends.get(after);
+    if (at === undefined || ends.has(name)) continue;
+    cuts.push({ from: at, to: at, insert: joinBytes([lead, value]) });
+    ends.set(name, at);
+  }
+  return applyCuts(event, cuts);
 };
 
 /** A member with the comma that joins it to its neighbours. */
@@ -223,18 +229,15 @@ const memberCut = (event: Uint8Array, member: MemberSpan, start: number): Cut =>
   let from = start + member.keyStart;
   let to = start + member.valueEnd;
   let before = from - 1;
-  while (isBlank(event[before])) before -= 1;
+  while (isSpace(event[before])) before -= 1;
   if (event[before] === 0x2c) from = before;
   else {
-    while (isBlank(event[to])) to += 1;
+    while (isSpace(event[to])) to += 1;
     if (event[to] === 0x2c) to += 1;
-    while (isBlank(event[to])) to += 1;
+    while (isSpace(event[to])) to += 1;
   }
   return { from, to, insert: nothing };
 };
-
-const isBlank = (byte: number | undefined): boolean =>
-  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 const applyCuts = (event: Uint8Array, cuts: readonly Cut[]): readonly Uint8Array[] => {
   const parts: Uint8Array[] = [];
@@ -251,6 +254,7 @@ const applyCuts = (event: Uint8Array, cuts: readonly Cut[]): readonly Uint8Array
 /** Reads and undoes a JSON response of any length, holding only the value of `model` or a copy of `usage`. */
 export class JsonResponseReader implements ResponseReader {
   usage: Usage | undefined;
+  readonly isOutdated = false;
   readonly #renamed: UndoOptions['renamed'];
   #members: MemberSpan[] = [];
   readonly #scanner = new MemberScanner((member) => this.#members.push(member));
@@ -275,7 +279,7 @@ export class JsonResponseReader implements ResponseReader {
       const value = from.subarray(Math.max(0, member.valueStart - start), member.valueEnd - start);
       if (member.valueStart < start) continue;
       if (member.name === 'usage' && value.length <= usageBytesMax) {
-        this.usage = readUsageObject(parseLoosely(lenientDecoder.decode(value)));
+        this.usage = readUsageObject(jsonValueIn(value));
       }
       if (member.name !== 'model' || !writesName(value, this.#renamed?.served)) continue;
       if (member.valueStart - start > at) out.push(from.subarray(at, member.valueStart - start));

@@ -63,6 +63,28 @@ const vllm =
     return events(print, lineEnd, chunks);
   };
 
+/**
+ * vLLM 0.32, chat and completions alike: the events that end a choice carry the fingerprint of the process, unless
+ * usage was asked for: then the usage event does. The second choice, if there is one, ends first.
+ */
+const vllmFingerprint =
+  (count: 1 | 2, print: Print, lineEnd: string): EngineShape['stream'] =>
+  (generation, includeUsage) => {
+    const { model, texts } = generation;
+    const head = { id: 'chatcmpl-3', object: 'chat.completion.chunk', created: 1_790_000_000, model };
+    const fingerprint = { system_fingerprint: 'vllm-0.32.0-tp2-0a1b2c3d' };
+    const say = (index: number, delta: object, finish: string | null): object => ({
+      ...head,
+      choices: [{ index, delta, logprobs: null, finish_reason: finish, stop_reason: null }],
+      ...(finish === null || includeUsage ? {} : fingerprint),
+    });
+    const deltas = deltasOf(texts);
+    const chunks: object[] = count === 2 ? [say(1, {}, 'stop')] : [];
+    for (const [at, delta] of deltas.entries()) chunks.push(say(0, delta, finishOf(at, deltas.length)));
+    if (includeUsage) chunks.push({ ...head, choices: [], usage: usageOf(generation), ...fingerprint });
+    return events(print, lineEnd, chunks);
+  };
+
 /** vLLM completions: all fields always, so `"usage":null` unasked. */
 const vllmCompletions: EngineShape['stream'] = (generation, includeUsage) => {
   const { model, texts } = generation;
@@ -125,6 +147,9 @@ export const engineShapes: readonly EngineShape[] = [
   { name: 'vLLM chat', volunteered: 'nothing', stream: vllm(false, compact, '\n') },
   { name: 'vLLM chat, older', volunteered: 'nothing', stream: vllm(true, compact, '\n') },
   { name: 'vLLM chat behind CRLF and spaces', volunteered: 'nothing', stream: vllm(true, spaced, '\r\n') },
+  { name: 'vLLM 0.32', volunteered: 'nothing', stream: vllmFingerprint(1, compact, '\n') },
+  { name: 'vLLM 0.32, two choices', volunteered: 'nothing', stream: vllmFingerprint(2, compact, '\n') },
+  { name: 'vLLM 0.32 behind spaces', volunteered: 'nothing', stream: vllmFingerprint(2, spaced, '\r\n') },
   { name: 'vLLM completions', volunteered: 'null', stream: vllmCompletions },
   { name: 'SGLang', volunteered: 'null', stream: sglang },
   { name: 'llama-server', volunteered: 'nothing', stream: llamaServer },

@@ -3,6 +3,7 @@
  * like reaches the engine as it is, and whatever the engine answers reaches the client as it is.
  */
 import { gzipSync } from 'node:zlib';
+import { queryCharsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, type FakeEngine, sendJson } from '../fakes/fake-engine.ts';
 import { startVllm } from '../fakes/vllm.ts';
@@ -116,6 +117,31 @@ describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
     expect(through.status).toBe(200);
     expect(through.headers['content-type']).toBe(direct.headers['content-type']);
     expect(direct.body.length).toBeGreaterThan(100);
+  });
+
+  test.each([
+    ['?api-version=2024-10-21', '?api-version=2024-10-21'],
+    ['?a=%C3%A9%20+b&a=%00&&c==', '?a=%C3%A9%20+b&a=%00&&c=='],
+    ["?it's<new>", '?it%27s%3Cnew%3E'],
+    ['?', ''],
+  ])('a request with the query %s', async (query, received) => {
+    const id = freshId();
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const answer = await send(`${fixture.cluster.url}${chatPath}${query}`, { body: wholeBody, headers });
+    expect(answer.status).toBe(200);
+    expect(engine.byId(id)).toMatchObject({ path: chatPath, query: received });
+  });
+
+  test('a query as long as its bound arrives, a longer one is refused', async () => {
+    const id = freshId();
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const longest = `?${'x'.repeat(queryCharsMax - 1)}`;
+    const url = fixture.cluster.url + chatPath + longest;
+    expect((await send(url, { body: wholeBody, headers })).status).toBe(200);
+    expect(engine.byId(id).query).toBe(longest);
+    const answer = await send(`${url}x`, { body: wholeBody, headers });
+    expect(answer.status).toBe(400);
+    expect(JSON.parse(answer.body.toString()).error.message).toContain(`${queryCharsMax} characters`);
   });
 
   test('a request without content-length', async () => {

@@ -170,12 +170,30 @@ describe.each(layouts)('refusals, layout %s', (layout) => {
     expect(models.headers.allow).toBe('GET');
   });
 
-  test('a refusal carries the request id', async () => {
+  test.each([
+    [200, 'a completion', chatPath, { body: goodBody }],
+    [400, 'a body that lacks its model', chatPath, { body: '{}' }],
+    [404, 'an unknown model', chatPath, { body: '{"model":"nobody"}' }],
+    [401, 'a wrong key', chatPath, { body: goodBody, headers: { authorization: 'Bearer none' } }],
+    [405, 'a wrong method', chatPath, { method: 'GET' }],
+    [200, 'the models', '/v1/models', {}],
+    [200, 'a model', `/v1/models/${model}`, {}],
+    [404, 'a model that is not there', '/v1/models/nobody', {}],
+    [401, 'the models, with a wrong key', '/v1/models', { headers: { authorization: 'Bearer none' } }],
+    [405, 'the models, with a wrong method', '/v1/models', { body: '{}' }],
+    [404, 'a path that is not there', '/v2/models', {}],
+    [403, 'the admin API, with a wrong scope', '/admin/nodes', {}],
+    [401, 'a dial that is refused', '/link/v1', { headers: { authorization: 'none', upgrade: 'websocket' } }],
+    [200, 'health', '/healthz', {}],
+    [200, 'readiness', '/readyz', {}],
+  ] as const)('x-request-id both ways: %i for %s', async (status, _, path, options: SendOptions) => {
     const id = freshId();
-    const answer = await ask(chatPath, { body: '{}', headers: { 'x-request-id': id } });
-    expect([answer.status, answer.headers['x-request-id']]).toEqual([400, id]);
-    const unknown = await ask(chatPath, { body: '{"model":"nobody"}' });
-    expect(unknown.headers['x-request-id']).toMatch(/^req_[0-9a-f]{32}$/);
+    const named = await ask(path, { ...options, headers: { ...options.headers, 'x-request-id': id } });
+    expect([named.status, named.headers['x-request-id']]).toEqual([status, id]);
+    const made = /^req_[0-9a-f]{32}$/;
+    expect((await ask(path, options)).headers['x-request-id']).toMatch(made);
+    const odd = await ask(path, { ...options, headers: { ...options.headers, 'x-request-id': 'a b' } });
+    expect([odd.status, odd.headers['x-request-id']]).toEqual([status, expect.stringMatching(made)]);
   });
 
   test('refused requests never reach an engine', async () => {

@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { FakeEngine } from '../fakes/fake-engine.ts';
+import { startHandWritten } from '../fakes/hand-written.ts';
 import { startLlamaServer } from '../fakes/llama-server.ts';
-import { startRecorded } from '../fakes/recorded.ts';
 import { startVllm } from '../fakes/vllm.ts';
 import { layouts } from '../harness/cluster.ts';
 import { type Compared, compare } from '../harness/compare.ts';
@@ -62,21 +62,21 @@ describe.each(layouts)('edits, layout %s', (layout) => {
   let vllm: FakeEngine;
   let eager: FakeEngine;
   let llama: FakeEngine;
-  let recorded: FakeEngine;
+  let byHand: FakeEngine;
   beforeAll(async () => {
     vllm = await startVllm({ models: ['plain-chat', 'served-chat', 'served-embedder'] });
     eager = await startVllm({ models: ['eager-chat'], volunteersUsage: true });
     llama = await startLlamaServer({ models: ['llama-chat'] });
-    recorded = await startRecorded(['sglang-chat', 'odd-sse']);
+    byHand = await startHandWritten(['sglang-chat', 'odd-sse']);
   });
-  afterAll(() => Promise.all([vllm, eager, llama, recorded].map((engine) => engine.stop())));
+  afterAll(() => Promise.all([vllm, eager, llama, byHand].map((engine) => engine.stop())));
   const fixture = useCluster(() => ({
     layout,
     agents: [
-      { name: 'plain', engines: [vllm.url, eager.url, llama.url, recorded.url] },
+      { name: 'plain', engines: [vllm.url, eager.url, llama.url, byHand.url] },
       {
         name: 'aliased',
-        engines: [vllm.url, llama.url, recorded.url],
+        engines: [vllm.url, llama.url, byHand.url],
         region: 'enam',
         aliases: {
           'org/Public "Chat"': 'served-chat',
@@ -100,11 +100,11 @@ describe.each(layouts)('edits, layout %s', (layout) => {
       }
     });
 
-    test.each(['sglang-chat', 'odd-sse'])('the recorded engine %s', async (model) => {
+    test.each(['sglang-chat', 'odd-sse'])('the hand-written engine %s', async (model) => {
       const { cluster } = fixture;
       for (const [written] of Object.values(shapes)) {
         const body = withModel(written, model);
-        expectSame(await compare({ cluster, engine: recorded, path: chatPath, body }));
+        expectSame(await compare({ cluster, engine: byHand, path: chatPath, body }));
       }
     });
 
@@ -172,7 +172,7 @@ describe.each(layouts)('edits, layout %s', (layout) => {
       ['public-sglang', 'sglang-chat'],
       ['public-odd', 'odd-sse'],
     ] as const)('with the usage edit: %s', async (name, served) => {
-      const engine = served === 'llama-chat' ? llama : recorded;
+      const engine = served === 'llama-chat' ? llama : byHand;
       for (const [written] of Object.values(shapes)) {
         const compared = await through(engine, chatPath, withModel(written, 'MODEL'), [name, served]);
         expect(compared.through.body.toString()).toBe(renamed(compared.direct.body, served, name));

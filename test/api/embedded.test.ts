@@ -121,6 +121,52 @@ describe.each(layouts)('the embedded engine, layout %s', (layout) => {
     }
   });
 
+  test('two choices and log-probabilities in a stream', async () => {
+    const asked = { ...short, temperature: 1, n: 2, logprobs: true, top_logprobs: 2 };
+    const whole = await sdk().chat.completions.create(asked);
+    const texts = ['', ''];
+    const tokens = ['', ''];
+    const ends: (string | null)[] = [];
+    for await (const { choices } of await sdk().chat.completions.create({ ...asked, stream: true })) {
+      for (const { index, delta, logprobs, finish_reason: end } of choices) {
+        texts[index] += delta.content ?? '';
+        for (const { token, logprob, top_logprobs: top } of logprobs?.content ?? []) {
+          tokens[index] += token;
+          expect([logprob <= 0, top.length]).toEqual([true, 2]);
+        }
+        if (end !== null) ends[index] = end;
+      }
+    }
+    expect(texts).toEqual(whole.choices.map(({ message }) => message.content));
+    expect(tokens).toEqual(texts);
+    expect(ends).toEqual(whole.choices.map((choice) => choice.finish_reason));
+    expect(texts[0]).not.toBe(texts[1]);
+  });
+
+  test('a response format is kept to, streamed or not', async () => {
+    const schema = {
+      type: 'object',
+      properties: { sea: { enum: ['calm', 'rough'] }, deep: { type: 'boolean' } },
+      required: ['sea', 'deep'],
+      additionalProperties: false,
+    };
+    const asked = {
+      ...short,
+      max_tokens: 100,
+      response_format: { type: 'json_schema' as const, json_schema: { name: 'sea', strict: true, schema } },
+    };
+    const whole = (await sdk().chat.completions.create(asked)).choices[0]?.message.content ?? '';
+    let streamed = '';
+    for await (const chunk of await sdk().chat.completions.create({ ...asked, stream: true })) {
+      streamed += chunk.choices[0]?.delta.content ?? '';
+    }
+    for (const text of [whole, streamed]) {
+      const answer = JSON.parse(text) as Record<string, unknown>;
+      expect(Object.keys(answer)).toEqual(['sea', 'deep']);
+      expect([['calm', 'rough'].includes(String(answer.sea)), typeof answer.deep]).toEqual([true, 'boolean']);
+    }
+  });
+
   test('several at once', async () => {
     const asked = Array.from({ length: 8 }, (_, index) => [
       { role: 'user' as const, content: `Number ${index}` },
@@ -136,7 +182,9 @@ describe.each(layouts)('the embedded engine, layout %s', (layout) => {
     const image = [
       { role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AA==' } }] },
     ];
-    for (const extra of [{ tools }, { messages: image }]) {
+    const named = [{ role: 'user', content: 'Hi', name: 'ann' }];
+    const unknown = { a_field_of_tomorrow: { x: 1 } };
+    for (const extra of [{ tools }, { messages: image }, { messages: named }, unknown]) {
       for (const stream of [false, true]) {
         const body = JSON.stringify({ ...short, ...extra, stream });
         const headers = {

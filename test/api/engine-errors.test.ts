@@ -85,63 +85,78 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
     }
   });
 
+  const piece = '{"model":"chat", ';
   const whole = { 'content-type': 'application/json', 'content-length': '1000' };
-  test.each([
+  const broken = [
     ['of known length, at once', whole, 1, 0],
     ['of known length, after a while', whole, 3, 60],
     ['of unknown length, at once', { 'content-type': 'application/json' }, 1, 0],
     ['of unknown length, after a while', { 'content-type': 'application/json' }, 3, 60],
     ['that is long', { 'content-type': 'application/octet-stream' }, 40_000, 0],
-  ] as const)('a body %s that breaks off is a broken transfer', async (_, headers, pieces, pauseMs) => {
+  ] as const;
+  test.each(broken)('a body %s that breaks off is a broken transfer', async (_, headers, pieces, pauseMs) => {
     const answer = ask(async ({ response }) => {
       response.writeHead(200, headers);
       for (let sent = 0; sent < pieces; sent += 1) {
-        if (!response.write('{"model":"chat", '))
-          await new Promise((resolve) => response.once('drain', resolve));
+        if (!response.write(piece)) await new Promise((resolve) => response.once('drain', resolve));
         if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }
       await new Promise((resolve) => response.write('more', resolve));
       response.destroy();
     }, false);
-    // Nothing at all, a 502, or a 200 that HTTP itself calls incomplete: never one that looks whole.
-    const seen = await answer.catch((thrown: unknown) => thrown);
-    if (seen instanceof Error) return;
-    const { status, isWhole } = seen as RawAnswer;
-    expect(status === 502 ? [502, true] : [status, isWhole]).toEqual(
-      status === 502 ? [502, true] : [200, false],
-    );
+    const seen = await answer.catch((thrown: NodeJS.ErrnoException) => thrown);
+    if (seen instanceof Error) {
+      // The edge had its headers ready and cut the transfer before they were written: nothing came at all.
+      expect([seen.code, pieces]).toEqual(['ECONNRESET', 1]);
+      return;
+    }
+    if (seen.status === 502) {
+      // The break came along with the first bytes: nothing of them had to go out.
+      expect([seen.isWhole, jsonOf<ErrorBody>(seen).error.code, pieces]).toEqual([
+        true,
+        'engine_broke_off',
+        1,
+      ]);
+      return;
+    }
+    // HTTP itself says that the body is not whole, and what came of it is the engine's own.
+    expect([seen.status, seen.isWhole]).toEqual([200, false]);
+    expect(`${piece.repeat(pieces)}more`.startsWith(seen.body.toString())).toBe(true);
+    if (pieces > 1) expect(seen.body.length).toBeGreaterThanOrEqual(piece.length);
   });
 
-  test.each([
-    ['between events', event('a') + event('b')],
-    ['inside an event', event('a') + event('b') + event('c').slice(0, 20)],
-    ['right after the first', event('a')],
-  ])('a stream that breaks off %s ends with an error event', async (_, bytes) => {
-    for (const waits of [false, true]) {
+  const streams = [
+    ['between events', event('a') + event('b'), ''],
+    // The agent reads events whole, since it may have to undo an edit in one: half of one stays with it.
+    ['inside an event', event('a') + event('b'), event('c').slice(0, 20)],
+    ['right after the first', event('a'), ''],
+  ] as const;
+  test.each(streams)('a stream that breaks off %s ends with an error event', async (_, events, half) => {
+    for (const waitMs of [0, 50]) {
       const answer = await ask(async ({ response }) => {
         response.writeHead(200, sseHeaders);
-        response.write(bytes);
-        if (waits) await new Promise((resolve) => setTimeout(resolve, 50));
+        await new Promise((resolve) => response.write(events + half, resolve));
+        if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
         response.destroy();
       }, true);
-      if (answer.status === 502) continue;
       expect([answer.status, answer.isWhole]).toEqual([200, true]);
-      const events = answer.body.toString().split('\n\n');
-      expect(events.at(-1)).toBe('');
-      const last = events.at(-2) ?? '';
-      const { error } = JSON.parse(last.slice('data: '.length)) as ErrorBody;
+      const text = answer.body.toString();
+      expect(text.slice(0, events.length)).toBe(events);
+      const [, last = ''] = /^data: (.*)\n\n$/.exec(text.slice(events.length)) ?? [];
+      const { error } = JSON.parse(last) as ErrorBody;
       expect(error).toMatchObject({ type: 'server_error', code: 'engine_broke_off' });
-      expect(
-        bytes.startsWith(
-          events
-            .slice(0, -2)
-            .map((one) => `${one}\n\n`)
-            .join(''),
-        ),
-      ).toBe(true);
       expect(answer.body.toString()).not.toContain('[DONE]');
-      if (waits) expect(events.slice(0, -2)).not.toEqual([]);
     }
+  });
+
+  test('a stream whose headers never left the engine is a 502', async () => {
+    const answer = await ask(({ response }) => {
+      response.writeHead(200, sseHeaders);
+      response.write(event('a'));
+      response.destroy();
+    }, true);
+    expect([answer.status, answer.isWhole]).toEqual([502, true]);
+    expect(jsonOf<ErrorBody>(answer).error.code).toBe('engine_broke_off');
   });
 
   test('the SDK throws when a stream breaks off', async () => {
@@ -160,16 +175,28 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
     await expect(read()).rejects.toThrow(/broke/);
   });
 
-  test('an engine that is loading is no replica; 503 until it is', async () => {
+  test('while an engine loads and names no model, any may be its: 503 with Retry-After, and 404 later', async () => {
     const { cluster } = fixture;
+    const headers = { authorization: `Bearer ${cluster.apiKey}` };
+    const askFor = (model: string): Promise<RawAnswer> =>
+      send(cluster.url + chatPath, { body: JSON.stringify({ model, messages: [] }), headers });
+    expect((await askFor('llama')).status).toBe(404);
     const ready = cluster.startAgent({ name: 'loading', engines: [llama.url] });
     await cluster.node('loading');
-    const body = '{"model":"llama","messages":[]}';
-    const headers = { authorization: `Bearer ${cluster.apiKey}` };
-    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(404);
+    // Nobody knows the engine's model, so nobody can say that this one does not exist.
+    const early = await askFor('llama');
+    expect([early.status, jsonOf<ErrorBody>(early).error.code]).toEqual([503, 'no_capacity']);
+    expect(Number(early.headers['retry-after'])).toBeGreaterThan(0);
+    expect((await askFor('nobody')).status).toBe(503);
+    expect((await askFor('chat')).status).toBe(200);
+    // An SDK that tries again, as it does by default, gets its answer once the engine is up.
+    const patient = cluster.sdk().withOptions({ maxRetries: 10 });
+    const completion = patient.chat.completions.create({ model: 'llama', messages: [] });
     setLoaded();
     await ready;
-    expect((await send(cluster.url + chatPath, { body, headers })).status).toBe(200);
+    expect((await completion).choices).toHaveLength(1);
+    expect((await askFor('llama')).status).toBe(200);
+    expect((await askFor('nobody')).status).toBe(404);
   });
 
   test('502 for an engine that has just died, 503 once the agent knows, 200 when it is back', async () => {

@@ -177,6 +177,17 @@ describe('an edge and those who come to it', () => {
     expect(leftoversOf(join(directory, 'hosts'))).toEqual([]);
   });
 
+  test('a host whose "cgn agent" is killed leaves with it', async () => {
+    const { joinToken } = await newToken();
+    const { child, over } = agent('shed', { COGNITORA_JOIN_TOKEN: joinToken });
+    await until('the host to be linked', async () => (await names()).includes('shed'), 15_000);
+    child.kill('SIGKILL');
+    // Its output ends with the last process that holds it: the agent.
+    await over;
+    expect(leftoversOf(join(directory, 'hosts/shed'))).toEqual([]);
+    await until('the host to have left', async () => !(await names()).includes('shed'));
+  });
+
   test('a token from a file works too', async () => {
     const { joinToken } = await newToken();
     mkdirSync(join(directory, 'hosts'), { recursive: true });

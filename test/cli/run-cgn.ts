@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
-import { freePort } from '../harness/cluster.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 
@@ -97,6 +97,18 @@ export class Up {
     return this;
   }
 
+  /** Waits for all that it prints to a person, and returns that. */
+  readyInWords(): Promise<string> {
+    return until(
+      'cgn up to say that it serves',
+      () => {
+        if (this.isGone) throw new Error(`cgn up ended: ${this.said.errors}`);
+        return this.said.out.includes('Stop with Ctrl-C.') && this.said.out;
+      },
+      upMsMax,
+    );
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }
@@ -114,15 +126,19 @@ export class Up {
   }
 }
 
-/** Starts `cgn up --json` on a free port; `argv` may say more. */
-export const startUp = async (
+/** Starts `cgn up` on a free port as a person does; `argv` may say more. */
+export const startUpByHand = async (
   directory: string,
   argv: readonly string[] = [],
   environment: Environment = {},
 ): Promise<Up> => {
   const port = argv.includes('--port') ? [] : ['--port', String(await freePort())];
-  return new Up(directory, start(['up', '--json', '--data-dir', directory, ...port, ...argv], environment));
+  return new Up(directory, start(['up', '--data-dir', directory, ...port, ...argv], environment));
 };
+
+/** Starts `cgn up --json` on a free port; `argv` may say more. */
+export const startUp = (directory: string, argv: readonly string[] = [], environment?: Environment) =>
+  startUpByHand(directory, ['--json', ...argv], environment);
 
 /** Every descendant of a process, by what /proc says now. */
 export const descendantsOf = (pid: number): number[] => {

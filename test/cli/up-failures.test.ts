@@ -1,13 +1,22 @@
 /** What can go wrong with `cgn up`: it says what to do, ends with the right status, and leaves nothing behind. */
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../harness/cluster.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 import { argvOf, crash } from '../robustness/processes.ts';
 import { PuppetEngine, puppetModel } from '../robustness/puppet-engine.ts';
-import { cgn, cgnJson, descendantsOf, startUp, temporaryDirectory, type Up } from './run-cgn.ts';
+import {
+  cgn,
+  cgnJson,
+  descendantsOf,
+  startUp,
+  startUpByHand,
+  temporaryDirectory,
+  type Up,
+} from './run-cgn.ts';
 
 const messages = [{ role: 'user' as const, content: 'Hello' }];
 
@@ -27,7 +36,8 @@ describe('wrong arguments end at once with status 2 and words', () => {
     [['up', '--replicas', '0'], /--replicas must be a whole number from 1/],
     [['up', '--replicas', '17'], /--replicas must be/],
     [['up', '--no-such-option'], /--no-such-option.*cgn up --help/s],
-    [['up', 'tiny'], /cgn up --help/],
+    [['up', 'tiny'], /Options go after "--".*cgn up --help/],
+    [['up', '--model', import.meta.filename], /up-failures\.test\.ts" is not a GGUF file/],
     [['up', '--engine-url', 'localhost:8000'], /must be a URL such as/],
     [['up', '--engine-url', 'http://127.0.0.1:1', '--model', 'tiny'], /leave --model and --replicas out/],
     [['up', '--model', '/no/such/model.gguf'], /no\/such\/model\.gguf/],
@@ -125,6 +135,51 @@ describe('two replicas', () => {
     await until('two ready replicas', async () => (await states()).join() === 'ready,ready', 20_000);
     expect(descendantsOf(up.told.pid).length).toBeGreaterThanOrEqual(4);
   });
+});
+
+test('an engine that nobody runs is named with the reason, and Ctrl-C ends the wait', async () => {
+  const directory = temporaryDirectory();
+  const engine = `http://127.0.0.1:${await freePort()}`;
+  const up = await startUpByHand(directory, ['--engine-url', engine]);
+  try {
+    const told = `engine    ${engine} does not answer (connection refused); looking again, Ctrl-C stops`;
+    await until('the reason', () => up.said.errors.includes(told), 30_000);
+    await until('how long it waits', () => up.said.errors.includes(`${told} (10 s)`), 30_000);
+  } finally {
+    await up.down();
+  }
+});
+
+test('a second agent in the data directory of the first says so', async () => {
+  const directory = temporaryDirectory();
+  const up = await (await startUp(directory)).ready();
+  try {
+    const argv = ['--edge', up.told.url, '--engine-url', up.told.url, '--data-dir', join(directory, 'agent')];
+    const { status, errors } = await cgn(['agent', ...argv]);
+    expect([status, errors]).toEqual([
+      2,
+      expect.stringMatching(/Another agent \(pid \d+\) uses .*--data-dir DIR/),
+    ]);
+  } finally {
+    await up.down();
+  }
+});
+
+test('an edge that does not know the admin key says where that is from', async () => {
+  const directory = temporaryDirectory();
+  const up = await (await startUp(directory)).ready();
+  try {
+    const { status, errors } = await cgn(['nodes', '--data-dir', directory], {
+      COGNITORA_ADMIN_KEY: 'cga_none',
+    });
+    expect([status, errors]).toEqual([
+      1,
+      `The edge at ${up.told.url} does not know the admin key in COGNITORA_ADMIN_KEY. ` +
+        'Name its --data-dir, or set COGNITORA_ADMIN_KEY.\n',
+    ]);
+  } finally {
+    await up.down();
+  }
 });
 
 describe('an engine that runs already', () => {

@@ -10,6 +10,8 @@ import type { Socket } from 'node:net';
 export interface Received {
   readonly method: string;
   readonly path: string;
+  /** From its `?` on; '' where there is none. */
+  readonly query: string;
   readonly headers: IncomingHttpHeaders;
   /** Names and values in turn, as they stood on the wire. */
   readonly rawHeaders: readonly string[];
@@ -95,9 +97,11 @@ export class FakeEngine implements AsyncDisposable {
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const parts: Buffer[] = [];
     for await (const part of incoming as AsyncIterable<Buffer>) parts.push(part);
+    const [path = ''] = (incoming.url ?? '').split('?', 1);
     const received: Received = {
       method: incoming.method ?? '',
-      path: incoming.url ?? '',
+      path,
+      query: (incoming.url ?? '').slice(path.length),
       headers: incoming.headers,
       rawHeaders: incoming.rawHeaders,
       body: Buffer.concat(parts),

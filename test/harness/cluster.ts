@@ -5,10 +5,10 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
+import { freePort } from '../../cli/src/free-port.ts';
 import { type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
 import { buildEdge } from '../../scripts/build-edge.ts';
 import { leftoversOf } from './leftovers.ts';
@@ -27,12 +27,18 @@ export interface AgentSpec {
   readonly region?: string;
   /** Public name -> served name. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** Where it dials, if not at the cluster's own URL: a proxy's. */
+  readonly edge?: string;
+  /** Beside what every agent gets. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface ClusterOptions {
   readonly layout: Layout;
   readonly regions?: readonly string[];
   readonly agents?: readonly AgentSpec[];
+  /** More origins under which agents may dial. */
+  readonly origins?: readonly string[];
 }
 
 export interface ReplicaView {
@@ -66,18 +72,6 @@ const agentMain = join(root, 'node-agent/src/main.ts');
 const portTriesMax = 5;
 /** An agent's engines may need a look or two before they are ready. */
 const readyMsMax = 20_000;
-
-/** A port that was free a moment ago; who gets EADDRINUSE asks again. */
-export const freePort = (): Promise<number> =>
-  new Promise((accept, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => accept(port));
-    });
-  });
 
 export class Cluster implements AsyncDisposable {
   readonly url: string;
@@ -119,13 +113,13 @@ export class Cluster implements AsyncDisposable {
       spec.name,
       [
         agentMain,
-        ...['--edge', this.url, '--name', spec.name],
+        ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],
-      { COGNITORA_JOIN_TOKEN: this.#joinToken },
+      { COGNITORA_JOIN_TOKEN: this.#joinToken, ...spec.environment },
     );
     await this.node(spec.name, (node) => node.replicas.every((replica) => replica.state === 'ready'));
     return program;
@@ -219,7 +213,7 @@ const openEdge = async (
         layout: options.layout,
         adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
         fleetSecret: randomBytes(32).toString('base64url'),
-        origins: [],
+        origins: options.origins ?? [],
         onOutput: (line) => log.add('workerd', line),
         onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
       });

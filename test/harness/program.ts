@@ -1,8 +1,10 @@
 /** One program of a cluster as a child process: its lines are logged, its end is awaited, it is asked before killed. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { clusterMark } from './leftovers.ts';
 import type { ClusterLog } from './log.ts';
+import { until } from './until.ts';
 
 export interface ProgramOptions {
   readonly name: string;
@@ -12,6 +14,9 @@ export interface ProgramOptions {
   readonly directory: string;
   readonly log: ClusterLog;
 }
+
+/** For a program's `NODE_OPTIONS`: it then answers `resources`. */
+export const reportsResources = `--import=${join(import.meta.dirname, 'report-resources.ts')}`;
 
 /** Longer than any program of ours takes to drain with nothing to do. */
 const stopMsMax = 10_000;
@@ -55,6 +60,15 @@ export class Program {
 
   get pid(): number {
     return this.#child.pid ?? 0;
+  }
+
+  /** What keeps its event loop busy now, by kind; only where it was started with `reportsResources`. */
+  async resources(): Promise<Readonly<Record<string, number>>> {
+    const reports = () => this.said.filter(({ event }) => event === 'resources');
+    const before = reports().length;
+    this.#child.kill('SIGUSR2');
+    const report = await until(`the resources of ${this.name}`, () => reports()[before]);
+    return report.resources as Record<string, number>;
   }
 
   /** As a crash: no goodbye. */

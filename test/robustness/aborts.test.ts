@@ -7,6 +7,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { layouts } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
+import { reportsResources } from '../harness/program.ts';
 import { pause, until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { openFiles, workerdPid } from './processes.ts';
@@ -68,7 +69,10 @@ describe.each(layouts)('a client that leaves, layout %s', (layout) => {
   const engine = new PuppetEngine();
   beforeAll(() => engine.start());
   afterAll(() => engine.stop());
-  const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+  const fixture = useCluster(() => ({
+    layout,
+    agents: [{ name: 'gpu', engines: [engine.url], environment: { NODE_OPTIONS: reportsResources } }],
+  }));
 
   const untilIdle = (): Promise<unknown> =>
     until('the edge to carry nothing', async () => {
@@ -190,13 +194,19 @@ describe.each(layouts)('a client that leaves, layout %s', (layout) => {
     expect(answer).toHaveLength(2);
   });
 
-  test(`${aborts} of them leave no stream, no socket and no file behind`, async () => {
+  // The edge's one timer is shown in `edge/src/link/link-host.test.ts`: nobody can ask workerd for its own.
+  test(`${aborts} of them leave no stream, no socket and no timer behind`, async () => {
     const { cluster } = fixture;
     const agentPid = cluster.program('gpu').pid;
     const edgePid = workerdPid(cluster.directory);
     await ask(cluster, freshId(), {});
     await untilIdle();
-    const before = { agent: openFiles(agentPid), edge: openFiles(edgePid) };
+    const before = {
+      agent: openFiles(agentPid),
+      edge: openFiles(edgePid),
+      resources: await cluster.program('gpu').resources(),
+    };
+    expect(before.resources.Timeout).toBeGreaterThan(0);
     const kinds = [{ act: 'drip', events: 10_000 } as const, { act: 'mute' } as const].flatMap((what) =>
       [true, false].map((stream) => bodyFor({ ...what, stream })),
     );
@@ -223,7 +233,13 @@ describe.each(layouts)('a client that leaves, layout %s', (layout) => {
       const files = openFiles(edgePid);
       return files <= before.edge && files;
     });
+    const resources = await until('the agent’s timers and sockets to be those of before', async () => {
+      const now = await cluster.program('gpu').resources();
+      return Object.entries(now).every(([kind, count]) => count <= (before.resources[kind] ?? 0)) && now;
+    });
     figure(`${layout}: files agent ${before.agent} -> ${agentFiles}, edge ${before.edge} -> ${edgeFiles}`);
+    const told = [before.resources, resources].map((one) => JSON.stringify(one));
+    figure(`${layout}: resources of the agent ${told.join(' -> ')}`);
     expect((await ask(cluster, freshId(), {})).body.toString()).toContain('[DONE]');
     expect(cluster.log.text()).not.toMatch(/Error:|uncaught/i);
   });

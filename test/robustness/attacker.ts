@@ -145,6 +145,11 @@ export class Attacker {
     return this;
   }
 
+  /** The edge's closing frame is here, or the connection is gone. */
+  get isClosing(): boolean {
+    return this.#socket.readyState >= WebSocket.CLOSING;
+  }
+
   /** The codes of the GOAWAYs it got. */
   get goaways(): readonly string[] {
     return this.frames

@@ -3,8 +3,8 @@
  */
 import { decodeOpenPayload, encodeCredit, frameTypes } from '@cognitora/protocol/frame';
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import { framePayloadBytesMax } from '@cognitora/protocol/limits';
-import { encodeJson, type OpenRequest, type ReplicaReport } from '@cognitora/protocol/link';
+import { framePayloadBytesMax, helloMsMax } from '@cognitora/protocol/limits';
+import { encodeJson, type OpenRequest, pingText, type ReplicaReport } from '@cognitora/protocol/link';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { layouts } from '../harness/cluster.ts';
 import { freshId, send } from '../harness/http.ts';
@@ -102,6 +102,30 @@ describe.each(layouts)('an agent that speaks nonsense, layout %s', (layout) => {
     expect(answer.body.toString()).toContain('"149 "');
     const nodes = (await cluster.regions()).flatMap((region) => region.nodes);
     expect(nodes.map(({ name }) => name)).toEqual(['gpu']);
+  });
+
+  test('a dial that never says HELLO is closed, pings or not, and nobody waits for it', async () => {
+    const { cluster } = fixture;
+    const links = async (): Promise<number> =>
+      (await cluster.regions()).reduce((sum, region) => sum + region.links, 0);
+    const before = await links();
+    const dialledMs = performance.now();
+    const [mute, pinging] = [await newLink(), await newLink()];
+    const pings = setInterval(() => pinging.closed ?? pinging.raw(pingText), 500);
+    try {
+      expect((await ask(cluster, freshId(), {})).status).toBe(200);
+      const told = (link: Attacker) => until('its closing frame', () => link.isClosing, helloMsMax + 2_000);
+      await Promise.all([told(mute), told(pinging)]);
+      expect(performance.now() - dialledMs).toBeGreaterThan(helloMsMax - 100);
+    } finally {
+      clearInterval(pings);
+    }
+    await until('the link to be closed', () => pinging.closed);
+    expect([pinging.closed, pinging.goaways]).toEqual([{ code: 1002, reason: 'no HELLO' }, []]);
+    // Of a connection that never spoke workerd waits another 10 s for the answer to its closing frame.
+    mute.close();
+    expect(await links()).toBe(before);
+    expect((await ask(cluster, freshId(), {})).status).toBe(200);
   });
 
   test('a protocol from the future is named, and what is unknown is skipped', async () => {

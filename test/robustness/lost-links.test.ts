@@ -2,6 +2,9 @@
  * What happens when a part dies, hangs or comes back: streams end in words, loads return to zero, and the fleet finds
  * together again by itself. The slow ones (a lease is 15 s) run beside each other, each on a cluster of its own.
  */
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { drainMsMax, heartbeatMs, leaseMsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cluster, type ClusterOptions, layouts, startCluster } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
@@ -13,7 +16,9 @@ import { ask, bodyFor, figure, openRequest } from './requests.ts';
 /** Any of these says that nobody can serve now. */
 const away = [502, 503, 504];
 /** A lease, and the sweep that notices its end. */
-const leaseEndMsMax = 20_000;
+const leaseEndMsMax = leaseMsMax + 5_000;
+/** An agent looks at its lease with each heartbeat. */
+const edgeSilentMsMax = leaseMsMax + 2 * heartbeatMs + 5_000;
 
 const textOf = async (incoming: AsyncIterable<Buffer>): Promise<string> => {
   const parts: Buffer[] = [];
@@ -143,21 +148,28 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
   test('a second agent with the same key takes over, and the first ends with words', async () => {
     await withCluster(async (cluster) => {
       const first = cluster.program('gpu0');
-      const argv = argvOf(first.pid).map((argument) => (argument === 'gpu0' ? 'twin' : argument));
+      const argv = argvOf(first.pid).map((argument) => argument.replace(/(?<=^|\/agents\/)gpu0$/, 'twin'));
+      const agents = join(cluster.directory, 'agents');
+      const filter = (path: string): boolean => !path.endsWith('agent.lock');
+      cpSync(join(agents, 'gpu0'), join(agents, 'twin'), { recursive: true, filter });
       const second = cluster.startProgram('twin', argv);
       await first.exited;
       await cluster.node('twin');
-      expect(cluster.log.text()).toMatch(/gpu0: .*The edge ended this link for good: A newer link/);
+      expect(cluster.log.text()).toMatch(
+        /gpu0: .*The edge ended this link for good: another agent with this host's key/,
+      );
       expect(cluster.log.text()).toMatch(/gpu0: ended: 1/);
       await untilServed(cluster);
       expect(second.isGone).toBe(false);
     });
   });
 
-  test('an agent that hangs gets no work after its lease, and serves again when it goes on', async () => {
+  test('an agent that hangs: its streams end with an error, and it gets no work after its lease', async () => {
     await withCluster(async (cluster) => {
+      const over = await stream(cluster, 10_000);
       const { pid } = cluster.program('gpu0');
       const stoppedMs = performance.now();
+      const refused: string[] = [];
       process.kill(pid, 'SIGSTOP');
       try {
         // Within the lease a request may still be sent to it: it is given up when no acknowledgement comes.
@@ -170,11 +182,65 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
         figure(
           `${layout}: hung agent refused with 503 after ${(performance.now() - stoppedMs).toFixed(0)} ms`,
         );
+        for (let count = 0; count < 10; count += 1) {
+          const id = freshId();
+          expect((await ask(cluster, id, {})).status).toBe(503);
+          refused.push(id);
+        }
+        const text = await over.text;
+        figure(
+          `${layout}: hung agent -> terminal event after ${(performance.now() - stoppedMs).toFixed(0)} ms`,
+        );
+        expect(text).toContain('"code":"link_lost"');
+        expect(text).not.toContain('[DONE]');
         expect((await cluster.regions()).every(({ nodes }) => nodes.length === 0)).toBe(true);
       } finally {
         process.kill(pid, 'SIGCONT');
       }
       await untilServed(cluster);
+      // What it finds on its link when it wakes was sent while it was leased, and nothing later.
+      expect(refused.filter((id) => engine.of(id) !== undefined)).toEqual([]);
+    });
+  });
+
+  test('an edge that hangs: its agents notice, stop their engines’ work, and link again when it goes on', async () => {
+    await withCluster(async (cluster) => {
+      const id = freshId();
+      const { answered } = openRequest(cluster, id, bodyFor({ act: 'drip', events: 10_000, everyMs: 20 }));
+      const text = textOf((await answered) as AsyncIterable<Buffer>).catch(String);
+      const before = await epochOf(cluster);
+      const edgePid = workerdPid(cluster.directory);
+      const stoppedMs = performance.now();
+      process.kill(edgePid, 'SIGSTOP');
+      try {
+        const endedMs = await until('the end at the engine', () => engine.of(id)?.endedMs, edgeSilentMsMax);
+        figure(`${layout}: hung edge -> engine's work stopped after ${(endedMs - stoppedMs).toFixed(0)} ms`);
+        expect(endedMs - stoppedMs).toBeGreaterThan(leaseMsMax - heartbeatMs);
+        await until('its words', () => cluster.log.text().includes('the edge fell silent'));
+      } finally {
+        process.kill(edgePid, 'SIGCONT');
+      }
+      await untilServed(cluster);
+      expect(await epochOf(cluster)).toBeGreaterThan(before);
+      expect(await text).not.toContain('[DONE]');
+    });
+  });
+
+  test('an agent that is asked to stop waits no longer than drainMsMax for a stream that goes on', async () => {
+    await withCluster(async (cluster) => {
+      const over = await stream(cluster, 10_000);
+      const agent = cluster.program('gpu0');
+      const askedMs = performance.now();
+      process.kill(agent.pid, 'SIGTERM');
+      const text = await over.text;
+      const ms = performance.now() - askedMs;
+      figure(`${layout}: agent asked to stop -> its endless stream cut after ${ms.toFixed(0)} ms`);
+      expect(text).toContain('"code":"link_lost"');
+      expect(text).not.toContain('[DONE]');
+      await agent.exited;
+      expect(cluster.log.text()).toMatch(/gpu0: ended: 0/);
+      expect(ms).toBeGreaterThan(drainMsMax - 100);
+      expect(ms).toBeLessThan(drainMsMax + 5_000);
     });
   });
 });

@@ -33,7 +33,7 @@ describe.each(layouts)('clients that stop reading, layout %s', (layout) => {
     const flood = bodyFor({ act: 'flood', events: floodBytes / eventBytes, eventBytes });
     const ids = Array.from({ length: clients }, freshId);
     const stalled = ids.map((id) => openRequest(fixture.cluster, id, flood));
-    await until('every flood to have begun', () => ids.every((id) => engine.of(id) !== undefined), 20_000);
+    await until('every flood to have begun', () => ids.every((id) => engine.of(id) !== undefined), 60_000);
     let before = -1;
     await until(
       'the floods to stand still',
@@ -83,7 +83,7 @@ describe.each(layouts)('clients that stop reading, layout %s', (layout) => {
     const flood = bodyFor({ act: 'flood', events: floodBytes / eventBytes, eventBytes });
     const ids = Array.from({ length: 200 }, freshId);
     const stalled = ids.map((id) => openRequest(cluster, id, flood));
-    await until('every flood to have begun', () => ids.every((id) => engine.of(id) !== undefined), 20_000);
+    await until('every flood to have begun', () => ids.every((id) => engine.of(id) !== undefined), 60_000);
     const sent = (): number => ids.reduce((sum, id) => sum + (engine.of(id)?.sentBytes ?? 0), 0);
     let slowestMs = 0;
     let served = 0;

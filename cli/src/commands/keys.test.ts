@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { UserError } from '../terminal.ts';
-import { keys, parseDuration, parseUses } from './keys.ts';
+import { joinReport, keys, parseDuration, parseUses } from './keys.ts';
 
 test.each([
   ['90s', 90],
@@ -38,4 +38,16 @@ test.each([
 ])('wrong arguments name the fix: %j', async (argv, words) => {
   await expect(keys(argv)).rejects.toThrow(words);
   await expect(keys(argv)).rejects.toMatchObject({ exitCode: 2 });
+});
+
+test('the command for a host has its token, and an edge that only this machine reaches is told of', () => {
+  const made = { joinToken: 'cgj_x', usesLeft: 2, expiresAtMs: 3_600_000 };
+  const far = joinReport(made, 'https://edge.example', 0);
+  expect(far).toContain(
+    '  COGNITORA_JOIN_TOKEN=cgj_x npm run cgn -- agent --edge https://edge.example --engine-url',
+  );
+  expect(far).not.toContain('this machine only');
+  for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
+    expect(joinReport(made, `http://${host}:8080`, 0)).toMatch(/this machine only.*--origin/s);
+  }
 });

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { adminClient } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+import { wrongArguments } from '../wrong-arguments.ts';
 
 export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
 
@@ -35,7 +36,7 @@ const options = {
   edge: { type: 'string' },
   'data-dir': { type: 'string' },
   json: { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
@@ -81,10 +82,7 @@ const parse = (argv: readonly string[]) => {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
   } catch (thrown) {
-    throw new UserError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn keys --help".`,
-      2,
-    );
+    throw wrongArguments(thrown, 'keys', 'npm run cgn -- keys ls --json');
   }
 };
 
@@ -127,17 +125,30 @@ const list = async (values: Values): Promise<void> => {
   }
 };
 
+/** What `cgn keys join` prints; the command is to be pasted on the host. */
+export const joinReport = (
+  made: Pick<JoinRow, 'usesLeft' | 'expiresAtMs'> & { readonly joinToken: string },
+  edge: string,
+  nowMs: number,
+): string => {
+  const isHere = /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(edge).hostname);
+  const notice = `
+That edge can be reached from this machine only. For other hosts put a proxy in front, start it with
+--origin https://edge.example ("cgn up --help"), and write that URL behind --edge.`;
+  return `${made.joinToken}
+
+For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, nowMs)}. On the host, from a checkout:
+  COGNITORA_JOIN_TOKEN=${made.joinToken} npm run cgn -- agent --edge ${edge} --engine-url http://127.0.0.1:8000
+${isHere ? notice : ''}`.trimEnd();
+};
+
 const join = async (values: Values): Promise<void> => {
   const made = (await clientOf(values).call('POST', '/join-tokens', {
     uses: values.uses === undefined ? undefined : parseUses(values.uses),
     expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
   })) as JoinRow & { readonly joinToken: string };
   if (values.json) sayJson(made);
-  else {
-    say(`${made.joinToken}\n
-For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, wallMs())}. On the host:
-  COGNITORA_JOIN_TOKEN=... cgn agent --edge ${clientOf(values).url} --engine-url http://127.0.0.1:8000`);
-  }
+  else say(joinReport(made, clientOf(values).url, wallMs()));
 };
 
 const listJoins = async (values: Values): Promise<void> => {

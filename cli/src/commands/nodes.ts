@@ -2,7 +2,8 @@
 import { parseArgs } from 'node:util';
 import { adminClient } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
-import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+import { relativeTime, say, sayJson, table } from '../terminal.ts';
+import { wrongArguments } from '../wrong-arguments.ts';
 
 export const nodesHelp = `cgn nodes: the hosts that are linked to the edge
 
@@ -10,13 +11,16 @@ Usage
   cgn nodes [--edge URL] [--data-dir DIR] [--json]
 
   One line per replica: where it runs, its state, the requests it serves now, its models.
+
+Environment
+  COGNITORA_ADMIN_KEY   the admin key, when it is not in the data directory
 `;
 
 const options = {
   edge: { type: 'string' },
   'data-dir': { type: 'string' },
   json: { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 interface NodesAnswer {
@@ -57,10 +61,7 @@ export const nodes = async (argv: readonly string[]): Promise<number> => {
   try {
     values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new UserError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn nodes --help".`,
-      2,
-    );
+    throw wrongArguments(thrown, 'nodes', 'npm run cgn -- nodes --json');
   }
   if (values.help) {
     say(nodesHelp.trimEnd());

@@ -1,10 +1,10 @@
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDirectory } from '../../testing/directories.ts';
 import { UserError } from '../terminal.ts';
-import { parseUp } from './up.ts';
+import { lock, parseUp } from './up.ts';
 
 const parse = (...argv: string[]) => {
   const settings = parseUp(argv);
@@ -70,8 +70,31 @@ test('the default model is the newest real one in the data directory', () => {
   expect(parse('--data-dir', directory, '--model', 'tiny').model).toBe('tiny');
 });
 
+test('a default model in several files is named by its first one, once all of them are there', () => {
+  const directory = newDirectory();
+  mkdirSync(join(directory, 'models/hf/o/r'), { recursive: true });
+  const put = (name: string, seconds: number): string => {
+    const path = join(directory, 'models', name);
+    writeFileSync(path, '');
+    utimesSync(path, seconds, seconds);
+    return path;
+  };
+  const model = (): string => parse('--data-dir', directory).model;
+  put('hf/o/r/lone-00002-of-00002.gguf', 9000);
+  const first = put('hf/o/r/m-00001-of-00002.gguf', 1000);
+  expect(model()).toBe('tiny');
+  const whole = put('whole.gguf', 2000);
+  expect(model()).toBe(whole);
+  // The set is as new as its newest file.
+  put('hf/o/r/m-00002-of-00002.gguf', 3000);
+  expect(model()).toBe(first);
+  const newer = put('newer.gguf', 4000);
+  expect(model()).toBe(newer);
+});
+
 test('help is help', () => {
   expect(parseUp(['--help'])).toBe('help');
+  expect(parseUp(['-h'])).toBe('help');
 });
 
 test.each([
@@ -85,11 +108,30 @@ test.each([
   [['--engine-url', 'localhost:8000'], '"localhost:8000" must be a URL'],
   [['--engine-url', 'http://'], 'must be a URL'],
   [['--origin', 'edge.example'], 'must be a URL'],
+  [['--engine-url', 'http://user:hunter2@x'], 'COGNITORA_ENGINE_API_KEY'],
   [['--engine-url', 'http://x', '--model', 'm'], 'leave --model and --replicas out'],
   [['--engine-url', 'http://x', '--replicas', '2'], 'leave --model and --replicas out'],
   [['--unknown'], 'cgn up --help'],
-  [['positional'], 'cgn up --help'],
+  [['8080'], 'Options go after "--": npm start -- --port 8080.'],
 ])('wrong arguments name the fix: %j', (argv, words) => {
   expect(() => parseUp(argv)).toThrow(UserError);
   expect(() => parseUp(argv)).toThrow(words);
+  expect(() => parseUp(argv)).not.toThrow('hunter2');
+});
+
+test('a lock is held until it is released; what cannot be locked is named with what to do', () => {
+  const directory = newDirectory();
+  const path = join(directory, 'up.lock');
+  mkdirSync(path);
+  expect(() => lock(directory)).toThrow(`${path} is a directory where a file must be.`);
+  rmdirSync(path);
+  const unlock = lock(directory);
+  expect(readFileSync(path, 'utf8')).toBe(`${process.pid}\n`);
+  unlock();
+  expect(existsSync(path)).toBe(false);
+  writeFileSync(path, '');
+  for (const data of [path, join(path, 'data')]) {
+    expect(() => lock(data)).toThrow(UserError);
+    expect(() => lock(data)).toThrow(data);
+  }
 });

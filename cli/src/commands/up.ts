@@ -2,24 +2,19 @@
  * `cgn up`: edge, agent and engine on this machine, until Ctrl-C. Waits until a completion works, then prints where,
  * with which key, and what to paste. Everything it makes lies in the data directory and is found again next time.
  */
-import {
-  closeSync,
-  existsSync,
-  globSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
+import { defaultModel } from '../default-model.ts';
+import { withFile } from '../file-trouble.ts';
 import { Fleet } from '../fleet.ts';
+import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+import { wrongArguments } from '../wrong-arguments.ts';
+import { upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
 
@@ -55,7 +50,7 @@ const options = {
   replicas: { type: 'string', default: '1' },
   origin: { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
 export interface UpSettings {
@@ -77,25 +72,13 @@ const wholeNumber = (text: string, option: string, min: number, max: number): nu
   throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
 };
 
-/** The newest real model in the data directory, else the toy. */
-const defaultModel = (dataDirectory: string): string => {
-  const files = globSync('models/**/*.gguf', { cwd: dataDirectory })
-    .filter((file) => !basename(file).startsWith('tiny'))
-    .map((file) => join(dataDirectory, file))
-    .sort((left, right) => statSync(right).mtimeMs - statSync(left).mtimeMs);
-  return files[0] ?? 'tiny';
-};
-
 /** `help` when that was asked for. Throws a `UserError` that names the fix. */
 export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
   try {
     values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new UserError(
-      `${thrown instanceof Error ? thrown.message : String(thrown)} See "cgn up --help".`,
-      2,
-    );
+    throw wrongArguments(thrown, 'up', 'npm start -- --port 8080');
   }
   if (values.help) return 'help';
   const engineUrls = values['engine-url'] ?? [];
@@ -105,6 +88,14 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   for (const url of [...engineUrls, ...(values.origin ?? [])]) {
     if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
       throw new UserError(`"${url}" must be a URL such as http://127.0.0.1:8000.`, 2);
+    }
+    const { username, password } = new URL(url);
+    if (username !== '' || password !== '') {
+      const instead = "Set COGNITORA_ENGINE_API_KEY to an engine's key.";
+      throw new UserError(
+        `A URL must not hold a user or a password: every process can read it. ${instead}`,
+        2,
+      );
     }
   }
   const dataDirectory = resolve(values['data-dir'] ?? defaultDataDirectory());
@@ -121,22 +112,29 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
 };
 
 /** One `cgn up` per data directory: a file with our pid, taken over when its owner is gone. */
-const lock = (dataDirectory: string): (() => void) => {
+export const lock = (dataDirectory: string): (() => void) => {
   const path = join(dataDirectory, 'up.lock');
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  withFile(dataDirectory, () => mkdirSync(dataDirectory, { recursive: true, mode: 0o700 }));
   if (existsSync(path)) {
-    const pid = Number(readFileSync(path, 'utf8'));
+    const pid = Number(withFile(path, () => readFileSync(path, 'utf8')));
     if (pid !== process.pid && isUp(pid)) {
       throw new UserError(
         `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
       );
     }
-    rmSync(path, { force: true });
+    withFile(path, () => rmSync(path, { force: true }));
   }
-  const file = openSync(path, 'wx', 0o600);
-  writeSync(file, `${process.pid}\n`);
-  closeSync(file);
-  return () => rmSync(path, { force: true });
+  const unlock = (): void => rmSync(path, { force: true });
+  const file = withFile(path, () => openSync(path, 'wx', 0o600));
+  try {
+    withFile(path, () => writeSync(file, `${process.pid}\n`));
+  } catch (thrown) {
+    unlock();
+    throw thrown;
+  } finally {
+    closeSync(file);
+  }
+  return unlock;
 };
 
 /** Whether that process is a `cgn up`: pids are used again. */
@@ -165,48 +163,22 @@ const issueTokens = async (client: AdminClient, known: Credentials): Promise<Iss
   return { credentials: { adminKey, fleetSecret, apiKey, url: client.url }, joinToken };
 };
 
-const report = (
-  fleet: Fleet,
-  credentials: Required<Credentials>,
-  settings: UpSettings,
-  seconds: string,
-): string => {
-  const { url, apiKey } = credentials;
-  const model = fleet.model ?? 'MODEL';
-  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], stream: true });
-  const toy = fleet.isToy
-    ? `
-  ${model} is a toy with random weights: it writes nonsense. For a real model:
-    npm start -- --model hf:OWNER/REPO/FILE.gguf     downloaded once, then the default
-    npm start -- --engine-url http://127.0.0.1:8000  an engine that runs already
-`
-    : '';
-  return `
-Cognitora serves ${model} (ready after ${seconds} s)
-
-  endpoint  ${url}/v1
-  API key   ${apiKey}
-${toy}
-  curl -N ${url}/v1/chat/completions \\
-    -H 'authorization: Bearer ${apiKey}' -H 'content-type: application/json' \\
-    -d '${body}'
-
-  Another host joins with:  npm run cgn -- keys join   (then, there: npm run cgn -- agent --help)
-  Keys and nodes:           npm run cgn -- keys ls     npm run cgn -- nodes
-  State and logs:           ${settings.dataDirectory}
-  Stop with Ctrl-C.`;
-};
-
 /** Resolves with the exit status once everything is stopped. */
-const serve = async (settings: UpSettings, progress: Progress): Promise<number> => {
+const serve = async (settings: UpSettings, unlock: () => void): Promise<number> => {
+  const progress = new Progress(settings.json);
   const startedMs = monotonicMs();
   const credentials = loadOrCreateCredentials(settings.dataDirectory);
   const fleet = new Fleet({ settings, credentials, progress });
   const stopped = untilSignal(fleet);
+  endAllWhenBroken(fleet, progress, unlock);
   try {
     progress.update('edge', 'starting');
     const edgeUrl = await fleet.startEngines().startEdge();
-    const issued = await issueTokens(new AdminClient(edgeUrl, credentials.adminKey), credentials);
+    const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
+    const issued = await issueTokens(client, credentials).catch((thrown: unknown) => {
+      if (!(thrown instanceof UserError)) throw thrown;
+      throw new UserError(`${thrown.message} ${fleet.edgeLogPath} may say why.`);
+    });
     saveCredentials(settings.dataDirectory, issued.credentials);
     await fleet.startAgent(edgeUrl, issued.joinToken);
     const { url, apiKey, adminKey } = issued.credentials;
@@ -215,8 +187,12 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
       progress.done();
       const seconds = ((monotonicMs() - startedMs) / 1000).toFixed(1);
       const { joinToken } = issued;
+      const { served, isToy } = fleet;
       if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
-      else say(report(fleet, issued.credentials, settings, seconds));
+      else if (served !== undefined) {
+        const { dataDirectory } = settings;
+        say(upReport({ ...served, url, apiKey, isToy, dataDirectory, seconds }));
+      }
     }
     await Promise.race([stopped.asked, fleet.failed]);
     return 0;
@@ -224,6 +200,18 @@ const serve = async (settings: UpSettings, progress: Progress): Promise<number> 
     progress.done();
     await fleet.stop();
   }
+};
+
+/** A fault of ours must not leave processes behind that nobody minds. */
+const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void): void => {
+  process.once('uncaughtException', (thrown: unknown) => {
+    fleet.kill();
+    unlock();
+    progress.done();
+    const told = (thrown instanceof Error ? thrown.stack : undefined) ?? String(thrown);
+    warn(`cgn up broke and ended all it started. Start it again; if it goes on, report this:\n${told}`);
+    process.exit(1);
+  });
 };
 
 /** The first signal stops in order; the second at once. */
@@ -249,9 +237,10 @@ export const up = async (argv: readonly string[]): Promise<number> => {
     say(upHelp.trimEnd());
     return 0;
   }
+  if (settings.engineUrls.length === 0) checkModelFile(settings.model);
   const unlock = lock(settings.dataDirectory);
   try {
-    return await serve(settings, new Progress(settings.json));
+    return await serve(settings, unlock);
   } finally {
     unlock();
   }

@@ -1,17 +1,14 @@
 /** The supervisor's report of clients that hung up, on a self-hosted edge; elsewhere there is no such path. */
 import { fromBase64Url } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { hangUpHoldMs, quietMs } from '@cognitora/protocol/limits';
 import { parseJsonRecord } from '@cognitora/protocol/shape';
 import { hangUpsPath, parseHangUps, type QuietClients, supervisorText } from '@cognitora/protocol/supervisor';
 import { readSmallBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { fleetHmacMatches } from '../identity/tokens.ts';
-import { clientsHungUp, quietClients, untilAnyClient } from '../link/client-watch.ts';
+import { clientsHungUp, untilQuiet } from '../link/client-watch.ts';
 
-/** While an answer is held back. */
-const lookEveryMs = quietMs / 2;
 /** As many addresses as a report may have, twice over. */
 const reportBytesMax = 512 * 1024;
 
@@ -25,20 +22,6 @@ export const hearHangUps = async (request: Request, env: Env): Promise<Response>
   }
   const body = await readSmallBody(request, { ...bodies, bytesMax: reportBytesMax });
   clientsHungUp(parseHangUps(parseJsonRecord(body, 'bad_json', 'The report')).hungUp);
-  const answer: QuietClients = { quiet: await untilQuiet() };
+  const answer: QuietClients = { quiet: await untilQuiet(systemClock) };
   return Response.json(answer);
 };
-
-/** How many clients are quiet, once one is, or nobody was for long. */
-const untilQuiet = async (): Promise<number> => {
-  const untilMs = systemClock() + hangUpHoldMs;
-  const heldLong = sleep(hangUpHoldMs);
-  for (;;) {
-    await Promise.race([untilAnyClient(), heldLong]);
-    const quiet = quietClients(systemClock());
-    if (quiet > 0 || systemClock() >= untilMs) return quiet;
-    await sleep(lookEveryMs);
-  }
-};
-
-const sleep = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));

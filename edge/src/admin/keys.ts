@@ -9,7 +9,7 @@ import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { mintToken, tokenHash } from '../identity/tokens.ts';
 import { registryObject } from '../objects.ts';
-import { unwrap } from '../state/registry.ts';
+import { unwrap } from '../outcome.ts';
 
 const secondsMax = 10 * 365 * 86_400;
 const adminBodyBytesMax = 64 * 1024;

@@ -1,5 +1,6 @@
 /** The directory against a plain model of it: a list of nodes and a list of live requests, searched from scratch. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import { unnamedLoadMsMax } from '@cognitora/protocol/limits';
 import { type ReplicaReport, replicaStates } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
@@ -49,26 +50,48 @@ type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : ne
 class Model {
   nodes = new Map<NodeId, { epoch: number; reports: readonly ReplicaReport[] }>();
   unleased = new Set<NodeId>();
+  /** Since when each replica loads without having said what. */
+  unnamed = new Map<string, number>();
   live: { decision: Decision; node: NodeId; replica: ReplicaName }[] = [];
 
   loadOf(node: NodeId, replica: ReplicaName): number {
     return this.live.filter((request) => request.node === node && request.replica === replica).length;
   }
 
-  join(node: NodeId, epoch: number, replicas: readonly ReplicaReport[]): void {
+  join(node: NodeId, epoch: number, replicas: readonly ReplicaReport[], nowMs: number): void {
     this.leave(node);
-    this.nodes.set(node, { epoch, reports: replicas });
+    this.nodes.set(node, { epoch, reports: [] });
+    this.report(node, replicas, nowMs);
   }
 
-  report(node: NodeId, replicas: readonly ReplicaReport[]): void {
+  report(node: NodeId, replicas: readonly ReplicaReport[], nowMs: number): void {
     const known = this.nodes.get(node);
     if (known === undefined) return;
     known.reports = replicas;
+    const before = new Map(this.unnamed);
+    this.forgetUnnamed(node);
+    for (const { name, state, models } of replicas) {
+      const id = `${node}/${name}`;
+      if ((state === 'loading' || state === 'failed') && models.length === 0)
+        this.unnamed.set(id, before.get(id) ?? nowMs);
+    }
     const stays = (replica: ReplicaName): boolean => replicas.some(({ name }) => name === replica);
     this.live = this.live.filter((request) => request.node !== node || stays(request.replica));
   }
 
+  forgetUnnamed(node: NodeId): void {
+    for (const id of this.unnamed.keys()) if (id.startsWith(`${node}/`)) this.unnamed.delete(id);
+  }
+
+  isSomeUnnamed(nowMs: number): boolean {
+    return [...this.unnamed].some(
+      ([id, sinceMs]) =>
+        nowMs - sinceMs <= unnamedLoadMsMax && !this.unleased.has(id.split('/')[0] as NodeId),
+    );
+  }
+
   leave(node: NodeId): void {
+    this.forgetUnnamed(node);
     this.nodes.delete(node);
     this.live = this.live.filter((request) => request.node !== node);
   }
@@ -101,14 +124,14 @@ const run = (operations: readonly Operation[]): void => {
       const isOlder = epoch < (model.nodes.get(next.node)?.epoch ?? 0);
       const error = errorOf(() => directory.join(next.node, epoch as Epoch, 'host', next.reports, nowMs));
       expect(error?.code).toBe(isOlder ? 'superseded' : undefined);
-      if (!isOlder) model.join(next.node, epoch, next.reports);
+      if (!isOlder) model.join(next.node, epoch, next.reports, nowMs);
       newest.set(next.node, Math.max(epoch, newest.get(next.node) ?? 0));
     } else if (next.kind === 'report' || next.kind === 'leave') {
       const epoch = epochOf(next.node, next.epochStep);
       const isCurrent = model.nodes.get(next.node)?.epoch === epoch;
       if (next.kind === 'report') {
         directory.report(next.node, epoch as Epoch, next.reports, nowMs);
-        if (isCurrent) model.report(next.node, next.reports);
+        if (isCurrent) model.report(next.node, next.reports, nowMs);
       } else {
         directory.leave(next.node, epoch as Epoch, nowMs);
         if (isCurrent) model.leave(next.node);
@@ -129,7 +152,9 @@ const run = (operations: readonly Operation[]): void => {
       if (best.length > 0) expect(error).toBeUndefined();
       else expect(['no_nodes', 'model_not_found', 'no_capacity']).toContain(error?.code);
       if (error?.code === 'no_nodes') expect(model.nodes.size).toBe(0);
-      if (next.model === 'unknown' && model.nodes.size > 0) expect(error?.code).toBe('model_not_found');
+      if (next.model === 'unknown' && model.nodes.size > 0) {
+        expect(error?.code).toBe(model.isSomeUnnamed(nowMs) ? 'no_capacity' : 'model_not_found');
+      }
     } else if (next.kind === 'release') {
       const decision = decisions[next.which % Math.max(1, decisions.length)];
       if (decision === undefined) return;

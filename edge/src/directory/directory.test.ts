@@ -1,6 +1,11 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
-import { modelMemoryMsMax, modelsRememberedMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  modelMemoryMsMax,
+  modelsRememberedMax,
+  streamsPerLinkMax,
+  unnamedLoadMsMax,
+} from '@cognitora/protocol/limits';
 import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
@@ -123,6 +128,46 @@ test('without any node it is no_nodes; with nodes that never served it, model_no
   const error = errorOf(() => decide(directory, 'other'));
   expect(error?.code).toBe('model_not_found');
   expect(error?.param).toBe('model');
+});
+
+test('while a replica loads and has not said what, an unknown model is no_capacity, for unnamedLoadMsMax', () => {
+  const directory = new Directory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
+  directory.join(node('b'), epoch(1), 'b', [replica('r0', [], 'loading')], 1000);
+  const at = (nowMs: number, leased = true) => errorOf(() => decide(directory, 'unknown', { nowMs, leased }));
+  expect(at(1000)).toMatchObject({ code: 'no_capacity', retryAfterSeconds: 5 });
+  expect(at(1000, false)?.code).toBe('model_not_found');
+  // Saying the same again does not begin anew; a new link does.
+  directory.report(node('b'), epoch(1), [replica('r0', [], 'loading')], 2000);
+  expect(at(1000 + unnamedLoadMsMax)?.code).toBe('no_capacity');
+  expect(at(1001 + unnamedLoadMsMax)?.code).toBe('model_not_found');
+  directory.join(node('b'), epoch(2), 'b', [replica('r0', [], 'loading')], 3000);
+  expect(at(1001 + unnamedLoadMsMax)?.code).toBe('no_capacity');
+});
+
+test('a replica whose engine does not listen yet is waited for like one that loads', () => {
+  const directory = new Directory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'failed')], 0);
+  directory.report(node('a'), epoch(1), [replica('r0', [], 'loading')], 1000);
+  const at = (nowMs: number) => codeOf(() => decide(directory, 'unknown', { nowMs }));
+  expect(at(unnamedLoadMsMax)).toBe('no_capacity');
+  expect(at(unnamedLoadMsMax + 1)).toBe('model_not_found');
+});
+
+test.each([
+  ['has named its models', replica('r0', ['other'], 'loading')],
+  ['is ready without a model', replica('r0', [], 'ready')],
+  ['has failed', replica('r0', ['other'], 'failed')],
+])('a replica that %s makes no secret of its model: an unknown one is model_not_found', (_, later) => {
+  const directory = new Directory();
+  directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'loading')], 0);
+  expect(codeOf(() => decide(directory))).toBe('no_capacity');
+  directory.report(node('a'), epoch(1), [later], 1);
+  expect(codeOf(() => decide(directory))).toBe('model_not_found');
+  directory.report(node('a'), epoch(1), [replica('r0', [], 'loading')], 2);
+  expect(codeOf(() => decide(directory))).toBe('no_capacity');
+  directory.report(node('a'), epoch(1), [], 3);
+  expect(codeOf(() => decide(directory))).toBe('model_not_found');
 });
 
 test('a model whose last replica left is no_capacity for modelMemoryMsMax, then as if never heard of', () => {

@@ -12,7 +12,12 @@ import {
   type ReplicaName,
   replicaIdOf,
 } from '@cognitora/protocol/ids';
-import { modelMemoryMsMax, modelsRememberedMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  modelMemoryMsMax,
+  modelsRememberedMax,
+  streamsPerLinkMax,
+  unnamedLoadMsMax,
+} from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { type Candidate, chooseLeastLoaded } from '../policy/least-loaded.ts';
 
@@ -39,6 +44,8 @@ interface Replica {
   readonly name: ReplicaName;
   state: ReplicaState;
   models: readonly ModelCard[];
+  /** Since when it may be loading without having said what; undefined for any other. */
+  unnamedSinceMs: number | undefined;
   readonly live: Set<Reservation>;
 }
 
@@ -94,7 +101,10 @@ export class Directory {
     entry.replicas = new Map();
     for (const { name, state, models } of reports) {
       const id = replicaIdOf(node, name);
-      const replica = before.get(name) ?? { id, node: entry, name, state, models: [], live: new Set() };
+      const replica = before.get(name) ?? newReplica(id, entry, name);
+      // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
+      const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
+      replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
       this.#serve(replica, models);
       entry.replicas.set(name, replica);
@@ -113,17 +123,17 @@ export class Directory {
   }
 
   /**
-   * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now,
-   * `model_not_found` when none of the nodes serves or lately served it, `no_nodes` when there are none.
+   * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now, but some replica
+   * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
    */
   decide(options: DecideOptions): Decision {
-    const { model, nowMs, random } = options;
+    const { model, random } = options;
     const candidates: (Candidate & { readonly replica: Replica })[] = [];
     for (const replica of this.#servers.get(model) ?? []) {
       if (isEligible(replica, options.isLeased)) candidates.push({ replica, live: replica.live.size });
     }
     const chosen = chooseLeastLoaded(candidates, random)?.replica;
-    if (chosen === undefined) throw this.#noReplica(model, nowMs);
+    if (chosen === undefined) throw this.#noReplica(options);
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;
     chosen.live.add(reservation);
@@ -187,7 +197,7 @@ export class Directory {
     replica.models = models;
   }
 
-  #noReplica(model: string, nowMs: number): CognitoraError {
+  #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
     if (isRecent || this.#servers.has(model)) {
@@ -198,11 +208,26 @@ export class Directory {
       const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
       return new CognitoraError('no_nodes', message, { retryAfterSeconds: 5 });
     }
+    if (this.#isSomeUnnamed(nowMs, isLeased)) {
+      const message = `Nobody serves ${JSON.stringify(model)} yet; one replica loads and has not said what.`;
+      return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
+    }
     return new CognitoraError(
       'model_not_found',
       `The model ${JSON.stringify(model)} does not exist here. GET /v1/models lists those that do.`,
       { param: 'model' },
     );
+  }
+
+  /** Whether some replica loads a model that nobody knows yet: it may be any. */
+  #isSomeUnnamed(nowMs: number, isLeased: (node: NodeId) => boolean): boolean {
+    for (const { node, replicas } of this.#nodes.values()) {
+      for (const { unnamedSinceMs } of replicas.values()) {
+        const isAwaited = unnamedSinceMs !== undefined && nowMs - unnamedSinceMs <= unnamedLoadMsMax;
+        if (isAwaited && isLeased(node)) return true;
+      }
+    }
+    return false;
   }
 
   #remember(models: readonly ModelCard[], nowMs: number): void {
@@ -232,6 +257,16 @@ export class Directory {
     replica.live.clear();
   }
 }
+
+const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica => ({
+  id,
+  node,
+  name,
+  state: 'loading',
+  models: [],
+  unnamedSinceMs: undefined,
+  live: new Set(),
+});
 
 /** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
 const isEligible = (replica: Replica, isLeased: (node: NodeId) => boolean): boolean => {

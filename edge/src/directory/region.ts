@@ -4,17 +4,17 @@
  * used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { type ErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
+import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
-import { leaseMsMax } from '@cognitora/protocol/limits';
+import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
 import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { decodeCarry, openHeader, readLinkRequest } from '../link/carry-request.ts';
 import { LinkHost } from '../link/link-host.ts';
+import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
-import { type Outcome, unwrap } from '../state/registry.ts';
 import { type Decision, Directory, type NodeView, type Reservation } from './directory.ts';
 
 export interface RegionStatus {
@@ -23,14 +23,6 @@ export interface RegionStatus {
   readonly nodes: readonly NodeView[];
   readonly links: number;
   readonly streams: number;
-}
-
-/** An error as it crosses an RPC, which would lose its class. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly param: string | undefined;
-  readonly retryAfterSeconds: number | undefined;
 }
 
 export class Region extends DurableObject<Env> {
@@ -76,13 +68,17 @@ export class Region extends DurableObject<Env> {
     this.#host.gone(socket);
   }
 
-  /** Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. */
+  /**
+   * Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. A last dial
+   * later than any that is let in now is from before the clock was set back, and proves nothing.
+   */
   nextEpoch(node: NodeId, dialedAtMs: number): Outcome<Epoch> {
     const { sql } = this.ctx.storage;
     const [known] = sql.exec('SELECT epoch, dialed_at_ms FROM nodes WHERE node = ?', node).toArray();
-    if (known !== undefined && Number(known.dialed_at_ms) >= dialedAtMs) {
+    const lastMs = Number(known?.dialed_at_ms ?? 0);
+    if (lastMs >= dialedAtMs && lastMs <= systemClock() + dialSkewMsMax) {
       const message = 'This dial is not newer than the last. Check the host’s clock.';
-      return { refused: { code: 'identity_refused', message } };
+      return refusal(new CognitoraError('identity_refused', message));
     }
     const epoch = (known === undefined ? 1 : Number(known.epoch) + 1) as Epoch;
     sql.exec(
@@ -112,12 +108,11 @@ export class Region extends DurableObject<Env> {
   }
 
   /** Layout `object-per-node`: chooses and books; the Worker carries the request to the node's object. */
-  decide(model: string): Decision | Refusal {
+  decide(model: string): Outcome<Decision> {
     try {
-      return this.#decide(model);
+      return { value: this.#decide(model) };
     } catch (thrown) {
-      const { code, message, param, retryAfterSeconds } = toCognitoraError(thrown);
-      return { code, message, param, retryAfterSeconds };
+      return refusal(toCognitoraError(thrown));
     }
   }
 
@@ -145,7 +140,11 @@ export class Region extends DurableObject<Env> {
 
   #isLeased(node: NodeId): boolean {
     if (settingsOf(this.env).layout === 'one-object') return this.#host.isLeased(node);
-    return systemClock() - (this.#vouchedAtMs.get(node) ?? 0) < leaseMsMax;
+    const now = systemClock();
+    const vouchedAtMs = Math.min(this.#vouchedAtMs.get(node) ?? 0, now);
+    // The clock was set back: the lease runs from now on.
+    if (vouchedAtMs === now) this.#vouchedAtMs.set(node, now);
+    return now - vouchedAtMs < leaseMsMax;
   }
 
   #decide(model: string): Decision {
@@ -165,10 +164,9 @@ export class Region extends DurableObject<Env> {
       node,
       epoch,
       open: { ...carry.open, replica },
-      body: request.body,
+      request,
       region: carry.region,
       client: carry.client,
-      signal: request.signal,
       onOver: () => this.#directory.release(reservation),
     });
   }

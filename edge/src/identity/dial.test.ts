@@ -102,8 +102,33 @@ test('an edge that knows its origins refuses a dial that came under another', as
   const host = await newHost();
   const header = await dialOf(host);
   const elsewhere = envOf({ ORIGINS: 'https://other.example' });
-  await expect(check(header, elsewhere)).rejects.toThrow(/is not https:\/\/edge.example/);
+  await expect(check(header, elsewhere)).rejects.toThrow(/is not edge\.example/);
   expect((await check(header, envOf({ ORIGINS: `https://other.example,${origin}` }))).node).toBe(host.node);
+});
+
+test('behind a TLS proxy the listed origin of the host counts, and not the scheme that the request shows', async () => {
+  const host = await newHost();
+  const env = envOf({ ORIGINS: `http://127.0.0.1:8080,${origin}` });
+  const overHttp = (header: string, at = 'edge.example') =>
+    checkDial(dialled(header, `http://${at}/link/v1`), region, env);
+  expect((await overHttp(await dialOf(host))).node).toBe(host.node);
+  // What the request shows was never dialled: whoever signed it spoke to another edge.
+  const shown = await dialOf(host, { origin: 'http://edge.example' });
+  await expect(overHttp(shown)).rejects.toThrow(/for https:\/\/edge\.example\. /);
+  // A host that somebody else wrote leads to another origin of ours, for which nobody signed.
+  await expect(overHttp(await dialOf(host), '127.0.0.1:8080')).rejects.toThrow(/127\.0\.0\.1:8080/);
+  const token = await mintToken(fleetSecret, 'joinToken');
+  const { asked } = registryOf((node) => ({ value: node }));
+  const registry = envOf({ ORIGINS: origin }, { enrol: asked } as never);
+  const answer = await enrol(await enrolment(host, token, {}, 'http://edge.example'), registry);
+  expect(await answer.json()).toEqual({ node: host.node, certificate: host.certificate });
+  const forOther = enrol(await enrolment(host, token), envOf({ ORIGINS: 'http://edge.example' }));
+  await expect(forOther).rejects.toThrow(/not signed .* for http:\/\/edge\.example/);
+});
+
+test('without listed origins the one that the request shows counts, scheme and all', async () => {
+  const dial = dialled(await dialOf(await newHost()), 'http://edge.example/link/v1');
+  await expect(checkDial(dial, region, envOf())).rejects.toThrow(/own key for http:/);
 });
 
 test('a dial from a clock that is off by more than the skew is refused, in both directions', async () => {
@@ -160,9 +185,10 @@ const enrolment = async (
   host: Host,
   token: string,
   changed: Record<string, unknown> = {},
+  shown = origin,
 ): Promise<Request> => {
   const signature = await host.sign(enrolmentText(origin, host.publicKey));
-  return new Request(`${origin}/link/v1/enrol`, {
+  return new Request(`${shown}/link/v1/enrol`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}` },
     body: JSON.stringify({ publicKey: host.publicKey, name: 'host', signature, ...changed }),

@@ -20,21 +20,29 @@ import { readSmallBody } from '../body-budget.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { registryObject } from '../objects.ts';
-import { unwrap } from '../state/registry.ts';
+import { unwrap } from '../outcome.ts';
 import { fleetHmac, fleetHmacMatches, isOurToken, tokenHash } from './tokens.ts';
 
 /** A key, a name and a signature fit many times. */
 const enrolmentBytesMax = 16 * 1024;
 
+/** Behind such a proxy every host would sign for another origin than the edge sees. */
+const proxyHint = ' A proxy in front of the edge must pass the Host header on.';
+
 const refused = (message: string): CognitoraError => new CognitoraError('identity_refused', message);
 
-const originOf = (request: Request, env: Env): string => {
-  const { origin } = new URL(request.url);
+/**
+ * The origins for which a signature of this request counts. Where the deployment lists its own, those of the host that
+ * the request names: never the scheme it shows, which behind a TLS proxy is not the one that was dialled. A host that
+ * somebody else wrote picks among our own origins at most; the signature decides.
+ */
+const originsOf = (request: Request, env: Env): readonly string[] => {
+  const { origin, host } = new URL(request.url);
   const { origins } = settingsOf(env);
-  if (origins !== undefined && !origins.includes(origin)) {
-    throw refused(`This edge is not ${origin}. Dial one of its own origins, or add this one to ORIGINS.`);
-  }
-  return origin;
+  if (origins === undefined) return [origin];
+  const named = origins.filter((own) => new URL(own).host === host);
+  if (named.length > 0) return named;
+  throw refused(`This edge is not ${host}. Dial one of its own origins, or add this one to ORIGINS.`);
 };
 
 const isSigned = async (publicKey: Uint8Array, text: Uint8Array, signature: string): Promise<boolean> => {
@@ -47,11 +55,22 @@ const isSigned = async (publicKey: Uint8Array, text: Uint8Array, signature: stri
 const nodeOfKey = async (publicKey: Uint8Array): Promise<NodeId> =>
   nodeIdOf(new Uint8Array(await crypto.subtle.digest('SHA-256', publicKey)));
 
+/** Whether the key signed the text of one of these origins. */
+const isSignedForOne = async (
+  origins: readonly string[],
+  publicKey: Uint8Array,
+  textFor: (origin: string) => Uint8Array,
+  signature: string,
+): Promise<boolean> => {
+  for (const origin of origins) if (await isSigned(publicKey, textFor(origin), signature)) return true;
+  return false;
+};
+
 /** The node that dials. Throws `identity_refused` with what to do. */
 export const checkDial = async (request: Request, region: Region | '', env: Env): Promise<Dial> => {
   const dial = parseDial(request.headers.get('authorization'));
   if (dial === undefined) throw refused('The dial carries no well-formed identity.');
-  const origin = originOf(request, env);
+  const origins = originsOf(request, env);
   if (Math.abs(systemClock() - dial.timeMs) > dialSkewMsMax) {
     throw refused(
       `The host's clock and the edge's differ by more than ${dialSkewMsMax / 1000} s. Set the clock.`,
@@ -63,10 +82,12 @@ export const checkDial = async (request: Request, region: Region | '', env: Env)
   if (!(await fleetHmacMatches(fleetSecret, certificateText(dial.node), certificate))) {
     throw new CognitoraError('not_enrolled', 'This edge did not enrol this node. Give it a join token.');
   }
+  const textFor = (origin: string): Uint8Array => dialText(origin, region, dial);
   const isOwner =
     (await nodeOfKey(publicKey)) === dial.node &&
-    (await isSigned(publicKey, dialText(origin, region, dial), dial.signature));
-  if (!isOwner) throw refused("The dial is not signed with the node's own key.");
+    (await isSignedForOne(origins, publicKey, textFor, dial.signature));
+  if (!isOwner)
+    throw refused(`The dial is not signed with the node's own key for ${origins.join(' or ')}.${proxyHint}`);
   return dial;
 };
 
@@ -86,9 +107,12 @@ export const enrol = async (request: Request, env: Env): Promise<Response> => {
   const publicKeyText = reader.string('publicKey', 64);
   const name = reader.string('name', nameCharsMax);
   const publicKey = fromBase64Url(publicKeyText) ?? new Uint8Array();
-  const signed = enrolmentText(originOf(request, env), publicKeyText);
-  if (!(await isSigned(publicKey, signed, reader.string('signature', 128)))) {
-    throw refused('The enrolment is not signed with the key it names.');
+  const origins = originsOf(request, env);
+  const textFor = (origin: string): Uint8Array => enrolmentText(origin, publicKeyText);
+  if (!(await isSignedForOne(origins, publicKey, textFor, reader.string('signature', 128)))) {
+    throw refused(
+      `The enrolment is not signed with the key it names for ${origins.join(' or ')}.${proxyHint}`,
+    );
   }
   const node = await nodeOfKey(publicKey);
   unwrap(await registryObject(env).enrol(await tokenHash(token), node, name));

@@ -50,6 +50,16 @@ test('a revoked key works no longer than keyCacheMsMax', async () => {
   await expect(authorize(header, 'chat', env)).rejects.toMatchObject({ code: 'invalid_key' });
 });
 
+test('a revoked key does not live on because the clock was set back', async () => {
+  let known: Principal | undefined = principalOf();
+  const { env } = registryOf(() => known);
+  const header = `Bearer ${await newKey()}`;
+  await authorize(header, 'chat', env);
+  known = undefined;
+  vi.setSystemTime(Date.now() - 3_600_000);
+  await expect(authorize(header, 'chat', env)).rejects.toMatchObject({ code: 'invalid_key' });
+});
+
 test('a key expires on time although it is remembered', async () => {
   const { env, findKey } = registryOf(() => principalOf({ expiresAtMs: Date.now() + 3000 }));
   const header = `Bearer ${await newKey()}`;

@@ -5,7 +5,7 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { keyCacheEntriesMax, keyCacheMsMax } from '@cognitora/protocol/limits';
 import type { Scope } from '@cognitora/protocol/openai';
-import { systemClock } from '../clock.ts';
+import { isWithin, systemClock } from '../clock.ts';
 import { type Env, type Settings, settingsOf } from '../env.ts';
 import { registryObject } from '../objects.ts';
 import { isOurToken, tokenHash } from './tokens.ts';
@@ -65,7 +65,7 @@ export const authorize = async (header: string | null, scope: Scope, env: Env): 
   }
   const now = systemClock();
   let cached = cache.get(key);
-  if (cached === undefined || now - cached.fetchedAtMs >= keyCacheMsMax) {
+  if (cached === undefined || !isWithin(keyCacheMsMax, cached.fetchedAtMs, now)) {
     cached = { principal: await fetchPrincipal(key, env, settingsOf(env)), fetchedAtMs: now };
     remember(key, cached);
   }

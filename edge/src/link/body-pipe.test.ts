@@ -36,8 +36,8 @@ test('what piled up before a read is one chunk, and counts as consumed when it i
   expect(told).toEqual([]);
   expect(pipe.isEmpty).toBe(false);
   expect(await read(reader)).toBe('abcd');
-  expect(told).toEqual(['consumed 4']);
   expect(pipe.isEmpty).toBe(true);
+  expect(told).toEqual(['consumed 4']);
 });
 
 test('a waiting reader gets bytes at the flush, not before', async () => {
@@ -58,11 +58,60 @@ test('the reader’s chunk is a copy: frames are views of one message', async ()
   expect(text(message)).toBe('headbody');
 });
 
+test('a chunk that is most of its message is handed on as it is', async () => {
+  const { pipe, reader } = piped();
+  const message = utf8('hbody');
+  pipe.write(message.subarray(1));
+  pipe.flush();
+  const { value } = await reader.read();
+  expect(value?.buffer).toBe(message.buffer);
+});
+
+test('a chunk that is little of its message does not keep it in memory', async () => {
+  const { pipe, reader } = piped();
+  const message = new Uint8Array(1000);
+  pipe.write(message.subarray(0, 10));
+  pipe.flush();
+  const { value } = await reader.read();
+  expect(value?.buffer.byteLength).toBe(10);
+});
+
+test('with little unread the pipe stays quiet; with much it hears by itself of what was read', async () => {
+  const { pipe, told, reader } = piped();
+  const [little] = await begun(read(reader));
+  pipe.write(new Uint8Array(100));
+  pipe.flush();
+  await little;
+  const [next] = await begun(read(reader));
+  expect(told).toEqual([]);
+  for (let count = 0; count < 3; count += 1) {
+    pipe.write(new Uint8Array(10_000));
+    pipe.flush();
+  }
+  await next;
+  for (let count = 0; count < 2; count += 1) await read(reader);
+  const [last] = await begun(read(reader));
+  expect(told.map((line) => Number(line.split(' ')[1])).reduce((sum, bytes) => sum + bytes, 0)).toBe(30_100);
+  pipe.close();
+  expect(await last).toBe('end');
+});
+
+test('a long tail is watched until it is read; the end follows it', async () => {
+  const { pipe, told, reader } = piped();
+  pipe.write(new Uint8Array(10_000));
+  pipe.close();
+  expect(told).toEqual([]);
+  await read(reader);
+  expect(await read(reader)).toBe('end');
+  expect(told).toEqual(['consumed 10000', 'done']);
+});
+
 test('our own bytes are no credit', async () => {
   const { pipe, told, reader } = piped();
   pipe.writeUncounted(utf8(': comment\n\n'));
   pipe.write(utf8('x'));
   expect(await read(reader)).toBe(': comment\n\nx');
+  expect(pipe.isEmpty).toBe(true);
   expect(told).toEqual(['consumed 1']);
 });
 

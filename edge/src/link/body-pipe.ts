@@ -1,8 +1,15 @@
 /**
- * A response body between frames and a reader: holds what the reader has not taken, joins what piled up into one
- * chunk, and reports what was taken so that credit follows the reader. Bounded by the stream's credit window.
+ * A response body between frames and a reader: hands on what came in each turn as one chunk, and reports what the
+ * reader took so that credit follows it. Bounded by the stream's credit window.
+ *
+ *   write -> queue --flush--> stream's own queue (`handed`) --> reader
+ *
+ * The stream is asked how much of `handed` is left whenever something else happens anyway (`#settle`), because a
+ * call per chunk from the runtime's pump back into here costs as much as the chunk itself. Only when much waits does
+ * the pipe ask to be called (`pull`) once the reader has taken it.
  */
 import { joinBytes } from '@cognitora/protocol/bytes';
+import { edgeStreamWindowBytes } from '@cognitora/protocol/limits';
 import type { Clock } from '../clock.ts';
 
 export interface BodyPipeOptions {
@@ -11,34 +18,48 @@ export interface BodyPipeOptions {
   readonly onConsumed: (bytes: number) => void;
   /** The reader left before the end. */
   readonly onCancel: () => void;
-  /** Called once, when the pipe holds nothing and never will again. */
+  /** Called once, when the pipe needs no more watching: its bytes are taken, or few and their end follows them. */
   readonly onDone: () => void;
+}
+
+/** With this much unread the pipe wants to hear when it is read: credit must flow before the window is spent. */
+const quietBytesMax = edgeStreamWindowBytes / 8;
+/** The end goes out behind at most this much unread: less than a socket's buffer takes from a client that stopped. */
+const tailBytesMax = 4 * 1024;
+/** A chunk may keep a message in memory that is this many times as long; otherwise it is copied out. */
+const pinnedRatioMax = 4;
+
+interface Handed {
+  /** All bytes of the chunk, and those of them that came over the link. */
+  readonly bytes: number;
+  readonly counted: number;
 }
 
 export class BodyPipe {
   readonly readable: ReadableStream<Uint8Array>;
   readonly #options: BodyPipeOptions;
-  #controller: ReadableByteStreamController | undefined;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #queue: Uint8Array[] = [];
   /** Bytes of the queue that came over the link. */
   #countedBytes = 0;
-  /** Resolves the reader's pending pull. */
-  #pulled: (() => void) | undefined;
+  /** Chunks in the stream that the reader had not taken when last looked, oldest first. */
+  readonly #handed: Handed[] = [];
+  #handedBytes = 0;
+  /** Set while `pull` is held back; calling it makes the stream pull again once it is empty. */
+  #release: (() => void) | undefined;
   #closing = false;
   #doneTold = false;
-  /** When the queue last became non-empty. */
+  /** When the pipe last became non-empty. */
   #waitingSinceMs = 0;
 
   constructor(options: BodyPipeOptions) {
     this.#options = options;
-    this.readable = new ReadableStream(
+    this.readable = new ReadableStream<Uint8Array>(
       {
-        type: 'bytes',
-        // A body may break off before anybody reads it.
         start: (controller) => {
-          this.#controller = controller as ReadableByteStreamController;
+          this.#controller = controller;
         },
-        pull: (controller) => this.#pull(controller as ReadableByteStreamController),
+        pull: () => this.#pull(),
         cancel: () => this.#cancelled(),
       },
       { highWaterMark: 0 },
@@ -46,7 +67,8 @@ export class BodyPipe {
   }
 
   get isEmpty(): boolean {
-    return this.#queue.length === 0;
+    this.#settle();
+    return this.#queue.length === 0 && this.#handed.length === 0;
   }
 
   /** How long bytes have waited for the reader. */
@@ -62,63 +84,73 @@ export class BodyPipe {
 
   /** Queues bytes of the edge's own: comments and error events. */
   writeUncounted(bytes: Uint8Array): void {
-    // A byte stream takes no empty chunk.
     if (bytes.length === 0) return;
     if (this.isEmpty) this.#waitingSinceMs = this.#options.clock();
     this.#queue.push(bytes);
   }
 
-  /** Gives the reader what is queued, if it is waiting. */
+  /** Hands the reader what is queued, as one chunk. */
   flush(): void {
-    const controller = this.#controller;
-    const pulled = this.#pulled;
-    if (controller === undefined || pulled === undefined) return;
-    if (this.isEmpty && !this.#closing) return;
-    this.#pulled = undefined;
-    this.#hand(controller);
-    pulled();
+    if (this.#queue.length === 0 || this.#doneTold) return;
+    const bytes = joinBytes(this.#queue);
+    this.#handed.push({ bytes: bytes.length, counted: this.#countedBytes });
+    this.#handedBytes += bytes.length;
+    this.#queue = [];
+    this.#countedBytes = 0;
+    this.#controller?.enqueue(unpinned(bytes));
+    if (this.#handedBytes > quietBytesMax) this.#listen();
   }
 
   /** Ends the body behind what is queued. */
   close(): void {
-    this.#closing = true;
+    if (this.#doneTold) return;
     this.flush();
-    this.#doneIfEmpty();
+    this.#settle();
+    this.#closing = true;
+    if (this.#handedBytes <= tailBytesMax) this.#finish();
+    else this.#listen();
   }
 
   /** Breaks the body off, so that the reader sees it was not whole. */
   abort(reason: Error): void {
     this.#drop();
     this.#controller?.error(reason);
-    this.#pulled?.();
-    this.#pulled = undefined;
   }
 
-  #pull(controller: ReadableByteStreamController): Promise<void> | undefined {
-    if (!this.isEmpty || this.#closing) {
-      this.#hand(controller);
+  /** The stream is empty and its reader waits. What it returns holds the next call back. */
+  #pull(): Promise<void> | undefined {
+    this.flush();
+    this.#settle();
+    if (this.#handed.length > 0) return undefined;
+    if (this.#closing) {
+      this.#finish();
       return undefined;
     }
     return new Promise((resolve) => {
-      this.#pulled = resolve;
+      this.#release = resolve;
     });
   }
 
-  #hand(controller: ReadableByteStreamController): void {
-    if (!this.isEmpty) {
-      const bytes = joinBytes(this.#queue);
-      const counted = this.#countedBytes;
-      this.#queue = [];
-      this.#countedBytes = 0;
-      // `enqueue` takes the buffer over, and frames are views of one message: hand over a copy.
-      controller.enqueue(bytes.slice());
-      if (counted > 0) this.#options.onConsumed(counted);
-      this.#doneIfEmpty();
-      return;
+  #listen(): void {
+    this.#release?.();
+    this.#release = undefined;
+  }
+
+  /** Learns from the stream what the reader has taken. */
+  #settle(): void {
+    const desired = this.#controller?.desiredSize ?? 0;
+    if (this.#handed.length <= -desired) return;
+    let consumed = 0;
+    for (const { bytes, counted } of this.#handed.splice(0, this.#handed.length + desired)) {
+      this.#handedBytes -= bytes;
+      consumed += counted;
     }
-    if (!this.#closing) return;
-    controller.close();
-    controller.byobRequest?.respond(0);
+    if (consumed > 0) this.#options.onConsumed(consumed);
+  }
+
+  #finish(): void {
+    this.#controller?.close();
+    this.#drop();
   }
 
   #cancelled(): void {
@@ -126,18 +158,21 @@ export class BodyPipe {
     this.#options.onCancel();
   }
 
+  /** Gives back what waits: nobody will ask again how much of it was read. */
   #drop(): void {
-    const dropped = this.#countedBytes;
+    let dropped = this.#countedBytes;
+    for (const { counted } of this.#handed.splice(0)) dropped += counted;
     this.#queue = [];
     this.#countedBytes = 0;
+    this.#handedBytes = 0;
     if (dropped > 0) this.#options.onConsumed(dropped);
-    this.#closing = true;
-    this.#doneIfEmpty();
-  }
-
-  #doneIfEmpty(): void {
-    if (this.#doneTold || !this.#closing || !this.isEmpty) return;
+    this.#listen();
+    if (this.#doneTold) return;
     this.#doneTold = true;
     this.#options.onDone();
   }
 }
+
+/** Frames are views of one message, which lives as long as any of them. */
+const unpinned = (bytes: Uint8Array): Uint8Array =>
+  bytes.buffer.byteLength > pinnedRatioMax * bytes.length ? bytes.slice() : bytes;

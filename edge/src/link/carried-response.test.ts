@@ -50,8 +50,21 @@ test('our headers go before the engine’s, and one that HTTP does not allow cos
   expect(headers.get('x-two')).toBe('a, b');
 });
 
+test('a media type in another case is an event stream too, and ends with an error event', async () => {
+  const { carried } = carry();
+  carried.head({ status: 200, headers: [['content-type', 'Text/Event-Stream; charset=UTF-8']] });
+  carried.data(utf8('data: 1\n\n'));
+  carried.settled();
+  const response = await carried.response;
+  const all = readAll(response.body);
+  carried.fail({ code: 'link_lost', message: 'Lost.', record: record() });
+  carried.settled();
+  expect(response.headers.get('content-type')).toBe('Text/Event-Stream; charset=UTF-8');
+  expect(terminalCode(await all)).toBe('link_lost');
+});
+
 test('head first, then data as it comes', async () => {
-  const { carried, told, consumed } = carry();
+  const { carried, told, consumed, sweepAt } = carry();
   carried.acknowledged();
   carried.settled();
   expect(await isSettled(carried.response)).toBe(false);
@@ -62,6 +75,7 @@ test('head first, then data as it comes', async () => {
   carried.data(utf8('data: 1\n\n'));
   carried.settled();
   expect(await isSettled(all)).toBe(false);
+  sweepAt(1);
   expect(consumed()).toBe(9);
   carried.data(utf8('data: [DONE]\n\n'));
   carried.end(record());
@@ -129,11 +143,23 @@ test.each([
   }
 });
 
-test.each([true, false])('a failure of a JSON body breaks it off (in one message: %s)', async (early) => {
+test('a JSON body that fails in the message it came with is an error, and nothing of it is shown', async () => {
   const { carried, consumed } = carry({ isStream: false });
   carried.head(jsonHead());
   carried.data(utf8('{"half":'));
-  if (!early) carried.settled();
+  carried.fail({ code: 'engine_broke_off', message: 'The engine broke off.' });
+  carried.settled();
+  const response = await carried.response;
+  expect(response.status).toBe(502);
+  expect(await readAll(response.body)).toContain('engine_broke_off');
+  expect(consumed()).toBe(8);
+});
+
+test('a failure of a JSON body that has begun to go out breaks it off', async () => {
+  const { carried, consumed } = carry({ isStream: false });
+  carried.head(jsonHead());
+  carried.data(utf8('{"half":'));
+  carried.settled();
   carried.fail({ code: 'link_lost', message: 'The link was lost.' });
   carried.settled();
   expect(await readAll((await carried.response).body)).toContain('!The link was lost.');
@@ -180,7 +206,7 @@ test('the total time ends a request before and after its head', async () => {
   after.carried.head(sseHead());
   after.carried.settled();
   after.sweepAt(60_000);
-  expect(after.told).toEqual(['cancel total_timeout', 'over']);
+  expect(after.told).toEqual(['cancel total_timeout', 'over', 'done']);
   expect(terminalCode(await readAll((await after.carried.response).body))).toBe('total_timeout');
   expect(after.told.at(-1)).toBe('done');
 });
@@ -347,15 +373,16 @@ test.each([sseHead(), jsonHead()])(
 
 test('a client that stops reading after the engine’s end is cut off too', async () => {
   const { carried, told, consumed, sweepAt } = carry();
+  const long = utf8(`data: ${'x'.repeat(8000)}\n\n`);
   carried.head(sseHead());
   carried.settled();
-  carried.data(utf8('data: 1\n\n'));
+  carried.data(long);
   carried.end(record());
   carried.settled();
   expect(told).toEqual(['over 0']);
   sweepAt(clientStallMsMax);
   expect(told).toEqual(['over 0', 'done']);
-  expect(consumed()).toBe(9);
+  expect(consumed()).toBe(long.length);
   expect(await readAll((await carried.response).body)).toContain('!');
 });
 

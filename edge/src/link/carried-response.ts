@@ -33,6 +33,10 @@ export interface CarriedOptions {
   readonly onDone: () => void;
 }
 
+/** RFC 9110, 5.1 and 5.5: a token, and visible characters with spaces between them. */
+const namePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const valuePattern = /^[\t\x20-\x7e\x80-\xff]*$/;
+
 /** Of an engine's error that comes after our 200 this much is read for its message. */
 const lateErrorBytesMax = 16 * 1024;
 
@@ -119,14 +123,16 @@ export class CarriedResponse implements StreamHandler {
     const head = this.#head;
     const mayHaveBody = head !== undefined && !hasNoBody(head.status);
     if (this.#pipe !== undefined) this.#settleStream(this.#pipe);
-    else if (this.#failure !== undefined && (!mayHaveBody || this.#early.length === 0)) {
+    else if (this.#failure !== undefined && !(mayHaveBody && isEventStream(head) && this.#early.length > 0)) {
+      // Nothing has gone out yet: an error says more than half a body that is cut.
       this.#answerError(this.#failure);
     } else if (head !== undefined && (mayHaveBody || this.#ended)) this.#answer(head);
   }
 
   /** The client, or its request's body, went away before there was a response. */
   abandon(): void {
-    if (this.#state === 'over') return;
+    // With a body handed out, its reader's cancelling says the same.
+    if (this.#state === 'over' || this.#pipe !== undefined) return;
     this.#state = 'over';
     this.#takeEarly();
     this.#cancel('client_gone');
@@ -230,6 +236,7 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = isEventStream(head);
     this.#earlyBytes = 0;
     for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+    pipe.flush();
     this.#resolve(new Response(pipe.readable, init));
     if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
   }
@@ -239,6 +246,7 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = true;
     const pipe = this.#openPipe();
     pipe.writeUncounted(keepAliveComment);
+    pipe.flush();
     this.#lastBytesMs = this.#options.clock();
     const headers = this.#headersOf([
       ['content-type', 'text/event-stream; charset=utf-8'],
@@ -269,22 +277,24 @@ export class CarriedResponse implements StreamHandler {
     this.#options.onDone();
   }
 
-  #headersOf(list: HeaderList): Headers {
-    const headers = new Headers();
+  /** The engine's headers, and ours over them. */
+  #headersOf(list: HeaderList): [string, string][] {
+    const headers: [string, string][] = [];
     for (const [name, value] of list) {
-      try {
-        headers.append(name, value);
-      } catch {
-        // Not a header that HTTP allows: an engine's oddity must not cost the link.
-      }
+      const isOurs = this.#options.headers.some(([own]) => own === name);
+      // What HTTP does not allow is an engine's oddity and must not cost the link.
+      if (!isOurs && namePattern.test(name) && valuePattern.test(value)) headers.push([name, value]);
     }
-    for (const [name, value] of this.#options.headers) headers.set(name, value);
+    for (const [name, value] of this.#options.headers) headers.push([name, value]);
     return headers;
   }
 }
 
+/** Media types come in any case. */
 const isEventStream = (head: ResponseHead): boolean =>
-  head.headers.some(([name, value]) => name === 'content-type' && value.startsWith('text/event-stream'));
+  head.headers.some(
+    ([name, value]) => name === 'content-type' && value.toLowerCase().startsWith('text/event-stream'),
+  );
 
 const stalledError = (): CognitoraError =>
   new CognitoraError('client_stalled', 'The client stopped reading.');

@@ -1,6 +1,6 @@
-import { quietMs } from '@cognitora/protocol/limits';
-import { expect, test } from 'vitest';
-import { clientsHungUp, quietClients, watchClient } from './client-watch.ts';
+import { hangUpHoldMs, quietMs } from '@cognitora/protocol/limits';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { clientsHungUp, quietClients, untilQuiet, watchClient } from './client-watch.ts';
 
 const turn = (): Promise<void> => new Promise((accept) => setImmediate(accept));
 
@@ -66,4 +66,26 @@ test('a client without an address is left alone', () => {
   client.wrote();
   expect(quietClients(quietMs)).toBe(0);
   client.over();
+});
+
+test('the answer waits until a client is quiet, but not for ever', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const told: number[] = [];
+  const clock = (): number => Date.now();
+  void untilQuiet(clock).then((quiet) => told.push(quiet));
+  await vi.advanceTimersByTimeAsync(1_000);
+  const client = watchClient('127.0.0.1:1', clock, () => {});
+  await vi.advanceTimersByTimeAsync(quietMs - 1);
+  expect(told).toEqual([]);
+  await vi.advanceTimersByTimeAsync(quietMs);
+  expect(told).toEqual([1]);
+  client.over();
+  void untilQuiet(clock).then((quiet) => told.push(quiet));
+  await vi.advanceTimersByTimeAsync(hangUpHoldMs - 1);
+  expect(told).toEqual([1]);
+  await vi.advanceTimersByTimeAsync(quietMs);
+  expect(told).toEqual([1, 0]);
 });

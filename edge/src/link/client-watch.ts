@@ -2,7 +2,7 @@
  * The clients whose requests are carried here, by address, so that their supervisor can say which of them hung up: see
  * `protocol/src/supervisor.ts`. One table for all objects: plain workerd, which alone needs it, has one isolate.
  */
-import { clientsWatchedMax, quietMs } from '@cognitora/protocol/limits';
+import { clientsWatchedMax, hangUpHoldMs, quietMs } from '@cognitora/protocol/limits';
 import type { Clock } from '../clock.ts';
 
 export interface WatchedClient {
@@ -23,8 +23,11 @@ const watched = new Map<string, Entry>();
 /** Wakes who waits for a first client. */
 let wake: (() => void) | undefined;
 
+/** Between two looks while an answer is held back. */
+const lookEveryMs = quietMs / 2;
+
 /** Resolves once there is any client to watch over. */
-export const untilAnyClient = (): Promise<void> =>
+const untilAnyClient = (): Promise<void> =>
   watched.size > 0
     ? Promise.resolve()
     : new Promise((accept) => {
@@ -72,3 +75,17 @@ export const quietClients = (nowMs: number): number => {
   for (const { wroteMs } of watched.values()) if (nowMs - wroteMs >= quietMs) quiet += 1;
   return quiet;
 };
+
+/** How many clients are quiet, once one is, or nobody was for long. */
+export const untilQuiet = async (clock: Clock): Promise<number> => {
+  const untilMs = clock() + hangUpHoldMs;
+  const heldLong = sleep(hangUpHoldMs);
+  for (;;) {
+    await Promise.race([untilAnyClient(), heldLong]);
+    const quiet = quietClients(clock());
+    if (quiet > 0 || clock() >= untilMs) return quiet;
+    await sleep(lookEveryMs);
+  }
+};
+
+const sleep = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));

@@ -45,8 +45,10 @@ interface Hosted {
   readonly link: EdgeLink;
   readonly node: NodeId;
   readonly epoch: Epoch;
-  readonly acceptedAtMs: number;
+  acceptedAtMs: number;
   heardAtMs: number;
+  /** The agent said that it goes. */
+  isLeaving: boolean;
   readonly carried: Map<StreamId, CarriedResponse>;
 }
 
@@ -54,15 +56,17 @@ export interface CarryOptions {
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly open: OpenRequest;
-  readonly body: ReadableStream<Uint8Array> | null;
+  /** Whose body is the client's. */
+  readonly request: Request;
   readonly region: Region;
   /** The client's address, where somebody can tell that it hung up. */
   readonly client: string | undefined;
-  /** Fires when the client is gone before it had a response. */
-  readonly signal: AbortSignal;
   /** Called once, when the agent's part is over, or never began. */
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
+
+/** Late sweeps in a row that judge nobody: an object that is always late must still end what is dead. */
+const lateSweepsMax = 4;
 
 export class LinkHost {
   readonly #state: DurableObjectState;
@@ -71,6 +75,8 @@ export class LinkHost {
   readonly #bySocket = new Map<WebSocket, Hosted>();
   readonly #byNode = new Map<NodeId, Hosted>();
   #timer: ReturnType<typeof setInterval> | undefined;
+  #sweptAtMs: number | undefined;
+  #lateSweeps = 0;
 
   constructor(state: DurableObjectState, clock: Clock, reports: LinkReports) {
     this.#state = state;
@@ -105,7 +111,10 @@ export class LinkHost {
       bytes: (message) => sendQuietly(socket, message),
       hello: (hello) => this.#hello(hosted, hello, region),
       replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
-      goaway: () => this.#reports.left(node, epoch),
+      goaway: () => {
+        hosted.isLeaving = true;
+        this.#reports.left(node, epoch);
+      },
     });
     const hosted: Hosted = {
       socket,
@@ -114,9 +123,11 @@ export class LinkHost {
       epoch,
       acceptedAtMs: now,
       heardAtMs: now,
+      isLeaving: false,
       carried: new Map(),
     };
     this.#bySocket.set(socket, hosted);
+    if (this.#timer === undefined) this.#sweptAtMs = now;
     this.#timer ??= setInterval(() => this.#sweep(), sweepMs);
     return new Response(null, { status: 101, webSocket: client });
   }
@@ -170,10 +181,11 @@ export class LinkHost {
   }
 
   async #carry(hosted: Hosted, options: CarryOptions): Promise<Response> {
-    const { open, body, signal } = options;
+    const { open, request } = options;
+    const { body, signal } = request;
     const { link, carried } = hosted;
     const isWhole = open.bodyBytes <= frameBodyBytesMax;
-    const firstBytes = isWhole ? await readWhole(body) : new Uint8Array();
+    const firstBytes = isWhole ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
     if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
     const response = new CarriedResponse({
       clock: this.#clock,
@@ -241,17 +253,23 @@ export class LinkHost {
   }
 
   #heardAtMs(hosted: Hosted): number {
+    const now = this.#clock();
+    // The clock was set back: the lease runs from now on.
+    hosted.heardAtMs = Math.min(hosted.heardAtMs, now);
     // The platform answers pings without us; ask it only when nothing else was heard of late.
-    if (this.#clock() - hosted.heardAtMs > heartbeatMs) {
+    if (now - hosted.heardAtMs > heartbeatMs) {
       const ponged = this.#state.getWebSocketAutoResponseTimestamp(hosted.socket)?.getTime() ?? 0;
-      hosted.heardAtMs = Math.max(hosted.heardAtMs, ponged);
+      // One that lies ahead was before the clock was set back.
+      if (ponged <= now) hosted.heardAtMs = Math.max(hosted.heardAtMs, ponged);
     }
     return hosted.heardAtMs;
   }
 
   #sweep(): void {
     const now = this.#clock();
+    if (this.#isLate(now)) return;
     for (const hosted of [...this.#bySocket.values()]) {
+      hosted.acceptedAtMs = Math.min(hosted.acceptedAtMs, now);
       if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
         this.#drop(hosted, 1002, 'no HELLO');
       } else if (now - this.#heardAtMs(hosted) > leaseMsMax) this.#drop(hosted, 1001, 'silent');
@@ -262,10 +280,21 @@ export class LinkHost {
     }
   }
 
+  /**
+   * Whether this object itself was held up since the last sweep. What came meanwhile waits to be read, so nobody is
+   * blamed for the pause yet; but not for ever.
+   */
+  #isLate(now: number): boolean {
+    const isLate = this.#sweptAtMs !== undefined && now - this.#sweptAtMs > 2 * sweepMs;
+    this.#sweptAtMs = now;
+    this.#lateSweeps = isLate ? this.#lateSweeps + 1 : 0;
+    return isLate && this.#lateSweeps <= lateSweepsMax;
+  }
+
   #drop(hosted: Hosted, code: number, reason: string): void {
     if (!this.#bySocket.delete(hosted.socket)) return;
     if (this.#byNode.get(hosted.node) === hosted) this.#byNode.delete(hosted.node);
-    hosted.link.close('The link to the node was lost.');
+    hosted.link.close(hosted.isLeaving ? 'The node is stopping.' : 'The link to the node was lost.');
     closeQuietly(hosted.socket, code, reason);
     this.#reports.left(hosted.node, hosted.epoch);
     if (this.#bySocket.size > 0 || this.#timer === undefined) return;
@@ -273,9 +302,6 @@ export class LinkHost {
     this.#timer = undefined;
   }
 }
-
-const readWhole = async (body: ReadableStream<Uint8Array> | null): Promise<Uint8Array> =>
-  body === null ? new Uint8Array() : new Uint8Array(await new Response(body).arrayBuffer());
 
 /** Feeds a long body as credit allows, through one buffer; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {

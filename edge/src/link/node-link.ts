@@ -12,7 +12,7 @@ import type { Region } from '../directory/region.ts';
 import type { Env } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
-import { unwrap } from '../state/registry.ts';
+import { unwrap } from '../outcome.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
 import { LinkHost } from './link-host.ts';
 
@@ -77,10 +77,9 @@ export class NodeLink extends DurableObject<Env> {
       node,
       epoch,
       open: { ...open, replica },
-      body: request.body,
+      request,
       region,
       client,
-      signal: request.signal,
       onOver: () => this.#release(reservation),
     });
   }

@@ -11,6 +11,7 @@ import { type Scope, scopes } from '@cognitora/protocol/openai';
 import { systemClock } from '../clock.ts';
 import type { Env } from '../env.ts';
 import type { Principal } from '../identity/principal.ts';
+import { type Outcome, refusal } from '../outcome.ts';
 import { randomBytes } from '../random.ts';
 
 const schema = `
@@ -52,17 +53,6 @@ export interface JoinTokenView {
   readonly usesLeft: number;
   readonly revokedAtMs: number | null;
 }
-
-/** A result that crosses an RPC: errors would lose their class on the way. */
-export type Outcome<Value> =
-  | { readonly value: Value }
-  | { readonly refused: { readonly code: ErrorCode; readonly message: string } };
-
-/** The value, or the refusal thrown as what it was. */
-export const unwrap = <Value>(outcome: Outcome<Value>): Value => {
-  if ('value' in outcome) return outcome.value;
-  throw new CognitoraError(outcome.refused.code, outcome.refused.message);
-};
 
 const scopesOf = (text: string): readonly Scope[] =>
   scopes.filter((scope) => text.split(',').includes(scope));
@@ -213,4 +203,5 @@ export class Registry extends DurableObject<Env> {
   }
 }
 
-const refuse = (code: ErrorCode, message: string): Outcome<never> => ({ refused: { code, message } });
+const refuse = (code: ErrorCode, message: string): Outcome<never> =>
+  refusal(new CognitoraError(code, message));

@@ -33,6 +33,8 @@ export interface Prompt {
 
 export interface ChoiceOptions {
   readonly sampling: Sampling;
+  /** As `nativeSeed` makes it; `undefined`: another one each time. */
+  readonly seed: number | undefined;
   readonly tokensMax: number;
   readonly stops: readonly string[];
   /** Alternatives to report per token; `undefined`: no log-probabilities. */
@@ -265,8 +267,7 @@ function nativeOptions(
     topK: sampling.topK,
     topP: sampling.topP,
     minP: sampling.minP,
-    // The native sampler takes 32 bits.
-    seed: sampling.seed === undefined ? randomInt(2 ** 32) : sampling.seed >>> 0,
+    seed: options.seed ?? randomInt(2 ** 32 - 1),
     yieldEogToken: true,
     ...(sampling.logitBias.size > 0 ? { tokenBias: bias } : {}),
     ...(options.grammar ? { grammarEvaluationState: options.grammar } : {}),

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { type PlacedLogprob, type Session, withSequence } from '../generation/generate.ts';
 import type { Constraint } from '../generation/model.ts';
+import { nativeSeed } from '../generation/seed.ts';
 import { type ChatRequest, parseChatRequest } from '../openai/chat-request.ts';
 import {
   type AnswerHead,
@@ -54,8 +55,8 @@ async function runChoice(work: Work, index: number, onDelta: OnDelta) {
   const { seed } = request.sampling;
   return await session.choice(
     {
-      // Choices with one seed would all be the same.
-      sampling: { ...request.sampling, seed: seed === undefined ? undefined : seed + index },
+      sampling: request.sampling,
+      seed: seed === undefined ? undefined : nativeSeed(seed, index),
       tokensMax: tokensMaxFor(engine, request.maxTokens ?? engine.chatTokensDefault, tokens),
       stops: [...request.stops, ...constraint.stops],
       topLogprobs: request.topLogprobs,

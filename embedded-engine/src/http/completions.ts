@@ -3,6 +3,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type PlacedLogprob, withSequence } from '../generation/generate.ts';
+import { nativeSeed } from '../generation/seed.ts';
 import * as limits from '../limits.ts';
 import {
   type CompletionRequest,
@@ -91,7 +92,8 @@ async function runPrompt(
       const { seed } = request.sampling;
       const result = await session.choice(
         {
-          sampling: { ...request.sampling, seed: seed === undefined ? undefined : seed + choice },
+          sampling: request.sampling,
+          seed: seed === undefined ? undefined : nativeSeed(seed, choice),
           tokensMax: tokensMaxFor(engine, request.maxTokens ?? limits.completionTokensDefault, tokens),
           stops: request.stops,
           topLogprobs: request.topLogprobs,

@@ -23,9 +23,14 @@ class Reader {
   #stored(event: Extract<BlockEvent, { type: 'stored' }>): void {
     expect(event.tokens.length).toBe(event.hashes.length * blockTokens);
     if (event.parent !== undefined) expect(this.believed.has(event.parent)).toBe(true);
-    for (const hash of event.hashes) {
+    let { parent } = event;
+    for (const [at, hash] of event.hashes.entries()) {
       expect(this.believed.has(hash)).toBe(false);
       this.believed.add(hash);
+      // The event says all that the name depends on.
+      const tokens = event.tokens.slice(at * blockTokens, (at + 1) * blockTokens);
+      expect(blockHash(parent, tokens, event.salt)).toBe(hash);
+      parent = hash;
     }
   }
 }

@@ -13,6 +13,8 @@ export interface BlockStored {
   readonly hashes: readonly BlockHash[];
   readonly parent: BlockHash | undefined;
   readonly tokens: readonly number[];
+  /** What the name of a chain's first block depends on beside its tokens; '' where there is none. */
+  readonly salt: string;
 }
 
 export interface BlockRemoved {
@@ -94,7 +96,7 @@ export class BlockLedger {
         run.tokens.push(...block);
       } else {
         run = { hashes: [hash], parent, tokens: block };
-        events.push({ type: 'stored', ...run });
+        events.push({ type: 'stored', salt: row.salt, ...run });
       }
     }
     return events;

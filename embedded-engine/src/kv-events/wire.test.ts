@@ -11,8 +11,8 @@ describe('a payload of KV events', () => {
     const name = hash(9_007_199_254_740_993_123n);
     const payload = encodePayload(
       [
-        { type: 'stored', hashes: [name], parent: undefined, tokens: [1, 2] },
-        { type: 'stored', hashes: [hash(2n ** 62n)], parent: name, tokens: [3, 4] },
+        { type: 'stored', hashes: [name], parent: undefined, tokens: [1, 2], salt: '' },
+        { type: 'stored', hashes: [hash(2n ** 62n)], parent: name, tokens: [3, 4], salt: '' },
         { type: 'removed', hashes: [name] },
         { type: 'cleared' },
       ],
@@ -22,11 +22,28 @@ describe('a payload of KV events', () => {
     expect(unpackr.unpack(payload)).toEqual([
       12,
       [
-        ['BlockStored', [name], null, [1, 2], 2, null, 'GPU'],
-        ['BlockStored', [2n ** 62n], name, [3, 4], 2, null, 'GPU'],
+        ['BlockStored', [name], null, [1, 2], 2, null, 'GPU', null, [null]],
+        ['BlockStored', [2n ** 62n], name, [3, 4], 2, null, 'GPU', null, [null]],
         ['BlockRemoved', [name], 'GPU'],
         ['AllBlocksCleared'],
       ],
+    ]);
+  });
+
+  it('carries the salt with the first block of a chain, where the name depends on it', () => {
+    const stored = { type: 'stored', hashes: [hash(1n), hash(2n)], tokens: [1, 2, 3, 4], salt: 's' } as const;
+    const payload = encodePayload(
+      [
+        { ...stored, parent: undefined },
+        { ...stored, parent: hash(9n) },
+      ],
+      12,
+      2,
+    );
+    const [, events] = unpackr.unpack(payload) as [number, unknown[][]];
+    expect(events.map((event) => event[8])).toEqual([
+      [['s'], null],
+      [null, null],
     ]);
   });
 

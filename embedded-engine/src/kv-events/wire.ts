@@ -2,22 +2,43 @@
  * KV events as bytes, in vLLM's shape, and the buffer that answers for missed ones. Pure.
  *
  *   publish: [topic "kv-events", sequence u64 BE, msgpack [ts, [event ...]]]
- *   event:   ["BlockStored", [hash ...], parent | nil, [token ...], block_size, nil, "GPU"]
+ *   event:   ["BlockStored", [hash ...], parent | nil, [token ...], block_size, nil, "GPU", nil, extra_keys]
  *            ["BlockRemoved", [hash ...], "GPU"]          ["AllBlocksCleared"]
+ *   extra_keys: one entry per hash, nil or what its name depends on beside parent and tokens: [salt] for the
+ *            first block of a salted chain
  *   replay:  [client, "", first sequence u64 BE] -> [client, "", sequence, payload] ... [client, "", -1, ""]
  */
 import { Packr } from 'msgpackr';
-import type { BlockEvent } from './blocks.ts';
+import type { BlockEvent, BlockStored } from './blocks.ts';
 
 export const topic = 'kv-events';
 /** vLLM calls the device tier "GPU" whatever the device is; readers know only that word. */
 const medium = 'GPU';
 const packr = new Packr({ useRecords: false, mapsAsObjects: true });
 
+/** LoRA adapters, which this engine does not have: their number and their name. */
+const noLora = null;
+
+/** The salt is hashed into the first block of a chain only: the names of the later ones follow from that. */
+function extraKeys({ hashes, parent, salt }: BlockStored): readonly (readonly string[] | null)[] {
+  const isSalted = parent === undefined && salt !== '';
+  return hashes.map((_, at) => (isSalted && at === 0 ? [salt] : null));
+}
+
 function encodeEvent(event: BlockEvent, blockTokens: number): readonly unknown[] {
   switch (event.type) {
     case 'stored':
-      return ['BlockStored', event.hashes, event.parent ?? null, event.tokens, blockTokens, null, medium];
+      return [
+        'BlockStored',
+        event.hashes,
+        event.parent ?? null,
+        event.tokens,
+        blockTokens,
+        noLora,
+        medium,
+        noLora,
+        extraKeys(event),
+      ];
     case 'removed':
       return ['BlockRemoved', event.hashes, medium];
     case 'cleared':

@@ -1,101 +1,30 @@
-import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ProgressEvent } from '../log.ts';
+import { Hub, sha256 } from '../testing/hub.ts';
+import { endPrograms, startProgram, until } from '../testing/program.ts';
 import { type DownloadSettings, download } from './download.ts';
 import { parseDigest } from './hub.ts';
 import { parseHubName, partsOf, resolveModel, WrongModel } from './resolve.ts';
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 31 + (at >> 8)) & 0xff));
-const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 const file = { owner: 'o', repo: 'r', file: 'sub/m.gguf' };
 
-/** A hub on a port, a storage server on another, and what they were asked. */
-interface Hub {
-  bytes: Buffer;
-  /** What the hub says the digest is; `undefined`: the truth. */
-  digest: string | undefined;
-  /** Bytes after which the storage cuts the connection, one entry per GET; empty: it never does. */
-  cuts: number[];
-  /** Answers before everything else when it returns true. */
-  first: (request: IncomingMessage, response: ServerResponse) => boolean;
-  small: boolean;
-  ignoreRange: boolean;
-}
-
 let hub: Hub;
-let servers: Server[] = [];
-let seen: { where: string; method: string; range: string | undefined; token: string | undefined }[] = [];
 let dir = '';
-let endpoint = '';
 let logged: ProgressEvent[] = [];
 
-function note(where: string, request: IncomingMessage): void {
-  const { authorization: token, range } = request.headers;
-  seen.push({ where, method: request.method ?? '', range, token });
-}
-
-function serveBytes(request: IncomingMessage, response: ServerResponse): void {
-  const start = hub.ignoreRange ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  const body = hub.bytes.subarray(start);
-  const last = hub.bytes.length - 1;
-  const ranged = start > 0 ? { 'content-range': `bytes ${start}-${last}/${hub.bytes.length}` } : {};
-  response.writeHead(start > 0 ? 206 : 200, { 'content-length': body.length, ...ranged });
-  const cut = hub.cuts.shift();
-  if (cut === undefined || cut >= body.length) {
-    response.end(request.method === 'HEAD' ? undefined : body);
-    return;
-  }
-  // The client has read what was sent before the connection goes: otherwise a reset may discard it.
-  response.write(body.subarray(0, cut), () => setTimeout(() => request.socket.destroy(), 30));
-}
-
-async function listen(
-  handler: (request: IncomingMessage, response: ServerResponse) => void,
-): Promise<string> {
-  const server = createServer(handler);
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 beforeEach(async () => {
-  hub = { bytes: content, digest: undefined, cuts: [], first: () => false, small: false, ignoreRange: false };
-  seen = [];
+  hub = await new Hub(content).start();
   logged = [];
   dir = await mkdtemp(path.join(tmpdir(), 'download-'));
-  const storage = await listen((request, response) => {
-    note('storage', request);
-    serveBytes(request, response);
-  });
-  endpoint = await listen((request, response) => {
-    note('hub', request);
-    if (hub.first(request, response)) return;
-    if (hub.small) {
-      const blob = createHash('sha1').update(`blob ${hub.bytes.length}\0`).update(hub.bytes).digest('hex');
-      response.setHeader('etag', `"${blob}"`);
-      serveBytes(request, response);
-      return;
-    }
-    response.writeHead(302, {
-      location: `${storage}/bytes?signed=1`,
-      'x-linked-etag': `"${hub.digest ?? sha256(hub.bytes)}"`,
-      'x-linked-size': hub.bytes.length,
-    });
-    response.end();
-  });
 });
 
 afterEach(async () => {
-  for (const server of servers) {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  }
-  servers = [];
+  await endPrograms();
+  await hub.stop();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -105,7 +34,7 @@ function fetchIt(changes: Partial<DownloadSettings> = {}): Promise<void> {
   return download({
     file,
     target: target(),
-    endpoint,
+    endpoint: hub.endpoint,
     token: undefined,
     signal: new AbortController().signal,
     log: (event) => logged.push(event),
@@ -116,14 +45,22 @@ function fetchIt(changes: Partial<DownloadSettings> = {}): Promise<void> {
 
 async function expectWhole(): Promise<void> {
   expect(hub.bytes.equals(await readFile(target()))).toBe(true);
-  expect(await readdir(dir)).toEqual(['m.gguf']);
+  expect((await readdir(dir)).toSorted()).toEqual(['m.gguf', 'm.gguf.lock', 'm.gguf.verified']);
+}
+
+/** Leaves a part of 120,000 bytes, as an earlier run that was cut off. */
+async function leavePart(): Promise<void> {
+  hub.cuts = [120_000, 0, 0, 0, 0, 0, 0];
+  await expect(fetchIt()).rejects.toThrow(/goes on where it stopped/);
+  hub.cuts = [];
+  hub.seen = [];
 }
 
 describe('a download from the hub', () => {
   it('asks for size and digest, follows the redirect, verifies, and tells its progress', async () => {
     await fetchIt();
     await expectWhole();
-    expect(seen.map(({ where, method }) => `${method} ${where}`)).toEqual([
+    expect(hub.seen.map(({ where, method }) => `${method} ${where}`)).toEqual([
       'HEAD hub',
       'GET hub',
       'GET storage',
@@ -134,7 +71,7 @@ describe('a download from the hub', () => {
 
   it('gives the token to the hub only, never to where the hub points', async () => {
     await fetchIt({ token: 'secret' });
-    expect(seen.map(({ where, token }) => [where, token])).toEqual([
+    expect(hub.seen.map(({ where, token }) => [where, token])).toEqual([
       ['hub', 'Bearer secret'],
       ['hub', 'Bearer secret'],
       ['storage', undefined],
@@ -152,32 +89,24 @@ describe('a download from the hub', () => {
     hub.cuts = [100_000, 50_000];
     await fetchIt();
     await expectWhole();
-    expect(seen.filter(({ where }) => where === 'storage').map(({ range }) => range)).toEqual([
-      undefined,
-      'bytes=100000-',
-      'bytes=150000-',
-    ]);
+    expect(hub.ranges).toEqual([undefined, 'bytes=100000-', 'bytes=150000-']);
   });
 
   it('goes on after a restart of the program', async () => {
-    hub.cuts = [120_000, 0, 0, 0, 0, 0, 0];
-    await expect(fetchIt()).rejects.toThrow(/goes on where it stopped/);
-    expect((await readdir(dir)).toSorted()).toEqual(['m.gguf.part', 'm.gguf.part.digest']);
-    hub.cuts = [];
-    seen = [];
+    await leavePart();
+    const left = ['m.gguf.lock', 'm.gguf.part', 'm.gguf.part.digest'];
+    expect((await readdir(dir)).toSorted()).toEqual(left);
     await fetchIt();
     await expectWhole();
-    expect(seen.at(-1)?.range).toBe('bytes=120000-');
+    expect(hub.ranges).toEqual(['bytes=120000-']);
   });
 
   it('starts afresh when the file changed upstream in between', async () => {
-    hub.cuts = [120_000, 0, 0, 0, 0, 0, 0];
-    await expect(fetchIt()).rejects.toThrow();
-    hub = { ...hub, cuts: [], bytes: Buffer.from(content).reverse() };
-    seen = [];
+    await leavePart();
+    hub.bytes = Buffer.from(content).reverse();
     await fetchIt();
     await expectWhole();
-    expect(seen.at(-1)?.range).toBeUndefined();
+    expect(hub.ranges).toEqual([undefined]);
   });
 
   it('takes the whole file when the server does not know ranges', async () => {
@@ -190,7 +119,7 @@ describe('a download from the hub', () => {
   it('keeps nothing of bytes with a wrong digest', async () => {
     hub.digest = 'a'.repeat(64);
     await expect(fetchIt()).rejects.toThrow(/damaged/);
-    expect(await readdir(dir)).toEqual([]);
+    expect(await readdir(dir)).toEqual(['m.gguf.lock']);
   });
 
   it.each([
@@ -204,7 +133,7 @@ describe('a download from the hub', () => {
       return true;
     };
     await expect(fetchIt()).rejects.toThrow(message);
-    expect(seen.length).toBe(1);
+    expect(hub.seen.length).toBe(1);
   });
 
   it('tries again after a 503, and gives up after a bounded number of attempts', async () => {
@@ -218,9 +147,9 @@ describe('a download from the hub', () => {
     await expectWhole();
     await rm(target());
     failures = Number.POSITIVE_INFINITY;
-    seen = [];
+    hub.seen = [];
     await expect(fetchIt()).rejects.toThrow(/503/);
-    expect(seen.length).toBe(5);
+    expect(hub.seen.length).toBe(5);
   });
 
   it('ends an attempt that brings nothing for too long', async () => {
@@ -239,16 +168,149 @@ describe('a download from the hub', () => {
     await expect(fetchIt({ signal: stop.signal })).rejects.toThrow(/stopping/);
   });
 
-  it('does not ask the hub about a file that is there', async () => {
-    await writeFile(target(), 'old');
-    await fetchIt({ endpoint: 'http://127.0.0.1:1' });
-    expect(await readFile(target(), 'utf8')).toBe('old');
-    expect(seen).toEqual([]);
-  });
-
   it('refuses what the hub names no digest for', async () => {
     hub.digest = 'not-a-digest';
     await expect(fetchIt()).rejects.toThrow(/can't be verified/);
+  });
+});
+
+describe('a file that is there', () => {
+  /** Its bytes are used, the hub unasked. */
+  const isTaken = async (): Promise<boolean> => {
+    hub.seen = [];
+    await fetchIt({ endpoint: 'http://127.0.0.1:1' });
+    return hub.seen.length === 0;
+  };
+  const warnings = (): string =>
+    logged.flatMap(({ event, message }) => (event === 'warning' ? [message] : [])).join();
+
+  it('and was verified is used without asking the hub', async () => {
+    await fetchIt();
+    expect(await readFile(`${target()}.verified`, 'utf8')).toContain(`${sha256(content)} ${content.length} `);
+    expect(await isTaken()).toBe(true);
+    expect(warnings()).toBe('');
+  });
+
+  it('and was only touched is compared with what was verified, and known again', async () => {
+    await fetchIt();
+    await utimes(target(), 1000, 1000);
+    expect(await isTaken()).toBe(true);
+    await expectWhole();
+    expect(await readFile(`${target()}.verified`, 'utf8')).toMatch(/ 1000000\n$/);
+  });
+
+  it.each([
+    ['grew', () => appendFile(target(), 'more')],
+    ['was cut', () => writeFile(target(), content.subarray(0, 1000))],
+    ['has other bytes', () => writeFile(target(), Buffer.alloc(content.length))],
+  ])('and %s since it was verified is downloaded again', async (_, damage) => {
+    await fetchIt();
+    await damage();
+    // Another time, too, where the clock of the file system is coarse.
+    await utimes(target(), 1000, 1000);
+    await fetchIt();
+    await expectWhole();
+    expect(warnings()).toMatch(/damaged since: downloading it again/);
+  });
+
+  it('stays as it is until another can take its place', async () => {
+    await fetchIt();
+    await appendFile(target(), 'more');
+    const size = (await stat(target())).size;
+    hub.digest = 'b'.repeat(64);
+    await expect(fetchIt()).rejects.toThrow(/arrived damaged/);
+    expect((await stat(target())).size).toBe(size);
+  });
+
+  it('without a record is held against the hub: kept when it is right, downloaded when it is not', async () => {
+    await writeFile(target(), content);
+    await fetchIt();
+    await expectWhole();
+    expect(hub.seen.map(({ method }) => method)).toEqual(['HEAD']);
+    await rm(`${target()}.verified`);
+    await writeFile(target(), 'what two programs left of it');
+    await fetchIt();
+    await expectWhole();
+  });
+
+  it('without a record is used, with a warning, when the hub can not be asked', async () => {
+    await writeFile(target(), 'mine');
+    await fetchIt({ endpoint: 'http://127.0.0.1:1' });
+    expect(await readFile(target(), 'utf8')).toBe('mine');
+    expect(warnings()).toMatch(/never verified/);
+  });
+});
+
+describe('several that want one file', () => {
+  const gets = (): number => hub.ranges.length;
+
+  it('fresh: one downloads, the other waits for it', async () => {
+    await Promise.all([fetchIt(), fetchIt()]);
+    await expectWhole();
+    expect(gets()).toBe(1);
+    expect(logged.filter(({ message }) => message.includes('another process downloads it'))).toHaveLength(1);
+  });
+
+  it('resumed: the rest is fetched once, and nothing is written twice', async () => {
+    await leavePart();
+    await Promise.all([fetchIt(), fetchIt(), fetchIt()]);
+    await expectWhole();
+    expect(hub.ranges).toEqual(['bytes=120000-']);
+  });
+
+  it('a wait ends when it is told to, and leaves the other alone', async () => {
+    hub.holdAfter = 1000;
+    const [stop, stopOther] = [new AbortController(), new AbortController()];
+    const other = fetchIt({ signal: stopOther.signal });
+    await until(() => gets() === 1);
+    const waiting = fetchIt({ signal: stop.signal });
+    await until(() => logged.some(({ message }) => message.includes('another process')));
+    stop.abort(new Error('stopping'));
+    await expect(waiting).rejects.toThrow();
+    await until(async () => (await stat(`${target()}.part`)).size === 1000);
+    stopOther.abort(new Error('stopping too'));
+    await expect(other).rejects.toThrow(/stopping too/);
+    hub.holdAfter = undefined;
+    await fetchIt();
+    await expectWhole();
+    expect(hub.ranges).toEqual([undefined, 'bytes=1000-']);
+  });
+
+  it('a process that is killed mid-way: the one that waits goes on where it stopped', async () => {
+    hub.holdAfter = 100_000;
+    const where = path.join(dir, 'hf/o/r/sub');
+    await mkdir(where, { recursive: true });
+    const part = path.join(where, 'm.gguf.part');
+    const program = startProgram(['--model', 'hf:o/r/sub/m.gguf', '--models-dir', dir], {
+      HF_ENDPOINT: hub.endpoint,
+    });
+    await until(async () => (await stat(part).catch(() => undefined))?.size === 100_000);
+    hub.holdAfter = undefined;
+    const waiting = fetchIt({ target: path.join(where, 'm.gguf') });
+    await until(() => logged.some(({ message }) => message.includes('another process')));
+    expect(gets()).toBe(1);
+    program.child.kill('SIGKILL');
+    await waiting;
+    expect(hub.ranges).toEqual([undefined, 'bytes=100000-']);
+    expect(hub.bytes.equals(await readFile(path.join(where, 'm.gguf')))).toBe(true);
+  });
+
+  it('two that write one part, on a file system without locks, write the same bytes to the same places', async () => {
+    await leavePart();
+    hub.first = (request, response) => {
+      if (request.method === 'HEAD') return false;
+      const start = Number(/\d+/.exec(request.headers.range ?? '')?.[0]);
+      const last = content.length - 1;
+      response.writeHead(206, { 'content-range': `bytes ${start}-${last}/${content.length}` });
+      // Meanwhile another one brings more of the same.
+      appendFile(`${target()}.part`, content.subarray(start, start + 7000)).then(
+        () => response.end(content.subarray(start)),
+        () => response.destroy(),
+      );
+      return true;
+    };
+    await fetchIt();
+    await expectWhole();
   });
 });
 
@@ -268,9 +330,9 @@ describe('a model name', () => {
     );
 
   it('of the hub is downloaded into the models directory and served by its file name', async () => {
-    const found = await resolve('hf:o/r/sub/m.gguf', { HF_ENDPOINT: endpoint, HF_TOKEN: 't' });
+    const found = await resolve('hf:o/r/sub/m.gguf', { HF_ENDPOINT: hub.endpoint, HF_TOKEN: 't' });
     expect(found).toEqual({ path: path.join(dir, 'hf/o/r/sub/m.gguf'), name: 'm', toy: false });
-    expect(seen[0]?.token).toBe('Bearer t');
+    expect(hub.seen[0]?.token).toBe('Bearer t');
   });
 
   it('of a model in several files stands for all of them', () => {

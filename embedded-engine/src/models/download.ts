@@ -1,22 +1,24 @@
 /**
- * Downloads one file of the hub: resumable, verified, and either wholly there or not at all.
+ * Downloads one file of the hub: resumable, verified, and either wholly there or not at all. Of the processes that want
+ * the same file one downloads (FILE.lock) and the others wait for what it brings.
  *
  *   HEAD                what the file is: size and digest, as the hub names them
  *   FILE.part           the bytes so far            FILE.part.digest    what they are meant to become
  *   GET with Range      the rest, in bounded attempts with growing pauses
- *   verify, rename      only bytes with the named digest become FILE
+ *   verify, rename      only bytes with the named digest become FILE      FILE.verified    which one that was
  *
- * A file that is already there is used as it is, without asking the hub.
+ * A verified file is used without asking the hub. Bytes are written where they belong, never appended to whatever is
+ * there: a writer that came too late, by a lock that some file system does not keep, could only repeat what is there.
  */
-import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Clock, systemClock } from '../clock.ts';
 import * as limits from '../limits.ts';
 import { type Log, messageOf } from '../log.ts';
-import { type Digest, fileUrl, type HubFile, parseDigest, request, startHash } from './hub.ts';
+import { exclusively } from './exclusive.ts';
+import { fileUrl, type HubFile, parseDigest, request } from './hub.ts';
+import { digestOf, type Expected, hasBytes, isAsVerified, readVerified, recordVerified } from './verified.ts';
 
 export type { HubFile } from './hub.ts';
 
@@ -36,19 +38,15 @@ export interface DownloadSettings {
 /** A failure that another attempt would only repeat. */
 export class DownloadError extends Error {}
 
-interface Expected {
-  readonly digest: Digest;
-  readonly sizeBytes: number;
-}
-
 interface Download extends DownloadSettings {
   readonly url: URL;
   readonly part: string;
   readonly digestFile: string;
 }
 
+/** Resolves once the file is there. */
 export async function download(settings: DownloadSettings): Promise<void> {
-  if ((await sizeOf(settings.target)) !== undefined) return;
+  if (await isAsVerified(settings.target)) return;
   const work: Download = {
     ...settings,
     url: fileUrl(settings.endpoint, settings.file),
@@ -56,6 +54,17 @@ export async function download(settings: DownloadSettings): Promise<void> {
     digestFile: `${settings.target}.part.digest`,
   };
   await mkdir(path.dirname(work.target), { recursive: true });
+  const { signal, file, log } = work;
+  const onWait = (): void => {
+    log({ event: 'download', message: `${file.file}: another process downloads it; waiting` });
+  };
+  await exclusively({ path: `${work.target}.lock`, signal, onWait }, async () => {
+    // Whoever held the lock before may have brought it.
+    if (!(await isUsable(work))) await fetchWhole(work);
+  });
+}
+
+async function fetchWhole(work: Download): Promise<void> {
   const expected = await persist(work, () => describe(work));
   await keepOnlyMatchingPart(work, expected);
   await persist(work, async () => {
@@ -63,7 +72,30 @@ export async function download(settings: DownloadSettings): Promise<void> {
   });
   await verify(work, expected);
   await rename(work.part, work.target);
+  await recordVerified(work.target, expected);
   await rm(work.digestFile, { force: true });
+}
+
+/** Whether what is there may be used. A file that was damaged stays until a good one takes its place. */
+async function isUsable(work: Download): Promise<boolean> {
+  const { target, file } = work;
+  if (await isAsVerified(target)) return true;
+  if ((await sizeOf(target)) === undefined) return false;
+  const warn = (message: string): void => work.log({ event: 'warning', message: `${file.file} ${message}` });
+  let expected: Expected | undefined = await readVerified(target);
+  try {
+    expected ??= await describe(work);
+  } catch (error) {
+    if (work.signal.aborted) throw error;
+    warn(`was never verified, and the hub can't be asked (${describeError(error)}): used as it is`);
+    return true;
+  }
+  if (await hasBytes(target, expected)) {
+    await recordVerified(target, expected);
+    return true;
+  }
+  warn('is not the file that the hub names, or was damaged since: downloading it again');
+  return false;
 }
 
 async function sizeOf(file: string): Promise<number | undefined> {
@@ -81,7 +113,7 @@ async function persist<T>(work: Download, attempt: () => Promise<T>): Promise<T>
     try {
       return await attempt();
     } catch (error) {
-      if (error instanceof DownloadError || work.signal.aborted) throw error;
+      if (error instanceof DownloadError || work.signal.aborted || isOfThisDisk(error)) throw error;
       const after = (await sizeOf(work.part)) ?? 0;
       fruitless = after > before ? 1 : fruitless + 1;
       if (fruitless >= limits.downloadAttemptsMax || total >= limits.downloadAttemptsTotalMax) {
@@ -98,6 +130,11 @@ async function persist<T>(work: Download, attempt: () => Promise<T>): Promise<T>
       await pause(waitMs);
     }
   }
+}
+
+/** The network's errors carry their system call one level deeper. */
+function isOfThisDisk(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
 }
 
 /** `fetch failed` alone says nothing: its cause does. */
@@ -184,7 +221,7 @@ async function fetchRest(work: Download, expected: Expected): Promise<void> {
   if ((await sizeOf(work.part)) !== expected.sizeBytes) throw new Error('the connection ended early');
 }
 
-/** Appends the body to the part, or overwrites it when the hub sent the whole file again. */
+/** Writes the body behind what the part has, or into a new part when the hub sent the whole file again. */
 async function writeBody(
   work: Download,
   expected: Expected,
@@ -193,23 +230,30 @@ async function writeBody(
 ): Promise<void> {
   const stallMsMax = work.stallMsMax ?? limits.downloadStallMsMax;
   const progress = createProgress(work, expected, state.have);
-  const file = createWriteStream(work.part, { flags: state.have > 0 ? 'a' : 'w' });
+  if (state.have === 0) await rm(work.part, { force: true });
+  const file = await open(work.part, state.have > 0 ? 'r+' : 'wx');
   // Waits for the watchdog below, so that a stalled server can't hold the loop.
   const watch = setTimeout(() => state.stalled.abort(new Error('no bytes for too long')), stallMsMax);
   let bytes = state.have;
   try {
     for await (const chunk of body) {
       watch.refresh();
+      if (bytes + chunk.length > expected.sizeBytes)
+        throw new Error('the hub sent more bytes than it announced');
+      await writeAt(file, chunk, bytes);
       bytes += chunk.length;
-      if (bytes > expected.sizeBytes) throw new Error('the hub sent more bytes than it announced');
-      if (!file.write(chunk)) await once(file, 'drain');
       progress(bytes);
     }
   } finally {
     clearTimeout(watch);
-    file.end();
     // Bytes that arrived are kept even when the connection broke.
-    await once(file, 'close');
+    await file.close();
+  }
+}
+
+async function writeAt(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < chunk.length; ) {
+    done += (await file.write(chunk, done, chunk.length - done, position + done)).bytesWritten;
   }
 }
 
@@ -236,10 +280,11 @@ function createProgress(work: Download, expected: Expected, startBytes: number):
   };
 }
 
+/** Also makes sure that the bytes outlive a power cut that comes after the rename. */
 async function verify(work: Download, expected: Expected): Promise<void> {
-  const hash = startHash(expected.digest, expected.sizeBytes);
-  for await (const chunk of createReadStream(work.part) as AsyncIterable<Buffer>) hash.update(chunk);
-  const actual = hash.digest('hex');
+  const part = await open(work.part, 'r+');
+  await part.sync().finally(() => part.close());
+  const actual = await digestOf(work.part, expected);
   if (actual === expected.digest.hex) return;
   await rm(work.part, { force: true });
   await rm(work.digestFile, { force: true });

@@ -2,7 +2,7 @@
  * From what `--model` says to a file on disk: the toy, a path, or a file of the hub. Each answer says under
  * which name the model is served when no other is given.
  */
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Log } from '../log.ts';
 import { download, type HubFile } from './download.ts';
@@ -91,5 +91,18 @@ export async function resolveModel(settings: ResolveSettings, log: Log): Promise
         'or hf:owner/repo/file.gguf.',
     );
   }
+  if ((await beginningOf(model)) !== 'GGUF') {
+    throw new WrongModel(`"${model}" is not a GGUF file: it does not begin with "GGUF".`);
+  }
   return { path: path.resolve(model), name, toy: false };
+}
+
+async function beginningOf(file: string): Promise<string> {
+  const handle = await open(file);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }

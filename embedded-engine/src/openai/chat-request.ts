@@ -2,30 +2,22 @@
 import * as limits from '../limits.ts';
 import { invalid } from './errors.ts';
 import * as f from './fields.ts';
+import { type GenerationRequest, generationFields, generationRequest } from './generation-request.ts';
 import { type ChatMessage, messages } from './messages.ts';
 import { type OutputFormat, responseFormat } from './response-format.ts';
-import { checkStreamOptions, type Sampling, samplingOf, sharedFields } from './sampling.ts';
 
-export interface ChatRequest {
-  readonly model: string;
+export interface ChatRequest extends GenerationRequest {
   readonly messages: readonly ChatMessage[];
-  readonly stream: boolean;
-  readonly includeUsage: boolean;
-  readonly sampling: Sampling;
-  readonly maxTokens: number | undefined;
-  readonly stops: readonly string[];
-  readonly choices: number;
   /** Alternatives to report per token; `undefined` means no log-probabilities at all. */
   readonly topLogprobs: number | undefined;
   readonly format: OutputFormat;
-  readonly salt: string;
 }
 
 const noTools = 'this engine does not call tools.';
 const textOnly = 'this engine reads and writes text only.';
 
 const chatFields = {
-  ...sharedFields,
+  ...generationFields,
   messages: f.required(messages),
   max_completion_tokens: f.integer(1, limits.contextTokensMax),
   logprobs: f.withDefault(f.boolean, false),
@@ -52,7 +44,7 @@ const chatFields = {
 
 export function parseChatRequest(body: f.JsonObject): ChatRequest {
   const fields = f.readFields(chatFields, body);
-  checkStreamOptions(fields, body);
+  const request = generationRequest(fields, body);
   if (fields.top_logprobs !== undefined && !fields.logprobs) {
     throw invalid('top_logprobs', '"top_logprobs" needs "logprobs": true.');
   }
@@ -61,16 +53,10 @@ export function parseChatRequest(body: f.JsonObject): ChatRequest {
     throw invalid('max_tokens', '"max_tokens" and "max_completion_tokens" differ; give one.');
   }
   return {
-    model: fields.model,
+    ...request,
     messages: fields.messages,
-    stream: fields.stream,
-    includeUsage: fields.stream_options.includeUsage,
-    sampling: samplingOf(fields),
     maxTokens: newer ?? older,
-    stops: fields.stop,
-    choices: fields.n,
     topLogprobs: fields.logprobs ? (fields.top_logprobs ?? 0) : undefined,
     format: fields.response_format,
-    salt: fields.cache_salt,
   };
 }

@@ -2,22 +2,15 @@
 import * as limits from '../limits.ts';
 import { invalid, unsupported } from './errors.ts';
 import * as f from './fields.ts';
-import { checkStreamOptions, type Sampling, samplingOf, sharedFields } from './sampling.ts';
+import { type GenerationRequest, generationFields, generationRequest } from './generation-request.ts';
 
 export type PromptInput = string | readonly number[];
 
-export interface CompletionRequest {
-  readonly model: string;
+export interface CompletionRequest extends GenerationRequest {
   readonly prompts: readonly PromptInput[];
-  readonly stream: boolean;
-  readonly includeUsage: boolean;
-  readonly sampling: Sampling;
-  readonly maxTokens: number | undefined;
-  readonly stops: readonly string[];
-  readonly choices: number;
+  /** Alternatives to report per token; `undefined` means no log-probabilities at all. */
   readonly topLogprobs: number | undefined;
   readonly echo: boolean;
-  readonly salt: string;
 }
 
 function isTokens(value: f.Json): value is readonly number[] {
@@ -45,7 +38,7 @@ export function readInputs(max: number): f.Reader<readonly PromptInput[] | undef
 }
 
 const completionFields = {
-  ...sharedFields,
+  ...generationFields,
   prompt: f.required(readInputs(limits.promptsMax)),
   logprobs: f.integer(0, limits.legacyLogprobsMax),
   echo: f.withDefault(f.boolean, false),
@@ -55,7 +48,7 @@ const completionFields = {
 
 export function parseCompletionRequest(body: f.JsonObject): CompletionRequest {
   const fields = f.readFields(completionFields, body);
-  checkStreamOptions(fields, body);
+  const request = generationRequest(fields, body);
   if (fields.best_of !== undefined && fields.best_of !== fields.n) {
     throw unsupported('best_of', '"best_of" other than "n" is not supported.');
   }
@@ -66,16 +59,9 @@ export function parseCompletionRequest(body: f.JsonObject): CompletionRequest {
     );
   }
   return {
-    model: fields.model,
+    ...request,
     prompts: fields.prompt,
-    stream: fields.stream,
-    includeUsage: fields.stream_options.includeUsage,
-    sampling: samplingOf(fields),
-    maxTokens: fields.max_tokens,
-    stops: fields.stop,
-    choices: fields.n,
     topLogprobs: fields.logprobs,
     echo: fields.echo,
-    salt: fields.cache_salt,
   };
 }

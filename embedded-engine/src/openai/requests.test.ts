@@ -126,6 +126,14 @@ describe('a chat request', () => {
     expect(refusal(() => chat({ [name]: value as never }))).toEqual(invalid(name));
   });
 
+  it('takes every whole seed that JSON keeps exactly, and -1 for none', () => {
+    for (const seed of [0, -2, 2 ** 32 + 7, Number.MAX_SAFE_INTEGER]) {
+      expect(chat({ seed }).sampling.seed).toBe(seed);
+    }
+    expect(chat({ seed: -1 }).sampling.seed).toBeUndefined();
+    for (const seed of [2 ** 53, 1.5, '7']) expect(refusal(() => chat({ seed }))).toEqual(invalid('seed'));
+  });
+
   it('needs model and messages', () => {
     expect(refusal(() => parseChatRequest({ messages: [{ role: 'user', content: 'x' }] }))).toEqual(
       invalid('model'),

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
+import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { answerJson, engineAt, serveHttp } from '../../testing/http-engine.ts';
+import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
 import { type Engine, type EngineOptions, readBounded } from './engine.ts';
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
@@ -21,20 +22,31 @@ const models = (...ids: string[]) => ({
 const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
   const server = {
     list: models('m') as unknown,
+    /** The list word for word, where set. */
+    raw: undefined as string | undefined,
     status: 200,
     probes: 0,
     probeStatus: 200,
     paths: [] as string[],
+    /** The models of the probes, and how many of those ran at once at most. */
+    probed: [] as string[],
+    concurrent: 0,
+    concurrentMax: 0,
+    /** Probes wait for it. */
+    held: Promise.resolve(),
   };
   const states: string[] = [];
-  const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    request.resume();
+  const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     server.paths.push(request.url ?? '');
-    if (request.method === 'GET') answerJson(response, server.list, server.status);
-    else {
-      server.probes += 1;
-      answerJson(response, {}, server.probeStatus);
-    }
+    if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
+    if (request.method === 'GET') return answerJson(response, server.list, server.status);
+    server.probes += 1;
+    server.concurrent += 1;
+    server.concurrentMax = Math.max(server.concurrentMax, server.concurrent);
+    server.probed.push(JSON.parse(await bodyOf(request)).model);
+    await server.held;
+    server.concurrent -= 1;
+    answerJson(response, {}, server.probeStatus);
   };
   const url = await serveHttp(listener);
   const engine: Engine = engineAt(new URL(url.href + suffix), {
@@ -88,6 +100,60 @@ test('an engine that stops answering has failed, and is ready again once it answ
   expect(server.probes).toBe(2 * probes);
 });
 
+test('an engine that never was ready is told of with its reason, once for each', async () => {
+  const log = vi.fn();
+  const { server, states } = await start({ log });
+  server.status = 401;
+  const told = () => log.mock.calls.filter(([level]) => level === 'warn').map(([, , { why }]) => why);
+  await until(() => server.paths.length > 3);
+  expect(told()).toEqual(['GET /v1/models answered 401']);
+  // Nothing that passes by itself; what follows does.
+  expect(states).toEqual(['failed']);
+  server.status = 200;
+  server.probeStatus = 503;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 4);
+  expect(told()).toEqual(['GET /v1/models answered 401', 'the engine is still loading its model']);
+  expect(states).toEqual(['failed', 'loading']);
+  server.probeStatus = 200;
+  await until(() => states.at(-1) === 'ready');
+  server.probeStatus = 503;
+  server.status = 401;
+  await until(() => states.at(-1) === 'failed');
+  expect(told()).toHaveLength(3);
+});
+
+test('an engine that nobody listens for is told of with what the system says', async () => {
+  const log = vi.fn();
+  const url = await closedPort();
+  const engine = engineAt(url, { log });
+  engine.start();
+  await until(() => log.mock.calls.length > 0);
+  expect(log.mock.calls[0]).toEqual([
+    'warn',
+    'engine cannot serve',
+    { engine: 'r0', why: expect.stringContaining('ECONNREFUSED') },
+  ]);
+  expect(engine.report.state).toBe('failed');
+  // A name with several addresses gives an error without words.
+  const named = vi.fn();
+  engineAt(new URL(`http://localhost:${url.port}`), { log: named }).start();
+  await until(() => named.mock.calls.length > 0);
+  expect(named.mock.calls[0]?.[2].why).toContain('ECONNREFUSED');
+});
+
+test('a look that our own stop ends is no failure of the engine', async () => {
+  const log = vi.fn();
+  const asked = deferred();
+  const url = await serveHttp(() => asked.resolve());
+  const engine = engineAt(url, { log });
+  engine.start();
+  await asked.promise;
+  await engine.stop();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(log).not.toHaveBeenCalled();
+});
+
 test('a healthy engine is looked at without being probed again, and told of only when it changes', async () => {
   const { engine, server, states } = await start();
   await until(() => states.length === 1);
@@ -128,13 +194,82 @@ test('a model that the engine drops is known no longer', async () => {
   expect(engine.model('n')).toBeDefined();
 });
 
-test('a hosted catalogue is not probed, and offered no further than the bound', async () => {
+const catalogue = models(...Array.from({ length: modelsPerReplicaMax + 50 }, (_, index) => `m${index}`));
+
+test('a hosted catalogue is not probed ahead, and offered no further than the bound', async () => {
   const { engine, server, states } = await start();
-  server.list = models(...Array.from({ length: modelsPerReplicaMax + 50 }, (_, index) => `m${index}`));
+  server.list = catalogue;
   await until(() => states.length > 0);
   expect(server.probes).toBe(0);
   expect(ids(engine)).toHaveLength(modelsPerReplicaMax);
   expect(engine.model('m0')?.volunteered).toBeUndefined();
+  expect(engine.use('elsewhere')).toBeUndefined();
+});
+
+test('a model of a catalogue is probed when it is used, once, and one model at a time', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  const used = ['m7', 'm3', 'm7', 'm200', 'm3'];
+  // The first requests do not wait for it.
+  for (const name of used) expect(engine.use(name)).toEqual({ served: name, volunteered: undefined });
+  await until(() => engine.model('m200')?.volunteered !== undefined);
+  for (const name of used) expect(engine.use(name)?.volunteered?.size).toBe(2);
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 1);
+  expect(server.probed).toEqual(['m7', 'm7', 'm3', 'm3', 'm200', 'm200']);
+  expect(server.concurrentMax).toBe(1);
+});
+
+test('a probe that fails is repeated at the next use, and all are forgotten when the engine was gone', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  server.probeStatus = 503;
+  engine.use('m1');
+  await until(() => server.probes === 1);
+  server.probeStatus = 200;
+  await until(() => engine.use('m1')?.volunteered !== undefined);
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  server.status = 200;
+  await until(() => states.at(-1) === 'ready');
+  expect(engine.model('m1')?.volunteered).toBeUndefined();
+});
+
+test('a doubted model is probed anew at the next look, once, and what is known stands until then', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.length > 0);
+  const { probes } = server;
+  const known = engine.model('m')?.volunteered;
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  for (const name of ['m', 'm', 'elsewhere']) engine.doubt(name);
+  expect(server.probes).toBe(probes);
+  await until(() => server.probes > probes);
+  expect(engine.use('m')?.volunteered).toBe(known);
+  resolve();
+  await until(() => engine.model('m')?.volunteered !== known);
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(server.probes).toBe(2 * probes);
+  expect(states).toEqual(['ready']);
+});
+
+test('a model that is gone before its probe ends stays gone', async () => {
+  const { engine, server, states } = await start();
+  server.list = catalogue;
+  await until(() => states.length > 0);
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  engine.use('m1');
+  await until(() => server.probed.includes('m1'));
+  server.list = models('n');
+  await until(() => ids(engine).length === 1);
+  resolve();
+  await until(() => engine.model('n')?.volunteered !== undefined && server.probed.length === 4);
+  expect(server.probed.filter((model) => model === 'm1')).toHaveLength(2);
+  expect(engine.model('m1')).toBeUndefined();
 });
 
 test('items of a model list that are no models are left out, and odd fields are made to fit', async () => {
@@ -172,4 +307,15 @@ test('a body beyond its bound is not read on', async () => {
     yield Buffer.from('c');
   };
   expect(String(await readBounded(short(), 3))).toBe('abc');
+});
+
+test('a time of creation that no clock shows is 0, and costs the node nothing', async () => {
+  const { engine, server, states } = await start();
+  const times = ['1e300', '1e999', '-1e999', '-5', '7.9', '"soon"', 'null', '-0', '9007199254740991'];
+  const items = times.map((created, index) => `{"id":"m${index}","created":${created}}`);
+  server.raw = `{"data":[${items.join(',')}]}`;
+  await until(() => states.at(-1) === 'ready');
+  const created = engine.report.models.map(({ createdSeconds }) => createdSeconds);
+  expect(created).toEqual([0, 0, 0, 0, 7, 0, 0, 0, Number.MAX_SAFE_INTEGER]);
+  expect(parseReplicas(encodeJson({ replicas: [engine.report] }))).toEqual([engine.report]);
 });

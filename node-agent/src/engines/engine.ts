@@ -13,7 +13,7 @@ import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
-import { probeVolunteeredUsage, type Volunteered } from './probe.ts';
+import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -32,7 +32,7 @@ export interface EngineOptions {
 export interface ServedModel {
   readonly served: string;
   /** Undefined until the engine was asked. */
-  readonly volunteered: Volunteered | undefined;
+  readonly volunteered: VolunteeredByPath | undefined;
 }
 
 /** Between looks at a healthy engine. */
@@ -45,8 +45,26 @@ const pollTimeoutMs = 5_000;
 const lateLooksMax = 3;
 /** A model list longer than this is no engine's. */
 const modelListBytesMax = 4 * 1024 * 1024;
-/** Beyond this many models (a hosted catalogue) none is probed. */
-const probedModelsMax = 4;
+/** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
+const probedAheadMax = 4;
+
+class ListRefused extends Error {
+  readonly isFinal: boolean;
+
+  constructor(statusCode: number) {
+    super(`GET /v1/models answered ${statusCode}`);
+    this.isFinal = [401, 403, 404].includes(statusCode);
+  }
+}
+
+/** Nobody listens there, or there is no such name. */
+const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
+
+/** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
+const isFinal = (thrown: unknown): boolean =>
+  thrown instanceof ListRefused
+    ? thrown.isFinal
+    : thrown instanceof Error && 'code' in thrown && finalCodes.includes(String(thrown.code));
 
 export class Engine {
   readonly name: ReplicaName;
@@ -58,9 +76,15 @@ export class Engine {
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
+  /** Names used before they were probed, or whose streams contradict their probe. */
+  readonly #unprobed = new Set<string>();
+  #isProbingUsed = false;
+  #wasReady = false;
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
+  /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
+  #toldWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -93,6 +117,24 @@ export class Engine {
     return this.#models.get(publicName);
   }
 
+  /** The model for a request. If nobody knows what its streams volunteer, later requests will. */
+  use(publicName: string): ServedModel | undefined {
+    const model = this.#models.get(publicName);
+    if (model !== undefined && model.volunteered === undefined) {
+      this.#unprobed.add(publicName);
+      void this.#probeUsed();
+    }
+    return model;
+  }
+
+  /**
+   * A stream contradicts the probe: another engine answers here, though no look missed the old one (a rolling update
+   * behind a proxy). The model is probed anew with the next look; what is known stands until then.
+   */
+  doubt(publicName: string): void {
+    if (this.#models.has(publicName)) this.#unprobed.add(publicName);
+  }
+
   start(): void {
     void this.#poll();
   }
@@ -108,20 +150,25 @@ export class Engine {
       this.#learn(await this.#listModels());
       await this.#probe();
       this.#become('ready');
+      this.#wasReady = true;
       this.#pollMs = pollMsMax;
       this.#lateLooks = 0;
+      this.#toldWhy = undefined;
+      void this.#probeUsed();
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      // What we destroyed ourselves says nothing of the engine.
+      if (this.#stopped) return;
+      const why = reasonOf(thrown);
       this.#lateLooks += 1;
       const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
       if (isLate && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
         this.#lookAgainIn(pollMsMin);
         return;
       }
-      if (this.#state === 'ready')
-        this.#options.log('warn', 'engine unreachable', { engine: this.name, why });
-      this.#become(this.#state === 'loading' ? 'loading' : 'failed');
-      this.#pollMs = Math.min(pollMsMax, this.#state === 'failed' ? 500 : this.#pollMs * 1.5);
+      if (why !== this.#toldWhy) this.#options.log('warn', 'engine cannot serve', { engine: this.name, why });
+      this.#toldWhy = why;
+      this.#become(this.#wasReady || isFinal(thrown) ? 'failed' : 'loading');
+      this.#pollMs = Math.min(pollMsMax, this.#wasReady ? 500 : this.#pollMs * 1.5);
     }
     this.#lookAgainIn(this.#pollMs);
   }
@@ -138,7 +185,7 @@ export class Engine {
       signal: AbortSignal.timeout(pollTimeoutMs),
     });
     const text = await readBounded(body, modelListBytesMax);
-    if (statusCode !== 200) throw new Error(`GET /v1/models answered ${statusCode}`);
+    if (statusCode !== 200) throw new ListRefused(statusCode);
     return readModelList(text);
   }
 
@@ -167,14 +214,36 @@ export class Engine {
     return [...found.values()];
   }
 
-  /** Once each time the engine comes up, and for each model it adds: what do its streams say of usage unasked? */
+  /** Once each time the engine comes up, and for each model it adds: what do its streams say unasked? */
   async #probe(): Promise<void> {
-    if (this.#models.size > probedModelsMax) return;
-    for (const [name, model] of this.#models) {
-      if (this.#state === 'ready' && model.volunteered !== undefined) continue;
-      const volunteered = await probeVolunteeredUsage(this, model.served);
-      this.#models.set(name, { ...model, volunteered });
+    if (this.#state !== 'ready') {
+      for (const [name, { served }] of this.#models)
+        this.#models.set(name, { served, volunteered: undefined });
     }
+    if (this.#models.size > probedAheadMax) return;
+    for (const [name, { volunteered }] of this.#models) {
+      if (volunteered === undefined) await this.#probeModel(name);
+    }
+  }
+
+  /** One at a time, so that a client that tries a whole catalogue does not double its load on the engine. */
+  async #probeUsed(): Promise<void> {
+    if (this.#isProbingUsed) return;
+    this.#isProbingUsed = true;
+    for (const name of this.#unprobed) {
+      // What failed is tried again when the model is used again.
+      await this.#probeModel(name).catch(() => {});
+      this.#unprobed.delete(name);
+    }
+    this.#isProbingUsed = false;
+  }
+
+  async #probeModel(name: string): Promise<void> {
+    const model = this.#models.get(name);
+    if (model === undefined) return;
+    const volunteered = await probeVolunteered(this, model.served);
+    // The engine may have dropped the model meanwhile.
+    if (this.#models.get(name) === model) this.#models.set(name, { ...model, volunteered });
   }
 
   #become(state: ReplicaState): void {
@@ -188,6 +257,12 @@ export class Engine {
   }
 }
 
+/** In words; where several addresses of a name failed, the error itself has none. */
+const reasonOf = (thrown: unknown): string => {
+  if (!(thrown instanceof Error)) return String(thrown);
+  return thrown.message || ('code' in thrown ? String(thrown.code) : thrown.name);
+};
+
 /** Reads a response body as bytes, at most `bytesMax`. */
 export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number): Promise<Uint8Array> => {
   const parts: Buffer[] = [];
@@ -200,6 +275,12 @@ export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number)
   return Buffer.concat(parts);
 };
 
+/** A time as the link carries it; 0 where the engine says none, or one that no clock shows. */
+const secondsOf = (created: unknown): number => {
+  const seconds = typeof created === 'number' ? Math.floor(created) : 0;
+  return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : 0;
+};
+
 /** An OpenAI model list; items without an id are left out. */
 const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   const list = parseJsonRecord(text, 'engine_refused', "The engine's model list");
@@ -208,11 +289,10 @@ const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   for (const item of items) {
     if (!isRecord(item) || typeof item.id !== 'string' || item.id === '' || item.id.length > nameCharsMax)
       continue;
-    const created = typeof item.created === 'number' ? Math.max(0, Math.floor(item.created)) : 0;
     const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
     cards.push({
       id: item.id,
-      createdSeconds: created,
+      createdSeconds: secondsOf(item.created),
       ownedBy: ownedBy.slice(0, nameCharsMax),
     });
   }

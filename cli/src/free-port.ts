@@ -5,12 +5,12 @@
 import { createServer } from 'node:net';
 
 export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
+  new Promise((accept, reject) => {
     const server = createServer();
     server.once('error', reject);
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
       const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
+      server.close(() => accept(port));
     });
   });

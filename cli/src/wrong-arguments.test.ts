@@ -1,0 +1,22 @@
+import { parseArgs } from 'node:util';
+import { expect, test } from 'vitest';
+import { wrongArguments } from './wrong-arguments.ts';
+
+const told = (...args: string[]): string => {
+  try {
+    parseArgs({ args, options: {}, strict: true });
+  } catch (thrown) {
+    return wrongArguments(thrown, 'up', 'npm start -- --port 8080').message;
+  }
+  throw new Error('parsed');
+};
+
+test('a wrong option is named, in one sentence', () => {
+  expect(told('--modle')).toBe(`Unknown option '--modle'. See "cgn up --help".`);
+});
+
+test('where npm kept an option for itself, its value alone says where options go', () => {
+  expect(told('8080')).toBe(
+    `Unexpected argument '8080'. Options go after "--": npm start -- --port 8080. See "cgn up --help".`,
+  );
+});

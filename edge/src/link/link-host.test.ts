@@ -1,0 +1,208 @@
+import { frameTypes } from '@cognitora/protocol/frame';
+import type { Epoch, NodeId, Region } from '@cognitora/protocol/ids';
+import {
+  ackMsMax,
+  heartbeatMs,
+  helloMsMax,
+  leaseMsMax,
+  linksPerObjectMax,
+  sweepMs,
+} from '@cognitora/protocol/limits';
+import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { readAll } from '../../testing/carried.ts';
+import { ObjectState } from '../../testing/object-state.ts';
+import { requestOf, ScriptedAgent } from '../../testing/scripted-agent.ts';
+import { LinkHost } from './link-host.ts';
+
+const startMs = 1_800_000_000_000;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout', 'Date'] });
+  vi.setSystemTime(startMs);
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const region = 'local' as Region;
+
+/** A host of links, and what it tells the directory. */
+const hosting = () => {
+  const object = new ObjectState();
+  const told: string[] = [];
+  const host = new LinkHost(object.state, () => Date.now(), {
+    joined: (node, epoch) => told.push(`joined ${node} ${epoch}`),
+    reported: (node) => told.push(`reported ${node}`),
+    left: (node, epoch) => told.push(`left ${node} ${epoch}`),
+  });
+  const dial = (name: string) => {
+    const node = name as NodeId;
+    host.accept(region, node, 1 as Epoch);
+    const socket = object.accepted.at(-1);
+    if (socket === undefined) throw new Error('no socket was accepted');
+    const agent = new ScriptedAgent();
+    const say = (bytes: Uint8Array): void =>
+      host.message(socket as unknown as WebSocket, bytes.slice().buffer);
+    return { node, socket, agent, say };
+  };
+  const join = (name: string) => {
+    const link = dial(name);
+    link.say(link.agent.hello());
+    return link;
+  };
+  /** A request on the node's link, as the region's object sends it. */
+  const carry = (node: NodeId, signal = new AbortController().signal) => {
+    const over = vi.fn();
+    const request = new Request('https://object/open', { method: 'POST', body: 'x'.repeat(20), signal });
+    const answer = host.carry({
+      node,
+      epoch: 1 as Epoch,
+      open: { ...requestOf(20), remainingMs: 60_000 },
+      request,
+      region,
+      client: undefined,
+      onOver: over,
+    });
+    return { answer, over };
+  };
+  return { host, told, dial, join, carry };
+};
+
+test('a dial that says nothing is closed once its HELLO is overdue, and no sooner', () => {
+  const { host, told, dial } = hosting();
+  const { socket } = dial('mute');
+  vi.advanceTimersByTime(helloMsMax);
+  expect([host.links, socket.closed]).toEqual([1, undefined]);
+  vi.advanceTimersByTime(sweepMs);
+  expect([host.links, socket.closed]).toEqual([0, '1002 no HELLO']);
+  expect(told).toEqual(['left mute 1']);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('pings, which the platform answers, do not stand for a HELLO', () => {
+  const { dial } = hosting();
+  const { socket } = dial('mute');
+  for (let waited = 0; waited <= helloMsMax; waited += sweepMs) {
+    socket.pongedAt = new Date();
+    vi.advanceTimersByTime(sweepMs);
+  }
+  expect(socket.closed).toBe('1002 no HELLO');
+});
+
+test('a node that falls silent loses its lease, then its link, and its streams end with link_lost', async () => {
+  const { host, told, join, carry } = hosting();
+  const { node, socket, agent, say } = join('silent');
+  const { answer, over } = carry(node);
+  await vi.advanceTimersByTimeAsync(0);
+  say(agent.head(1, 200, 'text/event-stream'));
+  const response = await answer;
+  expect(host.isLeased(node)).toBe(true);
+  await vi.advanceTimersByTimeAsync(leaseMsMax);
+  expect([host.isLeased(node), socket.closed]).toEqual([false, undefined]);
+  await vi.advanceTimersByTimeAsync(sweepMs);
+  expect([host.links, socket.closed]).toEqual([0, '1001 silent']);
+  expect(told).toEqual(['joined silent 1', 'left silent 1']);
+  expect(over).toHaveBeenCalledOnce();
+  const text = await readAll(response.body);
+  expect(text).toContain('"code":"link_lost"');
+  expect(text).not.toContain('[DONE]');
+  await expect(carry(node).answer).rejects.toMatchObject({ code: 'link_lost' });
+});
+
+test('what a node that said it goes leaves unfinished ends with that reason', async () => {
+  const { host, join, carry } = hosting();
+  const { node, socket, agent, say } = join('leaver');
+  const { answer } = carry(node);
+  await vi.advanceTimersByTimeAsync(0);
+  say(agent.head(1, 200, 'text/event-stream'));
+  const response = await answer;
+  say(agent.json(frameTypes.goaway, 0, { code: 'leaving', message: 'bye' }));
+  host.gone(socket as unknown as WebSocket);
+  expect(await readAll(response.body)).toContain('The node is stopping.');
+});
+
+test('a node that only pings keeps its lease and its link', () => {
+  const { host, join } = hosting();
+  const { node, socket } = join('idle');
+  for (let waited = 0; waited < 4 * leaseMsMax; waited += heartbeatMs) {
+    vi.advanceTimersByTime(heartbeatMs);
+    socket.pongedAt = new Date();
+    expect(host.isLeased(node)).toBe(true);
+  }
+  expect(socket.closed).toBeUndefined();
+});
+
+test('after the clock was set back a silent node keeps its lease for leaseMsMax, and no longer', () => {
+  const { host, join, dial } = hosting();
+  const { node, socket } = join('silent');
+  socket.pongedAt = new Date();
+  const { socket: mute } = dial('mute');
+  vi.setSystemTime(startMs - 3_600_000);
+  expect(host.isLeased(node)).toBe(true);
+  vi.advanceTimersByTime(leaseMsMax);
+  expect(host.isLeased(node)).toBe(false);
+  vi.advanceTimersByTime(2 * sweepMs);
+  expect([socket.closed, mute.closed]).toEqual(['1001 silent', '1002 no HELLO']);
+});
+
+test('after the clock was set back a node that pings keeps its lease', () => {
+  const { host, join } = hosting();
+  const { node, socket } = join('idle');
+  socket.pongedAt = new Date();
+  vi.setSystemTime(startMs - 3_600_000);
+  for (let waited = 0; waited < 4 * leaseMsMax; waited += heartbeatMs) {
+    vi.advanceTimersByTime(heartbeatMs);
+    socket.pongedAt = new Date();
+    expect(host.isLeased(node)).toBe(true);
+  }
+  expect(socket.closed).toBeUndefined();
+});
+
+test('an object carries linksPerObjectMax links and refuses the next until one closes', () => {
+  const { host, dial } = hosting();
+  const links = Array.from({ length: linksPerObjectMax }, (_, index) => dial(`n${index}`));
+  const refused = errorOf(() => dial('one more'));
+  expect([refused?.code, refused?.retryAfterSeconds]).toEqual(['no_capacity', 5]);
+  expect(host.links).toBe(linksPerObjectMax);
+  host.gone(links[7]?.socket as unknown as WebSocket);
+  dial('one more');
+  expect(host.links).toBe(linksPerObjectMax);
+});
+
+test('a thousand requests whose clients leave add no timer, and the last link takes the only one with it', async () => {
+  const { host, join, carry } = hosting();
+  expect(vi.getTimerCount()).toBe(0);
+  const first = join('first');
+  const second = join('second');
+  expect(vi.getTimerCount()).toBe(1);
+  for (let count = 0; count < 1000; count += 1) {
+    const client = new AbortController();
+    const { answer, over } = carry((count % 2 === 0 ? first : second).node, client.signal);
+    await vi.advanceTimersByTimeAsync(0);
+    client.abort();
+    expect((await answer).status).toBe(499);
+    expect(over).toHaveBeenCalledOnce();
+  }
+  await vi.advanceTimersByTimeAsync(ackMsMax);
+  expect([host.streams, vi.getTimerCount()]).toEqual([0, 1]);
+  host.gone(first.socket as unknown as WebSocket);
+  expect(vi.getTimerCount()).toBe(1);
+  host.gone(second.socket as unknown as WebSocket);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a pause of the object itself is nobody’s silence: what came meanwhile is read first', async () => {
+  const { join, carry } = hosting();
+  const { agent, say } = join('a');
+  const { answer, over } = carry('a' as NodeId);
+  await vi.advanceTimersByTimeAsync(sweepMs);
+  // The object stands still for longer than an acknowledgement may take; the agent's frames wait.
+  vi.setSystemTime(Date.now() + 3 * ackMsMax);
+  await vi.advanceTimersByTimeAsync(sweepMs);
+  expect(over).not.toHaveBeenCalled();
+  say(agent.ack(1));
+  await vi.advanceTimersByTimeAsync(4 * sweepMs);
+  expect(over).not.toHaveBeenCalled();
+  void answer;
+});
