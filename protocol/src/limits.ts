@@ -100,7 +100,7 @@ export const quietMs = 250;
 /** Its supervisor looks for those who left this often while there are such clients. */
 export const hangUpPollMsMin = 250;
 /** The same where looking is slow, on a host with very many connections: a hang-up still shows within a second. */
-export const hangUpPollMsMax = 600;
+export const hangUpPollMsMax = 500;
 /** It looks for this long before it asks again whether there are such clients. */
 export const hangUpLookMs = 1_000;
 /** The edge holds its answer back for at most this long while there are none. */

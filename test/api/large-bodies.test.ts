@@ -64,6 +64,16 @@ describe.each(layouts)('large bodies, layout %s', (layout) => {
     expect(engine.byId(id).headers['content-length']).toBe(String(body.length));
   });
 
+  test('a request of 8 MiB without a length, and an empty one', async () => {
+    const id = freshId();
+    const body = requestOf(8 * mib, 'plain');
+    const headers = { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id };
+    const url = fixture.cluster.url + chatPath;
+    expect((await send(url, { body, headers, chunked: true })).status).toBe(200);
+    expect(engine.byId(id).body.equals(body)).toBe(true);
+    expect((await send(url, { body: '', headers, chunked: true })).status).toBe(400);
+  });
+
   test('a request of 8 MiB with the model edited', async () => {
     const id = freshId();
     const body = requestOf(8 * mib, 'public-name');

@@ -56,6 +56,17 @@ describe.each(layouts)('two regions, layout %s', (layout) => {
     expect((await ask('nowhere')).status).toBe(404);
   });
 
+  test('a body that is kept only in part is served from the second region all the same', async () => {
+    const body = JSON.stringify({ model: 'only-far', messages: [{ content: 'x'.repeat(4 * 1024 * 1024) }] });
+    const id = freshId();
+    const answer = await send(fixture.cluster.url + chatPath, {
+      body,
+      headers: { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id },
+    });
+    expect([answer.status, answer.headers['x-cognitora-region']]).toEqual([200, 'enam']);
+    expect(far.byId(id).body.toString() === body).toBe(true);
+  });
+
   test('the models of all regions are listed once', async () => {
     expect(await listed()).toEqual(['everywhere', 'only-far', 'only-near']);
   });

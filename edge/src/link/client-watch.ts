@@ -79,8 +79,9 @@ export const quietClients = (nowMs: number): number => {
 /** How many clients are quiet, once one is, or nobody was for long. */
 export const untilQuiet = async (clock: Clock): Promise<number> => {
   const untilMs = clock() + hangUpHoldMs;
-  await Promise.race([untilAnyClient(), sleep(hangUpHoldMs)]);
+  const heldLong = sleep(hangUpHoldMs);
   for (;;) {
+    await Promise.race([untilAnyClient(), heldLong]);
     const quiet = quietClients(clock());
     if (quiet > 0 || clock() >= untilMs) return quiet;
     await sleep(lookEveryMs);
