@@ -144,6 +144,19 @@ export const headersPerMessageMax = 128;
 /** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
 export const queryCharsMax = 2048;
 
+/** A block of canonical prompt bytes that one prefix digest stands for: about 64 tokens, four compressions. */
+export const prefixBlockBytes = 256;
+/** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
+export const prefixBlocksMax = 2_048;
+/** A request body above this is not parsed for its digests: its objects would fill an isolate. */
+export const prefixBodyBytesMax = 2 * MiB;
+/** Digests in one KV message: 128 KiB, so that a snapshot holds up other streams for a moment only. */
+export const kvDigestsPerMessageMax = 16_384;
+/** Feeds of one link: replicas and the models that are in use on them. */
+export const kvFeedsPerLinkMax = 256;
+/** An agent gathers what changed in its caches for this long: predictions bridge it. */
+export const kvDeltaMs = 50;
+
 const assertRelation = (holds: boolean, relation: string): void => {
   if (!holds) throw new Error(`limits: ${relation} must hold`);
 };
@@ -162,3 +175,5 @@ assertRelation(bodyBytesMaxWorkers * 2 <= bodyBytesInFlightMaxWorkers, 'two of t
 assertRelation(firstBodyPartBytes <= bodyPartBytes, 'the first part is the smaller');
 assertRelation(quietMs + hangUpPollMsMax < 1_000, 'a hang-up is noticed within a second');
 assertRelation(uploadYieldMs < uploadPatienceMs, 'a body makes room before its time is up');
+assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
+assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');

@@ -1,8 +1,8 @@
 /**
- * Who can serve what, and who serves which request now: the pure core of a region. Owns nodes, epochs' order, replicas
- * and reservations; decides where a request goes and books it in the same turn, so that the siblings of a burst see
- * it. Loads are derived from the set of live reservations, never counted up and down. Never touches a socket, a clock
- * or a disk: time, leases and randomness come in with each call.
+ * Who can serve what, and who serves which request now: the pure core of a region. Owns nodes, epochs' order, replicas,
+ * the cells of each model, and reservations; asks at most two cells where a request goes and books it in the same turn,
+ * so that the siblings of a burst see it. Loads are derived from the set of live reservations, never counted up and
+ * down. Never touches a socket, a clock or a disk: time, leases and randomness come in with each call.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import {
@@ -19,10 +19,22 @@ import {
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
-import { type Candidate, chooseLeastLoaded } from '../policy/least-loaded.ts';
-
-/** One live request on one replica; unique for the life of a directory. */
-export type Reservation = number & { readonly reservation: unique symbol };
+import { defaultPolicy, type Policy } from '../policy/policy.ts';
+import {
+  Cell,
+  type CellRequest,
+  type Choice,
+  type Member,
+  newReplicaWork,
+  type ReplicaWork,
+  type Settlement,
+} from './cell.ts';
+import { anchorOf, rendezvousScore } from './cell-choice.ts';
+import type { KvFeed } from './kv-feed.ts';
+import type { Reservation } from './load.ts';
+import { replicasPerCellMax } from './replica-slots.ts';
+import { SnapshotTurns } from './snapshot-turns.ts';
+import type { Trust } from './truth.ts';
 
 export interface NodeView {
   readonly node: NodeId;
@@ -38,6 +50,11 @@ export interface NodeView {
   }[];
 }
 
+interface Seat {
+  readonly cell: Cell;
+  readonly member: Member;
+}
+
 interface Replica {
   readonly id: ReplicaId;
   readonly node: NodeEntry;
@@ -46,7 +63,9 @@ interface Replica {
   models: readonly ModelCard[];
   /** Since when it may be loading without having said what; undefined for any other. */
   unnamedSinceMs: number | undefined;
-  readonly live: Set<Reservation>;
+  readonly work: ReplicaWork;
+  /** By model. */
+  readonly seats: Map<string, Seat>;
 }
 
 interface NodeEntry {
@@ -57,15 +76,31 @@ interface NodeEntry {
   replicas: Map<ReplicaName, Replica>;
 }
 
+/** What routing knows of a prompt. */
+export interface PromptView {
+  /** Digests from its start, as pairs of low and high word; empty when there are none. */
+  readonly chain: Uint32Array;
+  readonly promptTokens: number;
+  /** Tokens that one digest stands for. */
+  readonly blockTokens: number;
+}
+
 export interface Decision {
   readonly reservation: Reservation;
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
+  /** Tokens of the prompt that are expected in the replica's cache. */
+  readonly expectedTokens: number;
+  readonly trust: Trust;
+  readonly policy: string;
+  /** Replicas that could have served it. */
+  readonly candidates: number;
 }
 
 export interface DecideOptions {
   readonly model: string;
+  readonly prompt: PromptView;
   readonly nowMs: number;
   /** Whether the node's lease holds now. */
   readonly isLeased: (node: NodeId) => boolean;
@@ -73,14 +108,38 @@ export interface DecideOptions {
   readonly random: () => number;
 }
 
+export interface DirectoryOptions {
+  /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
+  readonly secret: number;
+  /** Asks the agent for a snapshot of what this replica holds of this model; returns the request's number. */
+  readonly askSnapshot: (node: NodeId, replica: ReplicaName, model: string) => number;
+  readonly policy?: Policy;
+  /** Replicas of one cell; the default is as many as a map's planes have bits. */
+  readonly cellReplicasMax?: number;
+  readonly mapBytes?: number;
+}
+
+/** What the directory knows of each model that it serves. */
+interface ServedModel {
+  readonly cells: Cell[];
+  readonly replicaOf: Map<Member, Replica>;
+  policy: Policy;
+  shadow: Policy | undefined;
+}
+
 export class Directory {
+  readonly #options: DirectoryOptions;
   readonly #nodes = new Map<NodeId, NodeEntry>();
-  /** Who serves each model; a replica stands under each of its models. */
-  readonly #servers = new Map<string, Set<Replica>>();
-  readonly #reservations = new Map<Reservation, Replica>();
+  readonly #models = new Map<string, ServedModel>();
+  readonly #reservations = new Map<Reservation, Cell>();
+  readonly #turns = new SnapshotTurns();
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
   #nextReservation = 1;
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+  }
 
   /** A node's link is open. An older epoch of the same node is gone with all it served. */
   join(node: NodeId, epoch: Epoch, name: string, replicas: readonly ReplicaReport[], nowMs: number): void {
@@ -88,7 +147,7 @@ export class Directory {
     if (known !== undefined && known.epoch > epoch) {
       throw new CognitoraError('superseded', 'A newer link of this node is open.');
     }
-    if (known !== undefined) this.#forget(known);
+    if (known !== undefined) this.#forget(known, nowMs);
     this.#nodes.set(node, { node, name, epoch, connectedAtMs: nowMs, replicas: new Map() });
     this.report(node, epoch, replicas, nowMs);
   }
@@ -106,12 +165,12 @@ export class Directory {
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
-      this.#serve(replica, models);
+      this.#serve(replica, models, nowMs);
       entry.replicas.set(name, replica);
       before.delete(name);
       this.#remember(models, nowMs);
     }
-    for (const gone of before.values()) this.#retire(gone);
+    for (const gone of before.values()) this.#retire(gone, nowMs);
   }
 
   /** The node's link closed. Says nothing about a newer epoch. */
@@ -119,7 +178,7 @@ export class Directory {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
     for (const replica of entry.replicas.values()) this.#remember(replica.models, nowMs);
-    this.#forget(entry);
+    this.#forget(entry, nowMs);
   }
 
   /**
@@ -127,26 +186,73 @@ export class Directory {
    * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
    */
   decide(options: DecideOptions): Decision {
-    const { model, random } = options;
-    const candidates: (Candidate & { readonly replica: Replica })[] = [];
-    for (const replica of this.#servers.get(model) ?? []) {
-      if (isEligible(replica, options.isLeased)) candidates.push({ replica, live: replica.live.size });
-    }
-    const chosen = chooseLeastLoaded(candidates, random)?.replica;
-    if (chosen === undefined) throw this.#noReplica(options);
+    const { model, prompt, nowMs, random } = options;
+    const served = this.#models.get(model);
+    if (served === undefined) throw this.#noReplica(options);
+    const request: CellRequest = {
+      ...prompt,
+      nowMs,
+      random,
+      isEligible: (member) => isEligible(served.replicaOf.get(member), options.isLeased),
+    };
+    const best =
+      bestChoice(chooseCells(served.cells, prompt.chain), request) ?? bestChoice(served.cells, request);
+    const replica = best === undefined ? undefined : served.replicaOf.get(best.choice.member);
+    if (best === undefined || replica === undefined) throw this.#noReplica(options);
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;
-    chosen.live.add(reservation);
-    this.#reservations.set(reservation, chosen);
-    return { reservation, node: chosen.node.node, epoch: chosen.node.epoch, replica: chosen.name };
+    best.cell.book(reservation, best.choice, request);
+    this.#reservations.set(reservation, best.cell);
+    return {
+      reservation,
+      node: replica.node.node,
+      epoch: replica.node.epoch,
+      replica: replica.name,
+      expectedTokens: best.choice.expectedTokens,
+      trust: best.cell.trustOf(best.choice.member),
+      policy: best.cell.policy,
+      candidates: best.choice.candidates.length,
+    };
   }
 
-  /** The request is over. Releasing twice, or after its node left, means nothing. */
-  release(reservation: Reservation): void {
-    const replica = this.#reservations.get(reservation);
-    if (replica === undefined) return;
+  /** The engine's first body byte has come. */
+  firstByte(reservation: Reservation, nowMs: number): void {
+    this.#reservations.get(reservation)?.firstByte(reservation, nowMs);
+  }
+
+  /** The request is over. Settling twice, or after its node left, means nothing. */
+  settle(reservation: Reservation, settlement: Settlement): void {
+    const cell = this.#reservations.get(reservation);
+    if (cell === undefined) return;
     this.#reservations.delete(reservation);
-    replica.live.delete(reservation);
+    cell.settle(reservation, settlement);
+  }
+
+  /** What the agent says of a replica's cache goes here; undefined for an old epoch, or what the node does not serve. */
+  feed(node: NodeId, epoch: Epoch, replica: ReplicaName, model: string): KvFeed | undefined {
+    return this.#current(node, epoch)?.replicas.get(replica)?.seats.get(model)?.member.feed;
+  }
+
+  /** The replica's agent knows its cache that well, and will tell: asks it for what is there now. */
+  announce(node: NodeId, epoch: Epoch, replica: ReplicaName, trust: Trust, nowMs: number): void {
+    const seats = this.#current(node, epoch)?.replicas.get(replica)?.seats.values() ?? [];
+    for (const { member } of seats) {
+      member.announced = trust;
+      member.feed.open(epoch, nowMs);
+    }
+  }
+
+  /** Decides this model's requests by these policies from now on. False when nobody serves the model. */
+  usePolicies(model: string, policy: Policy, shadow: Policy | undefined): boolean {
+    const served = this.#models.get(model);
+    if (served === undefined) return false;
+    served.policy = policy;
+    served.shadow = shadow;
+    for (const cell of served.cells) {
+      cell.usePolicy(policy);
+      cell.useShadow(shadow);
+    }
+    return true;
   }
 
   /** Models that a ready or loading replica of a leased node serves, by name. */
@@ -176,7 +282,7 @@ export class Directory {
         name: replica.name,
         state: replica.state,
         models: replica.models.map((model) => model.id),
-        live: replica.live.size,
+        live: replica.work.load.live,
       }));
       const live = views.reduce((sum, replica) => sum + replica.live, 0);
       return { node, name, epoch, connectedAtMs, live, replicas: views };
@@ -184,23 +290,63 @@ export class Directory {
   }
 
   /** Moves a replica from the models it served to those it serves. */
-  #serve(replica: Replica, models: readonly ModelCard[]): void {
-    for (const { id } of replica.models) {
-      const servers = this.#servers.get(id);
-      servers?.delete(replica);
-      if (servers?.size === 0) this.#servers.delete(id);
+  #serve(replica: Replica, models: readonly ModelCard[], nowMs: number): void {
+    const ids = new Set(models.map(({ id }) => id));
+    for (const [id, { cell, member }] of replica.seats) {
+      if (ids.has(id)) continue;
+      replica.seats.delete(id);
+      cell.leave(member, nowMs);
+      this.#vacate(id, cell, member);
     }
-    for (const { id } of models) {
-      const servers = this.#servers.get(id) ?? new Set();
-      this.#servers.set(id, servers.add(replica));
+    for (const id of ids) {
+      if (!replica.seats.has(id)) replica.seats.set(id, this.#seat(replica, id));
     }
     replica.models = models;
+  }
+
+  #vacate(model: string, cell: Cell, member: Member): void {
+    const served = this.#models.get(model);
+    if (served === undefined) return;
+    served.replicaOf.delete(member);
+    if (cell.size === 0) served.cells.splice(served.cells.indexOf(cell), 1);
+    if (served.cells.length === 0) this.#models.delete(model);
+  }
+
+  #seat(replica: Replica, model: string): Seat {
+    const { policy = defaultPolicy, askSnapshot } = this.#options;
+    const served: ServedModel = this.#models.get(model) ?? {
+      cells: [],
+      replicaOf: new Map(),
+      policy,
+      shadow: undefined,
+    };
+    this.#models.set(model, served);
+    const cell = served.cells.find((known) => !known.isFull) ?? this.#addCell(served);
+    const ask = (): number => askSnapshot(replica.node.node, replica.name, model);
+    const member = cell.join(replica.work, ask);
+    served.replicaOf.set(member, replica);
+    return { cell, member };
+  }
+
+  #addCell(served: ServedModel): Cell {
+    const { secret, cellReplicasMax = replicasPerCellMax, mapBytes } = this.#options;
+    const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
+    const cell = new Cell({
+      secret,
+      turns: this.#turns,
+      replicasMax,
+      ...(mapBytes === undefined ? {} : { mapBytes }),
+    });
+    cell.usePolicy(served.policy);
+    cell.useShadow(served.shadow);
+    served.cells.push(cell);
+    return cell;
   }
 
   #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
-    if (isRecent || this.#servers.has(model)) {
+    if (isRecent || this.#models.has(model)) {
       const message = `No replica can serve ${JSON.stringify(model)} now. Check "cgn nodes", then try again.`;
       return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
     }
@@ -246,15 +392,15 @@ export class Directory {
     return entry?.epoch === epoch ? entry : undefined;
   }
 
-  #forget(entry: NodeEntry): void {
-    for (const replica of entry.replicas.values()) this.#retire(replica);
+  #forget(entry: NodeEntry, nowMs: number): void {
+    for (const replica of entry.replicas.values()) this.#retire(replica, nowMs);
     this.#nodes.delete(entry.node);
   }
 
-  #retire(replica: Replica): void {
-    this.#serve(replica, []);
-    for (const reservation of replica.live) this.#reservations.delete(reservation);
-    replica.live.clear();
+  #retire(replica: Replica, nowMs: number): void {
+    for (const reservation of replica.work.load.reservations) this.#reservations.delete(reservation);
+    replica.work.load.clear();
+    this.#serve(replica, [], nowMs);
   }
 }
 
@@ -265,13 +411,47 @@ const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica 
   state: 'loading',
   models: [],
   unnamedSinceMs: undefined,
-  live: new Set(),
+  work: newReplicaWork(),
+  seats: new Map(),
 });
 
 /** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
-const isEligible = (replica: Replica, isLeased: (node: NodeId) => boolean): boolean => {
-  if (replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
+const isEligible = (replica: Replica | undefined, isLeased: (node: NodeId) => boolean): boolean => {
+  if (replica === undefined || replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
   let live = 0;
-  for (const sibling of replica.node.replicas.values()) live += sibling.live.size;
+  for (const sibling of replica.node.replicas.values()) live += sibling.work.load.live;
   return live < streamsPerLinkMax;
+};
+
+/** Of many cells the one that the prompt's anchor names, and the least loaded. */
+const chooseCells = (cells: readonly Cell[], chain: Uint32Array): readonly Cell[] => {
+  const [first, ...others] = cells;
+  if (first === undefined || others.length === 0) return cells;
+  const anchor = anchorOf(chain);
+  let named = first;
+  let idlest = first;
+  let namedScore = rendezvousScore(anchor, 0);
+  for (const [index, cell] of cells.entries()) {
+    if (cell.meanLive < idlest.meanLive) idlest = cell;
+    const score = rendezvousScore(anchor, index);
+    if (score <= namedScore) continue;
+    namedScore = score;
+    named = cell;
+  }
+  if (anchor === undefined) return [idlest];
+  return named === idlest ? [named] : [named, idlest];
+};
+
+/** The cheapest of what the cells would choose; the first wins a tie. */
+const bestChoice = (
+  cells: readonly Cell[],
+  request: CellRequest,
+): { readonly cell: Cell; readonly choice: Choice } | undefined => {
+  let best: { readonly cell: Cell; readonly choice: Choice } | undefined;
+  for (const cell of cells) {
+    const choice = cell.weigh(request);
+    if (choice !== undefined && (best === undefined || choice.cost < best.choice.cost))
+      best = { cell, choice };
+  }
+  return best;
 };

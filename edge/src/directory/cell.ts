@@ -1,0 +1,402 @@
+/**
+ * At most 64 replicas of one model, and what decides between them: one prefix map, predictions, learned rates, one
+ * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
+ * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
+ */
+import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
+import { type BlockStore, KvFeed } from './kv-feed.ts';
+import { ReplicaLoad, type Reservation } from './load.ts';
+import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
+import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
+import { Rates } from './rates.ts';
+import { replicasPerCellMax } from './replica-slots.ts';
+import type { SnapshotTurns } from './snapshot-turns.ts';
+import { type Trust, Truth } from './truth.ts';
+
+/** What a replica shares between the models it serves: one engine works on all of them. */
+export interface ReplicaWork {
+  readonly load: ReplicaLoad;
+  /** Undefined until the first cell has given it some. */
+  rates: Rates | undefined;
+  rttMs: number;
+}
+
+export const newReplicaWork = (): ReplicaWork => ({ load: new ReplicaLoad(), rates: undefined, rttMs: 0 });
+
+/** One replica in this cell. */
+export interface Member {
+  readonly work: ReplicaWork;
+  readonly rates: Rates;
+  readonly feed: KvFeed;
+  readonly truth: Truth;
+  readonly number: number;
+  /** What its agent says of its cache; `blind` when it says nothing. */
+  announced: Trust;
+}
+
+export interface CellRequest {
+  /** Digests of the prompt from its start, as pairs of low and high word. */
+  readonly chain: Uint32Array;
+  readonly promptTokens: number;
+  /** Tokens that one digest stands for. */
+  readonly blockTokens: number;
+  readonly nowMs: number;
+  readonly isEligible: (member: Member) => boolean;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** A choice that nothing depends on yet: `book` makes it one. Valid until the cell's next `weigh`. */
+export interface Choice {
+  readonly member: Member;
+  readonly candidate: Readonly<Candidate>;
+  readonly cost: number;
+  /** Blocks that the replica is known to hold, on any tier. */
+  readonly heldBlocks: number;
+  /** Tokens expected in its cache, by what it claims and what was sent there. */
+  readonly expectedTokens: number;
+  /** All that could have been chosen, with their costs, for the receipt. */
+  readonly candidates: readonly Readonly<Candidate>[];
+  readonly costs: Float64Array;
+}
+
+interface Booked {
+  readonly member: Member;
+  readonly prediction: Prediction | undefined;
+  readonly expectedTokens: number;
+  prefillMs: number | undefined;
+}
+
+/** What is known when a request is over. */
+export interface Settlement {
+  readonly nowMs: number;
+  readonly promptTokens?: number | undefined;
+  readonly cachedTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+}
+
+interface Maps {
+  readonly map: PrefixMap;
+  readonly predictions: Predictions;
+}
+
+export interface CellOptions {
+  /** Any 32-bit number that peers do not know. */
+  readonly secret: number;
+  readonly turns: SnapshotTurns;
+  readonly mapBytes?: number;
+  readonly replicasMax?: number;
+}
+
+/** What a block off the device is worth of one on it: it has to be loaded first. */
+const hostCredit = 0.75;
+/** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
+const predictionMsMin = 60_000;
+const predictionWaits = 2;
+/** Evictions are counted over so many stored blocks, the older ones half. */
+const countedBlocksMax = 8_192;
+
+export class Cell {
+  /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
+  #maps: Maps | undefined;
+  readonly #secret: number;
+  readonly #mapBytes: number;
+  readonly #turns: SnapshotTurns;
+  readonly #replicasMax: number;
+  readonly #members: (Member | undefined)[] = [];
+  readonly #booked = new Map<Reservation, Booked>();
+  /** Learned from all members; new ones begin with it. */
+  readonly #common = new Rates();
+  #policy: Policy = defaultPolicy;
+  #score: Score = defaultPolicy.create();
+  #shadow:
+    | { readonly policy: Policy; readonly score: Score; decisions: number; differences: number }
+    | undefined;
+  /** Blocks stored and evicted of late: how full the members' caches are. */
+  #storedBlocks = 0;
+  #evictedBlocks = 0;
+  /** What feeds write to: the map, and the counts beside it. */
+  readonly #store: BlockStore;
+  readonly #costs = new Float64Array(replicasPerCellMax);
+  readonly #shadowCosts = new Float64Array(replicasPerCellMax);
+  readonly #pool: Candidate[] = Array.from({ length: replicasPerCellMax }, emptyCandidate);
+
+  constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
+    this.#secret = secret;
+    this.#mapBytes = mapBytes;
+    this.#turns = turns;
+    this.#store = {
+      claim: () => this.#mapsMade().map.claim(),
+      clear: (slot) => this.#maps?.map.clear(slot),
+      show: (slot) => this.#maps?.map.show(slot),
+      add: (digests, slot, tier) => {
+        this.#maps?.map.add(digests, slot, tier);
+        this.#counted(digests.length / 2, 0);
+      },
+      remove: (digests, slot, tier) => {
+        this.#maps?.map.remove(digests, slot, tier);
+        this.#counted(0, digests.length / 2);
+      },
+    };
+    this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
+  }
+
+  get size(): number {
+    return this.#members.reduce((count, member) => count + (member === undefined ? 0 : 1), 0);
+  }
+
+  get isFull(): boolean {
+    return this.size >= this.#replicasMax;
+  }
+
+  get policy(): string {
+    return this.#policy.name;
+  }
+
+  /** Of the prefix map; undefined while no member's cache is known. */
+  get counts(): PrefixMapCounts | undefined {
+    return this.#maps?.map.counts;
+  }
+
+  #mapsMade(): Maps {
+    if (this.#maps !== undefined) return this.#maps;
+    const secret = this.#secret;
+    const predictions = new Predictions({ bytesMax: predictionsBytesDefault, secret });
+    const map = new PrefixMap({ bytesMax: this.#mapBytes, secret, predictions });
+    this.#maps = { map, predictions };
+    return this.#maps;
+  }
+
+  /** Live requests per replica: what a new request would find. */
+  get meanLive(): number {
+    let live = 0;
+    for (const member of this.#members) live += member?.work.load.live ?? 0;
+    return live / Math.max(1, this.size);
+  }
+
+  /** Decides by another policy from now on. */
+  usePolicy(policy: Policy): void {
+    this.#policy = policy;
+    this.#score = policy.create();
+  }
+
+  /** Lets a second policy decide beside the first, and counts where it differs; undefined ends that. */
+  useShadow(policy: Policy | undefined): void {
+    this.#shadow =
+      policy === undefined ? undefined : { policy, score: policy.create(), decisions: 0, differences: 0 };
+  }
+
+  get shadow():
+    | { readonly name: string; readonly decisions: number; readonly differences: number }
+    | undefined {
+    if (this.#shadow === undefined) return undefined;
+    const { policy, decisions, differences } = this.#shadow;
+    return { name: policy.name, decisions, differences };
+  }
+
+  /** Takes a replica in. Call only when the cell is not full. */
+  join(work: ReplicaWork, ask: (member: Member) => number): Member {
+    let number = 0;
+    while (this.#members[number] !== undefined) number += 1;
+    work.rates ??= new Rates(this.#common);
+    const member: Member = {
+      work,
+      rates: work.rates,
+      feed: new KvFeed({ store: this.#store, turns: this.#turns, ask: () => ask(member) }),
+      truth: new Truth(),
+      number,
+      announced: 'blind',
+    };
+    this.#members[number] = member;
+    return member;
+  }
+
+  leave(member: Member, nowMs: number): void {
+    if (this.#members[member.number] !== member) return;
+    this.#members[member.number] = undefined;
+    member.feed.close(nowMs);
+    for (const [reservation, booked] of this.#booked) {
+      if (booked.member === member) this.#booked.delete(reservation);
+    }
+  }
+
+  members(): readonly Member[] {
+    return this.#members.filter((member) => member !== undefined);
+  }
+
+  trustOf({ truth, announced, feed }: Member): Trust {
+    return feed.isInStep ? truth.limit(announced) : 'blind';
+  }
+
+  /** The replica that the policy prefers; undefined when none is eligible. */
+  weigh(request: CellRequest): Choice | undefined {
+    const members = this.#eligible(request);
+    if (members.length === 0) return undefined;
+    const depths = this.#match(members, request);
+    const candidates = members.map((member, at) => this.#describe(member, at, depths, request));
+    const { promptTokens, random } = request;
+    const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
+    this.#score(scene, this.#costs);
+    const index = chooseLowest(this.#costs, candidates.length, request.random);
+    const member = members[index ?? -1];
+    const candidate = candidates[index ?? -1];
+    if (index === undefined || member === undefined || candidate === undefined) return undefined;
+    this.#lookAside(scene, index);
+    const slot = member.feed.slot;
+    const heldBlocks = slot === undefined ? 0 : (depths.held[slot] ?? 0);
+    const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
+    const expectedTokens = Math.min(expected * request.blockTokens, request.promptTokens - 1);
+    const cost = this.#costs[index] ?? 0;
+    return { member, candidate, cost, heldBlocks, expectedTokens, candidates, costs: this.#costs };
+  }
+
+  /** Books a choice in the turn it was made. */
+  book(reservation: Reservation, choice: Choice, { chain, promptTokens, nowMs }: CellRequest): void {
+    const { member, candidate, expectedTokens, heldBlocks } = choice;
+    member.work.load.book(reservation, {
+      bookedAtMs: nowMs,
+      contextTokens: promptTokens,
+      uncachedTokens: promptTokens - expectedTokens,
+      prefillMs: candidate.prefillMs,
+      firstByteAtMs: undefined,
+      decodingBeside: 0,
+    });
+    const { slot } = member.feed;
+    const toBlock = chain.length / 2;
+    const prediction =
+      slot === undefined || heldBlocks >= toBlock
+        ? undefined
+        : this.#maps?.predictions.add({
+            ...{ chain, fromBlock: heldBlocks, toBlock, slot },
+            ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
+          });
+    this.#booked.set(reservation, { member, prediction, expectedTokens, prefillMs: undefined });
+  }
+
+  /** The engine's first body byte of that request has come. */
+  firstByte(reservation: Reservation, nowMs: number): void {
+    const booked = this.#booked.get(reservation);
+    if (booked === undefined) return;
+    booked.prefillMs ??= booked.member.work.load.firstByte(reservation, nowMs);
+  }
+
+  /** The request is over, however it ended. Twice means nothing. */
+  settle(reservation: Reservation, settlement: Settlement): void {
+    const booked = this.#booked.get(reservation);
+    if (booked === undefined) return;
+    this.#booked.delete(reservation);
+    const { member, prediction, prefillMs, expectedTokens } = booked;
+    const live = member.work.load.release(reservation);
+    if (live === undefined) return;
+    if (prefillMs === undefined) {
+      // It never began: nothing of it is in the cache.
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
+      return;
+    }
+    const { cachedTokens, completionTokens, nowMs } = settlement;
+    const contextTokens = settlement.promptTokens ?? live.contextTokens;
+    if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
+    const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
+    const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
+    for (const rates of [member.rates, this.#common]) rates.sawPrefill(seen, prefillMs);
+    if (completionTokens === undefined || completionTokens < 2) return;
+    const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
+    const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
+    for (const rates of [member.rates, this.#common]) rates.sawSteps(batch, stepMs);
+  }
+
+  /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
+  get evictionShare(): number {
+    return Math.min(1, this.#evictedBlocks / Math.max(1, this.#storedBlocks));
+  }
+
+  #counted(stored: number, evicted: number): void {
+    this.#storedBlocks += stored;
+    this.#evictedBlocks += evicted;
+    if (this.#storedBlocks < countedBlocksMax) return;
+    this.#storedBlocks /= 2;
+    this.#evictedBlocks /= 2;
+  }
+
+  #eligible({ isEligible }: CellRequest): readonly Member[] {
+    const eligible: Member[] = [];
+    for (const member of this.#members) {
+      if (member !== undefined && isEligible(member)) eligible.push(member);
+    }
+    return eligible;
+  }
+
+  #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths {
+    let eligibleLo = 0;
+    let eligibleHi = 0;
+    for (const { feed } of members) {
+      const { slot } = feed;
+      if (slot === undefined) continue;
+      if (slot < 32) eligibleLo |= 1 << slot;
+      else eligibleHi |= 1 << slot;
+    }
+    const blocks = chain.length / 2;
+    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs }) ?? nothingKnown;
+  }
+
+  #describe(member: Member, at: number, depths: Depths, request: CellRequest): Candidate {
+    const { promptTokens, blockTokens, nowMs } = request;
+    const { load, rttMs } = member.work;
+    const { slot } = member.feed;
+    const device = slot === undefined ? 0 : (depths.device[slot] ?? 0);
+    const held = slot === undefined ? 0 : (depths.held[slot] ?? 0);
+    const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
+    const credited = device + hostCredit * (held - device) + (expected - held);
+    const candidate = this.#pool[at] ?? emptyCandidate();
+    candidate.cachedTokens = Math.min(credited * blockTokens * member.truth.share, promptTokens - 1);
+    candidate.number = member.number;
+    candidate.live = load.live;
+    candidate.decoding = load.decoding;
+    candidate.decodingTokens = load.decodingTokens;
+    candidate.waitingTokens = load.waitingTokens;
+    candidate.waitMs = load.waitMs(nowMs);
+    candidate.prefillMs = member.rates.prefillMs({
+      uncachedTokens: promptTokens - candidate.cachedTokens,
+      contextTokens: promptTokens,
+      decoding: candidate.decoding,
+    });
+    candidate.stepMs = member.rates.stepMs(candidate.decoding + 1);
+    candidate.rttMs = rttMs;
+    return candidate;
+  }
+
+  #lookAside(scene: Parameters<Score>[0], chosen: number): void {
+    const shadow = this.#shadow;
+    if (shadow === undefined) return;
+    shadow.score(scene, this.#shadowCosts);
+    const other = chooseLowest(this.#shadowCosts, scene.candidates.length, scene.random);
+    shadow.decisions += 1;
+    // A tie is no difference of opinion.
+    const isWorse = other !== undefined && (this.#shadowCosts[chosen] ?? 0) > (this.#shadowCosts[other] ?? 0);
+    if (isWorse) shadow.differences += 1;
+  }
+}
+
+/** What a match says where nothing is known. */
+const nothingKnown: Depths = {
+  device: new Uint16Array(replicasPerCellMax),
+  held: new Uint16Array(replicasPerCellMax),
+  expected: new Uint16Array(replicasPerCellMax),
+};
+
+const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
+  predictionMsMin + predictionWaits * (waitMs + prefillMs);
+
+const emptyCandidate = (): Candidate => ({
+  number: 0,
+  live: 0,
+  decoding: 0,
+  decodingTokens: 0,
+  waitingTokens: 0,
+  waitMs: 0,
+  cachedTokens: 0,
+  prefillMs: 0,
+  stepMs: 0,
+  rttMs: 0,
+  powerShare: undefined,
+});

@@ -1,0 +1,89 @@
+/**
+ * How fast one replica is, learned from what it did: the time of a prefill and of a decode step. Pure. A new replica
+ * begins with what its cell has learned of the others; the first of a cell begins with the prior that stands here.
+ */
+import { LinearFit } from './linear-fit.ts';
+
+/**
+ * Prefill, ms: a fixed part, per 1,000 uncached tokens, the same times context (attention), the same times decoding
+ * requests (they share the device). The prior is a mid-size model on one data-center GPU.
+ */
+const prefillPrior = [
+  { value: 20, spread: 50 },
+  { value: 150, spread: 300 },
+  { value: 0, spread: 5 },
+  { value: 0, spread: 5 },
+];
+/** Decode step, ms: a fixed part, and per decoding request. */
+const decodePrior = [
+  { value: 20, spread: 30 },
+  { value: 0.5, spread: 2 },
+];
+/** Durations below this differ for reasons that are not the replica's. */
+const prefillFloorMs = 20;
+const stepFloorMs = 2;
+/** A replica that joins doubts what its cell has learned by this share of the prior's doubt. */
+const inheritedSpreadShare = 0.25;
+
+export interface PrefillWork {
+  readonly uncachedTokens: number;
+  readonly contextTokens: number;
+  /** Requests that decode beside it. */
+  readonly decoding: number;
+}
+
+export class Rates {
+  readonly #prefill: LinearFit;
+  readonly #decode: LinearFit;
+  readonly #prefillFeatures = new Float64Array(prefillPrior.length);
+  readonly #decodeFeatures = new Float64Array(decodePrior.length);
+
+  /** `like`: whose rates to begin with. */
+  constructor(like?: Rates) {
+    const share = inheritedSpreadShare;
+    this.#prefill = new LinearFit(
+      like?.samples ? like.#prefill.asPrior(share) : { prior: prefillPrior, floor: prefillFloorMs },
+    );
+    this.#decode = new LinearFit(
+      like?.samples ? like.#decode.asPrior(share) : { prior: decodePrior, floor: stepFloorMs },
+    );
+  }
+
+  /** Prefills learned from. */
+  get samples(): number {
+    return this.#prefill.samples;
+  }
+
+  prefillMs(work: PrefillWork): number {
+    return this.#prefill.predict(this.#featuresOf(work));
+  }
+
+  /** One token of each of `batch` decoding requests. */
+  stepMs(batch: number): number {
+    return this.#decode.predict(this.#batchOf(batch));
+  }
+
+  sawPrefill(work: PrefillWork, ms: number): void {
+    if (ms >= 0) this.#prefill.learn(this.#featuresOf(work), ms);
+  }
+
+  sawSteps(batch: number, stepMs: number): void {
+    if (stepMs >= 0) this.#decode.learn(this.#batchOf(batch), stepMs);
+  }
+
+  #featuresOf({ uncachedTokens, contextTokens, decoding }: PrefillWork): Float64Array {
+    const thousands = uncachedTokens / 1000;
+    const features = this.#prefillFeatures;
+    features[0] = 1;
+    features[1] = thousands;
+    features[2] = (thousands * contextTokens) / 1000;
+    features[3] = thousands * decoding;
+    return features;
+  }
+
+  #batchOf(batch: number): Float64Array {
+    this.#decodeFeatures[0] = 1;
+    this.#decodeFeatures[1] = batch;
+    return this.#decodeFeatures;
+  }
+}
