@@ -10,12 +10,12 @@
  *   KVWANT      u32 feed, u32 request
  *   section     u8 kind, 3 x 0, u32 digests, then 8 bytes for each
  */
+import { utf8 } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
 import type { ReplicaName } from './ids.ts';
 import { kvDigestsPerMessageMax, kvFeedsPerLinkMax, nameCharsMax } from './limits.ts';
 import { parseProfile, type PromptProfile, profileMessage } from './prefix/profile.ts';
 import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
-import { utf8 } from './bytes.ts';
 
 /** How much is known of what a replica has cached, from most to least. */
 export const trusts = ['exact', 'approximate', 'blind'] as const;

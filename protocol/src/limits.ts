@@ -145,7 +145,11 @@ export const headersPerMessageMax = 128;
 export const queryCharsMax = 2048;
 
 /** A block of canonical prompt bytes that one prefix digest stands for: about 64 tokens, four compressions. */
-export const prefixBlockBytes = 256;
+export const prefixBlockBytesDefault = 256;
+/** The least a policy may choose, 16 tokens: smaller blocks than engines have would cost and tell nothing. */
+export const prefixBlockBytesMin = 64;
+/** The most, 1,024 tokens: coarser ones would hide what short prompts share. */
+export const prefixBlockBytesMax = 4 * KiB;
 /** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
 export const prefixBlocksMax = 2_048;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */

@@ -12,11 +12,13 @@ import {
   headersPerMessageMax,
   modelsPerReplicaMax,
   nameCharsMax,
+  prefixBlockBytesMax,
+  prefixBlockBytesMin,
   queryCharsMax,
   replicasPerNodeMax,
   requestMsMax,
 } from './limits.ts';
-import { FieldReader, parseJsonRecord } from './shape.ts';
+import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
 
 /** Protocol versions this code speaks. */
 export const versionMin = 1;
@@ -68,6 +70,15 @@ export interface Welcome {
   /** The edge's receive windows for response bodies. */
   readonly streamWindowBytes: number;
   readonly linkWindowBytes: number;
+  /** How this edge digests prompts; absent from one that does not. */
+  readonly prefix?: PrefixTerms;
+}
+
+/** What all ends of one edge have in common when they digest a prompt. */
+export interface PrefixTerms {
+  /** Of the trust domain. Without it nobody can tell what a digest stands for. */
+  readonly salt: string;
+  readonly blockBytes: number;
 }
 
 export interface Goaway {
@@ -187,6 +198,15 @@ export const parseWelcome = (payload: Uint8Array): Welcome => {
     leaseMs: reader.integer('leaseMs', 100, 600_000),
     streamWindowBytes: reader.integer('streamWindowBytes', 1, windowBytesMax),
     linkWindowBytes: reader.integer('linkWindowBytes', 1, windowBytesMax),
+    ...(reader.has('prefix') ? { prefix: readPrefixTerms(reader.record('prefix')) } : {}),
+  };
+};
+
+const readPrefixTerms = (record: JsonRecord): PrefixTerms => {
+  const reader = new FieldReader(record, 'protocol_error', 'WELCOME: prefix');
+  return {
+    salt: reader.string('salt', nameCharsMax),
+    blockBytes: reader.integer('blockBytes', prefixBlockBytesMin, prefixBlockBytesMax),
   };
 };
 

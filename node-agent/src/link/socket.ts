@@ -5,6 +5,7 @@
 
 import { type ErrorCode, isErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
 import type { StreamId } from '@cognitora/protocol/ids';
+import type { KvWant } from '@cognitora/protocol/kv';
 import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
 import {
   type Goaway,
@@ -17,7 +18,7 @@ import {
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
-import { AgentSession, type ServedStream, type StreamReply } from './session.ts';
+import { AgentSession, type KvFrame, type ServedStream, type StreamReply } from './session.ts';
 
 export interface LinkSocketOptions {
   readonly url: string;
@@ -25,6 +26,9 @@ export interface LinkSocketOptions {
   readonly hello: Hello;
   readonly clock: Clock;
   readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
+  readonly onKvWanted: (want: KvWant) => void;
+  /** All that was ready has gone into the socket, and it holds little: a moment for what is large and not urgent. */
+  readonly onIdle: () => void;
   readonly onWelcome: (welcome: Welcome) => void;
   readonly onGoaway: (goaway: Goaway) => void;
   /** Called once; `refusal` is the edge's code when it refused the dial. */
@@ -57,6 +61,7 @@ export class LinkSocket {
       ready: () => this.#flushSoon(),
       ackDue: (stream) => this.#ackLater(stream),
       serve: options.serve,
+      kvWanted: (want) => options.onKvWanted(want),
     });
     this.#socket = new WebSocket(options.url, {
       headers: { authorization: options.authorization },
@@ -75,6 +80,10 @@ export class LinkSocket {
 
   replicas(replicas: readonly ReplicaReport[]): void {
     this.#session.replicas(replicas);
+  }
+
+  kv(frame: KvFrame, payload: Uint8Array): void {
+    this.#session.kv(frame, payload);
   }
 
   /** Tells the edge that no more work should come; live streams go on. */
@@ -159,6 +168,7 @@ export class LinkSocket {
       if (message === undefined) return;
       this.#socket.send(message, { binary: true }, () => {
         if (this.#socket.bufferedAmount < socketBufferedBytesMax / 2) this.#resume();
+        if (this.#socket.bufferedAmount === 0) this.#options.onIdle();
       });
     }
     this.#blocked = true;
