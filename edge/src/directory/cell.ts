@@ -211,13 +211,22 @@ export class Cell {
     return member;
   }
 
+  /** What it was booked for is settled all the same. */
   leave(member: Member, nowMs: number): void {
     if (this.#members[member.number] !== member) return;
     this.#members[member.number] = undefined;
     member.feed.close(nowMs);
-    for (const [reservation, booked] of this.#booked) {
-      if (booked.member === member) this.#booked.delete(reservation);
-    }
+  }
+
+  memberAt(number: number): Member | undefined {
+    return this.#members[number];
+  }
+
+  /** Blocks that the map holds of a replica, on any tier. */
+  heldBlocks({ feed }: Member): number {
+    const map = this.#maps?.map;
+    if (map === undefined || feed.slot === undefined) return 0;
+    return map.blocksOf(feed.slot, 'device') + map.blocksOf(feed.slot, 'host');
   }
 
   members(): readonly Member[] {
@@ -288,14 +297,16 @@ export class Cell {
     const { member, prediction, prefillMs, expectedTokens } = booked;
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
-    if (prefillMs === undefined) {
+    const { cachedTokens, completionTokens, nowMs } = settlement;
+    if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
       if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
       return;
     }
-    const { cachedTokens, completionTokens, nowMs } = settlement;
     const contextTokens = settlement.promptTokens ?? live.contextTokens;
     if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
+    // An answer in one piece does not tell when its first token came.
+    if (prefillMs === undefined) return;
     const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
     for (const rates of [member.rates, this.#common]) rates.sawPrefill(seen, prefillMs);

@@ -114,9 +114,13 @@ export class KvFeed implements TurnTaker {
     return this.#sequence;
   }
 
-  /** A link of the replica's node is open: what an older one said is forgotten. An older link changes nothing. */
+  /**
+   * A link of the replica's node is open: what an older one said is forgotten. An older link changes nothing, and the
+   * same one only what was closed.
+   */
   open(epoch: Epoch, nowMs: number): void {
-    if (this.#epoch !== undefined && epoch <= this.#epoch) return;
+    const knownEpoch = this.#epoch ?? 0;
+    if (epoch < knownEpoch || (epoch === knownEpoch && this.#state !== 'closed')) return;
     this.#epoch = epoch;
     this.#sequence = 0;
     this.#newestSequence = 0;
