@@ -12,6 +12,7 @@ import {
   type ReplicaName,
   replicaIdOf,
 } from '@cognitora/protocol/ids';
+import type { Trust } from '@cognitora/protocol/kv';
 import {
   modelMemoryMsMax,
   modelsRememberedMax,
@@ -34,7 +35,6 @@ import type { KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
-import type { Trust } from './truth.ts';
 
 export interface NodeView {
   readonly node: NodeId;
