@@ -201,12 +201,9 @@ export class Directory {
     const open = entry.feeds.get(number);
     const seat = open === undefined ? undefined : entry.replicas.get(open.replica)?.seats.get(open.model);
     if (seat === undefined || seat.offer?.open.feed !== number) return;
-    const { feed, truth } = seat.member;
-    if (message.type === 'delta') {
-      // Whatever its engine was, it begins anew.
-      if (message.delta.isCleared) truth.forget();
-      feed.delta({ ...message.delta, epoch }, nowMs);
-    } else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
+    const { feed } = seat.member;
+    if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
+    else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
     else feed.mark({ ...message.mark, epoch }, nowMs);
   }
 

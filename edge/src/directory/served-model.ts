@@ -98,7 +98,7 @@ export class ServedModel<Owner> {
   offer(seat: Seat, epoch: Epoch, open: KvFeedOpen, nowMs: number): void {
     const isOther = seat.offer !== undefined && seat.offer.open.profile.id !== open.profile.id;
     seat.offer = { epoch, open };
-    if (isOther) seat.member.feed.close(nowMs);
+    if (isOther) seat.member.close(nowMs);
     this.#lead(nowMs);
     this.#follow(seat, nowMs);
   }
@@ -158,7 +158,7 @@ export class ServedModel<Owner> {
     const isLed = trust !== 'blind' && profile.id === this.#profile?.id;
     member.announced = isLed ? trust : 'blind';
     if (isLed) member.feed.open(offer.epoch, nowMs);
-    else member.feed.close(nowMs);
+    else member.close(nowMs);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters nor
- * books. Candidates have passed the one eligibility filter before a policy sees them.
+ * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters
+ * nor books. Candidates have passed the one eligibility filter before a policy sees them.
  */
 import { leastLoaded } from './least-loaded.ts';
 import { predictedLatency } from './predicted-latency.ts';
