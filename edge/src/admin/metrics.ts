@@ -42,12 +42,12 @@ const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 export const addNodes = (page: MetricsPage, region: string, nodes: readonly NodeView[]): void => {
   page.gauge('cognitora_nodes', 'Nodes with an open link.', { region }, nodes.length);
   for (const { node, name, replicas } of nodes) {
-    for (const { name: replica, state, models, live } of replicas) {
+    for (const { name: replica, state, caches, live } of replicas) {
       const labels = { region, node, host: name, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
-      for (const { id, trust, heldBlocks, predictedTokens, confirmedTokens } of models) {
-        const ofModel = { ...labels, model: id };
+      for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens } of caches) {
+        const ofModel = { ...labels, model };
         page.gauge(
           'cognitora_replica_trust',
           'What is known of its cache: 2 exact, 1 approximate, 0 blind.',

@@ -301,16 +301,11 @@ export class Cell {
     return member;
   }
 
-  /** Takes a replica out, and what was booked with it here off its load: nobody tells this cell how that ends. */
+  /** Takes a replica out. What it was booked for is settled here all the same: it still works on that. */
   leave(member: Member, nowMs: number): void {
     if (this.#members[member.number] !== member) return;
     this.#members[member.number] = undefined;
     member.close(nowMs);
-    for (const [reservation, booked] of this.#booked ?? []) {
-      if (booked.member !== member) continue;
-      this.#booked?.delete(reservation);
-      member.work.load.release(reservation);
-    }
   }
 
   memberAt(number: number): Member | undefined {

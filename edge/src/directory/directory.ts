@@ -23,8 +23,9 @@ import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 
-export interface ReplicaModelView {
-  readonly id: string;
+/** What is known of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
   readonly trust: Trust;
   /** Blocks of prompts that the map holds of it. */
   readonly heldBlocks: number;
@@ -36,7 +37,8 @@ export interface ReplicaModelView {
 export interface ReplicaView {
   readonly name: ReplicaName;
   readonly state: ReplicaState;
-  readonly models: readonly ReplicaModelView[];
+  readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
   readonly live: number;
 }
 
@@ -430,11 +432,12 @@ const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   seats: new Map(),
 });
 
-const viewReplica = ({ name, state, seats, work }: Replica): ReplicaView => ({
+const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
   name,
   state,
-  models: [...seats].map(([id, { cell, member }]) => ({
-    id,
+  models: models.map(({ id }) => id),
+  caches: [...seats].map(([model, { cell, member }]) => ({
+    model,
     trust: cell.trustOf(member),
     heldBlocks: cell.heldBlocks(member),
     predictedTokens: member.truth.predictedTokens,
