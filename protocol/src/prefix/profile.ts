@@ -105,24 +105,21 @@ const nothingDropped: ProfileFacts['reasoning'] = {
  * What most templates do, for a model whose template nobody has looked at: the system message, then tools, then
  * messages as they are. Its digests may claim too much, so trust in them is at most `approximate`.
  */
-export const plainProfile: PromptProfile = {
-  ...profileOf({
-    claims: 'all',
-    system: 'first',
-    laterSystem: 'in-place',
-    developerIsSystem: true,
-    tools: 'first',
-    toolsBeforeSystem: false,
-    trimmed: [],
-    reasoning: nothingDropped,
-    trimsAfterThink: false,
-    keepsThinkAfterResult: false,
-    dropsCallText: false,
-    partSeparator: '\n',
-    headFields: [...headFields],
-  }),
-  id: 'plain',
-};
+export const plainProfile: PromptProfile = profileOf({
+  claims: 'all',
+  system: 'first',
+  laterSystem: 'in-place',
+  developerIsSystem: true,
+  tools: 'first',
+  toolsBeforeSystem: false,
+  trimmed: [],
+  reasoning: nothingDropped,
+  trimsAfterThink: false,
+  keepsThinkAfterResult: false,
+  dropsCallText: false,
+  partSeparator: '\n',
+  headFields: [...headFields],
+});
 
 /** For a template of which nothing can be said: no digests at all. */
 export const blindProfile: PromptProfile = profileOf({ ...plainProfile, claims: 'none' });
