@@ -62,6 +62,14 @@ describe('rates', () => {
     expect(errorsOf(rates).step).toBeLessThan(0.05);
   });
 
+  test('soon know an engine that is far from the prior', () => {
+    for (const speed of [0.05, 5]) {
+      const rates = new Rates();
+      watch(rates, 12, { speed });
+      expect(errorsOf(rates, speed).prefill).toBeLessThan(0.25);
+    }
+  });
+
   test('are not led astray when every tenth request takes ten times as long', () => {
     const rates = new Rates();
     watch(rates, 600, { outlierShare: 0.1 });
