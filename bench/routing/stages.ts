@@ -8,8 +8,9 @@ import { prefixBlockBytesDefault, prefixBlocksMax } from '@cognitora/protocol/li
 import { type ChainOptions, prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
 import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
-import { Cell, type CellRequest, type Member, newReplicaWork } from '../../edge/src/directory/cell.ts';
+import { Cell, type CellRequest } from '../../edge/src/directory/cell.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
+import { type Member, newReplicaWork } from '../../edge/src/directory/member.ts';
 import { PrefixMap, prefixMapBytesDefault } from '../../edge/src/directory/prefix-map.ts';
 import type { Slot } from '../../edge/src/directory/replica-slots.ts';
 import { SnapshotTurns } from '../../edge/src/directory/snapshot-turns.ts';

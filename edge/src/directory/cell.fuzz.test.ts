@@ -8,8 +8,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
 import { seededRandom } from '../../testing/random.ts';
-import { Cell, type CellRequest, type Member, newReplicaWork } from './cell.ts';
+import { Cell, type CellRequest } from './cell.ts';
 import type { Reservation } from './load.ts';
+import { type Member, newReplicaWork } from './member.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 
 const blockTokens = 64;

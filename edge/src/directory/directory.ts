@@ -17,8 +17,9 @@ import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognito
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { KvMessage } from '../link/edge-link.ts';
 import { defaultPolicy } from '../policy/policy.ts';
-import { type Cell, type CellRequest, newReplicaWork, type ReplicaWork, type Settlement } from './cell.ts';
+import type { Cell, CellRequest, Settlement } from './cell.ts';
 import type { Reservation } from './load.ts';
+import { newReplicaWork, type ReplicaWork } from './member.ts';
 import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
