@@ -28,7 +28,7 @@ interface Serving {
 /** Serves one request and writes down what the edge would hear. */
 const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing, ...more }: Serving) => {
   const body = utf8(request);
-  const { model, stream, spans } = parseInferenceRequest([body]);
+  const { model, stream, spans } = parseInferenceRequest('/v1/chat/completions', [body]);
   const time = { nowMs: 5000 };
   const heads: ResponseHead[] = [];
   const parts: Uint8Array[] = [];
