@@ -4,7 +4,8 @@
  * a second one in part, now and then on the host. Pure and the same for the same seed, so that Node and workerd
  * measure the same thing. Digests are random words here: what a map sees of real ones.
  */
-import { PrefixMap, prefixMapBytesDefault, type Tier } from '../../edge/src/directory/prefix-map.ts';
+import type { Tier } from '@cognitora/protocol/kv';
+import { PrefixMap, prefixMapBytesDefault } from '../../edge/src/directory/prefix-map.ts';
 import type { Slot } from '../../edge/src/directory/replica-slots.ts';
 import { randomWords } from './rng.ts';
 

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '../machine/free-port.ts';
+import { freePort } from '../../cli/src/free-port.ts';
 import { startWorkerProcess } from '../machine/worker-process.ts';
 import { startProgram, waitUntil } from '../systems/program.ts';
 import type { CellFigures, Plan } from './measure.ts';

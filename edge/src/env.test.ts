@@ -3,6 +3,7 @@ import {
   bodyBytesInFlightMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
+  prefixBlockBytesDefault,
 } from '@cognitora/protocol/limits';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
@@ -16,6 +17,8 @@ test('what is not set has a default, but for the secrets', () => {
     layout: 'one-object',
     isSelfHosted: false,
     bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
+    prefix: { salt: expect.stringMatching(/^[0-9a-f]{32}$/), blockBytes: prefixBlockBytesDefault },
+    cellReplicasMax: undefined,
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
   });

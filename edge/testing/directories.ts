@@ -1,9 +1,10 @@
-/** For tests: a directory that decides by load alone, and requests whose prompt nobody digested. */
-
-import { Directory, type PromptView } from '../src/directory/directory.ts';
+/** For tests: a directory that decides by load alone. */
+import { Directory } from '../src/directory/directory.ts';
 import { leastLoaded } from '../src/policy/least-loaded.ts';
 
 export const leastLoadedDirectory = (): Directory =>
-  new Directory({ secret: 1, policy: leastLoaded, askSnapshot: () => 0 });
-
-export const noPrompt: PromptView = { chain: new Uint32Array(), promptTokens: 1, blockTokens: 1 };
+  new Directory({
+    secret: 1,
+    policies: { policy: leastLoaded, shadow: undefined },
+    askSnapshot: () => 0,
+  });

@@ -3,8 +3,15 @@
  * what it held at each sequence. Only tests import it.
  */
 import type { Epoch } from '@cognitora/protocol/ids';
-import type { KvBlocks, KvDelta, KvMark, KvSnapshotPart } from '../src/directory/kv-feed.ts';
-import { type Tier, tiers } from '../src/directory/prefix-map.ts';
+import {
+  type KvBlocks,
+  type KvDelta,
+  type KvMark,
+  type KvSnapshotPart,
+  type Tier,
+  tiers,
+} from '@cognitora/protocol/kv';
+import type { OfEpoch } from '../src/directory/kv-feed.ts';
 import { randomWords } from './digests.ts';
 
 /** Digests by small numbers. */
@@ -35,7 +42,12 @@ export class KvLedger {
     this.#remember();
   }
 
-  change(tier: Tier, added: readonly number[], removed: readonly number[], isCleared = false): KvDelta {
+  change(
+    tier: Tier,
+    added: readonly number[],
+    removed: readonly number[],
+    isCleared = false,
+  ): OfEpoch<KvDelta> {
     const held = new Set(isCleared ? [] : this.#held);
     for (const index of added) held.add(key(tier, index));
     for (const index of removed) held.delete(key(tier, index));
@@ -51,12 +63,12 @@ export class KvLedger {
     };
   }
 
-  mark(): KvMark {
+  mark(): OfEpoch<KvMark> {
     return { epoch: this.epoch, sequence: this.sequence };
   }
 
   /** All that is held now, a few digests in each part. */
-  snapshot(request: number, digestsPerPart: number): KvSnapshotPart[] {
+  snapshot(request: number, digestsPerPart: number): OfEpoch<KvSnapshotPart>[] {
     const blocks: KvBlocks[] = tiers.flatMap((tier) => {
       const indices = [...this.#held]
         .filter((held) => held.startsWith(`${tier} `))

@@ -14,7 +14,7 @@ import { utf8 } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
 import type { ReplicaName } from './ids.ts';
 import { kvDigestsPerMessageMax, kvFeedsPerLinkMax, nameCharsMax } from './limits.ts';
-import { parseProfile, type PromptProfile, profileMessage } from './prefix/profile.ts';
+import { type PromptProfile, parseProfile, profileMessage } from './prefix/profile.ts';
 import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
 
 /** How much is known of what a replica has cached, from most to least. */

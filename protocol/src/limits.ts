@@ -111,6 +111,8 @@ export const hangUpsPerReportMax = 4_096;
 export const clientsWatchedMax = 65_536;
 /** Workers keep a region's roster (who serves which model) this long. */
 export const rosterCacheMsMax = 5_000;
+/** A model that was not in it is asked for again after this long: its first replica may just have told of its cache. */
+export const rosterMissMsMax = 500;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
 /** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
@@ -154,6 +156,8 @@ export const prefixBlockBytesMax = 4 * KiB;
 export const prefixBlocksMax = 2_048;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */
 export const prefixBodyBytesMax = 2 * MiB;
+/** Root keys of models that an isolate remembers. */
+export const prefixRootsMax = 1_024;
 /** Digests in one KV message: 128 KiB, so that a snapshot holds up other streams for a moment only. */
 export const kvDigestsPerMessageMax = 16_384;
 /** Feeds of one link: replicas and the models that are in use on them. */

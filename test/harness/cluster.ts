@@ -39,12 +39,24 @@ export interface ClusterOptions {
   readonly agents?: readonly AgentSpec[];
   /** More origins under which agents may dial. */
   readonly origins?: readonly string[];
+  /** Replicas of one cell, for regions of many cells. */
+  readonly cellReplicasMax?: number;
+}
+
+/** What the edge knows of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
+  readonly trust: 'exact' | 'approximate' | 'blind';
+  readonly heldBlocks: number;
+  readonly predictedTokens: number;
+  readonly confirmedTokens: number;
 }
 
 export interface ReplicaView {
   readonly name: string;
   readonly state: string;
   readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
   readonly live: number;
 }
 
@@ -214,6 +226,7 @@ const openEdge = async (
         adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
         fleetSecret: randomBytes(32).toString('base64url'),
         origins: options.origins ?? [],
+        ...(options.cellReplicasMax === undefined ? {} : { cellReplicasMax: options.cellReplicasMax }),
         onOutput: (line) => log.add('workerd', line),
         onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
       });

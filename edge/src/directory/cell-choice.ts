@@ -1,6 +1,7 @@
 /**
- * Which of several cells a prompt belongs to, pure: rendezvous hashing of the deepest anchor that the prompt reaches, so
- * that what shares a long prefix meets in one cell, and a cell that comes or goes moves only its own share.
+ * Which of several cells a prompt belongs to, pure: rendezvous hashing of the deepest anchor that the prompt reaches,
+ * so that what shares a long prefix meets in one cell, and a cell that comes or goes moves only its own share. Knows
+ * cells by number only.
  */
 
 /** Blocks at which a prompt has an anchor: 4, 16 and 64 KiB of 256-byte blocks. */
@@ -17,7 +18,7 @@ export const anchorOf = (chain: Uint32Array): Anchor | undefined => {
   return [chain[2 * depth - 2] ?? 0, chain[2 * depth - 1] ?? 0];
 };
 
-/** The higher the more the cell with this index is the anchor's. Mixing as in MurmurHash3's finalizer. */
+/** The higher the more the cell with this number is the anchor's. Mixing as in MurmurHash3's finalizer. */
 export const rendezvousScore = (anchor: Anchor | undefined, cell: number): number => {
   const [lo, hi] = anchor ?? [0, 0];
   let hash = (lo ^ Math.imul(cell + 1, 0x9e3779b1)) | 0;

@@ -3,35 +3,101 @@
  * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
-import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
+import type { Trust } from '@cognitora/protocol/kv';
+import {
+  type Candidate,
+  chooseLowest,
+  defaultPolicy,
+  type Policy,
+  type Scene,
+  type Score,
+} from '../policy/policy.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import { ReplicaLoad, type Reservation } from './load.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
 import { Rates } from './rates.ts';
-import { replicasPerCellMax } from './replica-slots.ts';
+import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
-import { type Trust, Truth } from './truth.ts';
+import { Truth } from './truth.ts';
 
 /** What a replica shares between the models it serves: one engine works on all of them. */
 export interface ReplicaWork {
   readonly load: ReplicaLoad;
-  /** Undefined until the first cell has given it some. */
+  /** Undefined until the first decision about it. */
   rates: Rates | undefined;
   rttMs: number;
+  /** Requests that it began to answer since it joined, or since its engine started. */
+  answered: number;
 }
 
-export const newReplicaWork = (): ReplicaWork => ({ load: new ReplicaLoad(), rates: undefined, rttMs: 0 });
+export const newReplicaWork = (): ReplicaWork => ({
+  load: new ReplicaLoad(),
+  rates: undefined,
+  rttMs: 0,
+  answered: 0,
+});
 
-/** One replica in this cell. */
-export interface Member {
+/**
+ * A replica that is new to the fleet, or whose engine began anew, is the least loaded of all and would draw a whole
+ * burst while nobody knows whether it works, how fast it is, or what it will hold. It may have so many requests live,
+ * and two more for each that it began to answer, as long as others are past that.
+ */
+const newLiveMax = 4;
+const livePerAnswer = 2;
+const answeredUntilSettled = 16;
+
+/** One replica in this cell. Takes next to no memory until somebody speaks of its cache. */
+export class Member {
   readonly work: ReplicaWork;
-  readonly rates: Rates;
-  readonly feed: KvFeed;
-  readonly truth: Truth;
   readonly number: number;
+  readonly truth = new Truth();
   /** What its agent says of its cache; `blind` when it says nothing. */
-  announced: Trust;
+  announced: Trust = 'blind';
+  readonly #newFeed: (member: Member) => KvFeed;
+  #feed: KvFeed | undefined;
+
+  constructor(work: ReplicaWork, number: number, newFeed: (member: Member) => KvFeed) {
+    this.work = work;
+    this.number = number;
+    this.#newFeed = newFeed;
+  }
+
+  /** Where what its agent says of its cache goes. Made when first asked for. */
+  get feed(): KvFeed {
+    this.#feed ??= this.#newFeed(this);
+    return this.#feed;
+  }
+
+  /** Its place in the map; undefined while nothing is known. */
+  get slot(): Slot | undefined {
+    return this.#feed?.slot;
+  }
+
+  get trust(): Trust {
+    return this.#feed?.isInStep ? this.truth.limit(this.announced) : 'blind';
+  }
+
+  /** Answered enough to be trusted with any share of the requests. */
+  get isSettled(): boolean {
+    return this.work.answered >= answeredUntilSettled;
+  }
+
+  get isAtRampLimit(): boolean {
+    const { load, answered } = this.work;
+    return !this.isSettled && load.live >= newLiveMax + livePerAnswer * answered;
+  }
+
+  /** Its engine began anew, with an empty cache: nothing that was learned of its claims holds. */
+  beginAnew(): void {
+    this.truth.forget();
+    this.work.answered = 0;
+  }
+
+  /** It left: whatever its agent still says means nothing. */
+  close(nowMs: number): void {
+    this.#feed?.close(nowMs);
+  }
 }
 
 export interface CellRequest {
@@ -75,6 +141,20 @@ export interface Settlement {
   readonly completionTokens?: number | undefined;
 }
 
+/** Records that every decision fills anew. */
+interface Scratch {
+  readonly pool: readonly Candidate[];
+  readonly costs: Float64Array;
+  readonly shadowCosts: Float64Array;
+}
+
+interface Shadow {
+  readonly policy: Policy;
+  readonly score: Score;
+  decisions: number;
+  differences: number;
+}
+
 interface Maps {
   readonly map: PrefixMap;
   readonly predictions: Predictions;
@@ -104,40 +184,24 @@ export class Cell {
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
-  readonly #booked = new Map<Reservation, Booked>();
+  /** Made, like all that follows it here, when first used: a region may hear of thousands of models nobody asks for. */
+  #booked: Map<Reservation, Booked> | undefined;
   /** Learned from all members; new ones begin with it. */
-  readonly #common = new Rates();
+  #common: Rates | undefined;
+  /** What feeds write to: the map, and the counts beside it. */
+  #store: BlockStore | undefined;
+  #scratch: Scratch | undefined;
   #policy: Policy = defaultPolicy;
-  #score: Score = defaultPolicy.create();
-  #shadow:
-    | { readonly policy: Policy; readonly score: Score; decisions: number; differences: number }
-    | undefined;
+  #score: Score | undefined;
+  #shadow: Shadow | undefined;
   /** Blocks stored and evicted of late: how full the members' caches are. */
   #storedBlocks = 0;
   #evictedBlocks = 0;
-  /** What feeds write to: the map, and the counts beside it. */
-  readonly #store: BlockStore;
-  readonly #costs = new Float64Array(replicasPerCellMax);
-  readonly #shadowCosts = new Float64Array(replicasPerCellMax);
-  readonly #pool: Candidate[] = Array.from({ length: replicasPerCellMax }, emptyCandidate);
 
   constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
     this.#secret = secret;
     this.#mapBytes = mapBytes;
     this.#turns = turns;
-    this.#store = {
-      claim: () => this.#mapsMade().map.claim(),
-      clear: (slot) => this.#maps?.map.clear(slot),
-      show: (slot) => this.#maps?.map.show(slot),
-      add: (digests, slot, tier) => {
-        this.#maps?.map.add(digests, slot, tier);
-        this.#counted(digests.length / 2, 0);
-      },
-      remove: (digests, slot, tier) => {
-        this.#maps?.map.remove(digests, slot, tier);
-        this.#counted(0, digests.length / 2);
-      },
-    };
     this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
   }
 
@@ -167,6 +231,33 @@ export class Cell {
     return this.#maps;
   }
 
+  #storeMade(): BlockStore {
+    this.#store ??= {
+      claim: () => this.#mapsMade().map.claim(),
+      clear: (slot) => this.#maps?.map.clear(slot),
+      show: (slot) => this.#maps?.map.show(slot),
+      add: (digests, slot, tier) => {
+        this.#maps?.map.add(digests, slot, tier);
+        this.#counted(digests.length / 2, 0);
+      },
+      remove: (digests, slot, tier) => {
+        this.#maps?.map.remove(digests, slot, tier);
+        this.#counted(0, digests.length / 2);
+      },
+    };
+    return this.#store;
+  }
+
+  /** Records for that many candidates at least. */
+  #scratchFor(candidates: number): Scratch {
+    const known = this.#scratch;
+    if (known !== undefined && known.pool.length >= candidates) return known;
+    const size = Math.min(replicasPerCellMax, 2 * candidates);
+    const pool = Array.from({ length: size }, emptyCandidate);
+    this.#scratch = { pool, costs: new Float64Array(size), shadowCosts: new Float64Array(size) };
+    return this.#scratch;
+  }
+
   /** Live requests per replica: what a new request would find. */
   get meanLive(): number {
     let live = 0;
@@ -177,7 +268,7 @@ export class Cell {
   /** Decides by another policy from now on. */
   usePolicy(policy: Policy): void {
     this.#policy = policy;
-    this.#score = policy.create();
+    this.#score = undefined;
   }
 
   /** Lets a second policy decide beside the first, and counts where it differs; undefined ends that. */
@@ -198,34 +289,42 @@ export class Cell {
   join(work: ReplicaWork, ask: (member: Member) => number): Member {
     let number = 0;
     while (this.#members[number] !== undefined) number += 1;
-    work.rates ??= new Rates(this.#common);
-    const member: Member = {
-      work,
-      rates: work.rates,
-      feed: new KvFeed({ store: this.#store, turns: this.#turns, ask: () => ask(member) }),
-      truth: new Truth(),
-      number,
-      announced: 'blind',
-    };
+    const newFeed = (of: Member): KvFeed =>
+      new KvFeed({
+        store: this.#storeMade(),
+        turns: this.#turns,
+        ask: () => ask(of),
+        onCleared: () => of.beginAnew(),
+      });
+    const member = new Member(work, number, newFeed);
     this.#members[number] = member;
     return member;
   }
 
+  /** Takes a replica out. What it was booked for is settled here all the same: it still works on that. */
   leave(member: Member, nowMs: number): void {
     if (this.#members[member.number] !== member) return;
     this.#members[member.number] = undefined;
-    member.feed.close(nowMs);
-    for (const [reservation, booked] of this.#booked) {
-      if (booked.member === member) this.#booked.delete(reservation);
-    }
+    member.close(nowMs);
+  }
+
+  memberAt(number: number): Member | undefined {
+    return this.#members[number];
+  }
+
+  /** Blocks that the map holds of a replica, on any tier. */
+  heldBlocks({ slot }: Member): number {
+    const map = this.#maps?.map;
+    if (map === undefined || slot === undefined) return 0;
+    return map.blocksOf(slot, 'device') + map.blocksOf(slot, 'host');
   }
 
   members(): readonly Member[] {
     return this.#members.filter((member) => member !== undefined);
   }
 
-  trustOf({ truth, announced, feed }: Member): Trust {
-    return feed.isInStep ? truth.limit(announced) : 'blind';
+  trustOf(member: Member): Trust {
+    return member.trust;
   }
 
   /** The replica that the policy prefers; undefined when none is eligible. */
@@ -233,21 +332,25 @@ export class Cell {
     const members = this.#eligible(request);
     if (members.length === 0) return undefined;
     const depths = this.#match(members, request);
-    const candidates = members.map((member, at) => this.#describe(member, at, depths, request));
+    const { pool, costs, shadowCosts } = this.#scratchFor(members.length);
+    const candidates = members.map((member, at) =>
+      this.#describe(pool[at] ?? emptyCandidate(), member, depths, request),
+    );
     const { promptTokens, random } = request;
     const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
-    this.#score(scene, this.#costs);
-    const index = chooseLowest(this.#costs, candidates.length, request.random);
+    this.#score ??= this.#policy.create();
+    this.#score(scene, costs);
+    const index = chooseLowest(costs, candidates.length, random);
     const member = members[index ?? -1];
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
-    this.#lookAside(scene, index);
-    const slot = member.feed.slot;
+    this.#lookAside(scene, shadowCosts, index);
+    const { slot } = member;
     const heldBlocks = slot === undefined ? 0 : (depths.held[slot] ?? 0);
     const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
     const expectedTokens = Math.min(expected * request.blockTokens, request.promptTokens - 1);
-    const cost = this.#costs[index] ?? 0;
-    return { member, candidate, cost, heldBlocks, expectedTokens, candidates, costs: this.#costs };
+    const cost = costs[index] ?? 0;
+    return { member, candidate, cost, heldBlocks, expectedTokens, candidates, costs };
   }
 
   /** Books a choice in the turn it was made. */
@@ -261,7 +364,7 @@ export class Cell {
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });
-    const { slot } = member.feed;
+    const { slot } = member;
     const toBlock = chain.length / 2;
     const prediction =
       slot === undefined || heldBlocks >= toBlock
@@ -270,39 +373,46 @@ export class Cell {
             ...{ chain, fromBlock: heldBlocks, toBlock, slot },
             ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
           });
+    this.#booked ??= new Map();
     this.#booked.set(reservation, { member, prediction, expectedTokens, prefillMs: undefined });
   }
 
   /** The engine's first body byte of that request has come. */
   firstByte(reservation: Reservation, nowMs: number): void {
-    const booked = this.#booked.get(reservation);
-    if (booked === undefined) return;
-    booked.prefillMs ??= booked.member.work.load.firstByte(reservation, nowMs);
+    const booked = this.#booked?.get(reservation);
+    if (booked === undefined || booked.prefillMs !== undefined) return;
+    const { work } = booked.member;
+    booked.prefillMs = work.load.firstByte(reservation, nowMs);
+    work.answered += 1;
   }
 
   /** The request is over, however it ended. Twice means nothing. */
   settle(reservation: Reservation, settlement: Settlement): void {
-    const booked = this.#booked.get(reservation);
+    const booked = this.#booked?.get(reservation);
     if (booked === undefined) return;
-    this.#booked.delete(reservation);
+    this.#booked?.delete(reservation);
     const { member, prediction, prefillMs, expectedTokens } = booked;
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
-    if (prefillMs === undefined) {
+    const { cachedTokens, completionTokens, nowMs } = settlement;
+    if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
       if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
       return;
     }
-    const { cachedTokens, completionTokens, nowMs } = settlement;
     const contextTokens = settlement.promptTokens ?? live.contextTokens;
     if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
+    // An answer in one piece does not tell when its first token came.
+    if (prefillMs === undefined) return;
     const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
-    for (const rates of [member.rates, this.#common]) rates.sawPrefill(seen, prefillMs);
+    this.#common ??= new Rates();
+    const learners = [this.#ratesOf(member), this.#common];
+    for (const rates of learners) rates.sawPrefill(seen, prefillMs);
     if (completionTokens === undefined || completionTokens < 2) return;
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
-    for (const rates of [member.rates, this.#common]) rates.sawSteps(batch, stepMs);
+    for (const rates of learners) rates.sawSteps(batch, stepMs);
   }
 
   /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
@@ -318,19 +428,27 @@ export class Cell {
     this.#evictedBlocks /= 2;
   }
 
+  #ratesOf({ work }: Member): Rates {
+    work.rates ??= new Rates(this.#common);
+    return work.rates;
+  }
+
+  /** Those who may have it. New ones beyond their ramp are left out as long as there is anybody else. */
   #eligible({ isEligible }: CellRequest): readonly Member[] {
     const eligible: Member[] = [];
+    let isAnySettled = false;
     for (const member of this.#members) {
-      if (member !== undefined && isEligible(member)) eligible.push(member);
+      if (member === undefined || !isEligible(member)) continue;
+      eligible.push(member);
+      isAnySettled ||= member.isSettled;
     }
-    return eligible;
+    return isAnySettled ? eligible.filter((member) => !member.isAtRampLimit) : eligible;
   }
 
   #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths {
     let eligibleLo = 0;
     let eligibleHi = 0;
-    for (const { feed } of members) {
-      const { slot } = feed;
+    for (const { slot } of members) {
       if (slot === undefined) continue;
       if (slot < 32) eligibleLo |= 1 << slot;
       else eligibleHi |= 1 << slot;
@@ -339,15 +457,15 @@ export class Cell {
     return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs }) ?? nothingKnown;
   }
 
-  #describe(member: Member, at: number, depths: Depths, request: CellRequest): Candidate {
+  #describe(candidate: Candidate, member: Member, depths: Depths, request: CellRequest): Candidate {
     const { promptTokens, blockTokens, nowMs } = request;
     const { load, rttMs } = member.work;
-    const { slot } = member.feed;
+    const { slot } = member;
     const device = slot === undefined ? 0 : (depths.device[slot] ?? 0);
     const held = slot === undefined ? 0 : (depths.held[slot] ?? 0);
     const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
     const credited = device + hostCredit * (held - device) + (expected - held);
-    const candidate = this.#pool[at] ?? emptyCandidate();
+    const rates = this.#ratesOf(member);
     candidate.cachedTokens = Math.min(credited * blockTokens * member.truth.share, promptTokens - 1);
     candidate.number = member.number;
     candidate.live = load.live;
@@ -355,24 +473,24 @@ export class Cell {
     candidate.decodingTokens = load.decodingTokens;
     candidate.waitingTokens = load.waitingTokens;
     candidate.waitMs = load.waitMs(nowMs);
-    candidate.prefillMs = member.rates.prefillMs({
+    candidate.prefillMs = rates.prefillMs({
       uncachedTokens: promptTokens - candidate.cachedTokens,
       contextTokens: promptTokens,
       decoding: candidate.decoding,
     });
-    candidate.stepMs = member.rates.stepMs(candidate.decoding + 1);
+    candidate.stepMs = rates.stepMs(candidate.decoding + 1);
     candidate.rttMs = rttMs;
     return candidate;
   }
 
-  #lookAside(scene: Parameters<Score>[0], chosen: number): void {
+  #lookAside(scene: Scene, costs: Float64Array, chosen: number): void {
     const shadow = this.#shadow;
     if (shadow === undefined) return;
-    shadow.score(scene, this.#shadowCosts);
-    const other = chooseLowest(this.#shadowCosts, scene.candidates.length, scene.random);
+    shadow.score(scene, costs);
+    const other = chooseLowest(costs, scene.candidates.length, scene.random);
     shadow.decisions += 1;
     // A tie is no difference of opinion.
-    const isWorse = other !== undefined && (this.#shadowCosts[chosen] ?? 0) > (this.#shadowCosts[other] ?? 0);
+    const isWorse = other !== undefined && (costs[chosen] ?? 0) > (costs[other] ?? 0);
     if (isWorse) shadow.differences += 1;
   }
 }

@@ -1,17 +1,12 @@
 /**
- * Who can serve what, and who serves which request now: the pure core of a region. Owns nodes, epochs' order, replicas,
- * the cells of each model, and reservations; asks at most two cells where a request goes and books it in the same turn,
- * so that the siblings of a burst see it. Loads are derived from the set of live reservations, never counted up and
- * down. Never touches a socket, a clock or a disk: time, leases and randomness come in with each call.
+ * Who can serve what, and who serves which request now: the pure core of a region. Owns nodes, epochs' order, replicas
+ * and reservations; asks a model's cells where a request goes and books it in the same turn, so that the siblings of a
+ * burst see it. Loads are derived from the set of live reservations, never counted up and down. Never touches a
+ * socket, a clock or a disk: time, leases and randomness come in with each call.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import {
-  type Epoch,
-  type NodeId,
-  type ReplicaId,
-  type ReplicaName,
-  replicaIdOf,
-} from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { KvFeedOpen, Trust } from '@cognitora/protocol/kv';
 import {
   modelMemoryMsMax,
   modelsRememberedMax,
@@ -19,22 +14,33 @@ import {
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
-import { defaultPolicy, type Policy } from '../policy/policy.ts';
-import {
-  Cell,
-  type CellRequest,
-  type Choice,
-  type Member,
-  newReplicaWork,
-  type ReplicaWork,
-  type Settlement,
-} from './cell.ts';
-import { anchorOf, rendezvousScore } from './cell-choice.ts';
-import type { KvFeed } from './kv-feed.ts';
+import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { KvMessage } from '../link/edge-link.ts';
+import { defaultPolicy } from '../policy/policy.ts';
+import { type Cell, type CellRequest, newReplicaWork, type ReplicaWork, type Settlement } from './cell.ts';
 import type { Reservation } from './load.ts';
-import { replicasPerCellMax } from './replica-slots.ts';
+import { type CandidateView, viewCandidates } from './receipts.ts';
+import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
-import type { Trust } from './truth.ts';
+
+/** What is known of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
+  readonly trust: Trust;
+  /** Blocks of prompts that the map holds of it. */
+  readonly heldBlocks: number;
+  /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
+  readonly predictedTokens: number;
+  readonly confirmedTokens: number;
+}
+
+export interface ReplicaView {
+  readonly name: ReplicaName;
+  readonly state: ReplicaState;
+  readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
+  readonly live: number;
+}
 
 export interface NodeView {
   readonly node: NodeId;
@@ -42,21 +48,10 @@ export interface NodeView {
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
   readonly live: number;
-  readonly replicas: readonly {
-    readonly name: ReplicaName;
-    readonly state: ReplicaState;
-    readonly models: readonly string[];
-    readonly live: number;
-  }[];
+  readonly replicas: readonly ReplicaView[];
 }
 
-interface Seat {
-  readonly cell: Cell;
-  readonly member: Member;
-}
-
-interface Replica {
-  readonly id: ReplicaId;
+export interface Replica {
   readonly node: NodeEntry;
   readonly name: ReplicaName;
   state: ReplicaState;
@@ -74,28 +69,38 @@ interface NodeEntry {
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
   replicas: Map<ReplicaName, Replica>;
+  /** What its agent says of caches, by the feed's number. */
+  readonly feeds: Map<number, KvFeedOpen>;
 }
 
 /** What routing knows of a prompt. */
 export interface PromptView {
+  /** The profile by which it was digested; a chain of another profile than the model's means nothing. */
+  readonly profile: string;
   /** Digests from its start, as pairs of low and high word; empty when there are none. */
   readonly chain: Uint32Array;
-  readonly promptTokens: number;
-  /** Tokens that one digest stands for. */
-  readonly blockTokens: number;
+  /** Of the prompt's canonical form. */
+  readonly bytes: number;
+  /** Bytes that one digest stands for. */
+  readonly blockBytes: number;
 }
+
+/** A prompt that nobody digested. */
+export const unreadPrompt: PromptView = { profile: '', chain: new Uint32Array(), bytes: 0, blockBytes: 256 };
 
 export interface Decision {
   readonly reservation: Reservation;
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
-  /** Tokens of the prompt that are expected in the replica's cache. */
+  readonly policy: string;
+  readonly promptTokens: number;
+  /** Tokens of the prompt that are expected in the replica's cache, and how well that is known. */
   readonly expectedTokens: number;
   readonly trust: Trust;
-  readonly policy: string;
-  /** Replicas that could have served it. */
+  /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
   readonly candidates: number;
+  readonly considered: readonly CandidateView[];
 }
 
 export interface DecideOptions {
@@ -111,27 +116,29 @@ export interface DecideOptions {
 export interface DirectoryOptions {
   /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
   readonly secret: number;
-  /** Asks the agent for a snapshot of what this replica holds of this model; returns the request's number. */
-  readonly askSnapshot: (node: NodeId, replica: ReplicaName, model: string) => number;
-  readonly policy?: Policy;
+  /** Asks the node for a snapshot of a feed; returns the request's number. */
+  readonly askSnapshot: (node: NodeId, feed: number) => number;
+  /** How a model is decided unless `usePolicies` said otherwise. */
+  readonly policies?: Policies;
   /** Replicas of one cell; the default is as many as a map's planes have bits. */
   readonly cellReplicasMax?: number;
   readonly mapBytes?: number;
 }
 
-/** What the directory knows of each model that it serves. */
-interface ServedModel {
-  readonly cells: Cell[];
-  readonly replicaOf: Map<Member, Replica>;
-  policy: Policy;
-  shadow: Policy | undefined;
+interface LiveReservation {
+  readonly cell: Cell;
+  readonly served: ServedModel<Replica>;
+  readonly promptBytes: number;
 }
+
+const defaultPolicies: Policies = { policy: defaultPolicy, shadow: undefined };
 
 export class Directory {
   readonly #options: DirectoryOptions;
   readonly #nodes = new Map<NodeId, NodeEntry>();
-  readonly #models = new Map<string, ServedModel>();
-  readonly #reservations = new Map<Reservation, Cell>();
+  readonly #models = new Map<string, ServedModel<Replica>>();
+  readonly #policies = new Map<string, Policies>();
+  readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
@@ -148,7 +155,8 @@ export class Directory {
       throw new CognitoraError('superseded', 'A newer link of this node is open.');
     }
     if (known !== undefined) this.#forget(known, nowMs);
-    this.#nodes.set(node, { node, name, epoch, connectedAtMs: nowMs, replicas: new Map() });
+    const entry = { node, name, epoch, connectedAtMs: nowMs, replicas: new Map(), feeds: new Map() };
+    this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
   }
 
@@ -159,14 +167,13 @@ export class Directory {
     const before = entry.replicas;
     entry.replicas = new Map();
     for (const { name, state, models } of reports) {
-      const id = replicaIdOf(node, name);
-      const replica = before.get(name) ?? newReplica(id, entry, name);
+      const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
-      this.#serve(replica, models, nowMs);
       entry.replicas.set(name, replica);
+      this.#serve(replica, models, nowMs);
       before.delete(name);
       this.#remember(models, nowMs);
     }
@@ -181,78 +188,82 @@ export class Directory {
     this.#forget(entry, nowMs);
   }
 
+  /** What the node says of its replicas' caches. Of an old link, or of what it does not serve, it means nothing. */
+  heard(node: NodeId, epoch: Epoch, message: KvMessage, nowMs: number): void {
+    const entry = this.#current(node, epoch);
+    if (entry === undefined) return;
+    if (message.type === 'feed') {
+      entry.feeds.set(message.feed.feed, message.feed);
+      this.#offer(entry, message.feed, nowMs);
+      return;
+    }
+    const about = message.type === 'delta' ? message.delta : undefined;
+    const said = about ?? (message.type === 'snapshot' ? message.snapshot : undefined);
+    const { feed: number } = said ?? (message as { readonly mark: { readonly feed: number } }).mark;
+    const open = entry.feeds.get(number);
+    const seat = open === undefined ? undefined : entry.replicas.get(open.replica)?.seats.get(open.model);
+    if (seat === undefined || seat.offer?.open.feed !== number) return;
+    const { feed } = seat.member;
+    if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
+    else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
+    else feed.mark({ ...message.mark, epoch }, nowMs);
+  }
+
+  /** Called now and then: snapshots that never came are asked for again. */
+  sweep(nowMs: number): void {
+    this.#turns.sweep(nowMs);
+  }
+
   /**
    * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now, but some replica
    * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
    */
   decide(options: DecideOptions): Decision {
-    const { model, prompt, nowMs, random } = options;
-    const served = this.#models.get(model);
+    const served = this.#models.get(options.model);
     if (served === undefined) throw this.#noReplica(options);
-    const request: CellRequest = {
-      ...prompt,
-      nowMs,
-      random,
-      isEligible: (member) => isEligible(served.replicaOf.get(member), options.isLeased),
-    };
-    const best =
-      bestChoice(chooseCells(served.cells, prompt.chain), request) ?? bestChoice(served.cells, request);
-    const replica = best === undefined ? undefined : served.replicaOf.get(best.choice.member);
-    if (best === undefined || replica === undefined) throw this.#noReplica(options);
-    const reservation = this.#nextReservation as Reservation;
-    this.#nextReservation += 1;
-    best.cell.book(reservation, best.choice, request);
-    this.#reservations.set(reservation, best.cell);
-    return {
-      reservation,
-      node: replica.node.node,
-      epoch: replica.node.epoch,
-      replica: replica.name,
-      expectedTokens: best.choice.expectedTokens,
-      trust: best.cell.trustOf(best.choice.member),
-      policy: best.cell.policy,
-      candidates: best.choice.candidates.length,
-    };
+    const request = requestOf(served, options);
+    const chosen = served.choose(request);
+    const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
+    if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
+    const decision = this.#decision(served, chosen, replica, request);
+    chosen.cell.book(decision.reservation, chosen.choice, request);
+    const promptBytes = options.prompt.bytes;
+    this.#reservations.set(decision.reservation, { cell: chosen.cell, served, promptBytes });
+    return decision;
   }
 
   /** The engine's first body byte has come. */
   firstByte(reservation: Reservation, nowMs: number): void {
-    this.#reservations.get(reservation)?.firstByte(reservation, nowMs);
+    this.#reservations.get(reservation)?.cell.firstByte(reservation, nowMs);
   }
 
   /** The request is over. Settling twice, or after its node left, means nothing. */
   settle(reservation: Reservation, settlement: Settlement): void {
-    const cell = this.#reservations.get(reservation);
-    if (cell === undefined) return;
+    const live = this.#reservations.get(reservation);
+    if (live === undefined) return;
     this.#reservations.delete(reservation);
-    cell.settle(reservation, settlement);
-  }
-
-  /** What the agent says of a replica's cache goes here; undefined for an old epoch, or what the node does not serve. */
-  feed(node: NodeId, epoch: Epoch, replica: ReplicaName, model: string): KvFeed | undefined {
-    return this.#current(node, epoch)?.replicas.get(replica)?.seats.get(model)?.member.feed;
-  }
-
-  /** The replica's agent knows its cache that well, and will tell: asks it for what is there now. */
-  announce(node: NodeId, epoch: Epoch, replica: ReplicaName, trust: Trust, nowMs: number): void {
-    const seats = this.#current(node, epoch)?.replicas.get(replica)?.seats.values() ?? [];
-    for (const { member } of seats) {
-      member.announced = trust;
-      member.feed.open(epoch, nowMs);
+    if (settlement.promptTokens !== undefined) {
+      live.served.scale.learn(settlement.promptTokens, live.promptBytes);
     }
+    live.cell.settle(reservation, settlement);
   }
 
-  /** Decides this model's requests by these policies from now on. False when nobody serves the model. */
-  usePolicies(model: string, policy: Policy, shadow: Policy | undefined): boolean {
-    const served = this.#models.get(model);
-    if (served === undefined) return false;
-    served.policy = policy;
-    served.shadow = shadow;
-    for (const cell of served.cells) {
-      cell.usePolicy(policy);
-      cell.useShadow(shadow);
-    }
-    return true;
+  /** Decides this model's requests by these policies from now on; undefined: by the directory's own again. */
+  usePolicies(model: string, policies: Policies | undefined): void {
+    if (policies === undefined) this.#policies.delete(model);
+    else this.#policies.set(model, policies);
+    this.#models.get(model)?.usePolicies(this.#policiesOf(model));
+  }
+
+  /** By which profile each model's prompts are digested; models whose caches nobody knows are left out. */
+  profiles(): ReadonlyMap<string, PromptProfile> {
+    const profiles = new Map<string, PromptProfile>();
+    for (const [model, { profile }] of this.#models) if (profile !== undefined) profiles.set(model, profile);
+    return profiles;
+  }
+
+  served(): ReadonlyMap<string, ServedModel<Replica>> {
+    return this.#models;
   }
 
   /** Models that a ready or loading replica of a leased node serves, by name. */
@@ -278,69 +289,77 @@ export class Directory {
 
   nodes(): readonly NodeView[] {
     return [...this.#nodes.values()].map(({ node, name, epoch, connectedAtMs, replicas }) => {
-      const views = [...replicas.values()].map((replica) => ({
-        name: replica.name,
-        state: replica.state,
-        models: replica.models.map((model) => model.id),
-        live: replica.work.load.live,
-      }));
+      const views = [...replicas.values()].map(viewReplica);
       const live = views.reduce((sum, replica) => sum + replica.live, 0);
       return { node, name, epoch, connectedAtMs, live, replicas: views };
     });
   }
 
+  #decision(
+    served: ServedModel<Replica>,
+    { cell, choice }: CellChoice,
+    replica: Replica,
+    { promptTokens }: CellRequest,
+  ): Decision {
+    const reservation = this.#nextReservation as Reservation;
+    this.#nextReservation += 1;
+    return {
+      reservation,
+      node: replica.node.node,
+      epoch: replica.node.epoch,
+      replica: replica.name,
+      policy: cell.policy,
+      promptTokens,
+      expectedTokens: choice.expectedTokens,
+      trust: cell.trustOf(choice.member),
+      candidates: choice.candidates.length,
+      considered: viewCandidates(served, cell, choice),
+    };
+  }
+
   /** Moves a replica from the models it served to those it serves. */
   #serve(replica: Replica, models: readonly ModelCard[], nowMs: number): void {
     const ids = new Set(models.map(({ id }) => id));
-    for (const [id, { cell, member }] of replica.seats) {
+    for (const [id, seat] of replica.seats) {
       if (ids.has(id)) continue;
       replica.seats.delete(id);
-      cell.leave(member, nowMs);
-      this.#vacate(id, cell, member);
-    }
-    for (const id of ids) {
-      if (!replica.seats.has(id)) replica.seats.set(id, this.#seat(replica, id));
+      const served = this.#models.get(id);
+      served?.rise(seat, nowMs);
+      if (served?.isEmpty) this.#models.delete(id);
     }
     replica.models = models;
+    for (const id of ids) if (!replica.seats.has(id)) this.#sit(replica, id, nowMs);
   }
 
-  #vacate(model: string, cell: Cell, member: Member): void {
-    const served = this.#models.get(model);
-    if (served === undefined) return;
-    served.replicaOf.delete(member);
-    if (cell.size === 0) served.cells.splice(served.cells.indexOf(cell), 1);
-    if (served.cells.length === 0) this.#models.delete(model);
+  #sit(replica: Replica, model: string, nowMs: number): void {
+    const served = this.#models.get(model) ?? this.#addModel(model);
+    const seat: Seat = served.sit(replica, replica.work, () =>
+      this.#options.askSnapshot(replica.node.node, seat.offer?.open.feed ?? 0),
+    );
+    replica.seats.set(model, seat);
+    // Its agent may have spoken of the cache before it named the model.
+    for (const open of replica.node.feeds.values()) {
+      if (open.replica === replica.name && open.model === model) this.#offer(replica.node, open, nowMs);
+    }
   }
 
-  #seat(replica: Replica, model: string): Seat {
-    const { policy = defaultPolicy, askSnapshot } = this.#options;
-    const served: ServedModel = this.#models.get(model) ?? {
-      cells: [],
-      replicaOf: new Map(),
-      policy,
-      shadow: undefined,
-    };
-    this.#models.set(model, served);
-    const cell = served.cells.find((known) => !known.isFull) ?? this.#addCell(served);
-    const ask = (): number => askSnapshot(replica.node.node, replica.name, model);
-    const member = cell.join(replica.work, ask);
-    served.replicaOf.set(member, replica);
-    return { cell, member };
-  }
-
-  #addCell(served: ServedModel): Cell {
-    const { secret, cellReplicasMax = replicasPerCellMax, mapBytes } = this.#options;
-    const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
-    const cell = new Cell({
-      secret,
-      turns: this.#turns,
-      replicasMax,
-      ...(mapBytes === undefined ? {} : { mapBytes }),
+  #addModel(model: string): ServedModel<Replica> {
+    const { secret, cellReplicasMax, mapBytes } = this.#options;
+    const policies = this.#policiesOf(model);
+    const served = new ServedModel<Replica>({
+      ...{ secret, turns: this.#turns, cellReplicasMax, mapBytes, policies },
     });
-    cell.usePolicy(served.policy);
-    cell.useShadow(served.shadow);
-    served.cells.push(cell);
-    return cell;
+    this.#models.set(model, served);
+    return served;
+  }
+
+  #policiesOf(model: string): Policies {
+    return this.#policies.get(model) ?? this.#options.policies ?? defaultPolicies;
+  }
+
+  #offer(entry: NodeEntry, open: KvFeedOpen, nowMs: number): void {
+    const seat = entry.replicas.get(open.replica)?.seats.get(open.model);
+    if (seat !== undefined) this.#models.get(open.model)?.offer(seat, entry.epoch, open, nowMs);
   }
 
   #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
@@ -398,14 +417,12 @@ export class Directory {
   }
 
   #retire(replica: Replica, nowMs: number): void {
-    for (const reservation of replica.work.load.reservations) this.#reservations.delete(reservation);
-    replica.work.load.clear();
+    for (const reservation of [...replica.work.load.reservations]) this.settle(reservation, { nowMs });
     this.#serve(replica, [], nowMs);
   }
 }
 
-const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica => ({
-  id,
+const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   node,
   name,
   state: 'loading',
@@ -415,43 +432,36 @@ const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica 
   seats: new Map(),
 });
 
+const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
+  name,
+  state,
+  models: models.map(({ id }) => id),
+  caches: [...seats].map(([model, { cell, member }]) => ({
+    model,
+    trust: cell.trustOf(member),
+    heldBlocks: cell.heldBlocks(member),
+    predictedTokens: member.truth.predictedTokens,
+    confirmedTokens: member.truth.confirmedTokens,
+  })),
+  live: work.load.live,
+});
+
+const requestOf = (
+  served: ServedModel<Replica>,
+  { prompt, nowMs, random, isLeased }: DecideOptions,
+): CellRequest => ({
+  chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
+  promptTokens: served.scale.tokensIn(prompt.bytes),
+  blockTokens: served.scale.tokensIn(prompt.blockBytes),
+  nowMs,
+  random,
+  isEligible: (member) => isEligible(served.ownerOf(member), isLeased),
+});
+
 /** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
 const isEligible = (replica: Replica | undefined, isLeased: (node: NodeId) => boolean): boolean => {
   if (replica === undefined || replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
   let live = 0;
   for (const sibling of replica.node.replicas.values()) live += sibling.work.load.live;
   return live < streamsPerLinkMax;
-};
-
-/** Of many cells the one that the prompt's anchor names, and the least loaded. */
-const chooseCells = (cells: readonly Cell[], chain: Uint32Array): readonly Cell[] => {
-  const [first, ...others] = cells;
-  if (first === undefined || others.length === 0) return cells;
-  const anchor = anchorOf(chain);
-  let named = first;
-  let idlest = first;
-  let namedScore = rendezvousScore(anchor, 0);
-  for (const [index, cell] of cells.entries()) {
-    if (cell.meanLive < idlest.meanLive) idlest = cell;
-    const score = rendezvousScore(anchor, index);
-    if (score <= namedScore) continue;
-    namedScore = score;
-    named = cell;
-  }
-  if (anchor === undefined) return [idlest];
-  return named === idlest ? [named] : [named, idlest];
-};
-
-/** The cheapest of what the cells would choose; the first wins a tie. */
-const bestChoice = (
-  cells: readonly Cell[],
-  request: CellRequest,
-): { readonly cell: Cell; readonly choice: Choice } | undefined => {
-  let best: { readonly cell: Cell; readonly choice: Choice } | undefined;
-  for (const cell of cells) {
-    const choice = cell.weigh(request);
-    if (choice !== undefined && (best === undefined || choice.cost < best.choice.cost))
-      best = { cell, choice };
-  }
-  return best;
 };

@@ -4,11 +4,12 @@
  * again all come into step with the present.
  */
 import type { Epoch } from '@cognitora/protocol/ids';
+import { type KvDelta, type KvMark, type KvSnapshotPart, tiers } from '@cognitora/protocol/kv';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
-import { type KvDelta, KvFeed, type KvMark, type KvSnapshotPart } from './kv-feed.ts';
-import { PrefixMap, tiers } from './prefix-map.ts';
+import { KvFeed, type OfEpoch } from './kv-feed.ts';
+import { PrefixMap } from './prefix-map.ts';
 import { SnapshotTurns, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
 const replicas = 3;
@@ -57,9 +58,9 @@ const operation = fc.oneof(
 type Operation = typeof operation extends fc.Arbitrary<infer Value> ? Value : never;
 
 type Message =
-  | { readonly kind: 'delta'; readonly of: number; readonly says: KvDelta }
-  | { readonly kind: 'mark'; readonly of: number; readonly says: KvMark }
-  | { readonly kind: 'part'; readonly of: number; readonly says: KvSnapshotPart };
+  | { readonly kind: 'delta'; readonly of: number; readonly says: OfEpoch<KvDelta> }
+  | { readonly kind: 'mark'; readonly of: number; readonly says: OfEpoch<KvMark> }
+  | { readonly kind: 'part'; readonly of: number; readonly says: OfEpoch<KvSnapshotPart> };
 
 interface Ask {
   readonly of: number;
@@ -86,7 +87,7 @@ class World {
         this.asks.push({ of, epoch, request: this.#requests });
         return this.#requests;
       };
-      return new KvFeed({ store: this.map, turns: this.turns, ask });
+      return new KvFeed({ store: this.map, turns: this.turns, ask, onCleared: () => {} });
     });
     for (const feed of this.feeds) feed.open(1 as Epoch, 0);
   }

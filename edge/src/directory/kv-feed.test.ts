@@ -10,6 +10,7 @@ const feedsOf = (count: number) => {
   const map = new PrefixMap({ bytesMax: 2 ** 18, secret: 5 });
   const turns = new SnapshotTurns();
   const asked: number[] = [];
+  const cleared: number[] = [];
   let requests = 0;
   const feeds = Array.from({ length: count }, (_, of) => {
     const ask = (): number => {
@@ -17,13 +18,13 @@ const feedsOf = (count: number) => {
       requests += 1;
       return requests;
     };
-    return new KvFeed({ store: map, turns, ask });
+    return new KvFeed({ store: map, turns, ask, onCleared: () => cleared.push(of) });
   });
-  return { map, turns, asked, feeds };
+  return { map, turns, asked, cleared, feeds };
 };
 
 const oneFeed = () => {
-  const { map, turns, asked, feeds } = feedsOf(1);
+  const { map, turns, asked, cleared, feeds } = feedsOf(1);
   const feed = feeds[0] as KvFeed;
   feed.open(1 as Epoch, 0);
   const ledger = new KvLedger();
@@ -31,7 +32,7 @@ const oneFeed = () => {
     const options = { blocks: 1, eligibleLo: -1, eligibleHi: -1, nowMs: 0 };
     return map.match({ chain: digestsOf([index]), ...options }).held[feed.slot ?? 64] === 1;
   };
-  return { map, turns, asked, feed, ledger, holds };
+  return { map, turns, asked, cleared, feed, ledger, holds };
 };
 
 /** Loaded with blocks 0 to 9. */
@@ -55,6 +56,28 @@ describe('a feed', () => {
     feed.delta(ledger.change('host', [3], []), 0);
     feed.delta(ledger.change('device', [], [0]), 0);
     expect([holds(0), holds(3), feed.sequence, asked.length]).toEqual([false, true, 3, 1]);
+  });
+
+  test('tells when its engine began anew, and only then', () => {
+    const { feed, ledger, cleared } = inStep();
+    feed.delta(ledger.change('device', [10], [0]), 0);
+    ledger.change('device', [11], []);
+    feed.delta(ledger.change('device', [12], []), 0);
+    expect([feed.state, cleared.length]).toEqual(['asked', 0]);
+    feed.delta(ledger.change('device', [], [], true), 0);
+    expect([feed.state, cleared.length]).toEqual(['in-step', 1]);
+  });
+
+  test('that was closed is opened again by the same link, and by no older one', () => {
+    const { feed, ledger, asked, holds } = inStep();
+    feed.close(0);
+    feed.delta(ledger.change('device', [10], []), 0);
+    expect([feed.state, feed.slot, holds(0)]).toEqual(['closed', undefined, false]);
+    feed.open(0 as Epoch, 0);
+    expect(feed.state).toBe('closed');
+    feed.open(1 as Epoch, 0);
+    for (const part of ledger.snapshot(asked.length, 4)) feed.snapshotPart(part, 0);
+    expect([feed.state, holds(0), holds(10)]).toEqual(['in-step', true, true]);
   });
 
   test('needs no snapshot of an engine that has just started', () => {

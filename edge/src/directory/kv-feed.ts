@@ -9,47 +9,15 @@
  *              \______________\_________________\______delta `isCleared`____^
  */
 import type { Epoch } from '@cognitora/protocol/ids';
-import type { Tier } from './prefix-map.ts';
+import type { KvBlocks, KvDelta, KvMark, KvSnapshotPart, Tier } from '@cognitora/protocol/kv';
 import type { Slot } from './replica-slots.ts';
 import type { SnapshotTurns, TurnTaker } from './snapshot-turns.ts';
 
 /** Deltas that come while a snapshot loads are kept, up to so many digests: minutes of a busy engine, 512 KiB. */
 export const heldDigestsMax = 65_536;
 
-export interface KvBlocks {
-  readonly tier: Tier;
-  /** Pairs of low and high word. */
-  readonly digests: Uint32Array;
-}
-
-/** One step of a replica's ledger. Additions apply before removals, so what is in both is gone. */
-export interface KvDelta {
-  readonly epoch: Epoch;
-  /** One more than that of the delta before it. */
-  readonly sequence: number;
-  /** All that was held before is gone: the engine restarted. Puts a feed in step, whatever it missed. */
-  readonly isCleared: boolean;
-  readonly added: readonly KvBlocks[];
-  readonly removed: readonly KvBlocks[];
-}
-
-/** A piece of the ledger as it was right after the delta `sequence`. */
-export interface KvSnapshotPart {
-  readonly epoch: Epoch;
-  /** The request that it answers, so that the rest of an older answer is not taken for a piece of this one. */
-  readonly request: number;
-  readonly sequence: number;
-  /** 0, 1, 2 and so on. */
-  readonly part: number;
-  readonly isLast: boolean;
-  readonly blocks: readonly KvBlocks[];
-}
-
-/** The last sequence that a ledger has reached: shows the loss of the latest delta. */
-export interface KvMark {
-  readonly epoch: Epoch;
-  readonly sequence: number;
-}
+/** What a link says of one feed: the link's epoch stands for the feed's number, which only the link knows. */
+export type OfEpoch<Message> = Omit<Message, 'feed'> & { readonly epoch: Epoch };
 
 /** What a feed writes to: a prefix map. */
 export interface BlockStore {
@@ -68,6 +36,8 @@ export interface KvFeedOptions {
    * answer comes later, never within the call.
    */
   readonly ask: (epoch: Epoch) => number;
+  /** The engine began anew: it holds nothing but what comes from here on. */
+  readonly onCleared: () => void;
 }
 
 export type FeedState = 'closed' | 'waiting' | 'asked' | 'loading' | 'in-step';
@@ -86,7 +56,7 @@ export class KvFeed implements TurnTaker {
   #newestSequence = 0;
   #request = 0;
   #nextPart = 0;
-  #held: KvDelta[] = [];
+  #held: OfEpoch<KvDelta>[] = [];
   #heldDigests = 0;
 
   constructor(options: KvFeedOptions) {
@@ -114,9 +84,13 @@ export class KvFeed implements TurnTaker {
     return this.#sequence;
   }
 
-  /** A link of the replica's node is open: what an older one said is forgotten. An older link changes nothing. */
+  /**
+   * A link of the replica's node is open: what an older one said is forgotten. An older link changes nothing, nor does
+   * the same one, unless the feed was closed.
+   */
   open(epoch: Epoch, nowMs: number): void {
-    if (this.#epoch !== undefined && epoch <= this.#epoch) return;
+    const known = this.#epoch;
+    if (known !== undefined && (epoch < known || (epoch === known && this.#state !== 'closed'))) return;
     this.#epoch = epoch;
     this.#sequence = 0;
     this.#newestSequence = 0;
@@ -124,7 +98,7 @@ export class KvFeed implements TurnTaker {
     this.#startOver(nowMs);
   }
 
-  /** The replica is gone. Whatever still comes of this epoch means nothing. */
+  /** The replica, or what is known of it, is gone. Whatever comes before the feed is opened again means nothing. */
   close(nowMs: number): void {
     this.#options.turns.leave(this, nowMs);
     this.#wait();
@@ -133,7 +107,7 @@ export class KvFeed implements TurnTaker {
     this.#slot = undefined;
   }
 
-  delta(delta: KvDelta, nowMs: number): void {
+  delta(delta: OfEpoch<KvDelta>, nowMs: number): void {
     if (!this.#admits(delta, nowMs)) return;
     if (this.#state === 'in-step' && delta.sequence <= this.#sequence) return;
     if (delta.isCleared && delta.sequence === this.#newestSequence) this.#restart(delta, nowMs);
@@ -143,11 +117,11 @@ export class KvFeed implements TurnTaker {
     else this.#startOver(nowMs);
   }
 
-  mark(mark: KvMark, nowMs: number): void {
+  mark(mark: OfEpoch<KvMark>, nowMs: number): void {
     if (this.#admits(mark, nowMs)) this.#catchUp(nowMs);
   }
 
-  snapshotPart(part: KvSnapshotPart, nowMs: number): void {
+  snapshotPart(part: OfEpoch<KvSnapshotPart>, nowMs: number): void {
     if (!this.#admits(part, nowMs)) return;
     const isAwaited = this.#state === 'asked' || this.#state === 'loading';
     if (!isAwaited || part.request !== this.#request || part.part < this.#nextPart) {
@@ -185,7 +159,7 @@ export class KvFeed implements TurnTaker {
   }
 
   /** True for what this epoch's link says; a newer one is as good as open. */
-  #admits({ epoch, sequence }: KvMark, nowMs: number): boolean {
+  #admits({ epoch, sequence }: OfEpoch<KvMark>, nowMs: number): boolean {
     if (this.#state === 'closed' || this.#epoch === undefined || epoch < this.#epoch) return false;
     this.open(epoch, nowMs);
     this.#newestSequence = Math.max(this.#newestSequence, sequence);
@@ -230,7 +204,7 @@ export class KvFeed implements TurnTaker {
   }
 
   /** The engine began anew: the delta says all there is. */
-  #restart(delta: KvDelta, nowMs: number): void {
+  #restart(delta: OfEpoch<KvDelta>, nowMs: number): void {
     this.#wait();
     this.#apply(delta);
     if (this.#slot === undefined) this.#options.turns.want(this, nowMs);
@@ -238,7 +212,7 @@ export class KvFeed implements TurnTaker {
   }
 
   /** Deltas that a loading snapshot may not include yet. Those that do not fit are missed at its end. */
-  #hold(delta: KvDelta): void {
+  #hold(delta: OfEpoch<KvDelta>): void {
     const digests = 1 + digestsIn(delta.added) + digestsIn(delta.removed);
     if (delta.sequence <= this.#sequence || this.#heldDigests + digests > heldDigestsMax) return;
     this.#held.push(delta);
@@ -262,9 +236,12 @@ export class KvFeed implements TurnTaker {
     this.#options.turns.leave(this, nowMs);
   }
 
-  #apply({ sequence, isCleared, added, removed }: KvDelta): void {
+  #apply({ sequence, isCleared, added, removed }: OfEpoch<KvDelta>): void {
     const { store } = this.#options;
-    if (isCleared) this.#renewSlot();
+    if (isCleared) {
+      this.#renewSlot();
+      this.#options.onCleared();
+    }
     this.#sequence = sequence;
     if (this.#slot === undefined) return;
     for (const { digests, tier } of added) store.add(digests, this.#slot, tier);

@@ -94,12 +94,15 @@ export class ReplicaLoad {
     return this.#derive().decodingTokens;
   }
 
-  /** How long a request booked now waits for its prefill to begin. A prefill that takes longer than expected is due now. */
+  /**
+   * How long a request booked now waits for its prefill to begin. A prefill that is late is expected to be as late
+   * again: the longer a replica with work gives no sign of life, the fuller it counts.
+   */
   waitMs(nowMs: number): number {
     const { backlogMs, headBookedAtMs, headPrefillMs } = this.#derive();
-    if (backlogMs === 0) return 0;
-    const servedMs = nowMs - Math.max(headBookedAtMs, this.#turnedAtMs);
-    return backlogMs - Math.max(0, Math.min(servedMs, headPrefillMs));
+    if (headBookedAtMs === Number.POSITIVE_INFINITY) return 0;
+    const servedMs = Math.max(0, nowMs - Math.max(headBookedAtMs, this.#turnedAtMs));
+    return backlogMs - headPrefillMs + Math.abs(headPrefillMs - servedMs);
   }
 
   #derive(): Derived {

@@ -2,10 +2,11 @@
  * The map against a plain Map from digest to holders, over random operations up to full load and beyond. It may
  * forget whole entries, as many as it says it evicted or refused; it never claims what was not added.
  */
+import { type Tier, tiers } from '@cognitora/protocol/kv';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
-import { type Depths, PrefixMap, type Tier, tiers } from './prefix-map.ts';
+import { type Depths, PrefixMap } from './prefix-map.ts';
 import type { Slot } from './replica-slots.ts';
 
 /** Some with the extreme words, some that crowd, the others random; no two alike in 63 bits. */

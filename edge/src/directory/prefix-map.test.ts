@@ -1,7 +1,8 @@
+import type { Tier } from '@cognitora/protocol/kv';
 import { describe, expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
 import { Predictions } from './predictions.ts';
-import { type Depths, PrefixMap, type Tier } from './prefix-map.ts';
+import { type Depths, PrefixMap } from './prefix-map.ts';
 import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 
 const secret = 0x9e37_79b1;

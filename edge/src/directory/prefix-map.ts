@@ -15,17 +15,13 @@
  * - Clearing a replica is O(1): its bits stay and are masked away. Its slot is given out again after a sweep, a bounded
  *   piece of it with each call, has removed them.
  */
+import { type Tier, tiers } from '@cognitora/protocol/kv';
 import { DigestEntries, entryWords, markBit } from './digest-entries.ts';
 import type { Predictions } from './predictions.ts';
 import { ReplicaSlots, replicasPerCellMax, type Slot } from './replica-slots.ts';
 
 /** What a cell's map takes unless configured: 1.1 million blocks. A 128 MB isolate holds two beside its streams. */
 export const prefixMapBytesDefault = 32 * 2 ** 20;
-
-/** Where a replica has a block: `host` stands for everything slower than the device that it can load from. */
-export type Tier = 'device' | 'host';
-/** In the order of an entry's planes. */
-export const tiers = ['device', 'host'] as const satisfies readonly Tier[];
 
 const devicePlane = 2;
 const hostPlane = 4;

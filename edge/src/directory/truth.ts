@@ -2,10 +2,7 @@
  * Whether a replica's claims hold: cached tokens that were predicted for it against those that its engine reported,
  * over its latest requests. Pure. What it says scales every further claim of that replica, and demotes a liar.
  */
-
-/** How much the edge knows of what a replica has cached. */
-export const trusts = ['exact', 'approximate', 'blind'] as const;
-export type Trust = (typeof trusts)[number];
+import type { Trust } from '@cognitora/protocol/kv';
 
 /** Requests that are remembered. */
 const windowRequests = 64;
@@ -17,15 +14,20 @@ const blindShortShare = 0.5;
 /** Requests with so few predicted tokens are a matter of rounding. */
 const predictedTokensMin = 128;
 
+/** Of the latest requests, each at its number modulo the window. */
+interface Window {
+  readonly predicted: Float64Array;
+  readonly confirmed: Float64Array;
+}
+
 export class Truth {
-  readonly #predicted = new Float64Array(windowRequests);
-  readonly #confirmed = new Float64Array(windowRequests);
-  #next = 0;
+  /** Made with the first comparison: most replicas of a large fleet have none yet. */
+  #window: Window | undefined;
   #requests = 0;
   #predictedSum = 0;
   #confirmedSum = 0;
 
-  /** Requests that were compared, all in all. */
+  /** Requests that were compared since it began. */
   get requests(): number {
     return this.#requests;
   }
@@ -56,21 +58,28 @@ export class Truth {
   compare(predictedTokens: number, reportedTokens: number): void {
     if (predictedTokens < predictedTokensMin) return;
     const confirmed = Math.min(predictedTokens, reportedTokens);
-    this.#predictedSum += predictedTokens - (this.#predicted[this.#next] ?? 0);
-    this.#confirmedSum += confirmed - (this.#confirmed[this.#next] ?? 0);
-    this.#predicted[this.#next] = predictedTokens;
-    this.#confirmed[this.#next] = confirmed;
-    this.#next = (this.#next + 1) % windowRequests;
+    const window = this.#windowMade();
+    const at = this.#requests % windowRequests;
+    this.#predictedSum += predictedTokens - (window.predicted[at] ?? 0);
+    this.#confirmedSum += confirmed - (window.confirmed[at] ?? 0);
+    window.predicted[at] = predictedTokens;
+    window.confirmed[at] = confirmed;
     this.#requests += 1;
   }
 
-  /** The replica begins anew: its engine restarted, or its claims were taken afresh. */
+  /** The replica begins anew: its engine restarted. */
   forget(): void {
-    this.#predicted.fill(0);
-    this.#confirmed.fill(0);
-    this.#next = 0;
+    this.#window = undefined;
     this.#requests = 0;
     this.#predictedSum = 0;
     this.#confirmedSum = 0;
+  }
+
+  #windowMade(): Window {
+    this.#window ??= {
+      predicted: new Float64Array(windowRequests),
+      confirmed: new Float64Array(windowRequests),
+    };
+    return this.#window;
   }
 }

@@ -28,6 +28,7 @@ const linked = () => {
     bytes: (message) => agent.hear(message),
     hello: (hello) => link.welcome(hello, welcomeOf()),
     replicas: () => {},
+    kv: () => {},
     goaway: () => {},
   });
   return { agent, link };

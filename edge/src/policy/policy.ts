@@ -1,6 +1,6 @@
 /**
- * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters nor
- * books. Candidates have passed the one eligibility filter before a policy sees them.
+ * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters
+ * nor books. Candidates have passed the one eligibility filter before a policy sees them.
  */
 import { leastLoaded } from './least-loaded.ts';
 import { predictedLatency } from './predicted-latency.ts';
@@ -70,8 +70,8 @@ export const chooseLowest = (
     if (cost > lowest) continue;
     ties = cost < lowest ? 1 : ties + 1;
     lowest = cost;
-    // Each of n ties is kept with probability 1/n.
-    if (ties === 1 || uniform() * ties < 1) chosen = index;
+    // The n-th of n ties is taken with probability 1/n.
+    if (ties === 1 || uniform() * ties >= ties - 1) chosen = index;
   }
   return chosen;
 };

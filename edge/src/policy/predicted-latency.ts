@@ -1,8 +1,9 @@
 /**
  * The policy `predicted-latency`, the default: milliseconds until the first token, plus what the work costs everybody
  * else. Computing a token that another replica has in its cache delays all who come later and pushes other prefixes
- * out of a full cache, so prefill time is charged more than once, and the more while the whole fleet has a queue, since then every millisecond of work is waited for by many. The figures behind both constants are in
- * docs/design/0003-kv-aware-routing.md.
+ * out of a full cache, so prefill time is charged more than once, and the more while the whole fleet has a queue, since
+ * then every millisecond of work is waited for by many. docs/design/0004-kv-aware-routing.md has the figures behind the
+ * constants.
  */
 import type { Policy, Scene } from './policy.ts';
 

@@ -1,6 +1,6 @@
 /**
- * The policy `weighted`: the seed's rule. Shares between 0 and 1, weighed .55 cached prefix, .25 idleness, .10 low power,
- * .10 capacity; what nobody measures counts one half.
+ * The policy `weighted`: the seed's rule. Shares between 0 and 1, weighed .55 cached prefix, .25 idleness, .10 low
+ * power, .10 capacity; what nobody measures counts one half.
  */
 import type { Policy } from './policy.ts';
 
