@@ -5,9 +5,12 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+
 import { prefixBlocksMax } from '@cognitora/protocol/limits';
+import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { Directory } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
+import type { KvMessage } from '../../edge/src/link/edge-link.ts';
 import type { Policy } from '../../edge/src/policy/policy.ts';
 import { DigestWords } from './digest-words.ts';
 
@@ -44,6 +47,11 @@ interface Asked {
 const model = 'simulated';
 const replica = 'r0' as ReplicaName;
 const epoch = 1 as Epoch;
+const profile = plainProfile;
+/** A node has one replica of one model, so one feed of what its cache holds. */
+const feed = 1;
+/** What the directory believes of a prompt before it has learned otherwise, so that lengths come out as they are. */
+const bytesPerToken = 4;
 const nodeIdOf = (node: number): NodeId => `n${node}` as NodeId;
 const nodeOf = (id: NodeId): number => Number(id.slice(1));
 
@@ -63,7 +71,7 @@ export class Fleet {
     this.#sequences = Array.from({ length: nodes }, () => 0);
     this.#directory = new Directory({
       secret: seed,
-      policy,
+      policies: { policy, shadow: undefined },
       cellReplicasMax: Math.ceil(nodes / cells),
       askSnapshot: (node) => {
         this.#requests += 1;
@@ -81,9 +89,10 @@ export class Fleet {
       const { node, reservation } = this.#directory.decide({
         model,
         prompt: {
+          profile: profile.id,
           chain: this.#words.of(blocks, prefixBlocksMax),
-          promptTokens,
-          blockTokens: blockTokens / this.#words.perBlock,
+          bytes: promptTokens * bytesPerToken,
+          blockBytes: (blockTokens / this.#words.perBlock) * bytesPerToken,
         },
         nowMs,
         isLeased: () => true,
@@ -110,15 +119,15 @@ export class Fleet {
     this.#sequences[node] = sequence;
     const onDevice = (blocks: readonly number[]) =>
       blocks.length === 0 ? [] : [{ tier: 'device' as const, digests: this.#words.of(blocks) }];
-    const change = { epoch, sequence, isCleared: false, added: onDevice(added), removed: onDevice(removed) };
-    this.#directory.feed(nodeIdOf(node), epoch, replica, model)?.delta(change, nowMs);
+    const delta = { feed, sequence, isCleared: false, added: onDevice(added), removed: onDevice(removed) };
+    this.#hear(node, { type: 'delta', delta }, nowMs);
   }
 
   #join(node: number): void {
     const id = nodeIdOf(node);
     const models = [{ id: model, createdSeconds: 1, ownedBy: 'simulation' }];
     this.#directory.join(id, epoch, id, [{ name: replica, state: 'ready', models }], 0);
-    this.#directory.announce(id, epoch, replica, 'exact', 0);
+    this.#hear(node, { type: 'feed', feed: { feed, replica, model, trust: 'exact', profile } }, 0);
     this.#answerEmpty();
   }
 
@@ -126,8 +135,12 @@ export class Fleet {
   #answerEmpty(): void {
     for (let asked = this.#asked.pop(); asked !== undefined; asked = this.#asked.pop()) {
       const { node, request } = asked;
-      const feed = this.#directory.feed(nodeIdOf(node), epoch, replica, model);
-      feed?.snapshotPart({ epoch, request, sequence: 0, part: 0, isLast: true, blocks: [] }, 0);
+      const snapshot = { feed, request, sequence: 0, part: 0, isLast: true, blocks: [] };
+      this.#hear(node, { type: 'snapshot', snapshot }, 0);
     }
+  }
+
+  #hear(node: number, message: KvMessage, nowMs: number): void {
+    this.#directory.heard(nodeIdOf(node), epoch, message, nowMs);
   }
 }
