@@ -1,7 +1,7 @@
 /**
  * What an agent tells its edge of a replica's KV cache: which prefix digests the replica holds for one model, as deltas
- * in sequence and as snapshots when the edge asks for one. Types, encoders and the one parser of each message. Knows no
- * map and no engine.
+ * in sequence and as snapshots when the edge asks for one. Types, encoders and the one parser of each message, which
+ * copies what it reads. Knows no map and no engine, and never what a feed's number stands for.
  *
  *   KVFEED      JSON: the feed's number, replica, model, trust, prompt profile
  *   KVDELTA     u32 feed, u32 sequence, u8 flags, 3 x 0, sections
@@ -9,6 +9,8 @@
  *   KVMARK      u32 feed, u32 sequence
  *   KVWANT      u32 feed, u32 request
  *   section     u8 kind, 3 x 0, u32 digests, then 8 bytes for each
+ *
+ * A digest's 8 bytes are those that its hash begins with; all other numbers are big endian.
  */
 import { utf8 } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
@@ -75,9 +77,16 @@ export interface KvWant {
   readonly request: number;
 }
 
+/** Bit 0 of the flags: of a delta that all before is gone, of a snapshot that this is its last part. */
 const flagSet = 0x01;
-/** Kinds of section; a receiver skips those that it does not know. */
-const sectionKinds = { addedDevice: 0, addedHost: 1, removedDevice: 2, removedHost: 3 } as const;
+
+/** What a section does, by its kind's number. A receiver skips kinds that it does not know. */
+const sectionKinds: readonly { readonly tier: Tier; readonly removes: boolean }[] = [
+  { tier: 'device', removes: false },
+  { tier: 'host', removes: false },
+  { tier: 'device', removes: true },
+  { tier: 'host', removes: true },
+];
 const sectionHeadBytes = 8;
 const digestBytes = 8;
 
@@ -96,24 +105,30 @@ export const parseKvFeed = (payload: Uint8Array): KvFeedOpen => {
   };
 };
 
-const kindOf = (tier: Tier, isRemoval: boolean): number => {
-  if (tier === 'device') return isRemoval ? sectionKinds.removedDevice : sectionKinds.addedDevice;
-  return isRemoval ? sectionKinds.removedHost : sectionKinds.addedHost;
+/** A message's numbers at its head, and room for `moreBytes` behind them. */
+const withHead = (numbers: readonly number[], moreBytes: number): Uint8Array<ArrayBuffer> => {
+  const payload = new Uint8Array(4 * numbers.length + moreBytes);
+  const view = new DataView(payload.buffer);
+  for (const [index, value] of numbers.entries()) view.setUint32(4 * index, value);
+  return payload;
 };
+
+const flagWord = (isSet: boolean): number => (isSet ? flagSet * 2 ** 24 : 0);
 
 const sectionBytes = (blocks: readonly KvBlocks[]): number =>
   blocks.reduce((sum, { digests }) => sum + sectionHeadBytes + digests.length * 4, 0);
 
+/** Writes sections from `from`; returns the position after them. */
 const writeSections = (
-  into: Uint8Array,
+  payload: Uint8Array<ArrayBuffer>,
   from: number,
   blocks: readonly KvBlocks[],
-  isRemoval: boolean,
+  removes: boolean,
 ): number => {
-  const view = new DataView(into.buffer, into.byteOffset, into.length);
+  const view = new DataView(payload.buffer);
   let at = from;
   for (const { tier, digests } of blocks) {
-    into[at] = kindOf(tier, isRemoval);
+    payload[at] = sectionKinds.findIndex((kind) => kind.tier === tier && kind.removes === removes);
     view.setUint32(at + 4, digests.length / 2);
     at += sectionHeadBytes;
     for (const word of digests) {
@@ -128,37 +143,26 @@ const deltaHeadBytes = 12;
 
 /** At most `kvDigestsPerMessageMax` digests, which the caller sees to. */
 export const encodeKvDelta = ({ feed, sequence, isCleared, added, removed }: KvDelta): Uint8Array => {
-  const payload = new Uint8Array(deltaHeadBytes + sectionBytes(added) + sectionBytes(removed));
-  const view = new DataView(payload.buffer);
-  view.setUint32(0, feed);
-  view.setUint32(4, sequence);
-  payload[8] = isCleared ? flagSet : 0;
+  const payload = withHead(
+    [feed, sequence, flagWord(isCleared)],
+    sectionBytes(added) + sectionBytes(removed),
+  );
   writeSections(payload, writeSections(payload, deltaHeadBytes, added, false), removed, true);
   return payload;
 };
 
 const snapshotHeadBytes = 20;
 
+/** At most `kvDigestsPerMessageMax` digests, which the caller sees to. */
 export const encodeKvSnapshot = (snapshot: KvSnapshotPart): Uint8Array => {
   const { feed, request, sequence, part, isLast, blocks } = snapshot;
-  const payload = new Uint8Array(snapshotHeadBytes + sectionBytes(blocks));
-  const view = new DataView(payload.buffer);
-  for (const [index, value] of [feed, request, sequence, part].entries()) view.setUint32(4 * index, value);
-  payload[16] = isLast ? flagSet : 0;
+  const payload = withHead([feed, request, sequence, part, flagWord(isLast)], sectionBytes(blocks));
   writeSections(payload, snapshotHeadBytes, blocks, false);
   return payload;
 };
 
-const pair = (first: number, second: number): Uint8Array => {
-  const payload = new Uint8Array(8);
-  const view = new DataView(payload.buffer);
-  view.setUint32(0, first);
-  view.setUint32(4, second);
-  return payload;
-};
-
-export const encodeKvMark = ({ feed, sequence }: KvMark): Uint8Array => pair(feed, sequence);
-export const encodeKvWant = ({ feed, request }: KvWant): Uint8Array => pair(feed, request);
+export const encodeKvMark = ({ feed, sequence }: KvMark): Uint8Array => withHead([feed, sequence], 0);
+export const encodeKvWant = ({ feed, request }: KvWant): Uint8Array => withHead([feed, request], 0);
 
 const refuse = (what: string, why: string): never => {
   throw new CognitoraError('protocol_error', `${what} ${why}`);
@@ -174,6 +178,12 @@ interface Sections {
   readonly removed: readonly KvBlocks[];
 }
 
+const readDigests = (view: DataView, from: number, count: number): Uint32Array => {
+  const digests = new Uint32Array(2 * count);
+  for (let word = 0; word < digests.length; word += 1) digests[word] = view.getUint32(from + 4 * word, true);
+  return digests;
+};
+
 const readSections = (view: DataView, from: number, what: string): Sections => {
   const added: KvBlocks[] = [];
   const removed: KvBlocks[] = [];
@@ -181,19 +191,17 @@ const readSections = (view: DataView, from: number, what: string): Sections => {
   let digestsLeft = kvDigestsPerMessageMax;
   while (at < view.byteLength) {
     if (view.byteLength - at < sectionHeadBytes) refuse(what, 'ends within the head of a section');
-    const kind = view.getUint8(at);
+    const kind = sectionKinds[view.getUint8(at)];
     const count = view.getUint32(at + 4);
     at += sectionHeadBytes;
     digestsLeft -= count;
     if (digestsLeft < 0) refuse(what, `holds more than ${kvDigestsPerMessageMax} digests`);
     if (view.byteLength - at < count * digestBytes) refuse(what, 'ends within a section');
-    const digests = new Uint32Array(2 * count);
-    for (let word = 0; word < digests.length; word += 1) digests[word] = view.getUint32(at + 4 * word, true);
+    if (kind !== undefined) {
+      const blocks = { tier: kind.tier, digests: readDigests(view, at, count) };
+      (kind.removes ? removed : added).push(blocks);
+    }
     at += count * digestBytes;
-    if (kind === sectionKinds.addedDevice) added.push({ tier: 'device', digests });
-    else if (kind === sectionKinds.addedHost) added.push({ tier: 'host', digests });
-    else if (kind === sectionKinds.removedDevice) removed.push({ tier: 'device', digests });
-    else if (kind === sectionKinds.removedHost) removed.push({ tier: 'host', digests });
   }
   return { added, removed };
 };

@@ -150,14 +150,16 @@ export const queryCharsMax = 2048;
 export const prefixBlockBytesDefault = 256;
 /** The least a policy may choose, 16 tokens: smaller blocks than engines have would cost and tell nothing. */
 export const prefixBlockBytesMin = 64;
-/** The most, 1,024 tokens: coarser ones would hide what short prompts share. */
-export const prefixBlockBytesMax = 4 * KiB;
+/** The most, 256 tokens: one chunk of BLAKE3; coarser ones would hide what short prompts share. */
+export const prefixBlockBytesMax = 1 * KiB;
 /** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
 export const prefixBlocksMax = 2_048;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */
 export const prefixBodyBytesMax = 2 * MiB;
 /** Root keys of models that an isolate remembers. */
 export const prefixRootsMax = 1_024;
+/** A response longer than this is not read for the turn after it: as an SSE stream, about 8,000 tokens. */
+export const replyBytesMax = 2 * MiB;
 /** Digests in one KV message: 128 KiB, so that a snapshot holds up other streams for a moment only. */
 export const kvDigestsPerMessageMax = 16_384;
 /** Feeds of one link: replicas and the models that are in use on them. */
@@ -183,5 +185,9 @@ assertRelation(bodyBytesMaxWorkers * 2 <= bodyBytesInFlightMaxWorkers, 'two of t
 assertRelation(firstBodyPartBytes <= bodyPartBytes, 'the first part is the smaller');
 assertRelation(quietMs + hangUpPollMsMax < 1_000, 'a hang-up is noticed within a second');
 assertRelation(uploadYieldMs < uploadPatienceMs, 'a body makes room before its time is up');
+assertRelation(
+  prefixBlockBytesMin <= prefixBlockBytesDefault && prefixBlockBytesDefault <= prefixBlockBytesMax,
+  'the default block is one that a policy may choose',
+);
 assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');

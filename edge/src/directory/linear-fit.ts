@@ -1,7 +1,7 @@
 /**
  * A line through noisy samples, learned as they come: recursive least squares with forgetting, pure. Errors count
- * relative to the size of what is predicted; one outlier moves the line no further than three typical errors would.
- * Coefficients stay at or above zero, since all of them are durations. Starts from a stated prior.
+ * relative to the size of what is predicted; one outlier moves a line that is known no further than two typical errors
+ * would. Coefficients stay at or above zero, since all of them are durations. Starts from a stated prior.
  *
  * Source of the recursion: Ljung, System Identification, 2nd edition, section 11.2.
  */
@@ -17,7 +17,9 @@ export interface LinearFitOptions {
 const forgetting = 0.995;
 /** A sample is expected to be off by about this share of its prediction. */
 const noiseShare = 0.3;
-const typicalErrorsMax = 3;
+const typicalErrorsMax = 2;
+/** Below this all errors are alike. */
+const typicalErrorMin = 0.2;
 /** How fast the typical error follows, per sample. */
 const errorPace = 0.1;
 /** Uncertainty of a coefficient never grows beyond this many times its prior's: a fleet that idles forgets nothing. */
@@ -65,13 +67,14 @@ export class LinearFit {
   learn(features: Float64Array, observed: number): void {
     const predicted = this.predict(features);
     const scale = Math.max(this.#floor, predicted) * noiseShare;
-    const error = (observed - predicted) / scale;
+    const error = Math.abs(observed - predicted) / scale;
     const limit = typicalErrorsMax * this.#typicalError;
-    const clipped = Math.max(-limit, Math.min(limit, error));
-    this.#typicalError += errorPace * (Math.min(Math.abs(error), 2 * limit) - this.#typicalError);
-    this.#typicalError = Math.max(0.2, this.#typicalError);
+    // Huber's weights: what is off by more is believed less, but the more the less is known so far.
+    const doubt = Math.sqrt(Math.max(1, error / limit));
+    this.#typicalError += errorPace * (Math.min(error, limit) - this.#typicalError);
+    this.#typicalError = Math.max(typicalErrorMin, this.#typicalError);
     this.#samples += 1;
-    this.#step(features, scale, clipped);
+    this.#step(features, scale * doubt, (observed - predicted) / (scale * doubt));
   }
 
   #step(features: Float64Array, scale: number, error: number): void {

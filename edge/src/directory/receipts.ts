@@ -54,14 +54,15 @@ export type ReceiptSubject = Pick<Receipt, 'requestId' | 'region' | 'model' | 'd
 
 const rounded = (value: number): number => Math.round(value * 100) / 100;
 
-/** The cheapest of what a choice was made from. */
+/** The cheapest of what a choice was made from; the chosen one first among equals. */
 export const viewCandidates = (
   served: ServedModel<Replica>,
   cell: Cell,
-  { candidates, costs }: Choice,
+  { candidates, costs, candidate: chosen }: Choice,
 ): readonly CandidateView[] => {
   const order = candidates.map((_, index) => index);
-  order.sort((left, right) => (costs[left] ?? 0) - (costs[right] ?? 0));
+  const isChosen = (index: number): number => (candidates[index] === chosen ? 1 : 0);
+  order.sort((left, right) => (costs[left] ?? 0) - (costs[right] ?? 0) || isChosen(right) - isChosen(left));
   return order.slice(0, consideredMax).flatMap((index) => {
     const candidate = candidates[index];
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);

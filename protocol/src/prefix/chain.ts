@@ -3,7 +3,7 @@
  * two prompts' KV apart whatever their text: the trust domain's salt, the model, its adapter, the prompt profile. Owns
  * no policy: block size and bounds are the caller's.
  */
-import { utf8 } from '../bytes.ts';
+import { joinBytes, utf8 } from '../bytes.ts';
 import type { JsonRecord } from '../shape.ts';
 import { blake3, blocksOf, type Chain, digestChain, extendChain } from './blake3.ts';
 import { canonicalBufferBytes, canonicalBytes, replyBytes } from './canonical.ts';
@@ -26,7 +26,7 @@ export interface RootOptions {
 export const rootKey = ({ salt, model, adapter, profile }: RootOptions): Uint32Array => {
   const named = adapter === undefined ? [] : [adapter];
   const fields = [domain, salt, profile.id, model, ...named];
-  return blake3(utf8(fields.map((field) => `${field.length}:${field}`).join('')));
+  return blake3(joinBytes(fields.map(utf8).flatMap((field) => [utf8(`${field.length}:`), field])));
 };
 
 export interface ChainOptions {
@@ -49,7 +49,7 @@ const scratchOf = (bytes: number): Uint8Array<ArrayBuffer> => {
  *
  * @example
  * const root = rootKey({ salt, model, adapter: undefined, profile });
- * const chain = prefixChain({ path, body }, { root, profile, blockBytes: 256, blocksMax: 2048 });
+ * const chain = prefixChain({ path, body }, { root, profile, blockBytes, blocksMax: prefixBlocksMax });
  */
 export const prefixChain = (request: PromptRequest, options: ChainOptions): Chain => {
   const { root, profile, blockBytes, blocksMax } = options;

@@ -27,7 +27,7 @@ export interface PartSink {
 }
 
 /** Marks are two characters: NUL, which text holds only doubled, and one more. */
-const marks = {
+export const marks = {
   chat: '\0c',
   completion: '\0l',
   embedding: '\0e',
@@ -66,7 +66,7 @@ export type Mark = (typeof marks)[keyof typeof marks];
 /** With one of these a prompt is rendered by rules that no profile knows. */
 const unknowableFields = ['chat_template', 'truncate_prompt_tokens'] as const;
 /** Fields that may change what stands before the messages, or what the engine's cache takes for equal. */
-const alwaysHeadFields = [
+export const alwaysHeadFields = [
   'cache_salt',
   'chat_template_kwargs',
   'documents',

@@ -81,18 +81,28 @@ const idOf = (facts: ProfileFacts): string => {
     facts.developerIsSystem,
     facts.tools,
     facts.toolsBeforeSystem,
-    textRoles.filter((role) => facts.trimmed.includes(role)),
+    facts.trimmed,
     reasoningFields.map((field) => facts.reasoning[field]),
     facts.trimsAfterThink,
     facts.keepsThinkAfterResult,
     facts.dropsCallText,
     facts.partSeparator ?? null,
-    headFields.filter((field) => facts.headFields.includes(field)),
+    facts.headFields,
   ];
   return hashHex(blake3(utf8(JSON.stringify(listed)))).slice(0, 16);
 };
 
-export const profileOf = (facts: ProfileFacts): PromptProfile => ({ ...facts, id: idOf(facts) });
+/** Lists in one order, each name once: fields are digested in the order in which the profile has them. */
+const inOrder = (facts: ProfileFacts): ProfileFacts => ({
+  ...facts,
+  trimmed: textRoles.filter((role) => facts.trimmed.includes(role)),
+  headFields: headFields.filter((field) => facts.headFields.includes(field)),
+});
+
+export const profileOf = (facts: ProfileFacts): PromptProfile => {
+  const ordered = inOrder(facts);
+  return { ...ordered, id: idOf(ordered) };
+};
 
 const nothingDropped: ProfileFacts['reasoning'] = {
   reasoning_content: 'kept',
@@ -105,24 +115,21 @@ const nothingDropped: ProfileFacts['reasoning'] = {
  * What most templates do, for a model whose template nobody has looked at: the system message, then tools, then
  * messages as they are. Its digests may claim too much, so trust in them is at most `approximate`.
  */
-export const plainProfile: PromptProfile = {
-  ...profileOf({
-    claims: 'all',
-    system: 'first',
-    laterSystem: 'in-place',
-    developerIsSystem: true,
-    tools: 'first',
-    toolsBeforeSystem: false,
-    trimmed: [],
-    reasoning: nothingDropped,
-    trimsAfterThink: false,
-    keepsThinkAfterResult: false,
-    dropsCallText: false,
-    partSeparator: '\n',
-    headFields: [...headFields],
-  }),
-  id: 'plain',
-};
+export const plainProfile: PromptProfile = profileOf({
+  claims: 'all',
+  system: 'first',
+  laterSystem: 'in-place',
+  developerIsSystem: true,
+  tools: 'first',
+  toolsBeforeSystem: false,
+  trimmed: [],
+  reasoning: nothingDropped,
+  trimsAfterThink: false,
+  keepsThinkAfterResult: false,
+  dropsCallText: false,
+  partSeparator: '\n',
+  headFields: [...headFields],
+});
 
 /** For a template of which nothing can be said: no digests at all. */
 export const blindProfile: PromptProfile = profileOf({ ...plainProfile, claims: 'none' });
