@@ -8,6 +8,7 @@ import { basename } from 'node:path';
 import { defaultPolicy } from '../../edge/src/policy/policy.ts';
 import { beginReport } from '../report/result.ts';
 import { type Cell as TableCell, table } from '../report/table.ts';
+import type { SimulationFigures } from './figures.ts';
 import { goalsOf, oneCellOf } from './goals.ts';
 import { parseOptions, type SimOptions, UsageError, usage } from './options.ts';
 import { loadOf, nameOf, type Scenario, scenariosOf, type Visit, visit } from './scenarios.ts';
@@ -83,6 +84,10 @@ const withComparisons = (asked: readonly Scenario[]): readonly Scenario[] => {
   return all;
 };
 
+/** Six decimals: results stay readable, and the same seed gives the same. */
+const roundedFigures = (figures: SimulationFigures) =>
+  Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, Math.round(value * 1e6) / 1e6]));
+
 const rowOf = ({ scenario, policy, seed, figures }: Visit) => ({
   trace: scenario.trace.name,
   nodes: scenario.nodes,
@@ -91,7 +96,7 @@ const rowOf = ({ scenario, policy, seed, figures }: Visit) => ({
   load: loadOf(scenario.load, scenario.trace),
   policy,
   seed,
-  ...figures,
+  ...roundedFigures(figures),
 });
 
 const main = (): void => {
@@ -113,7 +118,8 @@ const main = (): void => {
     ...(shown === undefined ? {} : rowOf(shown)),
     ...(rows.length > 1 ? { runs: rows } : {}),
   };
-  report({ name: 'sim', method, figures, goals: goalsOf(visits), raw: [] }, options);
+  const name = options.label === undefined ? 'sim' : `sim-${options.label}`;
+  report({ name, method, figures, goals: goalsOf(visits), raw: [] }, options);
 };
 
 try {

@@ -24,6 +24,8 @@ export interface SimOptions {
   readonly capacityBlocks: number;
   readonly eventDelayMs: number;
   readonly digestTokens: number | undefined;
+  /** Results are named `sim`, or `sim-` and this. */
+  readonly label: string | undefined;
   readonly json: boolean;
   readonly save: boolean;
 }
@@ -43,13 +45,14 @@ const flags = {
   seed: { type: 'string', default: '1' },
   'event-delay-ms': { type: 'string', default: '100' },
   'digest-tokens': { type: 'string' },
+  label: { type: 'string' },
   json: { type: 'boolean', default: false },
   save: { type: 'boolean', default: false },
 } as const;
 
 export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--nodes 16] [--cells 1] [--capacity-blocks 8192]
     [--policy ${simulatedPolicies[0]?.name},...] [--load usual | past | 0.8] [--seed 1] [--event-delay-ms 100]
-    [--digest-tokens 64] [--json] [--save]
+    [--digest-tokens 64] [--json] [--save [--label WORD]]
   --trace   a JSONL file, plain or .gz; without it every trace in DIR, or in $${tracesVariable}, or the small ones
             that come with the program
   --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each prompt
@@ -160,6 +163,7 @@ export const parseOptions = (
     capacityBlocks: wholeNumber('capacity-blocks', 1)(values['capacity-blocks']),
     eventDelayMs: wholeNumber('event-delay-ms', 0)(values['event-delay-ms']),
     digestTokens: digestTokens === undefined ? undefined : wholeNumber('digest-tokens', 1)(digestTokens),
+    label: values.label,
     json: values.json,
     save: values.save,
   };
