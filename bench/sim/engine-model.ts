@@ -37,14 +37,15 @@ export class EngineModel {
   readonly #options: EngineOptions;
   readonly #queue: Job[] = [];
   /** Least recently used first. */
-  #cache = new Set<number>();
+  readonly #cache = new Set<number>();
   #prefill: { readonly job: Job; readonly endsMs: number; readonly cachedTokens: number } | undefined;
-  #decoding: Decoding[] = [];
+  readonly #decoding: Decoding[] = [];
   /** Tokens that a job decoding since the start would have by now. */
   #tokens = 0;
   #nowMs = 0;
   #joules = 0;
-  readonly #decodeGapsMs: number[] = [];
+  /** Tokens decoded at each batch size: at most one entry per request of a trace. */
+  readonly #tokensByBatch: number[] = [];
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -54,9 +55,9 @@ export class EngineModel {
     return this.#joules;
   }
 
-  /** Time per token of each stretch of decoding, weighted by tokens, in ms; one entry for each job's end. */
-  get decodeGapsMs(): readonly number[] {
-    return this.#decodeGapsMs;
+  /** Tokens decoded beside 0, 1, 2 ... requests, themselves counted: how long each took follows. */
+  get tokensByBatch(): readonly number[] {
+    return this.#tokensByBatch;
   }
 
   submit(job: Job, nowMs: number): void {
@@ -84,22 +85,16 @@ export class EngineModel {
     this.#pass(nowMs);
   }
 
-  /** The engine restarts empty; what it worked on is lost. */
-  restart(): void {
-    const removed = [...this.#cache];
-    this.#cache = new Set();
-    this.#queue.length = 0;
-    this.#prefill = undefined;
-    this.#decoding = [];
-    this.#options.events.stored([], removed, this.#nowMs);
-  }
-
   #pass(nowMs: number): void {
     const ms = nowMs - this.#nowMs;
     if (ms <= 0) return;
     const batch = this.#decoding.length;
     this.#joules += (this.#watts(batch) * ms) / 1000;
-    if (batch > 0) this.#tokens += ms / constants.decodeTokenMs(batch);
+    if (batch > 0) {
+      const tokens = ms / constants.decodeTokenMs(batch);
+      this.#tokens += tokens;
+      this.#tokensByBatch[batch] = (this.#tokensByBatch[batch] ?? 0) + tokens * batch;
+    }
     this.#nowMs = nowMs;
   }
 
@@ -166,7 +161,6 @@ export class EngineModel {
   #finishDecoding(): void {
     for (let first = this.#decoding[0]; first !== undefined; first = this.#decoding[0]) {
       if (first.endsAtTokens - this.#tokens > 1e-6) return;
-      this.#decodeGapsMs.push(constants.decodeTokenMs(this.#decoding.length));
       this.#decoding.shift();
       this.#options.events.done(first.job, this.#nowMs);
     }

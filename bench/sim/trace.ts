@@ -1,10 +1,13 @@
 /**
- * Request traces: one JSON object a line, `.gz` or plain, as `shared/traces` has them. Reads and checks them, and
- * derives what a trace allows: the hit ratio of one infinite cache (its ceiling) and its prefill work.
+ * Request traces: one JSON object a line with `timestamp`, `input_length`, `output_length` and `hash_ids`, plain
+ * or `.gz`. Reads and checks them, and derives what a trace allows: the hit ratio of one infinite cache (its ceiling) and its prefill work.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { prefillMs } from './constants.ts';
+
+/** What is wrong with a trace, and where. */
+export class TraceError extends Error {}
 
 export interface TraceRequest {
   readonly atMs: number;
@@ -28,7 +31,7 @@ export interface Trace {
 const numberIn = (line: number, fields: Readonly<Record<string, unknown>>, name: string): number => {
   const value = fields[name];
   if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
-  throw new Error(`line ${line}: "${name}" must be a number that is not negative`);
+  throw new TraceError(`line ${line}: "${name}" must be a number that is not negative`);
 };
 
 const parseLine = (text: string, line: number): TraceRequest => {
@@ -36,11 +39,11 @@ const parseLine = (text: string, line: number): TraceRequest => {
   try {
     fields = JSON.parse(text) as Readonly<Record<string, unknown>>;
   } catch {
-    throw new Error(`line ${line}: not a JSON object`);
+    throw new TraceError(`line ${line}: not a JSON object`);
   }
   const blocks = fields.hash_ids ?? [];
   if (!Array.isArray(blocks) || !blocks.every((id) => Number.isSafeInteger(id))) {
-    throw new Error(`line ${line}: "hash_ids" must be a list of integers`);
+    throw new TraceError(`line ${line}: "hash_ids" must be a list of integers`);
   }
   return {
     atMs: numberIn(line, fields, 'timestamp'),
@@ -59,7 +62,7 @@ const blockTokensOf = (requests: readonly TraceRequest[]): number => {
     });
     if (fits) return size;
   }
-  throw new Error('no block size fits the lengths of "input_length" and "hash_ids"');
+  throw new TraceError('no block size fits the lengths of "input_length" and "hash_ids"');
 };
 
 /** Tokens of the first `blocks` blocks of a request. */
@@ -80,19 +83,12 @@ const ceilingOf = (requests: readonly TraceRequest[], blockTokens: number): numb
   return hit / total;
 };
 
-export const readTrace = (path: string): Trace => {
-  const bytes = readFileSync(path);
-  const text = (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
-  const requests = text
-    .split('\n')
-    .map((line, index) => [line, index + 1] as const)
-    .filter(([line]) => line.trim() !== '')
-    .map(([line, index]) => parseLine(line, index))
-    .sort((left, right) => left.atMs - right.atMs);
+/** Checks requests in any order, and derives what they allow. */
+export const traceOf = (name: string, unsorted: readonly TraceRequest[]): Trace => {
+  const requests = [...unsorted].sort((left, right) => left.atMs - right.atMs);
   const last = requests.at(-1);
-  if (last === undefined) throw new Error(`${path}: the trace is empty`);
+  if (last === undefined) throw new TraceError('the trace is empty: it needs one JSON object a line');
   const blockTokens = blockTokensOf(requests);
-  const name = path.replace(/^.*\//, '').replace(/\.jsonl(\.gz)?$/, '');
   const work = requests.map(({ inputTokens }) => prefillMs(inputTokens, inputTokens, 0));
   return {
     name,
@@ -102,4 +98,19 @@ export const readTrace = (path: string): Trace => {
     prefillWorkMs: work.reduce((sum, ms) => sum + ms, 0),
     spanMs: Math.max(1, last.atMs - (requests[0]?.atMs ?? 0)),
   };
+};
+
+const textOf = (path: string): string => {
+  const bytes = readFileSync(path);
+  return (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
+};
+
+export const readTrace = (path: string): Trace => {
+  try {
+    const lines = textOf(path).split('\n');
+    const requests = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, index + 1)]));
+    return traceOf(path.replace(/^.*\//, '').replace(/\.jsonl(\.gz)?$/, ''), requests);
+  } catch (thrown) {
+    throw new TraceError(`${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
 };

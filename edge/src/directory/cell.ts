@@ -17,7 +17,7 @@ import type { Reservation } from './load.ts';
 import { Member, type ReplicaWork } from './member.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
-import { Rates } from './rates.ts';
+import { Rates, ReplicaRates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
 
@@ -107,7 +107,7 @@ export class Cell {
   readonly #members: (Member | undefined)[] = [];
   /** Made, like all that follows it here, when first used: a region may hear of thousands of models nobody asks for. */
   #booked: Map<Reservation, Booked> | undefined;
-  /** Learned from all members; new ones begin with it. */
+  /** Learned from all members. */
   #common: Rates | undefined;
   /** What feeds write to: the map, and the counts beside it. */
   #store: BlockStore | undefined;
@@ -215,9 +215,13 @@ export class Cell {
         store: this.#storeMade(),
         turns: this.#turns,
         ask: () => ask(of),
-        onCleared: () => of.beginAnew(),
+        onCleared: () => {
+          of.beginAnew();
+          of.ramp(this.#isAnySettled);
+        },
       });
     const member = new Member(work, number, newFeed);
+    member.ramp(this.#isAnySettled);
     this.#members[number] = member;
     return member;
   }
@@ -227,6 +231,10 @@ export class Cell {
     if (this.#members[member.number] !== member) return;
     this.#members[member.number] = undefined;
     member.close(nowMs);
+  }
+
+  get #isAnySettled(): boolean {
+    return this.#members.some((member) => member?.isSettled);
   }
 
   memberAt(number: number): Member | undefined {
@@ -327,13 +335,12 @@ export class Cell {
     if (prefillMs === undefined) return;
     const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
-    this.#common ??= new Rates();
-    const learners = [this.#ratesOf(member), this.#common];
-    for (const rates of learners) rates.sawPrefill(seen, prefillMs);
+    const rates = this.#ratesOf(member);
+    rates.sawPrefill(seen, prefillMs);
     if (completionTokens === undefined || completionTokens < 2) return;
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
-    for (const rates of learners) rates.sawSteps(batch, stepMs);
+    rates.sawSteps(batch, stepMs);
   }
 
   /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
@@ -349,8 +356,9 @@ export class Cell {
     this.#evictedBlocks /= 2;
   }
 
-  #ratesOf({ work }: Member): Rates {
-    work.rates ??= new Rates(this.#common);
+  #ratesOf({ work }: Member): ReplicaRates {
+    this.#common ??= new Rates();
+    work.rates ??= new ReplicaRates(this.#common);
     return work.rates;
   }
 

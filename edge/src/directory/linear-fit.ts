@@ -49,15 +49,6 @@ export class LinearFit {
     return this.#samples;
   }
 
-  /** The coefficients now, as a prior for somebody alike: `spreadShare` of the first prior's doubt is left. */
-  asPrior(spreadShare: number): LinearFitOptions {
-    const prior = Array.from(this.#theta, (value, at) => ({
-      value,
-      spread: (this.#priorSpread[at] ?? 0) * spreadShare,
-    }));
-    return { prior, floor: this.#floor };
-  }
-
   predict(features: Float64Array): number {
     let sum = 0;
     for (let at = 0; at < features.length; at += 1) sum += (this.#theta[at] ?? 0) * (features[at] ?? 0);

@@ -5,7 +5,7 @@
 import type { Trust } from '@cognitora/protocol/kv';
 import type { KvFeed } from './kv-feed.ts';
 import { ReplicaLoad } from './load.ts';
-import type { Rates } from './rates.ts';
+import type { ReplicaRates } from './rates.ts';
 import type { Slot } from './replica-slots.ts';
 import { Truth } from './truth.ts';
 
@@ -13,7 +13,7 @@ import { Truth } from './truth.ts';
 export interface ReplicaWork {
   readonly load: ReplicaLoad;
   /** Undefined until the first decision about it. */
-  rates: Rates | undefined;
+  rates: ReplicaRates | undefined;
   rttMs: number;
   /** Requests that it began to answer since it joined, or since its engine started. */
   answered: number;
@@ -44,6 +44,7 @@ export class Member {
   announced: Trust = 'blind';
   readonly #newFeed: (member: Member) => KvFeed;
   #feed: KvFeed | undefined;
+  #isRamping = false;
 
   constructor(work: ReplicaWork, number: number, newFeed: (member: Member) => KvFeed) {
     this.work = work;
@@ -73,13 +74,18 @@ export class Member {
 
   get isAtRampLimit(): boolean {
     const { load, answered } = this.work;
-    return !this.isSettled && load.live >= newLiveMax + livePerAnswer * answered;
+    return this.#isRamping && !this.isSettled && load.live >= newLiveMax + livePerAnswer * answered;
   }
 
   /** Its engine began anew, with an empty cache: nothing that was learned of its claims holds. */
   beginAnew(): void {
     this.truth.forget();
     this.work.answered = 0;
+  }
+
+  /** It is new among others that are not; where all are new at once, nobody is suspect. */
+  ramp(isAnyOtherSettled: boolean): void {
+    this.#isRamping = isAnyOtherSettled;
   }
 
   /** It left: whatever its agent still says means nothing. */

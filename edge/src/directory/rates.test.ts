@@ -1,7 +1,7 @@
 /** What rates say before they saw anything, and after they watched an engine. */
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../testing/random.ts';
-import { type PrefillWork, Rates } from './rates.ts';
+import { type PrefillWork, Rates, ReplicaRates } from './rates.ts';
 
 /** An engine that is linear in what rates look at, with noise, and now and then ten times slower. */
 const prefillMs = ({ uncachedTokens, contextTokens, decoding }: PrefillWork): number => {
@@ -16,7 +16,11 @@ const workFrom = (random: () => number): PrefillWork => {
   return { contextTokens, uncachedTokens, decoding: Math.floor(random() * 16) };
 };
 
-const watch = (rates: Rates, samples: number, { seed = 1, outlierShare = 0, speed = 1 } = {}): void => {
+const watch = (
+  rates: Rates | ReplicaRates,
+  samples: number,
+  { seed = 1, outlierShare = 0, speed = 1 } = {},
+): void => {
   const random = seededRandom(seed);
   const noisy = (ms: number): number =>
     (ms / speed) * (0.9 + 0.2 * random()) * (random() < outlierShare ? 10 : 1);
@@ -29,7 +33,10 @@ const watch = (rates: Rates, samples: number, { seed = 1, outlierShare = 0, spee
 };
 
 /** The mean error over fresh work, as a share of the true time. */
-const errorsOf = (rates: Rates, speed = 1): { readonly prefill: number; readonly step: number } => {
+const errorsOf = (
+  rates: Rates | ReplicaRates,
+  speed = 1,
+): { readonly prefill: number; readonly step: number } => {
   const random = seededRandom(99);
   let prefill = 0;
   let step = 0;
@@ -87,14 +94,26 @@ describe('rates', () => {
     expect(errorsOf(rates, 0.5).prefill).toBeLessThan(0.1);
   });
 
-  test('of a new replica begin with what is known of the others, and then are its own', () => {
+  test('of one replica are those of all, at a pace of its own', () => {
     const common = new Rates();
-    watch(common, 400, { speed: 4 });
-    const own = new Rates(common);
-    expect(errorsOf(own, 4).prefill).toBeLessThan(0.05);
-    watch(own, 300, { seed: 2, speed: 1 });
-    expect(errorsOf(own, 1).prefill).toBeLessThan(0.1);
-    expect(errorsOf(common, 4).prefill).toBeLessThan(0.05);
+    const all = [1, 1, 1, 0.5].map((speed) => ({ speed, rates: new ReplicaRates(common) }));
+    for (let round = 0; round < 100; round += 1) {
+      for (const [at, { speed, rates }] of all.entries()) watch(rates, 2, { seed: 10 * round + at, speed });
+    }
+    for (const { speed, rates } of all) expect(errorsOf(rates, speed).prefill).toBeLessThan(0.15);
+    const heir = new ReplicaRates(common);
+    expect([heir.stepMs(8), heir.samples]).toEqual([common.stepMs(8), 0]);
+  });
+
+  test('of one replica hardly move with its own outliers', () => {
+    const common = new Rates();
+    watch(common, 400);
+    const rates = new ReplicaRates(common);
+    const work = { uncachedTokens: 4000, contextTokens: 8000, decoding: 2 };
+    const beforeMs = rates.prefillMs(work);
+    for (let seen = 0; seen < 32; seen += 1) rates.sawPrefill(work, prefillMs(work));
+    rates.sawPrefill(work, 1000 * prefillMs(work));
+    expect(rates.prefillMs(work)).toBeLessThan(1.2 * beforeMs);
   });
 
   test('learn nothing from negative durations, and never predict any', () => {

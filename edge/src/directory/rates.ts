@@ -1,8 +1,10 @@
 /**
- * How fast one replica is, learned from what it did: the time of a prefill and of a decode step. Pure. A new replica
- * begins with what its cell has learned of the others; the first of a cell begins with the prior that stands here.
+ * How fast replicas are, learned from what they did: the time of a prefill and of a decode step. Pure. What a cell's
+ * replicas did together gives the lines, which begin with the prior that stands here; a replica's own rates are those
+ * lines at its own pace.
  */
 import { LinearFit } from './linear-fit.ts';
+import { Pace } from './pace.ts';
 
 /**
  * Prefill, ms: a fixed part, per 1,000 uncached tokens, the same times context (attention), the same times decoding
@@ -22,8 +24,6 @@ const decodePrior = [
 /** Durations below this differ for reasons that are not the replica's. */
 const prefillFloorMs = 20;
 const stepFloorMs = 2;
-/** A replica that joins doubts what its cell has learned by this share of the prior's doubt. */
-const inheritedSpreadShare = 0.25;
 
 export interface PrefillWork {
   readonly uncachedTokens: number;
@@ -33,21 +33,10 @@ export interface PrefillWork {
 }
 
 export class Rates {
-  readonly #prefill: LinearFit;
-  readonly #decode: LinearFit;
+  readonly #prefill = new LinearFit({ prior: prefillPrior, floor: prefillFloorMs });
+  readonly #decode = new LinearFit({ prior: decodePrior, floor: stepFloorMs });
   readonly #prefillFeatures = new Float64Array(prefillPrior.length);
   readonly #decodeFeatures = new Float64Array(decodePrior.length);
-
-  /** `like`: whose rates to begin with. */
-  constructor(like?: Rates) {
-    const share = inheritedSpreadShare;
-    this.#prefill = new LinearFit(
-      like?.samples ? like.#prefill.asPrior(share) : { prior: prefillPrior, floor: prefillFloorMs },
-    );
-    this.#decode = new LinearFit(
-      like?.samples ? like.#decode.asPrior(share) : { prior: decodePrior, floor: stepFloorMs },
-    );
-  }
 
   /** Prefills learned from. */
   get samples(): number {
@@ -85,5 +74,41 @@ export class Rates {
     this.#decodeFeatures[0] = 1;
     this.#decodeFeatures[1] = batch;
     return this.#decodeFeatures;
+  }
+}
+
+/** One replica's: what it did teaches its pace, and the lines of all. */
+export class ReplicaRates {
+  readonly #common: Rates;
+  readonly #prefillPace = new Pace();
+  readonly #decodePace = new Pace();
+
+  constructor(common: Rates) {
+    this.#common = common;
+  }
+
+  /** Prefills learned from. */
+  get samples(): number {
+    return this.#prefillPace.samples;
+  }
+
+  prefillMs(work: PrefillWork): number {
+    return this.#common.prefillMs(work) * this.#prefillPace.factor;
+  }
+
+  stepMs(batch: number): number {
+    return this.#common.stepMs(batch) * this.#decodePace.factor;
+  }
+
+  sawPrefill(work: PrefillWork, ms: number): void {
+    if (ms < 0) return;
+    this.#prefillPace.learn(ms, this.#common.prefillMs(work));
+    this.#common.sawPrefill(work, ms);
+  }
+
+  sawSteps(batch: number, stepMs: number): void {
+    if (stepMs < 0) return;
+    this.#decodePace.learn(stepMs, this.#common.stepMs(batch));
+    this.#common.sawSteps(batch, stepMs);
   }
 }

@@ -2,17 +2,20 @@
  * The policy `predicted-latency`, the default: milliseconds until the first token, plus what the work costs everybody
  * else. Computing a token that another replica has in its cache delays all who come later and pushes other prefixes
  * out of a full cache, so prefill time is charged more than once, and the more while the whole fleet has a queue, since
- * then every millisecond of work is waited for by many. docs/design/0004-kv-aware-routing.md has the figures behind the
+ * then every millisecond of work is waited for by many. docs/design/0005-simulator.md has the figures behind the
  * constants.
  */
 import type { Policy, Scene } from './policy.ts';
 
-/** How many times its own time a prefill is charged on top when every replica has something to prefill. */
-const workPrice = 4;
+/**
+ * How many times its own time a prefill is charged on top when every replica has something to prefill. Falls with the
+ * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
+ */
+const workPrice = 12;
 /** And on top of that when each block it stores evicts another, which somebody will compute anew. */
 const evictionPrice = 12;
 /** And so much more per ms that even the least busy replica has waiting. */
-const workPricePerWaitMs = 0.001;
+const workPricePerWaitMs = 0.002;
 /** A decode step that this request makes slower is felt by every token of those who decode: so many ms of one step. */
 const interferenceTokens = 4;
 
@@ -20,7 +23,7 @@ export const predictedLatency: Policy = {
   name: 'predicted-latency',
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
-    const price = 1 + workPrice * busyShare(scene) + evictionPrice * scene.evictionShare + queuePrice;
+    const price = 1 + workPrice * busyShare(scene) ** 2 + evictionPrice * scene.evictionShare + queuePrice;
     for (const [index, { waitMs, prefillMs, rttMs, decoding, stepMs }] of scene.candidates.entries()) {
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       costs[index] = waitMs + rttMs + price * prefillMs + interferenceMs;
