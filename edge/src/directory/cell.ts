@@ -94,8 +94,6 @@ const hostCredit = 0.75;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
-/** Evictions are counted over so many stored blocks, the older ones half. */
-const countedBlocksMax = 8_192;
 
 export class Cell {
   /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
@@ -109,15 +107,10 @@ export class Cell {
   #booked: Map<Reservation, Booked> | undefined;
   /** Learned from all members. */
   #common: Rates | undefined;
-  /** What feeds write to: the map, and the counts beside it. */
-  #store: BlockStore | undefined;
   #scratch: Scratch | undefined;
   #policy: Policy = defaultPolicy;
   #score: Score | undefined;
   #shadow: Shadow | undefined;
-  /** Blocks stored and evicted of late: how full the members' caches are. */
-  #storedBlocks = 0;
-  #evictedBlocks = 0;
 
   constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
     this.#secret = secret;
@@ -152,21 +145,21 @@ export class Cell {
     return this.#maps;
   }
 
-  #storeMade(): BlockStore {
-    this.#store ??= {
+  /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
+  #storeOf(member: Member): BlockStore {
+    return {
       claim: () => this.#mapsMade().map.claim(),
       clear: (slot) => this.#maps?.map.clear(slot),
       show: (slot) => this.#maps?.map.show(slot),
       add: (digests, slot, tier) => {
         this.#maps?.map.add(digests, slot, tier);
-        this.#counted(digests.length / 2, 0);
+        member.counted(digests.length / 2, 0);
       },
       remove: (digests, slot, tier) => {
         this.#maps?.map.remove(digests, slot, tier);
-        this.#counted(0, digests.length / 2);
+        member.counted(0, digests.length / 2);
       },
     };
-    return this.#store;
   }
 
   /** Records for that many candidates at least. */
@@ -212,7 +205,7 @@ export class Cell {
     while (this.#members[number] !== undefined) number += 1;
     const newFeed = (of: Member): KvFeed =>
       new KvFeed({
-        store: this.#storeMade(),
+        store: this.#storeOf(of),
         turns: this.#turns,
         ask: () => ask(of),
         onCleared: () => {
@@ -266,7 +259,7 @@ export class Cell {
       this.#describe(pool[at] ?? emptyCandidate(), member, depths, request),
     );
     const { promptTokens, random } = request;
-    const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
+    const scene = { candidates, promptTokens, random };
     this.#score ??= this.#policy.create();
     this.#score(scene, costs);
     const index = chooseLowest(costs, candidates.length, random);
@@ -343,19 +336,6 @@ export class Cell {
     rates.sawSteps(batch, stepMs);
   }
 
-  /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
-  get evictionShare(): number {
-    return Math.min(1, this.#evictedBlocks / Math.max(1, this.#storedBlocks));
-  }
-
-  #counted(stored: number, evicted: number): void {
-    this.#storedBlocks += stored;
-    this.#evictedBlocks += evicted;
-    if (this.#storedBlocks < countedBlocksMax) return;
-    this.#storedBlocks /= 2;
-    this.#evictedBlocks /= 2;
-  }
-
   #ratesOf({ work }: Member): ReplicaRates {
     this.#common ??= new Rates();
     work.rates ??= new ReplicaRates(this.#common);
@@ -409,6 +389,7 @@ export class Cell {
     });
     candidate.stepMs = rates.stepMs(candidate.decoding + 1);
     candidate.rttMs = rttMs;
+    candidate.evictionShare = member.evictionShare;
     return candidate;
   }
 
@@ -445,5 +426,6 @@ const emptyCandidate = (): Candidate => ({
   prefillMs: 0,
   stepMs: 0,
   rttMs: 0,
+  evictionShare: 0,
   powerShare: undefined,
 });

@@ -19,13 +19,13 @@ const idle: Candidate = {
   prefillMs: 100,
   stepMs: 20,
   rttMs: 0,
+  evictionShare: 0,
   powerShare: undefined,
 };
 
 const sceneOf = (parts: readonly Partial<Candidate>[], evictionShare = 0): Scene => ({
-  candidates: parts.map((part, number) => ({ ...idle, number, ...part })),
+  candidates: parts.map((part, number) => ({ ...idle, number, evictionShare, ...part })),
   promptTokens: 1000,
-  evictionShare,
   random: () => 0.5,
 });
 

@@ -12,7 +12,10 @@ import type { Policy, Scene } from './policy.ts';
  * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
  */
 const workPrice = 12;
-/** And on top of that when each block it stores evicts another, which somebody will compute anew. */
+/**
+ * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. A replica
+ * with room costs nothing of this: so new prefixes spread over the fleet instead of driving each other out of one cache.
+ */
 const evictionPrice = 12;
 /** And so much more per ms that even the least busy replica has waiting. */
 const workPricePerWaitMs = 0.002;
@@ -23,8 +26,10 @@ export const predictedLatency: Policy = {
   name: 'predicted-latency',
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
-    const price = 1 + workPrice * busyShare(scene) ** 2 + evictionPrice * scene.evictionShare + queuePrice;
-    for (const [index, { waitMs, prefillMs, rttMs, decoding, stepMs }] of scene.candidates.entries()) {
+    const fleetPrice = 1 + workPrice * busyShare(scene) ** 2 + queuePrice;
+    for (const [index, candidate] of scene.candidates.entries()) {
+      const { waitMs, prefillMs, rttMs, decoding, stepMs, evictionShare } = candidate;
+      const price = fleetPrice + evictionPrice * evictionShare;
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       costs[index] = waitMs + rttMs + price * prefillMs + interferenceMs;
     }
