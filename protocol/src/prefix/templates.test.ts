@@ -69,7 +69,6 @@ describe.each(chatTemplates)('$name', (template) => {
     };
     fc.assert(fc.property(conversationPair, fc.constantFrom(1, 8, 16, 64), holds), { numRuns: runs });
     // The property says something: most pairs share blocks, and most of those were found in their prompts.
-    if (process.env.SHOW_SEEN) console.log(template.name, seen);
     expect(seen.pairs).toBeGreaterThan(runs / 8);
     expect(seen.sharing).toBeGreaterThan(seen.pairs / 4);
     expect(seen.aligned).toBeGreaterThan(seen.sharing * 1.5);
