@@ -80,7 +80,7 @@ describe.each(chatTemplates)('$name', (template) => {
         expect(aligned?.needs[at]).toBeGreaterThanOrEqual(end);
       }
     };
-    fc.assert(fc.property(conversation, holds), { numRuns: 200 });
+    fc.assert(fc.property(conversation, holds), { numRuns: 100 });
   });
 });
 
@@ -104,7 +104,7 @@ test('positions never go back, and tokens stand for what the characters do', () 
         expect(ends[(tokens.needs[block] ?? 0) - 1] ?? 0).toBeGreaterThanOrEqual(aligned.needs[block] ?? 0);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });
 

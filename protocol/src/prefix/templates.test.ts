@@ -13,7 +13,7 @@ import { tokensOf } from './testing/word-tokens.ts';
 const path = '/v1/chat/completions';
 const blocksMax = 4096;
 /** More, to look for what a few do not find. */
-const runs = Number(process.env.TEMPLATE_RUNS ?? 200);
+const runs = Number(process.env.TEMPLATE_RUNS ?? 120);
 
 const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>): number => {
   let length = 0;
