@@ -178,6 +178,8 @@ test('a failure within a stream, or what is not understood, leaves no message', 
   for (const fine of [{ choices: [], usage: {} }, { choices: null, error: null }, {}, chunk({}, 'stop')]) {
     expect(streamed(end, fine)).toEqual(streamed(end));
   }
+  const cutLater = new Uint8Array([...events(end), ...utf8('data: {"choices":[],"us')]);
+  expect(readReply(cutLater, true)).toEqual(streamed(end));
   expect(whole({ content: [{ type: 'text', text: 'a' }] })).toBeUndefined();
   expect(readReply(utf8('upstream failed'), false)).toBeUndefined();
   expect(readReply(json([1]), false)).toBeUndefined();
