@@ -24,6 +24,7 @@ import {
   type Traffic,
   tokensPerBlock,
   type Workload,
+  workloads,
 } from './traffic.ts';
 
 /** What is timed, over as many prompts as are prepared, in turn. */
@@ -34,6 +35,8 @@ export interface Timed {
 
 export interface Stage {
   readonly name: string;
+  /** Those that make a difference to it. */
+  readonly workloads: readonly Workload[];
   readonly prepare: (plan: CellPlan) => (workload: Workload, promptTokens: number) => Timed;
 }
 
@@ -95,6 +98,7 @@ const textsOf = (random: Random, promptTokens: number): PromptRequest[] =>
 /** From the parsed request to its digests. */
 const digest: Stage = {
   name: 'digest',
+  workloads: ['whole'],
   prepare: ({ seed }) => {
     const random = new Random(seed);
     return (_, promptTokens) => {
@@ -110,7 +114,7 @@ const digest: Stage = {
   },
 };
 
-const match: Stage = { name: 'match', prepare: (plan) => matchIn(mapWorldOf(plan)) };
+const match: Stage = { name: 'match', workloads, prepare: (plan) => matchIn(mapWorldOf(plan)) };
 
 const epoch = 1 as Epoch;
 /** Requests that are live at any time: each decision ends the one so many before it, without a first byte. */
@@ -154,6 +158,7 @@ const cellWorldOf = (plan: CellPlan): CellWorld => {
 /** Digest, match, cost of every replica, choice, booking and prediction; and the end of an earlier request. */
 export const decision: Stage = {
   name: 'decision',
+  workloads,
   prepare: (plan) => {
     const { cell, hold, traffic } = cellWorldOf(plan);
     const { random } = traffic;
