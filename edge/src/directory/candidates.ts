@@ -49,7 +49,7 @@ interface DescribedPrompt {
 
 /** Tokens of a prompt in so many of its blocks; the last token is always computed. */
 export const tokensIn = (blocks: number, { promptTokens, blockTokens }: DescribedPrompt): number =>
-  Math.min(blocks * blockTokens, promptTokens - 1);
+  Math.max(0, Math.min(blocks * blockTokens, promptTokens - 1));
 
 export class CandidateRecords {
   readonly size: number;

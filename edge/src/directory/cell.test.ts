@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { blockTokens, cellOf, countsOf } from '../../testing/cells.ts';
 import { randomWords } from '../../testing/digests.ts';
 import { leastLoaded } from '../policy/least-loaded.ts';
+import { policies } from '../policy/policy.ts';
 import { random } from '../policy/random.ts';
 import { roundRobin } from '../policy/round-robin.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
@@ -279,6 +280,15 @@ describe('a cell', () => {
   test('chooses nobody among none', () => {
     expect(cellOf(0).send({})).toBeUndefined();
     expect(cellOf(3).send({ isEligible: () => false })).toBeUndefined();
+  });
+
+  test('decides about a prompt that is empty, by whichever policy', () => {
+    for (const policy of policies) {
+      const { cell, send } = cellOf(3);
+      cell.usePolicy(policy);
+      const { cost, expectedTokens } = send({ promptTokens: 0 })?.choice ?? {};
+      expect([Number.isFinite(cost), expectedTokens]).toEqual([true, 0]);
+    }
   });
 
   test('takes back what was booked with who left, since nobody tells it how that ends', () => {

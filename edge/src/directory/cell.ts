@@ -319,7 +319,8 @@ export class Cell {
     const candidates = members.map((member, at) =>
       records.fill(at, this.#described(member, depths), request),
     );
-    const { promptTokens, random } = request;
+    const { random } = request;
+    const promptTokens = Math.max(1, request.promptTokens);
     const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
     this.#score ??= this.#policy.create();
     const { costs, shadowCosts } = records;
