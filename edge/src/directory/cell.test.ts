@@ -177,6 +177,12 @@ describe('a new replica', () => {
   });
 });
 
+test('one slow prefill says little before any is known: siblings still follow it to where their start will be', () => {
+  const { send } = cellOf(4, { isNew: true });
+  const sent = times(5, (index) => send({ ...siblingOf(index), nowMs: 2000 * index }));
+  expect(countsOf(sent, 4).toSorted()).toEqual([0, 0, 0, 5]);
+});
+
 test('a replica that gives no sign of life fills up while time passes, though its queue is the shortest', () => {
   const { cell, members, send } = cellOf(2);
   const [silent, alive] = members;

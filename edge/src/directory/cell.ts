@@ -162,6 +162,8 @@ export interface CellOptions {
   readonly replicasMax?: number;
 }
 
+/** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
+const unlearnedLateMs = 15_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
@@ -344,6 +346,7 @@ export class Cell {
       contextTokens: promptTokens,
       uncachedTokens: promptTokens - expectedTokens,
       prefillMs: candidate.prefillMs,
+      lateAfterMs: Math.max(candidate.prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs),
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });

@@ -22,6 +22,8 @@ const decodePrior = [
 /** Durations below this differ for reasons that are not the replica's. */
 const prefillFloorMs = 20;
 const stepFloorMs = 2;
+/** Prefills after which the rates are the engine's rather than the prior's. */
+const learnedSamples = 8;
 /** A replica that joins doubts what its cell has learned by this share of the prior's doubt. */
 const inheritedSpreadShare = 0.25;
 
@@ -33,6 +35,7 @@ export interface PrefillWork {
 }
 
 export class Rates {
+  readonly #beganLearned: boolean;
   readonly #prefill: LinearFit;
   readonly #decode: LinearFit;
   readonly #prefillFeatures = new Float64Array(prefillPrior.length);
@@ -41,6 +44,7 @@ export class Rates {
   /** `like`: whose rates to begin with. */
   constructor(like?: Rates) {
     const share = inheritedSpreadShare;
+    this.#beganLearned = like?.isLearned ?? false;
     this.#prefill = new LinearFit(
       like?.samples ? like.#prefill.asPrior(share) : { prior: prefillPrior, floor: prefillFloorMs },
     );
@@ -52,6 +56,11 @@ export class Rates {
   /** Prefills learned from. */
   get samples(): number {
     return this.#prefill.samples;
+  }
+
+  /** Whether predictions rest on what this replica, or others of its cell, did. */
+  get isLearned(): boolean {
+    return this.#beganLearned || this.samples >= learnedSamples;
   }
 
   prefillMs(work: PrefillWork): number {
