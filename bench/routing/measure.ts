@@ -72,12 +72,13 @@ const timeMs = (nowMs: NowMs, run: () => void): number => {
 const callsPerSampleOf = (tickMs: number, calls: number, spentMs: number): number =>
   tickMs < 1e-3 ? 1 : Math.ceil((ticksPerSample * tickMs * calls) / Math.max(tickMs, spentMs));
 
-export const sample = ({ prompts, run }: Timed, nowMs: NowMs, samples: number): Sampled => {
+export const sample = ({ prompts, run, tidy }: Timed, nowMs: NowMs, samples: number): Sampled => {
   let next = 0;
   const call = (count: number): void => {
     for (let done = 0; done < count; done += 1) {
       run(next);
       next = (next + 1) % prompts;
+      if (done < count - 1) tidy?.();
     }
   };
   call(warmUpCalls);
@@ -87,6 +88,7 @@ export const sample = ({ prompts, run }: Timed, nowMs: NowMs, samples: number): 
   const first = next;
   const us = Array.from({ length: count }, () => {
     const spent = timeMs(nowMs, () => call(callsPerSample));
+    tidy?.();
     return (spent * 1e3) / callsPerSample;
   });
   const quickest = Array.from({ length: prompts }, () => Number.POSITIVE_INFINITY);

@@ -31,6 +31,8 @@ import {
 export interface Timed {
   readonly prompts: number;
   run(prompt: number): void;
+  /** What a call leaves to be done after it; timed only where a sample is many calls. */
+  tidy?(): void;
 }
 
 export interface Stage {
@@ -117,7 +119,7 @@ const digest: Stage = {
 const match: Stage = { name: 'match', workloads, prepare: (plan) => matchIn(mapWorldOf(plan)) };
 
 const epoch = 1 as Epoch;
-/** Requests that are live at any time: each decision ends the one so many before it, without a first byte. */
+/** Requests that are live at any time: after each decision the one so many before it ends, without a first byte. */
 const liveRequests = 32;
 const decisionMs = 1;
 
@@ -155,7 +157,7 @@ const cellWorldOf = (plan: CellPlan): CellWorld => {
   return { cell, hold, traffic: fill(holders, plan) };
 };
 
-/** Digest, match, cost of every replica, choice, booking and prediction; and the end of an earlier request. */
+/** Digest, match, cost of every replica, choice, booking and prediction. */
 export const decision: Stage = {
   name: 'decision',
   workloads,
@@ -176,8 +178,10 @@ export const decision: Stage = {
       if (choice === undefined) throw new Error('all are eligible');
       cell.book(reservations as Reservation, choice, request);
       live.push(reservations as Reservation);
+    };
+    const endOldest = (): void => {
       const ended = live.length > liveRequests ? live.shift() : undefined;
-      if (ended !== undefined) cell.settle(ended, { nowMs });
+      if (ended !== undefined) cell.settle(ended, { nowMs: reservations * decisionMs });
     };
     return (workload, promptTokens) => {
       const texts = textsOf(random, promptTokens);
@@ -192,6 +196,7 @@ export const decision: Stage = {
           const text = texts[index];
           if (text !== undefined) decide(text, promptTokens);
         },
+        tidy: endOldest,
       };
     };
   },
