@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { blockTokens, cellOf, countsOf } from '../../testing/cells.ts';
 import { randomWords } from '../../testing/digests.ts';
 import { leastLoaded } from '../policy/least-loaded.ts';
+import { policies } from '../policy/policy.ts';
 import { random } from '../policy/random.ts';
 import { roundRobin } from '../policy/round-robin.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
@@ -176,6 +177,12 @@ describe('a new replica', () => {
   });
 });
 
+test('one slow prefill says little before any is known: siblings still follow it to where their start will be', () => {
+  const { send } = cellOf(4, { isNew: true });
+  const sent = times(5, (index) => send({ ...siblingOf(index), nowMs: 2000 * index }));
+  expect(countsOf(sent, 4).toSorted()).toEqual([0, 0, 0, 5]);
+});
+
 test('a replica that gives no sign of life fills up while time passes, though its queue is the shortest', () => {
   const { cell, members, send } = cellOf(2);
   const [silent, alive] = members;
@@ -279,6 +286,15 @@ describe('a cell', () => {
   test('chooses nobody among none', () => {
     expect(cellOf(0).send({})).toBeUndefined();
     expect(cellOf(3).send({ isEligible: () => false })).toBeUndefined();
+  });
+
+  test('decides about a prompt that is empty, by whichever policy', () => {
+    for (const policy of policies) {
+      const { cell, send } = cellOf(3);
+      cell.usePolicy(policy);
+      const { cost, expectedTokens } = send({ promptTokens: 0 })?.choice ?? {};
+      expect([Number.isFinite(cost), expectedTokens]).toEqual([true, 0]);
+    }
   });
 
   test('lets who left finish what it was booked for', () => {

@@ -57,6 +57,12 @@ describe('the lowest cost', () => {
     for (const place of [1, 3, 4]) expect(Math.abs((drawn[place] ?? 0) - 3000)).toBeLessThan(250);
   });
 
+  test('is never what is no number', () => {
+    for (const number of [0, 0.5, 0.99]) {
+      expect(chooseLowest(Float64Array.of(Number.NaN, 5, Number.NaN), 3, () => number)).toBe(1);
+    }
+  });
+
   test('is one of the candidates for every number below 1', () => {
     const costs = Float64Array.of(0, 0, 0, -1);
     for (const number of [0, 0.5, 1 - Number.EPSILON / 2]) {

@@ -67,7 +67,8 @@ export const chooseLowest = (
   let ties = 0;
   for (let index = 0; index < count; index += 1) {
     const cost = costs[index] ?? Number.POSITIVE_INFINITY;
-    if (cost > lowest) continue;
+    // Written so that what is no number loses.
+    if (!(cost <= lowest)) continue;
     ties = cost < lowest ? 1 : ties + 1;
     lowest = cost;
     // The n-th of n ties is taken with probability 1/n.
