@@ -12,7 +12,8 @@ import type { SimulationFigures } from './figures.ts';
 import { goalsOf, oneCellOf } from './goals.ts';
 import { parseOptions, type SimOptions, UsageError, usage } from './options.ts';
 import { loadOf, nameOf, type Scenario, scenariosOf, type Visit, visit } from './scenarios.ts';
-import { readTrace, TraceError } from './trace.ts';
+import { readTrace } from './trace.ts';
+import { TraceError } from './trace-request.ts';
 
 const method =
   'Each request of a trace goes through the production Directory.decide, is served by a modelled engine (serial ' +

@@ -32,7 +32,7 @@ export interface SimOptions {
 
 export const tracesVariable = 'COGNITORA_TRACES';
 const fixtures = join(import.meta.dirname, 'fixtures');
-const isTraceName = (name: string): boolean => /\.jsonl(\.gz)?$/.test(name);
+const isTraceName = (name: string): boolean => /\.(?:jsonl(?:\.gz)?|packed\.txt)$/.test(name);
 
 const flags = {
   trace: { type: 'string', multiple: true },
