@@ -29,7 +29,7 @@ const runExactly = (name: string, policy: Policy): SimulationFigures => {
 
 export const hitRatio: GateRow = {
   name: 'cache hit ratio',
-  goal: `simulated agent traces: misses of all prompt tokens < ${(1 - hitRatioMin).toFixed(2)}, exact for a seed`,
+  goal: `misses < ${(1 - hitRatioMin).toFixed(2)} of tokens on simulated agent traces, exact for a seed`,
   unit: '',
   limit: 1 - hitRatioMin,
   attempt: async () => {

@@ -1,6 +1,7 @@
 /**
- * Request traces: one JSON object a line with `timestamp`, `input_length`, `output_length` and `hash_ids`, plain
- * or `.gz`, or packed as packed-trace.ts has it. Reads and checks them, and derives what a trace allows: the hit ratio of one infinite cache (its ceiling) and its prefill work.
+ * Request traces: one JSON object a line with `timestamp`, `input_length`, `output_length` and `hash_ids`, plain or
+ * `.gz`, or packed as packed-trace.ts has it. Reads and checks them, and derives what a trace allows: the hit ratio of
+ * one infinite cache (its ceiling) and its prefill work.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
