@@ -9,7 +9,6 @@ import '../machine/exit-on-signal.ts';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
 import { type Cell as TableCell, table } from '../report/table.ts';
-import { workloads } from './cell.ts';
 import {
   type CellSize,
   figureOf,
@@ -22,6 +21,7 @@ import {
 } from './figures.ts';
 import { inNode, openWorkerd, type Runtime } from './runtimes.ts';
 import { stages } from './stages.ts';
+import { workloads } from './traffic.ts';
 
 const method =
   'A cell is filled through PrefixMap.add with conversations of up to 512 blocks, 64 at a time; they begin ' +

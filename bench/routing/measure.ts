@@ -4,17 +4,8 @@
  * is given.
  */
 import { type Summary, summarize } from '../report/statistics.ts';
-import {
-  buildCell,
-  type Cell,
-  type CellPlan,
-  type Prompt,
-  promptsOf,
-  tokensPerBlock,
-  type Workload,
-  workloads,
-} from './cell.ts';
-import { stages } from './stages.ts';
+import { type MapWorld, mapWorldOf, stages, type Timed } from './stages.ts';
+import { type CellPlan, type Workload, workloads } from './traffic.ts';
 
 export interface Plan extends CellPlan {
   readonly promptTokens: readonly number[];
@@ -47,10 +38,9 @@ export interface Upkeep {
   readonly sweepMs: number;
 }
 
-type NowMs = () => number;
+export type NowMs = () => number;
 
 const ticksPerSample = 20;
-const promptsPrepared = 512;
 /** Compiled and warm before the first sample. */
 const warmUpCalls = 2000;
 
@@ -81,18 +71,12 @@ interface Sampled {
 const callsPerSampleOf = (tickMs: number, calls: number, spentMs: number): number =>
   tickMs < 1e-3 ? 1 : Math.ceil((ticksPerSample * tickMs * calls) / Math.max(tickMs, spentMs));
 
-const sample = (
-  run: (prompt: Prompt) => void,
-  prompts: readonly Prompt[],
-  nowMs: NowMs,
-  samples: number,
-): Sampled => {
+export const sample = ({ prompts, run }: Timed, nowMs: NowMs, samples: number): Sampled => {
   let next = 0;
   const call = (count: number): void => {
     for (let done = 0; done < count; done += 1) {
-      const prompt = prompts[next % prompts.length];
-      next += 1;
-      if (prompt !== undefined) run(prompt);
+      run(next);
+      next = (next + 1) % prompts;
     }
   };
   call(warmUpCalls);
@@ -106,13 +90,12 @@ const sample = (
   return { callsPerSample, us: summarize(us) };
 };
 
-const upkeepOf = (nowMs: NowMs, cell: Cell, buildMs: number): Upkeep => {
-  const { map, slots, newBlocks } = cell;
+const upkeepOf = (nowMs: NowMs, { map, slots, random }: MapWorld, buildMs: number): Upkeep => {
   const { bytes, entries, entriesMax } = map.counts;
   const [first, last] = [slots[0], slots.at(-1)];
   if (first === undefined || last === undefined) throw new Error('a cell has replicas');
-  map.add(newBlocks(entriesMax - entries), first, 'device');
-  const more = newBlocks(50_000);
+  map.add(random.newBlocks(entriesMax - entries), first, 'device');
+  const more = random.newBlocks(50_000);
   const fullMs = timeMs(nowMs, () => map.add(more, first, 'device'));
   map.clear(last);
   const sweepMs = timeMs(nowMs, () => {
@@ -128,26 +111,26 @@ const upkeepOf = (nowMs: NowMs, cell: Cell, buildMs: number): Upkeep => {
   };
 };
 
-export const measureCell = (plan: Plan, nowMs: NowMs): CellFigures => {
-  let cell: Cell | undefined;
+/** What the map costs beside matches, in a world of its own. */
+const measureUpkeep = (plan: CellPlan, nowMs: NowMs): Upkeep => {
+  let world: MapWorld | undefined;
   const buildMs = timeMs(nowMs, () => {
-    cell = buildCell(plan);
+    world = mapWorldOf(plan);
   });
-  if (cell === undefined) throw new Error('no cell');
+  if (world === undefined) throw new Error('no world');
+  return upkeepOf(nowMs, world, buildMs);
+};
+
+export const measureCell = (plan: Plan, nowMs: NowMs): CellFigures => {
   const rows: Row[] = [];
   for (const stage of stages) {
-    const run = stage.prepare(cell);
+    const timedOf = stage.prepare(plan);
     for (const workload of workloads) {
       for (const promptTokens of plan.promptTokens) {
-        const prompts = promptsOf(cell, workload, promptTokens / tokensPerBlock, promptsPrepared);
-        rows.push({
-          stage: stage.name,
-          workload,
-          promptTokens,
-          ...sample(run, prompts, nowMs, plan.samples),
-        });
+        const sampled = sample(timedOf(workload, promptTokens), nowMs, plan.samples);
+        rows.push({ stage: stage.name, workload, promptTokens, ...sampled });
       }
     }
   }
-  return { rows, upkeep: upkeepOf(nowMs, cell, buildMs) };
+  return { rows, upkeep: measureUpkeep(plan, nowMs) };
 };

@@ -198,7 +198,7 @@ const serve = async (
   const query = queryOf(request.url);
   const body = await readBody(request, settings.bodies);
   try {
-    const parsed = await readInferenceRequest(body.parts, nextTurn);
+    const parsed = await readInferenceRequest(path, body.parts, nextTurn);
     const gone = passOn(request.signal);
     const options = { env, settings, path, query, request, gone, requestId, parsed, body };
     const continent = request.cf?.continent as string | undefined;

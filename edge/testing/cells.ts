@@ -1,8 +1,9 @@
 /** For tests: a cell whose replicas' caches are known, and requests to it. Only tests import it. */
 import type { Epoch } from '@cognitora/protocol/ids';
 import type { KvBlocks } from '@cognitora/protocol/kv';
-import { Cell, type CellRequest, type Choice, type Member, newReplicaWork } from '../src/directory/cell.ts';
+import { Cell, type CellRequest, type Choice } from '../src/directory/cell.ts';
 import type { Reservation } from '../src/directory/load.ts';
+import { type Member, newReplicaWork } from '../src/directory/member.ts';
 import { SnapshotTurns } from '../src/directory/snapshot-turns.ts';
 import { seededRandom } from './random.ts';
 

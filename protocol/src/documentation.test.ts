@@ -143,6 +143,7 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['Usage:', 'end', ['usage']],
   ['### FAIL', 'fail', []],
   ['### KVFEED', 'kvfeed', []],
+  ['### TELEMETRY', 'telemetry', []],
   ['A profile, whose', 'kvfeed', ['profile']],
   ['Reasoning rules, for', 'kvfeed', ['profile', 'reasoning']],
 ];

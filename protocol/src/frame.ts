@@ -36,6 +36,7 @@ export const frameTypes = {
   kvdelta: 0x26,
   kvsnapshot: 0x27,
   kvmark: 0x28,
+  telemetry: 0x29,
 } as const;
 
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];

@@ -81,6 +81,12 @@ export interface PrefixTerms {
   readonly blockBytes: number;
 }
 
+/** What the agent measures of its host, sent when it changed. */
+export interface Telemetry {
+  /** From a ping of the agent to its pong. */
+  readonly rttMs: number;
+}
+
 export interface Goaway {
   readonly code: ErrorCode | 'leaving';
   readonly message: string;
@@ -145,6 +151,7 @@ export const encodeJson = (
     | FinalRecord
     | StreamFailure
     | OpenRequest
+    | Telemetry
     | { readonly replicas: readonly ReplicaReport[] },
 ): Uint8Array => utf8(JSON.stringify(message));
 
@@ -170,6 +177,8 @@ const readReplicas = (reader: FieldReader): readonly ReplicaReport[] => {
 };
 
 const windowBytesMax = 2 ** 30;
+/** A minute: whatever takes longer has lost its lease. */
+export const rttMsMax = 60_000;
 
 export const parseHello = (payload: Uint8Array): Hello => {
   const reader = readerOf(payload, 'HELLO');
@@ -220,6 +229,10 @@ export const parseGoaway = (payload: Uint8Array): Goaway => {
     message: reader.string('message', 4096),
   };
 };
+
+export const parseTelemetry = (payload: Uint8Array): Telemetry => ({
+  rttMs: readerOf(payload, 'TELEMETRY').integer('rttMs', 0, rttMsMax),
+});
 
 const readHeaders = (reader: FieldReader): HeaderList =>
   reader.list('headers', headersPerMessageMax).map((pair) => {

@@ -38,6 +38,7 @@ const messages: Partial<Record<FrameName, object>> = {
   head: { status: 200, headers: [['content-type', 'text/event-stream']] },
   end: record,
   fail: { code: 'engine_broke_off', message: 'broke', record },
+  telemetry: { rttMs: 42 },
   kvfeed: { feed: 0, replica: 'r0', model: 'm', trust: 'exact', profile: profileMessage(plainProfile) },
 };
 const openBody = '{"model":"m","x":1}';

@@ -41,6 +41,7 @@ import {
   parseOpenRequest,
   parseReplicas,
   parseStreamFailure,
+  parseTelemetry,
   parseWelcome,
 } from '../src/link.ts';
 import { profileMessage } from '../src/prefix/profile.ts';
@@ -130,6 +131,7 @@ const kvCodecs = {
     },
   },
   kvmark: { encode: encodeKvMark, decode: parseKvMark },
+  telemetry: jsonCodec(parseTelemetry),
 } satisfies Partial<Record<FrameName, Codec>>;
 
 export const codecs: Readonly<Record<FrameName, Codec>> = {

@@ -88,3 +88,6 @@ export const sharesOf = (served: readonly Served[]): ReadonlyMap<string, number>
   for (const { replica } of served) shares.set(replica, (shares.get(replica) ?? 0) + 1);
   return shares;
 };
+
+export const meanFirstByteMs = (served: readonly Served[]): number =>
+  served.reduce((sum, { firstByteMs }) => sum + firstByteMs, 0) / Math.max(1, served.length);

@@ -104,6 +104,7 @@ class World {
       hello: (hello) => this.link.welcome(hello, welcome),
       replicas: () => {},
       kv: () => {},
+      telemetry: () => {},
       goaway: () => {},
     });
     this.session = new AgentSession(hello, {

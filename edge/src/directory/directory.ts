@@ -13,12 +13,13 @@ import {
   streamsPerLinkMax,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
-import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
+import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { KvMessage } from '../link/edge-link.ts';
 import { defaultPolicy } from '../policy/policy.ts';
-import { type Cell, type CellRequest, newReplicaWork, type ReplicaWork, type Settlement } from './cell.ts';
+import type { Cell, CellRequest, Settlement } from './cell.ts';
 import type { Reservation } from './load.ts';
+import { newReplicaWork, type ReplicaWork } from './member.ts';
 import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
@@ -68,6 +69,7 @@ interface NodeEntry {
   readonly name: string;
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
+  rttMs: number;
   replicas: Map<ReplicaName, Replica>;
   /** What its agent says of caches, by the feed's number. */
   readonly feeds: Map<number, KvFeedOpen>;
@@ -155,7 +157,9 @@ export class Directory {
       throw new CognitoraError('superseded', 'A newer link of this node is open.');
     }
     if (known !== undefined) this.#forget(known, nowMs);
-    const entry = { node, name, epoch, connectedAtMs: nowMs, replicas: new Map(), feeds: new Map() };
+    const entry: NodeEntry = {
+      ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, replicas: new Map(), feeds: new Map() },
+    };
     this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
   }
@@ -207,6 +211,14 @@ export class Directory {
     if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
     else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
     else feed.mark({ ...message.mark, epoch }, nowMs);
+  }
+
+  /** What the node measured of its host and its way here. */
+  measured(node: NodeId, epoch: Epoch, { rttMs }: Telemetry): void {
+    const entry = this.#current(node, epoch);
+    if (entry === undefined) return;
+    entry.rttMs = rttMs;
+    for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
   }
 
   /** Called now and then: snapshots that never came are asked for again. */
@@ -428,7 +440,7 @@ const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   state: 'loading',
   models: [],
   unnamedSinceMs: undefined,
-  work: newReplicaWork(),
+  work: { ...newReplicaWork(), rttMs: node.rttMs },
   seats: new Map(),
 });
 

@@ -30,7 +30,9 @@ export class PolicyStore {
     this.#sql = sql;
     this.#directory = directory;
     sql.exec(
-      'CREATE TABLE IF NOT EXISTS policies (model TEXT PRIMARY KEY, policy TEXT NOT NULL, shadow TEXT) WITHOUT ROWID',
+      `CREATE TABLE IF NOT EXISTS policies (
+        model TEXT PRIMARY KEY, policy TEXT NOT NULL, shadow TEXT
+      ) WITHOUT ROWID`,
     );
     for (const { model, policy, shadow } of sql.exec('SELECT model, policy, shadow FROM policies')) {
       // A policy that this version does not have any more is as good as none.

@@ -7,7 +7,7 @@ import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
-import type { FinalRecord, Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
+import type { FinalRecord, Hello, ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
@@ -85,6 +85,7 @@ export class Region extends DurableObject<Env> {
       reported: (node, epoch, replicas) => this.reported(node, epoch, replicas),
       left: (node, epoch) => this.left(node, epoch),
       kv: (node, epoch, message) => this.heard(node, epoch, [message]),
+      measured: (node, epoch, telemetry) => this.measured(node, epoch, telemetry),
     });
   }
 
@@ -207,6 +208,10 @@ export class Region extends DurableObject<Env> {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
     for (const message of messages) this.#directory.heard(node, epoch, message, nowMs);
+  }
+
+  measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
+    this.#directory.measured(node, epoch, telemetry);
   }
 
   /** First bytes, then ends, that a node's object tells of. */

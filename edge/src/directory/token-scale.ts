@@ -6,7 +6,7 @@
 /** Before anything was learned: English text in most vocabularies. */
 const priorTokensPerByte = 0.25;
 /** The prior counts as so many bytes of prompts. */
-const priorBytes = 4_096;
+const priorBytes = 1_024;
 /** Older prompts count half once so many bytes came after them. */
 const memoryBytes = 1_048_576;
 

@@ -29,6 +29,7 @@ const linked = () => {
     hello: (hello) => link.welcome(hello, welcomeOf()),
     replicas: () => {},
     kv: () => {},
+    telemetry: () => {},
     goaway: () => {},
   });
   return { agent, link };

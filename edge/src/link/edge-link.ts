@@ -45,9 +45,11 @@ import {
   parseHello,
   parseReplicas,
   parseStreamFailure,
+  parseTelemetry,
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
+  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
@@ -76,6 +78,7 @@ export interface LinkEvents {
   hello(hello: Hello): void;
   replicas(replicas: readonly ReplicaReport[]): void;
   kv(message: KvMessage): void;
+  telemetry(telemetry: Telemetry): void;
   goaway(goaway: Goaway): void;
 }
 
@@ -278,6 +281,9 @@ export class EdgeLink {
         return;
       case frameTypes.goaway:
         this.#events.goaway(parseGoaway(frame.payload));
+        return;
+      case frameTypes.telemetry:
+        this.#events.telemetry(parseTelemetry(frame.payload));
         return;
       case frameTypes.hello:
         throw new CognitoraError('protocol_error', 'HELLO comes once');

@@ -37,6 +37,7 @@ const hosting = () => {
     reported: (node) => told.push(`reported ${node}`),
     left: (node, epoch) => told.push(`left ${node} ${epoch}`),
     kv: (node, epoch, { type }) => told.push(`kv ${type} ${node} ${epoch}`),
+    measured: (node, _, { rttMs }) => told.push(`measured ${node} ${rttMs}`),
   });
   const dial = (name: string) => {
     const node = name as NodeId;

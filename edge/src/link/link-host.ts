@@ -27,6 +27,7 @@ import {
   pingText,
   pongText,
   type ReplicaReport,
+  type Telemetry,
   versionMax,
   versionMin,
 } from '@cognitora/protocol/link';
@@ -43,6 +44,7 @@ export interface LinkReports {
   left(node: NodeId, epoch: Epoch): void;
   /** The agent says something of a replica's cache. */
   kv(node: NodeId, epoch: Epoch, message: KvMessage): void;
+  measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void;
 }
 
 interface Hosted {
@@ -123,6 +125,7 @@ export class LinkHost {
       hello: (hello) => this.#hello(hosted, hello, region),
       replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
       kv: (message) => this.#reports.kv(node, epoch, message),
+      telemetry: (telemetry) => this.#reports.measured(node, epoch, telemetry),
       goaway: () => {
         hosted.isLeaving = true;
         this.#reports.left(node, epoch);

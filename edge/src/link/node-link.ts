@@ -45,6 +45,7 @@ export class NodeLink extends DurableObject<Env> {
         if (this.#host.links === 0) this.#stopHeartbeat();
       },
       kv: (node, epoch, message) => this.#hear(node, epoch, message),
+      measured: (node, epoch, telemetry) => this.#report((region) => region.measured(node, epoch, telemetry)),
     });
   }
 

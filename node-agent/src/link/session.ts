@@ -37,6 +37,7 @@ import {
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
+  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
@@ -140,6 +141,10 @@ export class AgentSession {
   /** Says something of a cache. Nothing before WELCOME: the edge's terms are not known. */
   kv(frame: KvFrame, payload: Uint8Array): void {
     if (this.#welcomed) this.#control(frameTypes[frame], linkStream, payload);
+  }
+
+  telemetry(telemetry: Telemetry): void {
+    if (this.#welcomed) this.#control(frameTypes.telemetry, linkStream, encodeJson(telemetry));
   }
 
   goaway(goaway: Goaway): void {

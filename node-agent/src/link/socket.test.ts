@@ -4,7 +4,7 @@ import { utf8 } from '@cognitora/protocol/bytes';
 import { frameTypes } from '@cognitora/protocol/frame';
 import { encodeKvMark, encodeKvWant } from '@cognitora/protocol/kv';
 import { ackDelayMs, helloMsMax } from '@cognitora/protocol/limits';
-import { linkPath, pingText, pongText } from '@cognitora/protocol/link';
+import { linkPath, parseTelemetry, pingText, pongText } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { helloOf, openOf, ScriptedEdge, welcomeOf } from '../../testing/scripted-edge.ts';
@@ -93,7 +93,7 @@ test('an edge that falls silent is given up at the first heartbeat past its leas
   const { told, pings, welcome } = await dialled();
   await welcome();
   vi.advanceTimersByTime(leaseMs);
-  await until(() => pings.length === leaseMs / heartbeatMs);
+  await until(() => pings.length === 1 + leaseMs / heartbeatMs);
   expect([told, new Set(pings)]).toEqual([['welcome 7'], new Set([pingText])]);
   vi.advanceTimersByTime(heartbeatMs);
   expect(told).toEqual(['welcome 7', 'closed: the edge fell silent']);
@@ -104,11 +104,22 @@ test('an edge that answers heartbeats is kept, however little else it says', asy
   await welcome();
   for (let beats = 1; beats <= 12; beats += 1) {
     vi.advanceTimersByTime(heartbeatMs);
-    await until(() => pings.length === beats);
+    await until(() => pings.length === 1 + beats);
     say(pongText);
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect(told).toEqual(['welcome 7']);
+});
+
+test('the first pong tells the edge how far away it is', async () => {
+  const { edge, say, pings, welcome } = await dialled();
+  await welcome();
+  await until(() => pings.length === 1);
+  vi.advanceTimersByTime(40);
+  say(pongText);
+  const isTold = () => edge.heard.find(({ type }) => type === frameTypes.telemetry);
+  await until(() => isTold() !== undefined);
+  expect(parseTelemetry(isTold()?.payload ?? new Uint8Array())).toEqual({ rttMs: 40 });
 });
 
 test('a thousand requests that are cancelled leave no timer but the heartbeat, and the end takes that', async () => {

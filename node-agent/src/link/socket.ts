@@ -13,11 +13,13 @@ import {
   type OpenRequest,
   pingText,
   type ReplicaReport,
+  rttMsMax,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
+import { RoundTrip } from './round-trip.ts';
 import { AgentSession, type KvFrame, type ServedStream, type StreamReply } from './session.ts';
 
 export interface LinkSocketOptions {
@@ -44,6 +46,7 @@ export class LinkSocket {
   readonly #options: LinkSocketOptions;
   readonly #socket: WebSocket;
   readonly #session: AgentSession;
+  readonly #roundTrip = new RoundTrip();
   readonly #acks: { readonly stream: StreamId; readonly dueMs: number }[] = [];
   #ackTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -99,7 +102,10 @@ export class LinkSocket {
     this.#socket.on('open', () => this.#flush());
     this.#socket.on('message', (message: Buffer, isBinary: boolean) => {
       this.#heardAtMs = this.#options.clock.monotonicMs();
-      if (!isBinary) return;
+      if (!isBinary) {
+        this.#ponged();
+        return;
+      }
       try {
         this.#session.receive(message);
       } catch (thrown) {
@@ -131,9 +137,21 @@ export class LinkSocket {
     this.#heartbeat = setInterval(() => {
       if (this.#options.clock.monotonicMs() - this.#heardAtMs > welcome.leaseMs) {
         this.#end('the edge fell silent');
-      } else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText);
+      } else this.#ping();
     }, welcome.heartbeatMs);
     this.#options.onWelcome(welcome);
+    this.#ping();
+  }
+
+  #ping(): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#roundTrip.pinged(this.#options.clock.monotonicMs());
+    this.#socket.send(pingText);
+  }
+
+  #ponged(): void {
+    const rttMs = this.#roundTrip.ponged(this.#options.clock.monotonicMs());
+    if (rttMs !== undefined) this.#session.telemetry({ rttMs: Math.min(rttMs, rttMsMax) });
   }
 
   /** One timer for all delayed acknowledgements: they fall due in the order they came. */

@@ -67,6 +67,8 @@ describe('slots', () => {
     expect(held({ ledger })).toBe('abefx');
     serve('yz');
     expect(held({ ledger })).toBe('abxyz');
+    serve('yzw');
+    expect(held({ ledger })).toBe('abwxyz');
   });
 
   test('a prompt without a whole block takes a slot as well', () => {
