@@ -131,9 +131,8 @@ const checkCells = (nodes: readonly number[], cells: readonly number[]): void =>
       if (parts > count) throw new UsageError(`--cells ${parts} is more than --nodes ${count}`);
       if (Math.ceil(count / parts) <= replicasPerCellMax) continue;
       const needed = Math.ceil(count / replicasPerCellMax);
-      throw new UsageError(
-        `a cell holds at most ${replicasPerCellMax} replicas: --nodes ${count} needs --cells ${needed} or more`,
-      );
+      const fix = `--nodes ${count} needs --cells ${needed} or more`;
+      throw new UsageError(`a cell holds at most ${replicasPerCellMax} replicas: ${fix}`);
     }
   }
 };
