@@ -12,16 +12,18 @@ import type { SimulationFigures } from './figures.ts';
 import { goalsOf, oneCellOf } from './goals.ts';
 import { parseOptions, type SimOptions, UsageError, usage } from './options.ts';
 import { loadOf, nameOf, type Scenario, scenariosOf, type Visit, visit } from './scenarios.ts';
-import { readTrace, TraceError } from './trace.ts';
+import { readTrace } from './trace.ts';
+import { TraceError } from './trace-request.ts';
 
 const method =
-  'Each request of a trace goes through the production Directory.decide, is served by a modelled engine (serial ' +
-  'prefill with a term for context, batched decoding, an LRU cache of blocks; bench/sim/constants.ts), and is told to ' +
-  'the directory as a link would: first byte, end, cached tokens; cache events come after the delay. Arrivals keep ' +
-  'the trace’s gaps, stretched to the load: at 1, prefill without any hit keeps every node busy. Rates are learned ' +
-  'from a stated prior. Ceiling: hit ratio in tokens of one infinite cache. TTFT from arrival to the end of prefill, ' +
-  'without network. Balance: standard deviation over mean of the prompt tokens that nodes computed. Joules of all ' +
-  'nodes until the last request is done; tokens per joule counts prompt and output. Same seed, same figures.';
+  'Each request of a trace goes through the production Directory.decide, is served by a modelled engine ' +
+  '(serial prefill with a term for context, batched decoding, an LRU cache of blocks; see ' +
+  'bench/sim/constants.ts), and is told to the directory as a link would: first byte, end, cached tokens; ' +
+  'cache events come after the delay. Arrivals keep the trace’s gaps, stretched to the load: at 1, prefill ' +
+  'without any hit keeps every node busy. Rates are learned from a stated prior. Ceiling: hit ratio in ' +
+  'tokens of one infinite cache. TTFT from arrival to the end of prefill, without network. Balance: ' +
+  'standard deviation over mean of the prompt tokens that nodes computed. Joules of all nodes until the ' +
+  'last request is done; tokens per joule counts prompt and output. Same seed, same figures.';
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);

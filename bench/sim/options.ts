@@ -32,7 +32,7 @@ export interface SimOptions {
 
 export const tracesVariable = 'COGNITORA_TRACES';
 const fixtures = join(import.meta.dirname, 'fixtures');
-const isTraceName = (name: string): boolean => /\.jsonl(\.gz)?$/.test(name);
+const isTraceName = (name: string): boolean => /\.(?:jsonl(?:\.gz)?|packed\.txt)$/.test(name);
 
 const flags = {
   trace: { type: 'string', multiple: true },
@@ -50,14 +50,16 @@ const flags = {
   save: { type: 'boolean', default: false },
 } as const;
 
-export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--nodes 16] [--cells 1] [--capacity-blocks 8192]
-    [--policy ${simulatedPolicies[0]?.name},...] [--load usual | past | 0.8] [--seed 1] [--event-delay-ms 100]
+const names = simulatedPolicies.map(({ name }) => name).join(', ');
+
+export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--nodes 16] [--cells 1]
+    [--capacity-blocks 8192] [--policy NAME] [--load usual | past | 0.8] [--seed 1] [--event-delay-ms 100]
     [--digest-tokens 64] [--json] [--save [--label WORD]]
-  --trace   a JSONL file, plain or .gz; without it every trace in DIR, or in $${tracesVariable}, or the small ones
+  --trace   a JSONL file, plain or .gz; without it every trace in DIR, or in $${tracesVariable}, or those
             that come with the program
-  --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each prompt
-            is a repeat; past: past saturation, 1.4 / (1 - ceiling)
-  --policy  ${simulatedPolicies.map(({ name }) => name).join(', ')}; without it all of them
+  --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each
+            prompt is a repeat; past: past saturation, 1.4 / (1 - ceiling)
+  --policy  ${names}; without it all of them
   --nodes, --cells, --policy, --load and --seed take lists: 4,16,64`;
 
 const itemsOf = (text: string): readonly string[] =>
@@ -92,7 +94,6 @@ const parseLoad = (text: string): Load => {
 const parsePolicy = (name: string): Policy => {
   const policy = simulatedPolicies.find((known) => known.name === name);
   if (policy !== undefined) return policy;
-  const names = simulatedPolicies.map((known) => known.name).join(', ');
   throw new UsageError(`--policy ${JSON.stringify(name)} is not known: choose from ${names}`);
 };
 
@@ -114,12 +115,13 @@ const traceFilesOf = (
 ): readonly string[] => {
   for (const file of files ?? []) {
     if (existsSync(file)) continue;
-    throw new UsageError(`--trace: there is no file ${file}. Give the path of a .jsonl or .jsonl.gz file`);
+    const wanted = 'Give the path of a .jsonl or .jsonl.gz file';
+    throw new UsageError(`--trace: there is no file ${file}. ${wanted}`);
   }
   if (files !== undefined) return files;
   if (directory !== undefined) return tracesIn(directory, '--traces');
   const told = environment[tracesVariable];
-  return told === undefined || told === '' ? tracesIn(fixtures, '--traces') : tracesIn(told, tracesVariable);
+  return told ? tracesIn(told, tracesVariable) : tracesIn(fixtures, '--traces');
 };
 
 /** More replicas than a map's planes have bits make cells of their own, which nobody asked for. */
@@ -129,9 +131,8 @@ const checkCells = (nodes: readonly number[], cells: readonly number[]): void =>
       if (parts > count) throw new UsageError(`--cells ${parts} is more than --nodes ${count}`);
       if (Math.ceil(count / parts) <= replicasPerCellMax) continue;
       const needed = Math.ceil(count / replicasPerCellMax);
-      throw new UsageError(
-        `a cell holds at most ${replicasPerCellMax} replicas: --nodes ${count} needs --cells ${needed} or more`,
-      );
+      const fix = `--nodes ${count} needs --cells ${needed} or more`;
+      throw new UsageError(`a cell holds at most ${replicasPerCellMax} replicas: ${fix}`);
     }
   }
 };

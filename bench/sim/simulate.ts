@@ -8,7 +8,8 @@ import { EngineModel, type Job } from './engine-model.ts';
 import { figuresOf, type Run, type SimulationFigures } from './figures.ts';
 import { Fleet, type Placement } from './fleet.ts';
 import { seededRandom } from './random.ts';
-import type { Trace, TraceRequest } from './trace.ts';
+import type { Trace } from './trace.ts';
+import type { TraceRequest } from './trace-request.ts';
 
 export interface SimulationOptions {
   readonly trace: Trace;

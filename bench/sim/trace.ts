@@ -1,21 +1,13 @@
 /**
- * Request traces: one JSON object a line with `timestamp`, `input_length`, `output_length` and `hash_ids`, plain
- * or `.gz`. Reads and checks them, and derives what a trace allows: the hit ratio of one infinite cache (its ceiling) and its prefill work.
+ * Request traces: one JSON object a line with `timestamp`, `input_length`, `output_length` and `hash_ids`, plain or
+ * `.gz`, or packed as packed-trace.ts has it. Reads and checks them, and derives what a trace allows: the hit ratio of
+ * one infinite cache (its ceiling) and its prefill work.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { prefillMs } from './constants.ts';
-
-/** What is wrong with a trace, and where. */
-export class TraceError extends Error {}
-
-export interface TraceRequest {
-  readonly atMs: number;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  /** Prefix-chained block ids: an equal id means that the block and all before it are equal. */
-  readonly blocks: readonly number[];
-}
+import { unpackTrace } from './packed-trace.ts';
+import { TraceError, type TraceRequest } from './trace-request.ts';
 
 export interface Trace {
   readonly name: string;
@@ -107,9 +99,12 @@ const textOf = (path: string): string => {
 
 export const readTrace = (path: string): Trace => {
   try {
-    const lines = textOf(path).split('\n');
+    const text = textOf(path);
+    const name = path.replace(/^.*\//, '').replace(/\.(?:jsonl(?:\.gz)?|packed\.txt)$/, '');
+    if (path.endsWith('.packed.txt')) return traceOf(name, unpackTrace(text));
+    const lines = text.split('\n');
     const requests = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, index + 1)]));
-    return traceOf(path.replace(/^.*\//, '').replace(/\.jsonl(\.gz)?$/, ''), requests);
+    return traceOf(name, requests);
   } catch (thrown) {
     throw new TraceError(`${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
   }

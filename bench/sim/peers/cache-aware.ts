@@ -1,6 +1,7 @@
 /**
- * SGLang's rule `cache_aware`, for comparison: with loads apart by more than both thresholds the shortest queue, else the
- * longest cached prefix if it is long enough, else the least load. Constants: the gateway's defaults (router_args.py).
+ * SGLang's rule `cache_aware`, for comparison: with loads apart by more than both thresholds the shortest queue, else
+ * the longest cached prefix if it is long enough, else the least load. Constants: the gateway's defaults
+ * (router_args.py).
  */
 import type { Policy } from '../../../edge/src/policy/policy.ts';
 

@@ -1,6 +1,6 @@
 /**
- * NVIDIA Dynamo's rule, for comparison: prefill blocks waiting there and of this request, less its cached ones, plus the
- * blocks being decoded there; the lowest sum wins. Temperature 0, credits and scales at their defaults.
+ * NVIDIA Dynamo's rule, for comparison: prefill blocks waiting there and of this request, less its cached ones, plus
+ * the blocks being decoded there; the lowest sum wins. Temperature 0, credits and scales at their defaults.
  */
 import type { Policy } from '../../../edge/src/policy/policy.ts';
 
