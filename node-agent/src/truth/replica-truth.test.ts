@@ -97,7 +97,7 @@ const truthOf = (engine: ReturnType<typeof engineWith>) => {
   return { truth, serve, found, said: () => said.splice(0), profiles };
 };
 
-test('a model gets a feed once its prompts are understood, and what is served shows in the edge’s digests', async () => {
+test('a model gets a feed once its prompts are understood; what is served is told as the edge counts', async () => {
   const { truth, serve, found, said, profiles } = truthOf(engineWith());
   truth.changed(report('ready', 'm'));
   expect(serve()).toBeUndefined();
