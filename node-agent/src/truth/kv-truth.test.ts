@@ -42,6 +42,7 @@ const host = async () => {
     log: () => {},
     readReply: (bytes) => jsonRecordIn(Buffer.from(bytes).toString()),
     engines: new Map([['r0' as ReplicaName, engine]]),
+    events: new Map(),
   });
   onTestFinished(() => truth.stop());
   engine.start();
