@@ -30,7 +30,14 @@ test('what is needed is enough', () => {
 });
 
 test('KV events belong to the engines in their order', () => {
-  const more = ['--engine-url', 'http://b:1', '--kv-events', 'tcp://127.0.0.1:5557', '--kv-events', 'tcp://b:2'];
+  const more = [
+    '--engine-url',
+    'http://b:1',
+    '--kv-events',
+    'tcp://127.0.0.1:5557',
+    '--kv-events',
+    'tcp://b:2',
+  ];
   expect(parse([...needed, ...more, '--kv-events-replay', 'tcp://127.0.0.1:5558']).kvEvents).toEqual([
     { events: 'tcp://127.0.0.1:5557', replay: 'tcp://127.0.0.1:5558' },
     { events: 'tcp://b:2', replay: undefined },
