@@ -101,7 +101,7 @@ export class ServedPrompt {
     if (!this.#isCached || this.#options.isOver()) this.#forget();
     else if (!isClean) {
       this.#forget();
-      cache.release(this.#run);
+      keeping.later(() => cache.release(this.#run));
     } else keeping.later(() => this.#settle(usage));
   }
 
@@ -143,9 +143,12 @@ export class ServedPrompt {
   #firstByte(): void {
     this.#digest();
     this.#isCached = true;
-    if (this.#body === undefined) this.#isAnswerKept = false;
-    this.#hold(this.#chain);
-    if (this.#body !== undefined && !this.#options.isOver()) this.#tell({ body: this.#body });
+    const body = this.#body;
+    if (body === undefined) this.#isAnswerKept = false;
+    this.#options.keeping.later(() => {
+      this.#hold(this.#chain);
+      if (body !== undefined && !this.#options.isOver()) this.#tell({ body });
+    });
   }
 
   #tell(request: { readonly body: JsonRecord; readonly reply?: JsonRecord }): void {

@@ -9,7 +9,7 @@
 import type { Digest, KvLedger } from '../kv-ledger.ts';
 
 /** Digests that wait for a token block or stand on one: as many as a ledger holds. */
-export const pairsMax = 262_144;
+export const pairsMax = 131_072;
 
 export class ConfirmedDigests {
   readonly #ledger: KvLedger;
