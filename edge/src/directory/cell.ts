@@ -55,6 +55,11 @@ interface Booked {
   prefillMs: number | undefined;
 }
 
+interface Fading {
+  readonly prediction: Prediction;
+  readonly dueMs: number;
+}
+
 /** What is known when a request is over. */
 export interface Settlement {
   readonly nowMs: number;
@@ -88,6 +93,10 @@ const unlearnedLateMs = 15_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
+/** So long after a request's end its agent has told what the engine kept of it: a guess beyond that would contradict. */
+const tellMsMax = 1_000;
+/** Of that many ended requests the guesses are kept so long; of more, shorter. */
+const fadingMax = 1_024;
 
 export class Cell {
   /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
@@ -102,6 +111,8 @@ export class Cell {
   /** Learned from all members. */
   #common: Rates | undefined;
   #records: CandidateRecords | undefined;
+  /** In order of their due times. */
+  #fading: Fading[] | undefined;
   #policy: Policy = defaultPolicy;
   #score: Score | undefined;
   #shadow: Shadow | undefined;
@@ -244,6 +255,7 @@ export class Cell {
   weigh(request: CellRequest): Choice | undefined {
     const members = this.#eligible(request);
     if (members.length === 0) return undefined;
+    this.#forgetFaded(request.nowMs);
     const depths = this.#match(members, request);
     const records = this.#recordsFor(members.length);
     const candidates = members.map((member, at) =>
@@ -314,6 +326,7 @@ export class Cell {
       if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
       return;
     }
+    if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
     const contextTokens = settlement.promptTokens ?? live.contextTokens;
     if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
     // An answer in one piece does not tell when its first token came.
@@ -326,6 +339,23 @@ export class Cell {
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
     rates.sawSteps(batch, stepMs);
+  }
+
+  /** A request is over: soon its agent's word counts, and the guess no more. */
+  #fade(fading: Fading): void {
+    this.#fading ??= [];
+    this.#fading.push(fading);
+    if (this.#fading.length > fadingMax) this.#forgetFaded(Number.POSITIVE_INFINITY, 1);
+  }
+
+  #forgetFaded(nowMs: number, countMax = fadingMax): void {
+    const fading = this.#fading ?? [];
+    let count = 0;
+    while (count < countMax && (fading[count]?.dueMs ?? Number.POSITIVE_INFINITY) <= nowMs) count += 1;
+    if (count === 0) return;
+    for (const { prediction, dueMs } of fading.splice(0, count)) {
+      this.#maps?.predictions.takeBack(prediction, Math.min(nowMs, dueMs));
+    }
   }
 
   #ratesOf({ work }: Member): ReplicaRates {
