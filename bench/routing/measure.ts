@@ -3,9 +3,9 @@
  * clock is fine enough, else the mean of as many calls in a row as take 20 of its ticks. Pure but for the clock it
  * is given.
  */
-import { type Summary, summarize } from '../report/statistics.ts';
+import { quantile, rounded, type Summary, summarize } from '../report/statistics.ts';
 import { type MapWorld, mapWorldOf, stages, type Timed } from './stages.ts';
-import { type CellPlan, type Workload, workloads } from './traffic.ts';
+import type { CellPlan, Workload } from './traffic.ts';
 
 export interface Plan extends CellPlan {
   readonly promptTokens: readonly number[];
@@ -13,12 +13,18 @@ export interface Plan extends CellPlan {
   readonly samples: number;
 }
 
-export interface Row {
+/** What one stage took. */
+export interface Sampled {
+  readonly callsPerSample: number;
+  readonly us: Summary;
+  /** p99 over prompts of each one's quickest call: what is left when neighbours on the machine are taken out. */
+  readonly quickestP99Us: number | undefined;
+}
+
+export interface Row extends Sampled {
   readonly stage: string;
   readonly workload: Workload;
   readonly promptTokens: number;
-  readonly callsPerSample: number;
-  readonly us: Summary;
 }
 
 export interface CellFigures {
@@ -62,32 +68,36 @@ const timeMs = (nowMs: NowMs, run: () => void): number => {
   return nowMs() - beforeMs;
 };
 
-interface Sampled {
-  readonly callsPerSample: number;
-  readonly us: Summary;
-}
-
 /** So many calls take enough ticks: one where the clock ticks far below a call's time. */
 const callsPerSampleOf = (tickMs: number, calls: number, spentMs: number): number =>
   tickMs < 1e-3 ? 1 : Math.ceil((ticksPerSample * tickMs * calls) / Math.max(tickMs, spentMs));
 
-export const sample = ({ prompts, run }: Timed, nowMs: NowMs, samples: number): Sampled => {
+export const sample = ({ prompts, run, tidy }: Timed, nowMs: NowMs, samples: number): Sampled => {
   let next = 0;
   const call = (count: number): void => {
     for (let done = 0; done < count; done += 1) {
       run(next);
       next = (next + 1) % prompts;
+      if (done < count - 1) tidy?.();
     }
   };
   call(warmUpCalls);
   const spentMs = timeMs(nowMs, () => call(warmUpCalls));
   const callsPerSample = callsPerSampleOf(tickMsOf(nowMs), warmUpCalls, spentMs);
   const count = callsPerSample === 1 ? samples : Math.ceil(samples / 50);
+  const first = next;
   const us = Array.from({ length: count }, () => {
     const spent = timeMs(nowMs, () => call(callsPerSample));
+    tidy?.();
     return (spent * 1e3) / callsPerSample;
   });
-  return { callsPerSample, us: summarize(us) };
+  const quickest = Array.from({ length: prompts }, () => Number.POSITIVE_INFINITY);
+  for (const [index, spentUs] of us.entries()) {
+    const prompt = (first + index) % prompts;
+    quickest[prompt] = Math.min(quickest[prompt] ?? spentUs, spentUs);
+  }
+  const quickestP99Us = callsPerSample === 1 ? rounded(quantile(quickest, 0.99)) : undefined;
+  return { callsPerSample, us: summarize(us), quickestP99Us };
 };
 
 const upkeepOf = (nowMs: NowMs, { map, slots, random }: MapWorld, buildMs: number): Upkeep => {
@@ -125,7 +135,7 @@ export const measureCell = (plan: Plan, nowMs: NowMs): CellFigures => {
   const rows: Row[] = [];
   for (const stage of stages) {
     const timedOf = stage.prepare(plan);
-    for (const workload of workloads) {
+    for (const workload of stage.workloads) {
       for (const promptTokens of plan.promptTokens) {
         const sampled = sample(timedOf(workload, promptTokens), nowMs, plan.samples);
         rows.push({ stage: stage.name, workload, promptTokens, ...sampled });

@@ -25,16 +25,21 @@ import {
   type Traffic,
   tokensPerBlock,
   type Workload,
+  workloads,
 } from './traffic.ts';
 
 /** What is timed, over as many prompts as are prepared, in turn. */
 export interface Timed {
   readonly prompts: number;
   run(prompt: number): void;
+  /** What a call leaves to be done after it; timed only where a sample is many calls. */
+  tidy?(): void;
 }
 
 export interface Stage {
   readonly name: string;
+  /** Those that make a difference to it. */
+  readonly workloads: readonly Workload[];
   readonly prepare: (plan: CellPlan) => (workload: Workload, promptTokens: number) => Timed;
 }
 
@@ -96,6 +101,7 @@ const textsOf = (random: Random, promptTokens: number): PromptRequest[] =>
 /** From the parsed request to its digests. */
 const digest: Stage = {
   name: 'digest',
+  workloads: ['whole'],
   prepare: ({ seed }) => {
     const random = new Random(seed);
     return (_, promptTokens) => {
@@ -111,10 +117,10 @@ const digest: Stage = {
   },
 };
 
-const match: Stage = { name: 'match', prepare: (plan) => matchIn(mapWorldOf(plan)) };
+const match: Stage = { name: 'match', workloads, prepare: (plan) => matchIn(mapWorldOf(plan)) };
 
 const epoch = 1 as Epoch;
-/** Requests that are live at any time: each decision ends the one so many before it, without a first byte. */
+/** Requests that are live at any time: after each decision the one so many before it ends, without a first byte. */
 const liveRequests = 32;
 const decisionMs = 1;
 
@@ -152,9 +158,10 @@ const cellWorldOf = (plan: CellPlan): CellWorld => {
   return { cell, hold, traffic: fill(holders, plan) };
 };
 
-/** Digest, match, cost of every replica, choice, booking and prediction; and the end of an earlier request. */
+/** Digest, match, cost of every replica, choice, booking and prediction. */
 export const decision: Stage = {
   name: 'decision',
+  workloads,
   prepare: (plan) => {
     const { cell, hold, traffic } = cellWorldOf(plan);
     const { random } = traffic;
@@ -172,8 +179,10 @@ export const decision: Stage = {
       if (choice === undefined) throw new Error('all are eligible');
       cell.book(reservations as Reservation, choice, request);
       live.push(reservations as Reservation);
+    };
+    const endOldest = (): void => {
       const ended = live.length > liveRequests ? live.shift() : undefined;
-      if (ended !== undefined) cell.settle(ended, { nowMs });
+      if (ended !== undefined) cell.settle(ended, { nowMs: reservations * decisionMs });
     };
     return (workload, promptTokens) => {
       const texts = textsOf(random, promptTokens);
@@ -188,6 +197,7 @@ export const decision: Stage = {
           const text = texts[index];
           if (text !== undefined) decide(text, promptTokens);
         },
+        tidy: endOldest,
       };
     };
   },

@@ -1,6 +1,6 @@
 /**
- * Prompts as clients send them: chat requests of a given length in bytes, of words that nobody else has. English letters,
- * and in one message of four a typographic apostrophe, which makes it a two-byte string.
+ * Prompts as clients send them: chat requests of a given length in bytes, of words that nobody else has. English
+ * letters, and in one message of four a typographic apostrophe, which makes it a two-byte string.
  */
 import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import type { Random } from './traffic.ts';

@@ -62,7 +62,7 @@ export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--
   --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each
             prompt is a repeat; past: past saturation, 1.4 / (1 - ceiling)
   --policy  ${names}; without it all of them
-  --digest-tokens  of a block of the trace, which is one digest otherwise; 64 with several cells, as at the edge
+  --digest-tokens  else a block of the trace is one digest; with several cells 64, as at the edge
   --nodes, --cells, --policy, --load and --seed take lists: 4,16,64`;
 
 const itemsOf = (text: string): readonly string[] =>

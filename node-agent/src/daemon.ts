@@ -56,7 +56,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { engineUrls, engineApiKey, aliases } = options.config;
+    const { engineUrls, engineApiKey, aliases, kvEvents } = options.config;
     for (const [index, url] of engineUrls.entries()) {
       const name = `r${index}` as ReplicaName;
       const engine: Engine = new Engine({
@@ -70,7 +70,8 @@ export class Agent {
       this.#engines.set(name, engine);
     }
     const { clock, log } = options;
-    this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines });
+    const events = new Map(kvEvents.map((endpoints, index) => [`r${index}` as ReplicaName, endpoints]));
+    this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines, events });
   }
 
   start(): void {

@@ -16,6 +16,7 @@ const candidateOf = (number: number, shape: Partial<Candidate>): Candidate => ({
   stepMs: 0,
   rttMs: 0,
   powerShare: undefined,
+  evictionShare: 0,
   ...shape,
   number,
 });
@@ -24,7 +25,7 @@ const candidateOf = (number: number, shape: Partial<Candidate>): Candidate => ({
 const chosenBy = (policy: Policy, ...shapes: readonly Partial<Candidate>[]): number | undefined => {
   const candidates = shapes.map((shape, number) => candidateOf(number, shape));
   const costs = new Float64Array(candidates.length);
-  policy.create()({ candidates, promptTokens: 1000, evictionShare: 0, random: () => 0 }, costs);
+  policy.create()({ candidates, promptTokens: 1000, random: () => 0 }, costs);
   return chooseLowest(costs, candidates.length, () => 0);
 };
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { blockTokens, cellOf, countsOf } from '../../testing/cells.ts';
 import { randomWords } from '../../testing/digests.ts';
 import { leastLoaded } from '../policy/least-loaded.ts';
+import { policies } from '../policy/policy.ts';
 import { predictedLatency } from '../policy/predicted-latency.ts';
 import { random } from '../policy/random.ts';
 import { roundRobin } from '../policy/round-robin.ts';
@@ -108,7 +109,7 @@ describe('a session', () => {
     expect(send(turn(40))?.choice.member).toBe(second);
     cell.leave(second, 0);
     const { member, expectedTokens } = send(turn(40))?.choice ?? {};
-    expect([member === first || member === second, expectedTokens]).toEqual([false, 0]);
+    expect([member === second, expectedTokens]).toEqual([false, 0]);
     expect(cell.members()).toHaveLength(3);
   });
 
@@ -186,6 +187,12 @@ describe('a new replica', () => {
       ),
     ).toEqual([50]);
   });
+});
+
+test('one slow prefill says little before any is known: siblings still follow it to where their start will be', () => {
+  const { send } = cellOf(4, { isNew: true });
+  const sent = times(5, (index) => send({ ...siblingOf(index), nowMs: 2000 * index }));
+  expect(countsOf(sent, 4).toSorted()).toEqual([0, 0, 0, 5]);
 });
 
 test('a replica that gives no sign of life fills up while time passes, though its queue is the shortest', () => {
@@ -293,13 +300,24 @@ describe('a cell', () => {
     expect(cellOf(3).send({ isEligible: () => false })).toBeUndefined();
   });
 
-  test('takes back what was booked with who left, since nobody tells it how that ends', () => {
+  test('decides about a prompt that is empty, by whichever policy', () => {
+    for (const policy of policies) {
+      const { cell, send } = cellOf(3);
+      cell.usePolicy(policy);
+      const { cost, expectedTokens } = send({ promptTokens: 0 })?.choice ?? {};
+      expect([Number.isFinite(cost), expectedTokens]).toEqual([true, 0]);
+    }
+  });
+
+  test('lets who left finish what it was booked for', () => {
     const { cell, members, send } = cellOf(1);
     const [member] = members;
     if (member === undefined) throw new Error('one member');
-    times(3, (index) => send(strangerOf(index)));
+    const booked = Array.from({ length: 3 }, (_, index) => send(strangerOf(index)));
     expect([member.work.load.live, cell.meanLive]).toEqual([3, 3]);
     cell.leave(member, 0);
-    expect([member.work.load.live, cell.meanLive]).toEqual([0, 0]);
+    expect([member.work.load.live, cell.meanLive]).toEqual([3, 0]);
+    for (const sent of booked) if (sent !== undefined) cell.settle(sent.reservation, { nowMs: 1 });
+    expect(member.work.load.live).toBe(0);
   });
 });

@@ -12,6 +12,7 @@ import {
   type Scene,
   type Score,
 } from '../policy/policy.ts';
+import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
 import { Member, type ReplicaWork } from './member.ts';
@@ -62,13 +63,6 @@ export interface Settlement {
   readonly completionTokens?: number | undefined;
 }
 
-/** Records that every decision fills anew. */
-interface Scratch {
-  readonly pool: readonly Candidate[];
-  readonly costs: Float64Array;
-  readonly shadowCosts: Float64Array;
-}
-
 interface Shadow {
   readonly policy: Policy;
   readonly score: Score;
@@ -89,13 +83,11 @@ export interface CellOptions {
   readonly replicasMax?: number;
 }
 
-/** What a block off the device is worth of one on it: it has to be loaded first. */
-const hostCredit = 0.75;
+/** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
+const unlearnedLateMs = 15_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
-/** Evictions are counted over so many stored blocks, the older ones half. */
-const countedBlocksMax = 8_192;
 
 export class Cell {
   /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
@@ -109,15 +101,10 @@ export class Cell {
   #booked: Map<Reservation, Booked> | undefined;
   /** Learned from all members. */
   #common: Rates | undefined;
-  /** What feeds write to: the map, and the counts beside it. */
-  #store: BlockStore | undefined;
-  #scratch: Scratch | undefined;
+  #records: CandidateRecords | undefined;
   #policy: Policy = defaultPolicy;
   #score: Score | undefined;
   #shadow: Shadow | undefined;
-  /** Blocks stored and evicted of late: how full the members' caches are. */
-  #storedBlocks = 0;
-  #evictedBlocks = 0;
 
   constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
     this.#secret = secret;
@@ -152,31 +139,28 @@ export class Cell {
     return this.#maps;
   }
 
-  #storeMade(): BlockStore {
-    this.#store ??= {
+  /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
+  #storeOf(member: Member): BlockStore {
+    return {
       claim: () => this.#mapsMade().map.claim(),
       clear: (slot) => this.#maps?.map.clear(slot),
       show: (slot) => this.#maps?.map.show(slot),
       add: (digests, slot, tier) => {
         this.#maps?.map.add(digests, slot, tier);
-        this.#counted(digests.length / 2, 0);
+        member.counted(digests.length / 2, 0);
       },
       remove: (digests, slot, tier) => {
         this.#maps?.map.remove(digests, slot, tier);
-        this.#counted(0, digests.length / 2);
+        member.counted(0, digests.length / 2);
       },
     };
-    return this.#store;
   }
 
-  /** Records for that many candidates at least. */
-  #scratchFor(candidates: number): Scratch {
-    const known = this.#scratch;
-    if (known !== undefined && known.pool.length >= candidates) return known;
-    const size = Math.min(replicasPerCellMax, 2 * candidates);
-    const pool = Array.from({ length: size }, emptyCandidate);
-    this.#scratch = { pool, costs: new Float64Array(size), shadowCosts: new Float64Array(size) };
-    return this.#scratch;
+  /** For that many candidates at least. */
+  #recordsFor(candidates: number): CandidateRecords {
+    if (this.#records !== undefined && this.#records.size >= candidates) return this.#records;
+    this.#records = new CandidateRecords(Math.min(replicasPerCellMax, 2 * candidates));
+    return this.#records;
   }
 
   /** Live requests per replica: what a new request would find. */
@@ -212,7 +196,7 @@ export class Cell {
     while (this.#members[number] !== undefined) number += 1;
     const newFeed = (of: Member): KvFeed =>
       new KvFeed({
-        store: this.#storeMade(),
+        store: this.#storeOf(of),
         turns: this.#turns,
         ask: () => ask(of),
         onCleared: () => {
@@ -261,25 +245,25 @@ export class Cell {
     const members = this.#eligible(request);
     if (members.length === 0) return undefined;
     const depths = this.#match(members, request);
-    const { pool, costs, shadowCosts } = this.#scratchFor(members.length);
+    const records = this.#recordsFor(members.length);
     const candidates = members.map((member, at) =>
-      this.#describe(pool[at] ?? emptyCandidate(), member, depths, request),
+      records.fill(at, this.#described(member, depths), request),
     );
-    const { promptTokens, random } = request;
-    const scene = { candidates, promptTokens, evictionShare: this.evictionShare, random };
+    const { random } = request;
+    const promptTokens = Math.max(1, request.promptTokens);
+    const scene = { candidates, promptTokens, random };
     this.#score ??= this.#policy.create();
+    const { costs, shadowCosts } = records;
     this.#score(scene, costs);
     const index = chooseLowest(costs, candidates.length, random);
     const member = members[index ?? -1];
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
     this.#lookAside(scene, shadowCosts, index);
-    const { slot } = member;
-    const heldBlocks = slot === undefined ? 0 : (depths.held[slot] ?? 0);
-    const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
-    const expectedTokens = Math.min(expected * request.blockTokens, request.promptTokens - 1);
+    const { held, expected } = reachOf(depths, member.slot);
+    const expectedTokens = tokensIn(expected, request);
     const cost = costs[index] ?? 0;
-    return { member, candidate, cost, heldBlocks, expectedTokens, candidates, costs };
+    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs };
   }
 
   /** Books a choice in the turn it was made. */
@@ -290,6 +274,7 @@ export class Cell {
       contextTokens: promptTokens,
       uncachedTokens: promptTokens - expectedTokens,
       prefillMs: candidate.prefillMs,
+      lateAfterMs: Math.max(candidate.prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs),
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });
@@ -343,19 +328,6 @@ export class Cell {
     rates.sawSteps(batch, stepMs);
   }
 
-  /** Blocks evicted for each one stored, lately: 0 while caches have room, near 1 when each block costs another. */
-  get evictionShare(): number {
-    return Math.min(1, this.#evictedBlocks / Math.max(1, this.#storedBlocks));
-  }
-
-  #counted(stored: number, evicted: number): void {
-    this.#storedBlocks += stored;
-    this.#evictedBlocks += evicted;
-    if (this.#storedBlocks < countedBlocksMax) return;
-    this.#storedBlocks /= 2;
-    this.#evictedBlocks /= 2;
-  }
-
   #ratesOf({ work }: Member): ReplicaRates {
     this.#common ??= new Rates();
     work.rates ??= new ReplicaRates(this.#common);
@@ -374,7 +346,7 @@ export class Cell {
     return isAnySettled ? eligible.filter((member) => !member.isAtRampLimit) : eligible;
   }
 
-  #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths {
+  #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths | undefined {
     let eligibleLo = 0;
     let eligibleHi = 0;
     for (const { slot } of members) {
@@ -383,33 +355,23 @@ export class Cell {
       else eligibleHi |= 1 << slot;
     }
     const blocks = chain.length / 2;
-    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs }) ?? nothingKnown;
+    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs });
   }
 
-  #describe(candidate: Candidate, member: Member, depths: Depths, request: CellRequest): Candidate {
-    const { promptTokens, blockTokens, nowMs } = request;
-    const { load, rttMs } = member.work;
-    const { slot } = member;
-    const device = slot === undefined ? 0 : (depths.device[slot] ?? 0);
-    const held = slot === undefined ? 0 : (depths.held[slot] ?? 0);
-    const expected = slot === undefined ? 0 : (depths.expected[slot] ?? 0);
-    const credited = device + hostCredit * (held - device) + (expected - held);
+  #described(member: Member, depths: Depths | undefined): DescribedReplica {
+    const { work, number, slot, truth } = member;
+    const { load, rttMs } = work;
     const rates = this.#ratesOf(member);
-    candidate.cachedTokens = Math.min(credited * blockTokens * member.truth.share, promptTokens - 1);
-    candidate.number = member.number;
-    candidate.live = load.live;
-    candidate.decoding = load.decoding;
-    candidate.decodingTokens = load.decodingTokens;
-    candidate.waitingTokens = load.waitingTokens;
-    candidate.waitMs = load.waitMs(nowMs);
-    candidate.prefillMs = rates.prefillMs({
-      uncachedTokens: promptTokens - candidate.cachedTokens,
-      contextTokens: promptTokens,
-      decoding: candidate.decoding,
-    });
-    candidate.stepMs = rates.stepMs(candidate.decoding + 1);
-    candidate.rttMs = rttMs;
-    return candidate;
+    const { evictionShare } = member;
+    return {
+      number,
+      load,
+      rates,
+      rttMs,
+      evictionShare,
+      claimShare: truth.share,
+      reach: reachOf(depths, slot),
+    };
   }
 
   #lookAside(scene: Scene, costs: Float64Array, chosen: number): void {
@@ -424,26 +386,5 @@ export class Cell {
   }
 }
 
-/** What a match says where nothing is known. */
-const nothingKnown: Depths = {
-  device: new Uint16Array(replicasPerCellMax),
-  held: new Uint16Array(replicasPerCellMax),
-  expected: new Uint16Array(replicasPerCellMax),
-};
-
 const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
   predictionMsMin + predictionWaits * (waitMs + prefillMs);
-
-const emptyCandidate = (): Candidate => ({
-  number: 0,
-  live: 0,
-  decoding: 0,
-  decodingTokens: 0,
-  waitingTokens: 0,
-  waitMs: 0,
-  cachedTokens: 0,
-  prefillMs: 0,
-  stepMs: 0,
-  rttMs: 0,
-  powerShare: undefined,
-});

@@ -9,6 +9,7 @@ interface Request {
   readonly contextTokens: number;
   readonly uncachedTokens: number;
   readonly prefillMs: number;
+  readonly lateAfterMs: number;
   isDecoding: boolean;
 }
 
@@ -18,6 +19,7 @@ const operation = fc.oneof(
     contextTokens: fc.nat(50_000),
     uncachedTokens: fc.nat(50_000),
     prefillMs: fc.nat(5000),
+    graceMs: fc.nat(2000),
   }),
   fc.record({ kind: fc.constant('firstByte' as const), of: fc.nat(40) }),
   fc.record({ kind: fc.constant('release' as const), of: fc.nat(40) }),
@@ -34,8 +36,9 @@ const waitMsOf = (requests: readonly Request[], turnedAtMs: number, nowMs: numbe
   const head = waiting.toSorted((left, right) => left.bookedAtMs - right.bookedAtMs)[0];
   if (head === undefined) return 0;
   const servedMs = Math.max(0, nowMs - Math.max(head.bookedAtMs, turnedAtMs));
-  const lateMs = servedMs - head.prefillMs;
-  return sumOf(waiting, ({ prefillMs }) => prefillMs) - head.prefillMs + (lateMs > 0 ? lateMs : -lateMs);
+  const leftMs = Math.max(0, head.prefillMs - servedMs);
+  const lateMs = Math.max(0, servedMs - head.lateAfterMs);
+  return sumOf(waiting, ({ prefillMs }) => prefillMs) - head.prefillMs + leftMs + lateMs;
 };
 
 test('it is what its live requests add up to, whatever happened before', () => {
@@ -52,9 +55,10 @@ test('it is what its live requests add up to, whatever happened before', () => {
           load.clear();
           model = [];
         } else if (each.kind === 'book') {
-          const { contextTokens, uncachedTokens, prefillMs } = each;
+          const { contextTokens, uncachedTokens, prefillMs, graceMs } = each;
+          const lateAfterMs = prefillMs + graceMs;
           ids += 1;
-          const request = { contextTokens, uncachedTokens, prefillMs, bookedAtMs: nowMs };
+          const request = { contextTokens, uncachedTokens, prefillMs, lateAfterMs, bookedAtMs: nowMs };
           load.book(ids as Reservation, { ...request, firstByteAtMs: undefined, decodingBeside: 0 });
           model.push({ ...request, id: ids, isDecoding: false });
         } else if (each.kind === 'release') {

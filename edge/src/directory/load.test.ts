@@ -5,7 +5,7 @@ import { ReplicaLoad, type Reservation } from './load.ts';
 const first = 1 as Reservation;
 const second = 2 as Reservation;
 
-const withTwo = (): ReplicaLoad => {
+const withTwo = (lateAfterMs = 300): ReplicaLoad => {
   const load = new ReplicaLoad();
   for (const reservation of [first, second]) {
     load.book(reservation, {
@@ -13,6 +13,7 @@ const withTwo = (): ReplicaLoad => {
       contextTokens: 500,
       uncachedTokens: 400,
       prefillMs: 300,
+      lateAfterMs,
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });
@@ -28,6 +29,11 @@ test('a queue is served while time passes', () => {
 test('a prefill that is late is expected to be as late again, however long that goes on', () => {
   const load = withTwo();
   expect([1400, 2300, 61_300].map((nowMs) => load.waitMs(nowMs))).toEqual([400, 1300, 60_300]);
+});
+
+test('what may take longer than expected is due until it is late', () => {
+  const load = withTwo(2000);
+  expect([1300, 3000, 3500].map((nowMs) => load.waitMs(nowMs))).toEqual([300, 300, 800]);
 });
 
 test('a first byte is a sign of life: the next prefill begins then', () => {

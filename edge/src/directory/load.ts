@@ -15,6 +15,8 @@ export interface LiveRequest {
   readonly uncachedTokens: number;
   /** What its prefill was expected to take. */
   readonly prefillMs: number;
+  /** In service for longer than this it is late; no less than `prefillMs`. */
+  readonly lateAfterMs: number;
   firstByteAtMs: number | undefined;
   /** Requests that decoded when its first byte came. */
   decodingBeside: number;
@@ -26,6 +28,7 @@ interface Derived {
   /** Of the request whose turn it is. */
   headBookedAtMs: number;
   headPrefillMs: number;
+  headLateAfterMs: number;
   decoding: number;
   decodingTokens: number;
 }
@@ -99,10 +102,11 @@ export class ReplicaLoad {
    * again: the longer a replica with work gives no sign of life, the fuller it counts.
    */
   waitMs(nowMs: number): number {
-    const { backlogMs, headBookedAtMs, headPrefillMs } = this.#derive();
+    const { backlogMs, headBookedAtMs, headPrefillMs, headLateAfterMs } = this.#derive();
     if (headBookedAtMs === Number.POSITIVE_INFINITY) return 0;
     const servedMs = Math.max(0, nowMs - Math.max(headBookedAtMs, this.#turnedAtMs));
-    return backlogMs - headPrefillMs + Math.abs(headPrefillMs - servedMs);
+    const lateMs = Math.max(0, servedMs - headLateAfterMs);
+    return backlogMs - Math.min(servedMs, headPrefillMs) + lateMs;
   }
 
   #derive(): Derived {
@@ -112,6 +116,7 @@ export class ReplicaLoad {
       backlogMs: 0,
       headBookedAtMs: Number.POSITIVE_INFINITY,
       headPrefillMs: 0,
+      headLateAfterMs: 0,
       decoding: 0,
       decodingTokens: 0,
     };
@@ -126,6 +131,7 @@ export class ReplicaLoad {
       if (request.bookedAtMs < derived.headBookedAtMs) {
         derived.headBookedAtMs = request.bookedAtMs;
         derived.headPrefillMs = request.prefillMs;
+        derived.headLateAfterMs = request.lateAfterMs;
       }
     }
     this.#derived = derived;

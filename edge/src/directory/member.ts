@@ -35,6 +35,9 @@ const newLiveMax = 4;
 const livePerAnswer = 2;
 const answeredUntilSettled = 16;
 
+/** Evictions are counted over so many stored blocks, the older ones half. */
+const countedBlocksMax = 8_192;
+
 /** One replica in this cell. Takes next to no memory until somebody speaks of its cache. */
 export class Member {
   readonly work: ReplicaWork;
@@ -45,6 +48,8 @@ export class Member {
   readonly #newFeed: (member: Member) => KvFeed;
   #feed: KvFeed | undefined;
   #isRamping = false;
+  #storedBlocks = 0;
+  #evictedBlocks = 0;
 
   constructor(work: ReplicaWork, number: number, newFeed: (member: Member) => KvFeed) {
     this.work = work;
@@ -81,6 +86,22 @@ export class Member {
   beginAnew(): void {
     this.truth.forget();
     this.work.answered = 0;
+    this.#storedBlocks = 0;
+    this.#evictedBlocks = 0;
+  }
+
+  /** Blocks evicted for each one stored, lately: 0 while its cache has room, near 1 when each block costs another. */
+  get evictionShare(): number {
+    return Math.min(1, this.#evictedBlocks / Math.max(1, this.#storedBlocks));
+  }
+
+  /** Blocks that its agent said were stored and evicted. */
+  counted(stored: number, evicted: number): void {
+    this.#storedBlocks += stored;
+    this.#evictedBlocks += evicted;
+    if (this.#storedBlocks < countedBlocksMax) return;
+    this.#storedBlocks /= 2;
+    this.#evictedBlocks /= 2;
   }
 
   /** It is new among others that are not; where all are new at once, nobody is suspect. */

@@ -52,12 +52,16 @@ const errorsOf = (
 };
 
 describe('rates', () => {
-  test('begin with the stated prior', () => {
+  test('begin with the stated prior, and are learned after eight prefills', () => {
     const rates = new Rates();
     const work = { uncachedTokens: 2000, contextTokens: 8000, decoding: 4 };
     expect(rates.prefillMs(work)).toBe(20 + 2 * 150);
     expect(rates.stepMs(10)).toBe(20 + 10 * 0.5);
-    expect(rates.samples).toBe(0);
+    expect([rates.samples, rates.isLearned]).toEqual([0, false]);
+    watch(rates, 7);
+    expect(rates.isLearned).toBe(false);
+    watch(rates, 1);
+    expect([rates.isLearned, new ReplicaRates(rates).isLearned]).toEqual([true, true]);
   });
 
   test('come near an engine within some fifty requests, and nearer with more', () => {

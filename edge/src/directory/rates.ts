@@ -24,6 +24,8 @@ const decodePrior = [
 /** Durations below this differ for reasons that are not the replica's. */
 const prefillFloorMs = 20;
 const stepFloorMs = 2;
+/** Prefills after which the rates are the engine's rather than the prior's. */
+const learnedSamples = 8;
 
 export interface PrefillWork {
   readonly uncachedTokens: number;
@@ -41,6 +43,11 @@ export class Rates {
   /** Prefills learned from. */
   get samples(): number {
     return this.#prefill.samples;
+  }
+
+  /** Whether predictions rest on what replicas did. */
+  get isLearned(): boolean {
+    return this.samples >= learnedSamples;
   }
 
   prefillMs(work: PrefillWork): number {
@@ -90,6 +97,10 @@ export class ReplicaRates {
   /** Prefills learned from. */
   get samples(): number {
     return this.#prefillPace.samples;
+  }
+
+  get isLearned(): boolean {
+    return this.#common.isLearned;
   }
 
   prefillMs(work: PrefillWork): number {

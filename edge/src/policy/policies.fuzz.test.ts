@@ -17,6 +17,7 @@ const candidate = fc.record({
   prefillMs: ms,
   stepMs: ms,
   rttMs: ms,
+  evictionShare: share,
   powerShare: fc.option(share, { nil: undefined }),
 });
 
@@ -24,10 +25,9 @@ const sceneOf = fc
   .record({
     candidates: fc.array(candidate, { minLength: 1, maxLength: 64 }),
     promptTokens: fc.integer({ min: 1, max: 131_072 }),
-    evictionShare: share,
     seed: fc.nat(),
   })
-  .map(({ candidates, promptTokens, evictionShare, seed }) => ({
+  .map(({ candidates, promptTokens, seed }) => ({
     candidates: candidates.map(
       ({ cachedShare, ...rest }, number): Candidate => ({
         ...rest,
@@ -36,7 +36,6 @@ const sceneOf = fc
       }),
     ),
     promptTokens,
-    evictionShare,
     seed,
   }));
 

@@ -19,13 +19,13 @@ const idle: Candidate = {
   prefillMs: 100,
   stepMs: 20,
   rttMs: 0,
+  evictionShare: 0,
   powerShare: undefined,
 };
 
 const sceneOf = (parts: readonly Partial<Candidate>[], evictionShare = 0): Scene => ({
-  candidates: parts.map((part, number) => ({ ...idle, number, ...part })),
+  candidates: parts.map((part, number) => ({ ...idle, number, evictionShare, ...part })),
   promptTokens: 1000,
-  evictionShare,
   random: () => 0.5,
 });
 
@@ -55,6 +55,12 @@ describe('the lowest cost', () => {
     const [first, , third] = drawn;
     expect([first, third]).toEqual([0, 0]);
     for (const place of [1, 3, 4]) expect(Math.abs((drawn[place] ?? 0) - 3000)).toBeLessThan(250);
+  });
+
+  test('is never what is no number', () => {
+    for (const number of [0, 0.5, 0.99]) {
+      expect(chooseLowest(Float64Array.of(Number.NaN, 5, Number.NaN), 3, () => number)).toBe(1);
+    }
   });
 
   test('is one of the candidates for every number below 1', () => {

@@ -28,6 +28,8 @@ export interface Candidate {
   /** One token of each request, with this one. */
   stepMs: number;
   rttMs: number;
+  /** Blocks that its cache evicts for each one it stores, 0 to 1. */
+  evictionShare: number;
   /** What the host draws, of the most that any draws; undefined where nobody measures. */
   powerShare: number | undefined;
 }
@@ -35,8 +37,6 @@ export interface Candidate {
 export interface Scene {
   readonly candidates: readonly Candidate[];
   readonly promptTokens: number;
-  /** Blocks that caches evict for each one they store, 0 to 1. */
-  readonly evictionShare: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -67,7 +67,8 @@ export const chooseLowest = (
   let ties = 0;
   for (let index = 0; index < count; index += 1) {
     const cost = costs[index] ?? Number.POSITIVE_INFINITY;
-    if (cost > lowest) continue;
+    // Written so that what is no number loses.
+    if (!(cost <= lowest)) continue;
     ties = cost < lowest ? 1 : ties + 1;
     lowest = cost;
     // The n-th of n ties is taken with probability 1/n.

@@ -11,8 +11,12 @@ import type { Policy, Scene } from './policy.ts';
  * How many times its own time a prefill is charged on top when every replica has something to prefill. Falls with the
  * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
  */
-const workPrice = 12;
-/** And on top of that when each block it stores evicts another, which somebody will compute anew. */
+const workPrice = 14;
+/**
+ * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. A
+ * replica with room costs nothing of this: so new prefixes spread over the fleet instead of driving each other out of
+ * one cache.
+ */
 const evictionPrice = 12;
 /** And so much more per ms that even the least busy replica has waiting. */
 const workPricePerWaitMs = 0.002;
@@ -23,8 +27,10 @@ export const predictedLatency: Policy = {
   name: 'predicted-latency',
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
-    const price = 1 + workPrice * busyShare(scene) ** 2 + evictionPrice * scene.evictionShare + queuePrice;
-    for (const [index, { waitMs, prefillMs, rttMs, decoding, stepMs }] of scene.candidates.entries()) {
+    const fleetPrice = 1 + workPrice * busyShare(scene) ** 2 + queuePrice;
+    for (const [index, candidate] of scene.candidates.entries()) {
+      const { waitMs, prefillMs, rttMs, decoding, stepMs, evictionShare } = candidate;
+      const price = fleetPrice + evictionPrice * evictionShare;
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       costs[index] = waitMs + rttMs + price * prefillMs + interferenceMs;
     }

@@ -29,6 +29,15 @@ export interface CacheModel {
   forget(ledger: KvLedger): void;
 }
 
+/** Where the engine tells itself, nothing is guessed. */
+export const noGuess: CacheModel = {
+  hold: () => {},
+  release: () => {},
+  lost: () => {},
+  learn: () => {},
+  forget: () => {},
+};
+
 /** An estimate of how many tokens a block stands for: follows what prompts show, one not far from the last. */
 export class BlockTokens {
   #tokens: number;

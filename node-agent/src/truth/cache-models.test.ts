@@ -53,7 +53,7 @@ describe('pages', () => {
 });
 
 describe('slots', () => {
-  test('keep one prompt each: a request takes the free slot that shares most, and what that held beyond is gone', () => {
+  test('keep one prompt each: a request takes the free slot that shares most, and overwrites it', () => {
     const ledger = new KvLedger();
     const cache = new SlotCache(2);
     const serve = (text: string): void => {

@@ -22,8 +22,11 @@ test.each([
   [
     'pages as labels',
     {
-      '/metrics':
-        '# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{block_size="16",cpu_offload_gb="0",engine="0",num_gpu_blocks="2048"} 1.0\n',
+      '/metrics': [
+        '# TYPE vllm:cache_config_info gauge',
+        `vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="2048"} 1.0`,
+        '',
+      ].join('\n'),
     },
     { kind: 'pages', tokens: 32_768 },
   ],

@@ -7,8 +7,8 @@
  */
 import { kvDigestsPerMessageMax } from '@cognitora/protocol/limits';
 
-/** Of one replica and model: 16 million tokens; its snapshot is 2 MiB, and it takes about 30 MB here when full. */
-export const ledgerDigestsMax = 262_144;
+/** Of one replica and model: 8 million tokens; its snapshot is 1 MiB, and it takes some 15 MB here when full. */
+export const ledgerDigestsMax = 131_072;
 
 /** A digest as one number: its first word is the low half. */
 export type Digest = bigint;
@@ -113,7 +113,10 @@ export class KvLedger {
   /** Drops a block and all that stand on it, which an engine without it cannot use. */
   removeBranch(root: Digest): void {
     const gone = new Set([root]);
-    for (const [digest, { parent }] of [...this.#held].reverse()) {
+    const digests = [...this.#held.keys()];
+    for (let at = digests.length - 1; at >= 0; at -= 1) {
+      const digest = digests[at] ?? 0n;
+      const parent = this.#held.get(digest)?.parent;
       if (parent !== undefined && gone.has(parent)) gone.add(digest);
     }
     for (const digest of gone) this.remove(digest);

@@ -42,6 +42,7 @@ const host = async () => {
     log: () => {},
     readReply: (bytes) => jsonRecordIn(Buffer.from(bytes).toString()),
     engines: new Map([['r0' as ReplicaName, engine]]),
+    events: new Map(),
   });
   onTestFinished(() => truth.stop());
   engine.start();
@@ -70,7 +71,7 @@ const host = async () => {
   return { truth, engine, said, state, link, until, ask };
 };
 
-test('what an engine computed is told, its turn after too, and taken back before it is said to have failed', async () => {
+test('what an engine computed is told, with the turn after, and taken back before it is said to fail', async () => {
   const { truth, said, state, link, until, ask } = await host();
   truth.linked(link(), terms);
   await until('feed approximate');
@@ -89,7 +90,7 @@ test('what an engine computed is told, its turn after too, and taken back before
   expect(said).toEqual(['cleared', 'report failed']);
 });
 
-test('another link hears all feeds anew and gives snapshots to who asks there; the old one is heard no longer', async () => {
+test('another link hears all feeds anew, and only who asks there gets snapshots', async () => {
   const { truth, said, link, until, ask } = await host();
   const [old, other] = [link(), link()];
   truth.linked(old, terms);

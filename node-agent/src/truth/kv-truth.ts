@@ -10,6 +10,7 @@ import type { Clock } from '../clock.ts';
 import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../log.ts';
+import { type ZeromqEndpoints, zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
 import { ReplicaTruth } from './replica-truth.ts';
@@ -20,6 +21,8 @@ export interface KvTruthOptions {
   readonly log: Log;
   readonly readReply: ReadReply;
   readonly engines: ReadonlyMap<ReplicaName, Engine>;
+  /** Of the engines that publish events. */
+  readonly events: ReadonlyMap<ReplicaName, ZeromqEndpoints>;
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
@@ -102,6 +105,7 @@ export class KvTruth {
 
   #truthOf(engine: Engine, terms: PrefixTerms): ReplicaTruth {
     const { clock, log } = this.#options;
+    const endpoints = this.#options.events.get(engine.name);
     return new ReplicaTruth({
       name: engine.name,
       ask: asker(engine),
@@ -111,6 +115,7 @@ export class KvTruth {
       monotonicMs: () => clock.monotonicMs(),
       pause,
       servedName: (model) => engine.model(model)?.served,
+      events: endpoints && zeromqSource(endpoints, log),
       onFound: (model, found) => log('info', 'prompt profile', factsOf(engine, model, found)),
     });
   }

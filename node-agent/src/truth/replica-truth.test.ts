@@ -9,6 +9,8 @@ import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openOf } from '../../testing/scripted-edge.ts';
 import type { Ask } from '../engines/ask.ts';
+import type { KvEvent } from './events/wire.ts';
+import type { EventSource } from './events/zeromq-source.ts';
 import { KvFeeds } from './kv-feeds.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 
@@ -54,7 +56,7 @@ const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
   return { state, ask };
 };
 
-const truthOf = (engine: ReturnType<typeof engineWith>) => {
+const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) => {
   const said: string[] = [];
   const profiles: PromptProfile[] = [];
   const feeds = new KvFeeds();
@@ -81,6 +83,7 @@ const truthOf = (engine: ReturnType<typeof engineWith>) => {
     pause: async () => {},
     servedName: (model) => model.replace('alias-of-', ''),
     onFound: () => {},
+    events,
   });
   const serve = (model = 'm') => {
     const bytes = utf8(JSON.stringify(body));
@@ -97,7 +100,7 @@ const truthOf = (engine: ReturnType<typeof engineWith>) => {
   return { truth, serve, found, said: () => said.splice(0), profiles };
 };
 
-test('a model gets a feed once its prompts are understood, and what is served shows in the edge’s digests', async () => {
+test('a model gets a feed once its prompts are understood; what is served is told as the edge counts', async () => {
   const { truth, serve, found, said, profiles } = truthOf(engineWith());
   truth.changed(report('ready', 'm'));
   expect(serve()).toBeUndefined();
@@ -194,4 +197,63 @@ test('a replica that is served no longer is blind', async () => {
   truth.close();
   expect(said()).toEqual(['feed 0: m blind']);
   expect(serve()).toBeUndefined();
+});
+
+/** An engine's events, as a test says them. */
+const events = () => {
+  let say: (events: readonly KvEvent[]) => void = () => {};
+  const state = { resets: 0, isClosed: false };
+  const source: EventSource = {
+    follow: (onEvents) => {
+      say = onEvents;
+    },
+    reset: () => {
+      state.resets += 1;
+    },
+    close: () => {
+      state.isClosed = true;
+    },
+  };
+  const stored: KvEvent = {
+    ...{ type: 'stored', names: ['1'], parent: undefined, tokens: [1], blockTokens: 1 },
+    ...{ isPlain: true, isOnDevice: true },
+  };
+  return { source, state, hear: (event: KvEvent = stored) => say([event]) };
+};
+
+test('a model whose engine publishes events is exact: what is served is no longer guessed', async () => {
+  const { source, state, hear } = events();
+  const { truth, serve, found, said } = truthOf(engineWith(), source);
+  truth.changed(report('ready', 'm'));
+  await found();
+  expect(said()).toEqual(['feed 0: m exact']);
+  hear();
+  serve();
+  expect(said()).toEqual([]);
+  hear({ type: 'cleared' });
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual(['0 cleared +0 -0']);
+  truth.changed(report('failed', 'm'));
+  expect(state).toEqual({ resets: 1, isClosed: false });
+  truth.close();
+  expect(state.isClosed).toBe(true);
+});
+
+test('what an engine with events said before it went away counts no longer', async () => {
+  const { source, hear } = events();
+  const { truth, found, said } = truthOf(engineWith(), source);
+  truth.changed(report('ready', 'm'));
+  await found();
+  truth.changed(report('failed', 'm'));
+  said();
+  hear({ type: 'cleared' });
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual([]);
+});
+
+test('of an engine with several models nobody can tell whose blocks they are', async () => {
+  const { truth, found, said } = truthOf(engineWith(), events().source);
+  truth.changed(report('ready', 'm', 'n'));
+  await found();
+  expect(said()[0]).toBe('feed 0: m approximate');
 });

@@ -12,8 +12,12 @@ import type { OpenRequest, PrefixTerms, ReplicaReport } from '@cognitora/protoco
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
 import { type ChainOptions, rootKey } from '@cognitora/protocol/prefix/chain';
 import type { Ask } from '../engines/ask.ts';
-import type { CacheModel, Capacity } from './cache-model.ts';
+import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
 import { findCapacity } from './capacity.ts';
+import { ExactModel } from './events/exact-model.ts';
+import { TokenBlocks } from './events/token-blocks.ts';
+import type { KvEvent } from './events/wire.ts';
+import type { EventSource } from './events/zeromq-source.ts';
 import type { FeedSource, KvFeeds } from './kv-feeds.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { PagedCache } from './paged-cache.ts';
@@ -38,6 +42,8 @@ export interface ReplicaTruthOptions {
   /** What an engine calls a model that is offered under this name. */
   readonly servedName: (model: string) => string | undefined;
   readonly onFound: (model: string, found: FoundProfile) => void;
+  /** Where the engine publishes events of its cache. */
+  readonly events: EventSource | undefined;
 }
 
 /** One start of the engine. */
@@ -56,6 +62,7 @@ interface OpenModel {
   readonly chain: ChainOptions;
   readonly cache: CacheModel;
   readonly life: Life;
+  readonly exact: ExactModel | undefined;
 }
 
 const isInferencePath = (path: string): path is InferencePath => Object.hasOwn(inferenceEndpoints, path);
@@ -65,9 +72,11 @@ export class ReplicaTruth {
   #life: Life | undefined;
   #names: ReadonlySet<string> = new Set();
   readonly #models = new Map<string, OpenModel>();
+  readonly #blocks = new TokenBlocks();
 
   constructor(options: ReplicaTruthOptions) {
     this.#options = options;
+    options.events?.follow((events) => this.#heard(events));
   }
 
   /** What the engine is now. Call it before the edge hears the report. */
@@ -90,7 +99,7 @@ export class ReplicaTruth {
       return undefined;
     }
     if (!isInferencePath(path)) return undefined;
-    const { chain, cache, life, source } = model;
+    const { chain, cache, life, source, exact } = model;
     return new ServedPrompt({
       keeping: this.#options.keeping,
       path,
@@ -101,13 +110,22 @@ export class ReplicaTruth {
       ledger: source.ledger,
       isOver: () => this.#models.get(name) !== model || this.#life !== life,
       onChange: () => this.#options.feeds.changed(),
+      onPrompt: exact && ((request) => void exact.saw(request)),
     });
   }
 
   /** The replica is served no longer. */
   close(): void {
     this.#life = undefined;
+    this.#options.events?.close();
     for (const name of [...this.#models.keys()]) this.#close(name);
+  }
+
+  /** What comes from an engine that is gone counts no longer. */
+  #heard(events: readonly KvEvent[]): void {
+    if (this.#life === undefined) return;
+    const changes = this.#blocks.apply(events);
+    for (const { exact } of this.#models.values()) exact?.changed(changes);
   }
 
   #begin(): Life {
@@ -128,6 +146,8 @@ export class ReplicaTruth {
   #over(): void {
     if (this.#life === undefined) return;
     this.#life = undefined;
+    this.#blocks.clear();
+    this.#options.events?.reset();
     for (const { source } of this.#models.values()) {
       source.ledger.clear();
       this.#options.feeds.changedNow(source);
@@ -150,7 +170,7 @@ export class ReplicaTruth {
     life.profiles.set(served, profile);
     const found = await profile;
     if (found === undefined || this.#life !== life || !this.#names.has(name)) return;
-    this.#open(name, found, cache, life);
+    this.#open(name, served, found, cache, life);
     this.#options.onFound(name, found);
   }
 
@@ -161,20 +181,51 @@ export class ReplicaTruth {
   }
 
   /** A feed of an earlier life goes on, if prompts are still written alike. */
-  #open(name: string, { profile }: FoundProfile, cache: CacheModel, life: Life): void {
+  #open(name: string, served: string, found: FoundProfile, cache: CacheModel, life: Life): void {
     const { terms, feeds, name: replica } = this.#options;
+    const { profile } = found;
     const before = this.#models.get(name);
-    const isSame = before?.source.profile.id === profile.id;
+    const trust = this.#isTold(found) ? 'exact' : 'approximate';
+    const isSame = before?.source.profile.id === profile.id && before.source.trust === trust;
     if (before !== undefined && !isSame) this.#close(name);
     const source: FeedSource =
       isSame && before !== undefined
         ? before.source
-        : { replica, model: name, trust: 'approximate', profile, ledger: new KvLedger() };
+        : { replica, model: name, trust, profile, ledger: new KvLedger() };
     life.known.add(name);
     if (!isSame && !feeds.open(source)) return;
     const root = rootKey({ salt: terms.salt, model: name, adapter: undefined, profile });
     const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
-    this.#models.set(name, { source, chain, cache, life });
+    const exact = trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger) : undefined;
+    this.#models.set(name, { source, chain, cache: exact === undefined ? cache : noGuess, life, exact });
+  }
+
+  /** Events name tokens, not models: where an engine has several, nobody can tell whose they are. */
+  #isTold({ way }: FoundProfile): boolean {
+    const { events, servedName } = this.#options;
+    const served = new Set([...this.#names].map(servedName));
+    return events !== undefined && way?.tokens !== undefined && served.size === 1;
+  }
+
+  #exactModel(
+    served: string,
+    found: FoundProfile,
+    chain: ChainOptions,
+    ledger: KvLedger,
+  ): ExactModel | undefined {
+    const { ask, feeds } = this.#options;
+    if (found.way === undefined) return undefined;
+    const onChange = (): void => feeds.changed();
+    return new ExactModel({
+      ask,
+      served,
+      way: found.way,
+      found,
+      chain,
+      ledger,
+      blocks: this.#blocks,
+      onChange,
+    });
   }
 
   #close(name: string): void {

@@ -70,6 +70,7 @@ test('a prompt is cached with the first byte of its answer, and not before', () 
   prompt.head(200);
   expect([held(first), state.changes]).toEqual([0, 0]);
   prompt.data(utf8('{'));
+  quiet();
   expect([held(first), state.changes]).toEqual([digestsFor(first).length, 1]);
 });
 
@@ -80,8 +81,9 @@ test('with a clean end the turn after is cached too, once nobody waits', () => {
   const bytes = utf8(JSON.stringify(reply));
   prompt.data(bytes.subarray(0, 20));
   prompt.data(bytes.subarray(20));
-  prompt.ended(true, undefined);
+  quiet();
   expect(held(turnAfter)).toBe(digestsFor(first).length);
+  prompt.ended(true, undefined);
   quiet();
   const after = extendByReply(prefixChain({ path, body: first }, chain), { path, body: first, reply }, chain);
   expect(held(turnAfter)).toBe(after.digests.length / 2);
@@ -111,6 +113,7 @@ test('errors, requests that never had a first byte, and engines that are gone le
   start(first).ended(false, undefined);
   const [early, late] = [start(first), start(first)];
   late.data(utf8(JSON.stringify(reply)));
+  quiet();
   ledger.clear();
   state.isOver = true;
   early.data(utf8('{'));
@@ -151,6 +154,7 @@ test('an engine that had less than the ledger said: what stands on that is gone,
   const { start, quiet, held } = replica();
   const sibling = asks(says('system', text('rules')), says('user', text('another question')));
   for (const body of [first, sibling]) start(body).data(utf8('{'));
+  quiet();
   const shared = digestsFor(first).filter((digest: Digest) => digestsFor(sibling).includes(digest)).length;
   const again = (cachedTokens: number): void => {
     const prompt = start(first);

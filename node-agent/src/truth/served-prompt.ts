@@ -11,6 +11,7 @@ import type { Usage } from '@cognitora/protocol/link';
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { blocksOf, type Chain } from '@cognitora/protocol/prefix/blake3';
 import { type ChainOptions, extendByReply, prefixChain } from '@cognitora/protocol/prefix/chain';
+import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import { isRecord, type JsonRecord, jsonValueIn } from '@cognitora/protocol/shape';
 import type { CacheModel, Run } from './cache-model.ts';
 import { digestsOf, type KvLedger } from './kv-ledger.ts';
@@ -47,6 +48,8 @@ export interface ServedPromptOptions {
   readonly isOver: () => boolean;
   /** The ledger may have changed. */
   readonly onChange: () => void;
+  /** The prompt is in the engine's cache; once more with the reply, as far as that could be read. */
+  readonly onPrompt?: ((request: PromptRequest) => void) | undefined;
 }
 
 export class ServedPrompt {
@@ -98,7 +101,7 @@ export class ServedPrompt {
     if (!this.#isCached || this.#options.isOver()) this.#forget();
     else if (!isClean) {
       this.#forget();
-      cache.release(this.#run);
+      keeping.later(() => cache.release(this.#run));
     } else keeping.later(() => this.#settle(usage));
   }
 
@@ -140,8 +143,16 @@ export class ServedPrompt {
   #firstByte(): void {
     this.#digest();
     this.#isCached = true;
-    if (this.#body === undefined) this.#isAnswerKept = false;
-    this.#hold(this.#chain);
+    const body = this.#body;
+    if (body === undefined) this.#isAnswerKept = false;
+    this.#options.keeping.later(() => {
+      this.#hold(this.#chain);
+      if (body !== undefined && !this.#options.isOver()) this.#tell({ body });
+    });
+  }
+
+  #tell(request: { readonly body: JsonRecord; readonly reply?: JsonRecord }): void {
+    this.#options.onPrompt?.({ path: this.#options.path, ...request });
   }
 
   #hold(chain: Chain | undefined): void {
@@ -166,9 +177,9 @@ export class ServedPrompt {
     const { path, isStream, keeping, chain } = this.#options;
     if (this.#chain === undefined || this.#body === undefined || !this.#isAnswerKept) return this.#chain;
     const reply = keeping.readReply(this.#takeParts(), isStream);
-    return reply === undefined
-      ? this.#chain
-      : extendByReply(this.#chain, { path, body: this.#body, reply }, chain);
+    if (reply === undefined) return this.#chain;
+    this.#tell({ body: this.#body, reply });
+    return extendByReply(this.#chain, { path, body: this.#body, reply }, chain);
   }
 
   /** What the engine did not have, though the ledger said so, is gone with all that stands on it. */

@@ -80,7 +80,7 @@ describe.each(chatTemplates)('$name', (template) => {
         expect(aligned?.needs[at]).toBeGreaterThanOrEqual(end);
       }
     };
-    fc.assert(fc.property(conversation, holds), { numRuns: 200 });
+    fc.assert(fc.property(conversation, holds), { numRuns: 100 });
   });
 });
 
@@ -104,7 +104,7 @@ test('positions never go back, and tokens stand for what the characters do', () 
         expect(ends[(tokens.needs[block] ?? 0) - 1] ?? 0).toBeGreaterThanOrEqual(aligned.needs[block] ?? 0);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });
 
@@ -221,16 +221,29 @@ test('behind an image no block has a place', () => {
   expect(aligned?.covers.length).toBe(Math.floor((100 + 8) / 16));
 });
 
-test('a hostile prompt is aligned, or not, in reasonable time', () => {
-  const long = 'a'.repeat(100_000);
-  const body = {
+/** A call whose arguments hold the beginning of the result's text so many times, which the prompt then holds, too. */
+const withFalseStarts = (count: number): JsonRecord => {
+  const start = `q${'r'.repeat(63)}`;
+  const args = JSON.stringify({ a: `${start} `.repeat(count) });
+  const call = { id: 'call12345', type: 'function', function: { name: 'f', arguments: args } };
+  return {
     messages: [
-      { role: 'user', content: `${long}b` },
-      { role: 'assistant', content: `b${long}` },
-      { role: 'user', content: `${long}c` },
+      { role: 'user', content: 'Question.' },
+      { role: 'assistant', content: 'Let me see.', tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'call12345', content: `${start} and its end.` },
     ],
   };
-  const started = performance.now();
-  align(body, renderQwen(body) ?? '', 256);
-  expect(performance.now() - started).toBeLessThan(2000);
+};
+
+test('a text is sought at so many places and no more, from either end: a hostile prompt costs no more', () => {
+  const [few, many] = [withFalseStarts(10), withFalseStarts(100)];
+  expect(align(few, renderQwen(few) ?? '', 16)).toBeDefined();
+  expect(align(many, renderQwen(many) ?? '', 16)).toBeUndefined();
+  const turned = (body: JsonRecord): JsonRecord => {
+    const [user, call, result] = body.messages as JsonRecord[];
+    const said = { role: 'user', content: result?.content };
+    return { messages: [said, { ...call, content: null }, { ...result, content: 'Found.' }, user] };
+  };
+  expect(align(turned(few), renderQwen(turned(few)) ?? '', 16)).toBeDefined();
+  expect(align(turned(many), renderQwen(turned(many)) ?? '', 16)).toBeUndefined();
 });

@@ -194,6 +194,18 @@ test('a profile leaves out what its template leaves out, and only there', () => 
   expect(ofMessages(spaced, { trimmed: ['system'] })).not.toBe(ofMessages([says('a'), says('b')]));
 });
 
+test('of reasoning in the text and in a field as well nothing is left out', () => {
+  const thought = (inline: string, field: string, ...more: readonly JsonRecord[]): string => {
+    const answer = { role: 'assistant', content: `<think>${inline}</think>x`, reasoning_content: field };
+    const rules = { reasoning_content: 'after-last-user', inline: 'after-last-user' } as const;
+    return ofMessages([says('a'), answer, ...more], { reasoning: { ...plainProfile.reasoning, ...rules } });
+  };
+  for (const more of [[says('b')], [{ role: 'assistant', content: 'b' }]]) {
+    expect(thought('one', 'why', ...more)).not.toBe(thought('two', 'why', ...more));
+  }
+  expect(thought('one', 'why', says('b'))).toBe(thought('one', 'other', says('b')));
+});
+
 test('tools and system text stand where the template puts them', () => {
   const body = {
     tools: [{ name: 'hammer' }],

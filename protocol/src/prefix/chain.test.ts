@@ -114,7 +114,7 @@ const asked = fc.record({
     .tuple(messages, text)
     .map(([list, said]): JsonRecord[] => [...list, { role: 'user', content: said }]),
   ran: text.map((said): JsonRecord => ({ role: 'tool', tool_call_id: 'call12345', content: said })),
-  endsInTurn: fc.boolean(),
+  ending: fc.constantFrom('user', 'tool', 'assistant'),
   call: caller,
   reply: fc.oneof(answer, caller),
   next: text.map((said): JsonRecord => ({ role: 'user', content: said })),
@@ -127,9 +127,11 @@ test('to extend by the reply is to hash the longer conversation, and what follow
       asked,
       profile,
       blockBytes,
-      ({ list, ran, endsInTurn, call, reply, next, tools }, known, size) => {
+      ({ list, ran, ending, call, reply, next, tools }, known, size) => {
         const options = optionsOf(known, size);
-        const body = { messages: endsInTurn ? [...list, call, ran] : list, ...tools };
+        // An answer at the end is one to be continued.
+        const more = { user: [], tool: [call, ran], assistant: [{ role: 'assistant', content: 'Yes' }] };
+        const body = { messages: [...list, ...more[ending]], ...tools };
         const request = chat(body);
         const extended = extendByReply(prefixChain(request, options), { ...request, reply }, options);
         expect(plain(extended)).toEqual(plain(prefixChain({ ...request, reply }, options)));

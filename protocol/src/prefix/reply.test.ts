@@ -1,31 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { json } from '../../testing/bytes-in-pieces.ts';
+import { recordedAnswer, recordings } from '../../testing/recorded-answers.ts';
 import { utf8 } from '../bytes.ts';
 import { replyBytesMax, sseEventBytesMax } from '../limits.ts';
 import type { JsonRecord } from '../shape.ts';
 import { readReply } from './reply.ts';
 
-const recordings = new URL('../../../test/fakes/recordings/', import.meta.url);
-
-/** An answer as it was recorded: whether it is a stream, and its body, out of its chunks where it came in some. */
-const recorded = (engine: string, file: string): { readonly isStream: boolean; readonly body: Buffer } => {
-  const answer = readFileSync(new URL(`${engine}/${file}.http`, recordings));
-  const headEnd = answer.indexOf('\r\n\r\n') + 4;
-  const head = answer.toString('latin1', 0, headEnd).toLowerCase();
-  const isStream = head.includes('text/event-stream');
-  if (!head.includes('chunked')) return { isStream, body: answer.subarray(headEnd) };
-  const parts: Buffer[] = [];
-  for (let at = headEnd; ; ) {
-    const lineEnd = answer.indexOf('\r\n', at);
-    const size = Number.parseInt(answer.toString('latin1', at, lineEnd), 16);
-    if (size === 0) return { isStream, body: Buffer.concat(parts) };
-    parts.push(answer.subarray(lineEnd + 2, lineEnd + 2 + size));
-    at = lineEnd + 2 + size + 2;
-  }
-};
 const read = (engine: string, file: string): JsonRecord | undefined => {
-  const { body, isStream } = recorded(engine, file);
+  const { body, isStream } = recordedAnswer(engine, file);
   return readReply(body, isStream);
 };
 /** A call's id is another one each time. */
@@ -41,7 +24,7 @@ describe.each(['llama-server', 'vllm'])('of %s', (engine) => {
     'a stream gives the message of the whole answer: %s',
     (name) => {
       const whole = read(engine, name);
-      const { choices } = JSON.parse(recorded(engine, name).body.toString()) as {
+      const { choices } = JSON.parse(recordedAnswer(engine, name).body.toString()) as {
         choices: { message: JsonRecord }[];
       };
       const { content, tool_calls: calls } = choices[0]?.message ?? {};
@@ -56,13 +39,13 @@ describe.each(['llama-server', 'vllm'])('of %s', (engine) => {
   test.each(names.filter((name) => /^(?:completion|embedding|error|models)/.test(name)))(
     'there is no message in %s',
     (name) => {
-      expect(recorded(engine, name).body.length).toBeGreaterThan(0);
+      expect(recordedAnswer(engine, name).body.length).toBeGreaterThan(0);
       expect(read(engine, name)).toBeUndefined();
     },
   );
 
   test('a stream that broke off anywhere before its end has no message', () => {
-    const { body } = recorded(engine, 'chat-stream');
+    const { body } = recordedAnswer(engine, 'chat-stream');
     const ending = body.indexOf('"finish_reason":"');
     for (let length = 0; length < ending; length += 7) {
       expect(readReply(body.subarray(0, length), true)).toBeUndefined();
@@ -178,6 +161,8 @@ test('a failure within a stream, or what is not understood, leaves no message', 
   for (const fine of [{ choices: [], usage: {} }, { choices: null, error: null }, {}, chunk({}, 'stop')]) {
     expect(streamed(end, fine)).toEqual(streamed(end));
   }
+  const cutLater = new Uint8Array([...events(end), ...utf8('data: {"choices":[],"us')]);
+  expect(readReply(cutLater, true)).toEqual(streamed(end));
   expect(whole({ content: [{ type: 'text', text: 'a' }] })).toBeUndefined();
   expect(readReply(utf8('upstream failed'), false)).toBeUndefined();
   expect(readReply(json([1]), false)).toBeUndefined();

@@ -1,4 +1,4 @@
-/** What an engine's answer to a question of ours means: it did it, it refuses, it has no such route, or nobody knows. */
+/** What an engine's answer to a question of ours means: it did, it refuses, it has no such route, or nobody knows. */
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Answer, Ask } from '../../engines/ask.ts';
 

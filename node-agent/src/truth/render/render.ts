@@ -5,6 +5,7 @@
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Ask } from '../../engines/ask.ts';
 import { applyTemplate } from './apply-template.ts';
+import type { PromptTokens } from './pieces.ts';
 import { tokenizeMessages } from './tokenize-messages.ts';
 
 export interface RenderWay {
@@ -15,6 +16,8 @@ export interface RenderWay {
    * Rejects with `NoSuchWay` when the engine does not know this way, with `NotAsked` when it could not be asked.
    */
   readonly render: (ask: Ask, served: string, body: JsonRecord) => Promise<string | undefined>;
+  /** The tokens of a rendered prompt, and where they end in it; absent where the engine does not show them. */
+  readonly tokens?: (ask: Ask, rendered: string) => Promise<PromptTokens | undefined>;
 }
 
 /** In this order: the most telling first. */
