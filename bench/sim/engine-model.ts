@@ -107,21 +107,17 @@ export class EngineModel {
   #startPrefill(): void {
     const job = this.#queue.shift();
     if (job === undefined) return;
-    const cachedTokens = this.#touch(job);
+    const cachedTokens = this.#cachedTokens(job);
     const uncached = job.inputTokens - cachedTokens;
     const ms = constants.prefillMs(uncached, job.inputTokens, this.#decoding.length);
     this.#prefill = { job, endsMs: this.#nowMs + ms, cachedTokens };
   }
 
-  /** Tokens of the longest cached prefix; one token is always computed. Makes that prefix the latest used. */
-  #touch(job: Job): number {
+  /** Tokens of the longest cached prefix; one token is always computed. Nothing is evicted before it is used. */
+  #cachedTokens({ blocks, inputTokens }: Job): number {
     let depth = 0;
-    for (const id of job.blocks) {
-      if (!this.#cache.delete(id)) break;
-      this.#cache.add(id);
-      depth += 1;
-    }
-    return Math.min(depth * this.#options.blockTokens, job.inputTokens - 1);
+    while (depth < blocks.length && this.#cache.has(blocks[depth] ?? -1)) depth += 1;
+    return Math.min(depth * this.#options.blockTokens, inputTokens - 1);
   }
 
   #finishPrefill(): void {

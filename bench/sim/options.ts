@@ -31,6 +31,8 @@ export interface SimOptions {
 }
 
 export const tracesVariable = 'COGNITORA_TRACES';
+/** 256 bytes of text. */
+const edgeDigestTokens = 64;
 const fixtures = join(import.meta.dirname, 'fixtures');
 const isTraceName = (name: string): boolean => /\.(?:jsonl(?:\.gz)?|packed\.txt)$/.test(name);
 
@@ -60,6 +62,7 @@ export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--
   --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each
             prompt is a repeat; past: past saturation, 1.4 / (1 - ceiling)
   --policy  ${names}; without it all of them
+  --digest-tokens  else a block of the trace is one digest; with several cells 64, as at the edge
   --nodes, --cells, --policy, --load and --seed take lists: 4,16,64`;
 
 const itemsOf = (text: string): readonly string[] =>
@@ -137,6 +140,12 @@ const checkCells = (nodes: readonly number[], cells: readonly number[]): void =>
   }
 };
 
+/** A cell is chosen by the digests at certain places of a prompt, so with several cells digests are the edge's own. */
+const digestTokensOf = (text: string | undefined, cells: readonly number[]): number | undefined => {
+  if (text !== undefined) return wholeNumber('digest-tokens', 1)(text);
+  return Math.max(...cells) > 1 ? edgeDigestTokens : undefined;
+};
+
 const parseFlags = (args: readonly string[]) => {
   try {
     return parseArgs({ args: [...args], options: flags, allowPositionals: false }).values;
@@ -153,7 +162,6 @@ export const parseOptions = (
   const nodes = listOf('nodes', values.nodes, wholeNumber('nodes', 1));
   const cells = listOf('cells', values.cells, wholeNumber('cells', 1));
   checkCells(nodes, cells);
-  const digestTokens = values['digest-tokens'];
   return {
     nodes,
     cells,
@@ -163,7 +171,7 @@ export const parseOptions = (
     policies: values.policy === undefined ? simulatedPolicies : listOf('policy', values.policy, parsePolicy),
     capacityBlocks: wholeNumber('capacity-blocks', 1)(values['capacity-blocks']),
     eventDelayMs: wholeNumber('event-delay-ms', 0)(values['event-delay-ms']),
-    digestTokens: digestTokens === undefined ? undefined : wholeNumber('digest-tokens', 1)(digestTokens),
+    digestTokens: digestTokensOf(values['digest-tokens'], cells),
     label: values.label,
     json: values.json,
     save: values.save,

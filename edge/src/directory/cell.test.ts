@@ -4,6 +4,7 @@ import { blockTokens, cellOf, countsOf } from '../../testing/cells.ts';
 import { randomWords } from '../../testing/digests.ts';
 import { leastLoaded } from '../policy/least-loaded.ts';
 import { policies } from '../policy/policy.ts';
+import { predictedLatency } from '../policy/predicted-latency.ts';
 import { random } from '../policy/random.ts';
 import { roundRobin } from '../policy/round-robin.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
@@ -164,6 +165,17 @@ describe('a new replica', () => {
     restart(first);
     const sent = times(20, (index) => send(strangerOf(index)));
     expect(countsOf(sent, 2)).toEqual([4, 16]);
+  });
+
+  test('keeps what it has begun when the others are as new: a fleet that begins under load', () => {
+    const { cell, members, hear, send } = cellOf(4, { isNew: true });
+    const [holder, other] = members;
+    if (holder === undefined || other === undefined) throw new Error('four members');
+    other.work.answered = 16;
+    hear(holder, [{ tier: 'device', digests: shared }]);
+    cell.usePolicy(predictedLatency);
+    const sent = times(6, (index) => send(siblingOf(index)));
+    expect(countsOf(sent, 4)[holder.number]).toBe(6);
   });
 
   test('gets everything when there is nobody else', () => {

@@ -11,10 +11,11 @@ import type { Policy, Scene } from './policy.ts';
  * How many times its own time a prefill is charged on top when every replica has something to prefill. Falls with the
  * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
  */
-const workPrice = 12;
+const workPrice = 14;
 /**
- * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. One with
- * room costs nothing of this: so new prefixes spread over the fleet and do not drive each other out of one cache.
+ * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. A
+ * replica with room costs nothing of this: so new prefixes spread over the fleet instead of driving each other out of
+ * one cache.
  */
 const evictionPrice = 12;
 /** And so much more per ms that even the least busy replica has waiting. */
