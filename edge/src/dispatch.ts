@@ -27,7 +27,7 @@ import {
 } from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
 import { unwrap } from './outcome.ts';
-import { digestPrompt } from './prompt-digests.ts';
+import { PromptDigests } from './prompt-digests.ts';
 import { orderRegions } from './region.ts';
 import { profileOf } from './roster.ts';
 import { discardBody } from './upload.ts';
@@ -84,17 +84,15 @@ interface Attempt {
   /** Fires when the client leaves before it has an answer. */
   readonly gone: AbortSignal;
   readonly requestId: RequestId;
-  readonly parsed: InferenceRequest;
+  readonly parsed: Omit<InferenceRequest, 'body'>;
+  readonly digests: PromptDigests;
   readonly body: HeldBody;
 }
 
 /** The prompt's digests as this region's replicas have them; undefined where nobody's cache is known. */
 const promptFor = async (region: RegionName, options: Attempt): Promise<PromptView | undefined> => {
-  const { env, settings, path, parsed, body } = options;
-  if (parsed.body === undefined) return undefined;
-  const profile = await profileOf(env, region, parsed.model);
-  if (profile === undefined) return undefined;
-  return digestPrompt({ path, parsed, bodyBytes: body.byteLength, prefix: settings.prefix }, profile);
+  const { env, parsed, digests } = options;
+  return digests.isPossible ? digests.by(await profileOf(env, region, parsed.model)) : undefined;
 };
 
 /** Asks one region to decide and carry. */
@@ -188,6 +186,13 @@ export const dispatch = async (path: InferencePath, request: Request, env: Env):
   }
 };
 
+/** What routing needs of a body. As JSON reads it, it is kept by nobody but the digests to be made of it. */
+const parse = async (path: InferencePath, { parts, byteLength }: HeldBody, { prefix }: Settings) => {
+  const { body, ...parsed } = await readInferenceRequest(path, parts, nextTurn);
+  const source = { path, model: parsed.model, body, bodyBytes: byteLength, prefix };
+  return { parsed, digests: new PromptDigests(source) };
+};
+
 const serve = async (
   path: InferencePath,
   request: Request,
@@ -198,9 +203,9 @@ const serve = async (
   const query = queryOf(request.url);
   const body = await readBody(request, settings.bodies);
   try {
-    const parsed = await readInferenceRequest(path, body.parts, nextTurn);
+    const { parsed, digests } = await parse(path, body, settings);
     const gone = passOn(request.signal);
-    const options = { env, settings, path, query, request, gone, requestId, parsed, body };
+    const options = { env, settings, path, query, request, gone, requestId, parsed, digests, body };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {

@@ -164,7 +164,7 @@ export const replyBytesMax = 2 * MiB;
 export const kvDigestsPerMessageMax = 16_384;
 /** Feeds of one link: replicas and the models that are in use on them. */
 export const kvFeedsPerLinkMax = 256;
-/** An agent gathers what changed in its caches for this long: predictions bridge it. */
+/** Between two deltas an agent gathers what changed in its caches for this long: predictions bridge it. */
 export const kvDeltaMs = 50;
 
 const assertRelation = (holds: boolean, relation: string): void => {

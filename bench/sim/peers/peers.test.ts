@@ -17,7 +17,6 @@ const candidateOf = (number: number, shape: Partial<Candidate>): Candidate => ({
   rttMs: 0,
   evictionShare: 0,
   powerShare: undefined,
-  evictionShare: 0,
   ...shape,
   number,
 });

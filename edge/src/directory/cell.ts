@@ -93,7 +93,7 @@ const unlearnedLateMs = 15_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
-/** So long after a request's end its agent has told what the engine kept of it: a guess beyond that would contradict. */
+/** So long after a request ended its agent has told what the engine kept of it: a guess beyond would contradict. */
 const tellMsMax = 1_000;
 /** Of that many ended requests the guesses are kept so long; of more, shorter. */
 const fadingMax = 1_024;

@@ -59,18 +59,20 @@ const opened = (...models: string[]) => {
   return { feeds, sources, ledgers: sources.map(({ ledger }) => ledger), ...recordedLink() };
 };
 
-test('feeds are opened on each link, and a change is told once, after what else changed with it', () => {
+test('feeds are opened on each link; a change is told at once, and those that follow it together', () => {
   const { feeds, ledgers, link, said } = opened('a', 'b');
   feeds.linked(link);
   expect(said()).toEqual(['feed 0: a approximate', 'feed 1: b approximate']);
   ledgers[0]?.add(chain(1), 1);
   feeds.changed();
+  expect(said()).toEqual(['0 delta 1 +1']);
   ledgers[0]?.add(chain(2), 2);
+  feeds.changed();
   ledgers[1]?.add(chain(3), 3);
   feeds.changed();
   expect(said()).toEqual([]);
   vi.advanceTimersByTime(kvDeltaMs);
-  expect(said()).toEqual(['0 delta 1 +1,2', '1 delta 1 +3']);
+  expect(said()).toEqual(['0 delta 2 +2', '1 delta 1 +3']);
   vi.advanceTimersByTime(kvDeltaMs);
   expect(said()).toEqual([]);
 });
@@ -99,7 +101,7 @@ test('a new link hears nothing of the old one’s changes but what a snapshot sa
   vi.advanceTimersByTime(kvDeltaMs);
   expect(said()).toEqual(['feed 0: a approximate']);
   feeds.wanted({ feed: 0, request: 7 });
-  expect(said()).toEqual(['0 snapshot 7@1 part 0 last: 2,1']);
+  expect(said()).toEqual(['0 snapshot 7@2 part 0 last: 2,1']);
 });
 
 test('a snapshot goes one part at a time, when the link is idle, as of the moment it began', () => {

@@ -60,6 +60,7 @@ export class KvFeeds {
   #loading: Snapshot | undefined;
   #link: KvLink | undefined;
   #gathering: NodeJS.Timeout | undefined;
+  #isChanged = false;
   #marking: NodeJS.Timeout | undefined;
 
   /** A link is open: all that was said on an older one is forgotten there. */
@@ -77,6 +78,7 @@ export class KvFeeds {
     clearTimeout(this.#gathering);
     clearInterval(this.#marking);
     this.#gathering = undefined;
+    this.#isChanged = false;
   }
 
   /** False: the link has no number left, and nobody will hear of this ledger. */
@@ -100,9 +102,11 @@ export class KvFeeds {
     if (this.#loading?.source === source) this.#loading = undefined;
   }
 
-  /** A ledger changed: the edge hears of it soon, together with what else changes until then. */
+  /** A ledger changed: the edge hears of it at once, and of what changes next together, `kvDeltaMs` later. */
   changed(): void {
-    if (this.#link !== undefined) this.#gathering ??= setTimeout(() => this.#tellAll(), kvDeltaMs);
+    if (this.#link === undefined) return;
+    this.#isChanged = true;
+    if (this.#gathering === undefined) this.#gather();
   }
 
   /** A ledger changed, and the edge must know before anything else is said. */
@@ -135,8 +139,12 @@ export class KvFeeds {
     this.#link?.kv('kvfeed', encodeKvFeed({ feed, ...open }));
   }
 
-  #tellAll(): void {
+  /** Tells what changed, and again after a while, until nothing does. */
+  #gather(): void {
     this.#gathering = undefined;
+    if (!this.#isChanged) return;
+    this.#isChanged = false;
+    this.#gathering = setTimeout(() => this.#gather(), kvDeltaMs);
     for (const [feed, source] of this.#sources) this.#tell(feed, source);
   }
 
