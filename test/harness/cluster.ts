@@ -23,6 +23,8 @@ export interface AgentSpec {
   readonly name: string;
   /** URLs of its engines. */
   readonly engines: readonly string[];
+  /** Where they publish events of their KV caches, in the order of `engines`. */
+  readonly kvEvents?: readonly { readonly live: string; readonly replay: string }[];
   /** The edge's first one if absent. */
   readonly region?: string;
   /** Public name -> served name. */
@@ -128,6 +130,9 @@ export class Cluster implements AsyncDisposable {
         ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),
+        ...(spec.kvEvents ?? []).flatMap(({ live, replay }) => [
+          ...['--kv-events', live, '--kv-events-replay', replay],
+        ]),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],
