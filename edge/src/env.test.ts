@@ -4,6 +4,7 @@ import {
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
   prefixBlockBytesDefault,
+  prefixMapsBytesMaxWorkers,
 } from '@cognitora/protocol/limits';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
@@ -19,6 +20,7 @@ test('what is not set has a default, but for the secrets', () => {
     bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
     prefix: { salt: expect.stringMatching(/^[0-9a-f]{32}$/), blockBytes: prefixBlockBytesDefault },
     cellReplicasMax: undefined,
+    mapsBytesMax: prefixMapsBytesMaxWorkers,
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
   });

@@ -13,6 +13,8 @@ import {
   prefixBlockBytesDefault,
   prefixBlockBytesMax,
   prefixBlockBytesMin,
+  prefixMapsBytesMaxSelfHosted,
+  prefixMapsBytesMaxWorkers,
 } from '@cognitora/protocol/limits';
 import type { PrefixTerms } from '@cognitora/protocol/link';
 import { blake3, hashHex } from '@cognitora/protocol/prefix/blake3';
@@ -55,6 +57,8 @@ export interface Settings {
   readonly bodies: BodyBounds;
   readonly prefix: PrefixTerms;
   readonly cellReplicasMax: number | undefined;
+  /** Of all prefix maps of one region together. */
+  readonly mapsBytesMax: number;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
 }
@@ -108,6 +112,7 @@ const readSettings = (env: Env): Settings => {
     origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
     isSelfHosted,
+    mapsBytesMax: isSelfHosted ? prefixMapsBytesMaxSelfHosted : prefixMapsBytesMaxWorkers,
     bodies: isSelfHosted ? bodiesSelfHosted : bodiesOnWorkers,
     prefix: { salt: prefixSalt(fleetSecret), blockBytes: readBlockBytes(env) },
     cellReplicasMax: env.CELL_REPLICAS_MAX === undefined ? undefined : Number(env.CELL_REPLICAS_MAX),

@@ -154,6 +154,10 @@ export const prefixBlockBytesMin = 64;
 export const prefixBlockBytesMax = 1 * KiB;
 /** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
 export const prefixBlocksMax = 2_048;
+/** Prefix maps of one region's object, together, in self-hosted workerd: eight models with a million blocks each. */
+export const prefixMapsBytesMaxSelfHosted = 512 * MiB;
+/** The same on Workers: with the bodies in flight it stays below an isolate's 128 MB. */
+export const prefixMapsBytesMaxWorkers = 48 * MiB;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */
 export const prefixBodyBytesMax = 2 * MiB;
 /** Root keys of models that an isolate remembers. */

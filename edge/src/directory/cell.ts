@@ -15,6 +15,7 @@ import {
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
+import type { MapBudget } from './map-budget.ts';
 import { Member, type ReplicaWork } from './member.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
@@ -85,6 +86,8 @@ export interface CellOptions {
   readonly secret: number;
   readonly turns: SnapshotTurns;
   readonly mapBytes?: number;
+  /** Whose memory the map takes; without one it takes its own. */
+  readonly budget?: MapBudget;
   readonly replicasMax?: number;
 }
 
@@ -103,6 +106,9 @@ export class Cell {
   #maps: Maps | undefined;
   readonly #secret: number;
   readonly #mapBytes: number;
+  readonly #budget: MapBudget | undefined;
+  /** Of the budget. */
+  #takenBytes = 0;
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
@@ -117,9 +123,10 @@ export class Cell {
   #score: Score | undefined;
   #shadow: Shadow | undefined;
 
-  constructor({ secret, turns, mapBytes = prefixMapBytesDefault, replicasMax }: CellOptions) {
+  constructor({ secret, turns, mapBytes = prefixMapBytesDefault, budget, replicasMax }: CellOptions) {
     this.#secret = secret;
     this.#mapBytes = mapBytes;
+    this.#budget = budget;
     this.#turns = turns;
     this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
   }
@@ -141,19 +148,31 @@ export class Cell {
     return this.#maps?.map.counts;
   }
 
-  #mapsMade(): Maps {
+  /** Undefined when the budget has nothing left: the cell's replicas stay blind, and their feeds ask again. */
+  #mapsMade(): Maps | undefined {
     if (this.#maps !== undefined) return this.#maps;
+    const bytesMax = this.#budget === undefined ? this.#mapBytes : this.#budget.take(this.#mapBytes);
+    if (bytesMax === undefined) return undefined;
+    this.#takenBytes = bytesMax;
     const secret = this.#secret;
-    const predictions = new Predictions({ bytesMax: predictionsBytesDefault, secret });
-    const map = new PrefixMap({ bytesMax: this.#mapBytes, secret, predictions });
+    const guessBytesMax = Math.min(predictionsBytesDefault, bytesMax / 4);
+    const predictions = new Predictions({ bytesMax: guessBytesMax, secret });
+    const map = new PrefixMap({ bytesMax, secret, predictions });
     this.#maps = { map, predictions };
     return this.#maps;
+  }
+
+  /** Nobody sits here any more: gives its memory back. */
+  close(): void {
+    this.#budget?.give(this.#takenBytes);
+    this.#takenBytes = 0;
+    this.#maps = undefined;
   }
 
   /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
   #storeOf(member: Member): BlockStore {
     return {
-      claim: () => this.#mapsMade().map.claim(),
+      claim: () => this.#mapsMade()?.map.claim(),
       clear: (slot) => this.#maps?.map.clear(slot),
       show: (slot) => this.#maps?.map.show(slot),
       add: (digests, slot, tier) => {

@@ -10,6 +10,7 @@ import type { KvFeedOpen, Trust } from '@cognitora/protocol/kv';
 import {
   modelMemoryMsMax,
   modelsRememberedMax,
+  prefixMapsBytesMaxSelfHosted,
   streamsPerLinkMax,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
@@ -19,6 +20,7 @@ import type { KvMessage } from '../link/edge-link.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import type { Reservation } from './load.ts';
+import { MapBudget } from './map-budget.ts';
 import { newReplicaWork, type ReplicaWork } from './member.ts';
 import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
@@ -124,7 +126,9 @@ export interface DirectoryOptions {
   readonly policies?: Policies;
   /** Replicas of one cell; the default is as many as a map's planes have bits. */
   readonly cellReplicasMax?: number;
+  /** Of one cell's prefix map, and of all of them together. */
   readonly mapBytes?: number;
+  readonly mapsBytesMax?: number;
 }
 
 interface LiveReservation {
@@ -142,12 +146,14 @@ export class Directory {
   readonly #policies = new Map<string, Policies>();
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
+  readonly #budget: MapBudget;
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
   #nextReservation = 1;
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
+    this.#budget = new MapBudget(options.mapsBytesMax ?? prefixMapsBytesMaxSelfHosted);
   }
 
   /** A node's link is open. An older epoch of the same node is gone with all it served. */
@@ -359,7 +365,7 @@ export class Directory {
     const { secret, cellReplicasMax, mapBytes } = this.#options;
     const policies = this.#policiesOf(model);
     const served = new ServedModel<Replica>({
-      ...{ secret, turns: this.#turns, cellReplicasMax, mapBytes, policies },
+      ...{ secret, turns: this.#turns, budget: this.#budget, cellReplicasMax, mapBytes, policies },
     });
     this.#models.set(model, served);
     return served;

@@ -73,9 +73,10 @@ export class Region extends DurableObject<Env> {
         node TEXT PRIMARY KEY, epoch INTEGER NOT NULL, dialed_at_ms INTEGER NOT NULL
       ) WITHOUT ROWID`,
     );
-    const { prefix, cellReplicasMax } = settingsOf(env);
+    const { prefix, cellReplicasMax, mapsBytesMax } = settingsOf(env);
     this.#directory = new Directory({
       secret: Math.floor(systemRandom() * 2 ** 32),
+      mapsBytesMax,
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
     });

@@ -9,6 +9,7 @@ import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Policy } from '../policy/policy.ts';
 import { Cell, type CellRequest, type Choice } from './cell.ts';
 import { anchorOf, rendezvousScore } from './cell-choice.ts';
+import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
@@ -34,6 +35,7 @@ export interface ServedModelOptions {
   readonly turns: SnapshotTurns;
   readonly cellReplicasMax: number | undefined;
   readonly mapBytes: number | undefined;
+  readonly budget: MapBudget;
   readonly policies: Policies;
 }
 
@@ -91,7 +93,10 @@ export class ServedModel<Owner> {
   rise(seat: Seat, nowMs: number): void {
     if (!this.#seats.delete(seat.member)) return;
     seat.cell.leave(seat.member, nowMs);
-    if (seat.cell.size === 0) this.#cells.splice(this.#cells.indexOf(seat.cell), 1);
+    if (seat.cell.size === 0) {
+      this.#cells.splice(this.#cells.indexOf(seat.cell), 1);
+      seat.cell.close();
+    }
     this.#lead(nowMs);
   }
 
@@ -129,9 +134,12 @@ export class ServedModel<Owner> {
   }
 
   #addCell(): Cell {
-    const { secret, turns, mapBytes, cellReplicasMax = replicasPerCellMax } = this.#options;
+    const { secret, turns, mapBytes, budget, cellReplicasMax = replicasPerCellMax } = this.#options;
     const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
-    const cell = new Cell({ secret, turns, replicasMax, ...(mapBytes === undefined ? {} : { mapBytes }) });
+    const cell = new Cell({
+      ...{ secret, turns, budget, replicasMax },
+      ...(mapBytes === undefined ? {} : { mapBytes }),
+    });
     setPolicies(cell, this.#policies);
     this.#cells.push(cell);
     return cell;
