@@ -83,7 +83,7 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     const burst = await Promise.all(
       Array.from({ length: 32 }, (_, index) => ask(fixture.cluster, { system, user: words(index, 4) })),
     );
-    expect(Math.max(...sharesOf(burst).values())).toBeLessThanOrEqual(24);
+    expect(Math.max(...sharesOf(burst).values())).toBeLessThanOrEqual(28);
     // But for the first on each replica, all went where the prefix was expected.
     const expected = burst.filter(({ predictedTokens }) => predictedTokens > 1_000);
     expect(expected.length).toBeGreaterThanOrEqual(32 - replicas);

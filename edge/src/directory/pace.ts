@@ -9,6 +9,11 @@
 const priorSamples = 8;
 /** Older samples count half once so many came after them. */
 const memorySamples = 128;
+/**
+ * Equal replicas look so much different by chance, on hosts that others share. Within that they count as equal, and what
+ * is new is spread over them by lot instead of going to whichever looks a trifle faster.
+ */
+const noiseRatio = 1.25;
 /** One sample counts as at most so many times slower or faster than expected. */
 const ratioMax = 4;
 
@@ -22,7 +27,13 @@ export class Pace {
     return this.#samples;
   }
 
+  /** 1 for a replica like the others. */
   get factor(): number {
+    const measured = this.#measured;
+    return measured > noiseRatio || measured < 1 / noiseRatio ? measured : 1;
+  }
+
+  get #measured(): number {
     if (this.#counted === 0) return 1;
     const priorMs = (priorSamples * this.#expectedMs) / this.#counted;
     return (this.#observedMs + priorMs) / (this.#expectedMs + priorMs);
@@ -31,7 +42,7 @@ export class Pace {
   /** It took so long, where its equals were expected to take that long. */
   learn(observedMs: number, expectedMs: number): void {
     if (expectedMs <= 0) return;
-    const likelyMs = expectedMs * this.factor;
+    const likelyMs = expectedMs * this.#measured;
     this.#observedMs += Math.max(likelyMs / ratioMax, Math.min(likelyMs * ratioMax, observedMs));
     this.#expectedMs += expectedMs;
     this.#counted += 1;

@@ -104,7 +104,7 @@ describe('rates', () => {
     for (let round = 0; round < 100; round += 1) {
       for (const [at, { speed, rates }] of all.entries()) watch(rates, 2, { seed: 10 * round + at, speed });
     }
-    for (const { speed, rates } of all) expect(errorsOf(rates, speed).prefill).toBeLessThan(0.15);
+    for (const { speed, rates } of all) expect(errorsOf(rates, speed).prefill).toBeLessThan(0.25);
     const heir = new ReplicaRates(common);
     expect([heir.stepMs(8), heir.samples]).toEqual([common.stepMs(8), 0]);
   });

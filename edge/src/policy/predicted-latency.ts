@@ -11,7 +11,7 @@ import type { Policy, Scene } from './policy.ts';
  * How many times its own time a prefill is charged on top when every replica has something to prefill. Falls with the
  * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
  */
-const workPrice = 14;
+const workPrice = 20;
 /**
  * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. A
  * replica with room costs nothing of this: so new prefixes spread over the fleet instead of driving each other out of
