@@ -1,7 +1,7 @@
 /**
- * An engine with a prefix cache, as far as a client sees it: OpenAI chats in vLLM's shape, four characters a token, pages
- * of 16 tokens, and `cached_tokens` for what it saw before. One that lies reports what a test tells it to. No template
- * can be asked of it, so its prompts are written as most engines write theirs.
+ * An engine with a prefix cache, as far as a client sees it: OpenAI chats in vLLM's shape, four characters a token,
+ * pages of 16 tokens, and `cached_tokens` for what it saw before. One that lies reports what a test tells it to. No
+ * template can be asked of it, so its prompts are written as most engines write theirs.
  */
 import { FakeEngine, parseBody, sendEvents, sendJson } from './fake-engine.ts';
 

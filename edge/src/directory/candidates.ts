@@ -12,6 +12,9 @@ import type { Slot } from './replica-slots.ts';
 /** What a block off the device is worth of one on it: it has to be loaded first. */
 const hostCredit = 0.75;
 
+/** Nodes whose way here differs by less are equally near: a busy moment moves a ping by as much. */
+const rttStepMs = 20;
+
 /** How many blocks from the prompt's start a replica has: on the device, on any tier, there or predicted. */
 export interface Reach {
   readonly device: number;
@@ -86,7 +89,7 @@ export class CandidateRecords {
       decoding: candidate.decoding,
     });
     candidate.stepMs = rates.stepMs(candidate.decoding + 1);
-    candidate.rttMs = rttMs;
+    candidate.rttMs = Math.floor(rttMs / rttStepMs) * rttStepMs;
     candidate.evictionShare = evictionShare;
     return candidate;
   }

@@ -10,8 +10,8 @@ const priorSamples = 8;
 /** Older samples count half once so many came after them. */
 const memorySamples = 128;
 /**
- * Equal replicas look so much different by chance, on hosts that others share. Within that they count as equal, and what
- * is new is spread over them by lot instead of going to whichever looks a trifle faster.
+ * Equal replicas look so much different by chance, on hosts that others share. Within that they count as equal, and
+ * what is new is spread over them by lot instead of going to whichever looks a trifle faster.
  */
 const noiseRatio = 1.25;
 /** One sample counts as at most so many times slower or faster than expected. */

@@ -113,13 +113,15 @@ export class ReplicaRates {
 
   sawPrefill(work: PrefillWork, ms: number): void {
     if (ms < 0) return;
-    this.#prefillPace.learn(ms, this.#common.prefillMs(work));
+    const expectedMs = this.#common.prefillMs(work);
+    this.#prefillPace.learn(Math.max(ms, prefillFloorMs), Math.max(expectedMs, prefillFloorMs));
     this.#common.sawPrefill(work, ms);
   }
 
   sawSteps(batch: number, stepMs: number): void {
     if (stepMs < 0) return;
-    this.#decodePace.learn(stepMs, this.#common.stepMs(batch));
+    const expectedMs = this.#common.stepMs(batch);
+    this.#decodePace.learn(Math.max(stepMs, stepFloorMs), Math.max(expectedMs, stepFloorMs));
     this.#common.sawSteps(batch, stepMs);
   }
 }

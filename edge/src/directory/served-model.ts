@@ -176,12 +176,18 @@ const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
   cell.useShadow(shadow);
 };
 
+/**
+ * How much cheaper a later cell must be than the one before it: the first is where the next turns will look, and the
+ * same prompt in another cell is found again only by luck.
+ */
+const laterCellShare = 0.8;
+
 const best = (cells: readonly Cell[], request: CellRequest): CellChoice | undefined => {
   let found: CellChoice | undefined;
   for (const cell of cells) {
     const choice = cell.weigh(request);
     if (choice === undefined) continue;
-    if (found === undefined || choice.cost < found.choice.cost) found = { cell, choice };
+    if (found === undefined || choice.cost < laterCellShare * found.choice.cost) found = { cell, choice };
   }
   return found;
 };

@@ -15,9 +15,21 @@ test('the first pong is told, and the next ones only when they differ enough', (
   expect(measured([40, 41, 38, 40])).toEqual([40, undefined, undefined, undefined]);
 });
 
-test('one late pong moves it a quarter of the way, a lasting change all the way', () => {
-  expect(measured([40, 120])).toEqual([40, 60]);
-  expect(measured([40, ...Array(20).fill(120)]).findLast((told) => told !== undefined)).toBeGreaterThan(90);
+test('a late pong is no news, a way that got longer is, once no shorter one is remembered', () => {
+  expect(measured([40, 120, 45])).toEqual([40, undefined, undefined]);
+  expect(measured([40, 120, 120, 120, 120])).toEqual([40, undefined, undefined, undefined, 120]);
+  expect(measured([120, 40])).toEqual([120, 40]);
+});
+
+test('the first pings do not wait for the heartbeat', () => {
+  const trip = new RoundTrip();
+  const wants = Array.from({ length: 4 }, (_, at) => {
+    const wantsMore = trip.wantsMore;
+    trip.pinged(at);
+    trip.ponged(at);
+    return wantsMore;
+  });
+  expect(wants).toEqual([true, true, true, false]);
 });
 
 test('on loopback, jitter below a millisecond is no news', () => {

@@ -1,18 +1,26 @@
 /**
- * How far away the edge is, from pings and their pongs: smoothed, and told anew only when it changed enough to matter
- * to a decision. Pure; a ping that is never answered says nothing.
+ * How far away the edge is: the shortest of the latest pings, since whatever else a host does only adds; told anew only
+ * when it changed enough to matter to a decision. Pure; a ping that is never answered says nothing.
  */
 
-/** Weight of the newest sample. */
-const newestShare = 0.25;
+/** Pings that count: 20 s of heartbeats. */
+const samplesKept = 4;
+/** So many are made one after the other at first: a host that has just started answers late. */
+const quickSamples = 3;
 /** Less than both of these is no news. */
 const changeShareMin = 0.25;
 const changeMsMin = 1;
 
 export class RoundTrip {
+  readonly #samplesMs: number[] = [];
   #pingedAtMs: number | undefined;
-  #smoothedMs: number | undefined;
   #toldMs: number | undefined;
+  #count = 0;
+
+  /** Whether the next ping should not wait for the heartbeat. */
+  get wantsMore(): boolean {
+    return this.#count < quickSamples;
+  }
 
   pinged(nowMs: number): void {
     this.#pingedAtMs = nowMs;
@@ -21,13 +29,14 @@ export class RoundTrip {
   /** The time to tell the edge, in whole ms; undefined when it knows that well enough. */
   ponged(nowMs: number): number | undefined {
     if (this.#pingedAtMs === undefined) return undefined;
-    const sampleMs = nowMs - this.#pingedAtMs;
+    this.#samplesMs.push(nowMs - this.#pingedAtMs);
     this.#pingedAtMs = undefined;
-    const knownMs = this.#smoothedMs ?? sampleMs;
-    this.#smoothedMs = knownMs + newestShare * (sampleMs - knownMs);
-    const changeMs = Math.abs(this.#smoothedMs - (this.#toldMs ?? Number.NEGATIVE_INFINITY));
-    if (changeMs < Math.max(changeMsMin, changeShareMin * this.#smoothedMs)) return undefined;
-    this.#toldMs = this.#smoothedMs;
-    return Math.round(this.#smoothedMs);
+    this.#count += 1;
+    if (this.#samplesMs.length > samplesKept) this.#samplesMs.shift();
+    const shortestMs = Math.min(...this.#samplesMs);
+    const changeMs = Math.abs(shortestMs - (this.#toldMs ?? Number.NEGATIVE_INFINITY));
+    if (changeMs < Math.max(changeMsMin, changeShareMin * shortestMs)) return undefined;
+    this.#toldMs = shortestMs;
+    return Math.round(shortestMs);
   }
 }

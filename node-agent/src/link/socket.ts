@@ -152,6 +152,7 @@ export class LinkSocket {
   #ponged(): void {
     const rttMs = this.#roundTrip.ponged(this.#options.clock.monotonicMs());
     if (rttMs !== undefined) this.#session.telemetry({ rttMs: Math.min(rttMs, rttMsMax) });
+    if (this.#roundTrip.wantsMore) this.#ping();
   }
 
   /** One timer for all delayed acknowledgements: they fall due in the order they came. */
