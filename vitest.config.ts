@@ -1,5 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
+/** End-to-end tests that mostly wait for the product's own timers: they may wait side by side. */
+const patient = [
+  'test/robustness/lost-links.test.ts',
+  'test/api/held-headers.test.ts',
+  'test/cli/up-failures.test.ts',
+  'test/cli/keys-and-agents.test.ts',
+  'test/api/regions.test.ts',
+];
+
 export default defineConfig({
   test: {
     projects: [
@@ -17,10 +26,21 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
+          exclude: patient,
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'patient',
+          include: patient,
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

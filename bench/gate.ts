@@ -6,6 +6,8 @@
 import './machine/exit-on-signal.ts';
 import { bringUp } from './gate/bring-up.ts';
 import { httpOverhead } from './gate/http-overhead.ts';
+import { routingDecision } from './gate/routing-decision.ts';
+import { energy, hitRatio } from './gate/simulated.ts';
 import { table } from './report/table.ts';
 
 /** One row: a name, what is asked, and one try that returns the measured value. */
@@ -17,7 +19,7 @@ export interface GateRow {
   attempt(): Promise<number>;
 }
 
-const rows: readonly GateRow[] = [httpOverhead, bringUp];
+const rows: readonly GateRow[] = [routingDecision, httpOverhead, bringUp, hitRatio, energy];
 const attemptsMax = 3;
 
 interface Outcome {

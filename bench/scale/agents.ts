@@ -46,6 +46,7 @@ const startAgent = (options: Start, index: number): void => {
     dataDirectory: join(options.directory, `agent-${index}`),
     engineUrls: [new URL(`${options.engineUrl}/${model}`)],
     aliases: new Map(),
+    kvEvents: [],
     joinToken: options.joinToken,
     engineApiKey: undefined,
     parentPipe: undefined,

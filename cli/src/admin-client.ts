@@ -22,7 +22,7 @@ export class AdminClient {
   }
 
   /** Calls `/admin<path>`; throws a `UserError` unless the edge agrees. */
-  async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+  async call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const { status, value } = await this.request(method, `/admin${path}`, this.#key, body);
     if (status < 400) return value;
     if (status === 401) {

@@ -3,6 +3,7 @@
 import { agent } from './commands/agent.ts';
 import { keys } from './commands/keys.ts';
 import { nodes } from './commands/nodes.ts';
+import { route } from './commands/route.ts';
 import { up } from './commands/up.ts';
 import { fileTrouble } from './file-trouble.ts';
 import { say, UserError, warn } from './terminal.ts';
@@ -12,6 +13,7 @@ const commands = {
   agent: { run: agent, summary: "connect this host's engines to an edge" },
   keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
   nodes: { run: nodes, summary: 'the hosts that are linked, and how busy they are' },
+  route: { run: route, summary: 'why a request went where it went; policies of models' },
 } as const;
 
 const help = (): string => {

@@ -34,6 +34,12 @@ const refusalsMsMaxDefault = 30_000;
 /** Without any model for so long: a word that the wait goes on. */
 const waitingWordMs = 10_000;
 
+interface StartedEngine {
+  readonly url: string;
+  /** Where it publishes events of its KV cache, and answers for missed ones; undefined for one that ran already. */
+  readonly events: { readonly live: string; readonly replay: string } | undefined;
+}
+
 export interface FleetOptions {
   readonly settings: UpSettings;
   readonly credentials: Credentials;
@@ -48,7 +54,7 @@ export class Fleet {
   readonly failed: Promise<never>;
   readonly #options: FleetOptions;
   readonly #engines: Child[] = [];
-  #engineUrls: Promise<readonly string[]> = Promise.resolve([]);
+  #started: Promise<readonly StartedEngine[]> = Promise.resolve([]);
   #agent: Child | undefined;
   #edge: RunningEdge | undefined;
   /** Known before the edge listens, until it is gone. */
@@ -74,11 +80,11 @@ export class Fleet {
   /** Starts the engines without waiting for their models. */
   startEngines(): this {
     const { engineUrls, replicas } = this.#options.settings;
-    this.#engineUrls =
+    this.#started =
       engineUrls.length > 0
-        ? Promise.resolve(engineUrls)
+        ? Promise.resolve(engineUrls.map((url) => ({ url, events: undefined })))
         : Promise.all(Array.from({ length: replicas }, (_, index) => this.#startEngine(index)));
-    this.#engineUrls.catch(() => {});
+    this.#started.catch(() => {});
     return this;
   }
 
@@ -117,9 +123,12 @@ export class Fleet {
 
   async startAgent(edgeUrl: string, joinToken: string): Promise<void> {
     const { settings, progress } = this.#options;
-    const engineUrls = await Promise.race([this.#engineUrls, this.failed]);
+    const engines = await Promise.race([this.#started, this.failed]);
     const argv = ['--edge', edgeUrl, '--data-dir', join(settings.dataDirectory, 'agent')];
-    for (const url of engineUrls) argv.push('--engine-url', url);
+    for (const { url, events } of engines) {
+      argv.push('--engine-url', url);
+      if (events !== undefined) argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);
+    }
     for (const alias of settings.aliases) argv.push('--alias', alias);
     this.#agent = new Child({
       name: 'agent',
@@ -186,13 +195,15 @@ export class Fleet {
     if (this.#edgePid !== undefined) killQuietly(this.#edgePid);
   }
 
-  /** Starts one engine; resolves with its URL once its port is open, loaded or not. */
-  async #startEngine(index: number): Promise<string> {
+  /** Starts one engine, which tells of its KV cache; resolves once its ports are chosen. */
+  async #startEngine(index: number): Promise<StartedEngine> {
     const { settings, progress } = this.#options;
-    const port = await freePort();
+    const [port, live, replay] = await Promise.all([freePort(), freePort(), freePort()]);
+    const events = { live: `tcp://127.0.0.1:${live}`, replay: `tcp://127.0.0.1:${replay}` };
     const step = index === 0 ? 'engine' : `engine ${index}`;
     const argv = ['--model', settings.model, '--port', String(port), '--progress-json'];
     argv.push('--models-dir', join(settings.dataDirectory, 'models'));
+    argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);
     this.#engines.push(
       new Child({
         name: step,
@@ -211,7 +222,7 @@ export class Fleet {
         onGivenUp: (...told) => this.#givenUp(...told),
       }),
     );
-    return `http://127.0.0.1:${port}`;
+    return { url: `http://127.0.0.1:${port}`, events };
   }
 
   /** Of engines that we started we know more than the agent: it speaks for those that ran already. */

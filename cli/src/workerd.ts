@@ -24,6 +24,8 @@ export interface EdgeOptions {
   readonly fleetSecret: string;
   /** More origins under which agents reach this edge, such as a proxy's. */
   readonly origins: readonly string[];
+  /** Replicas of one cell, where they are to be fewer than a prefix map can tell apart. */
+  readonly cellReplicasMax?: number;
   /** Where workerd's own output goes. */
   readonly onOutput: (line: string) => void;
   /** Called once, before it listens. */
@@ -111,6 +113,7 @@ const capnp = (options: EdgeOptions, directory: string, origins: readonly string
     LAYOUT: options.layout,
     PLATFORM: 'self-hosted',
     ORIGINS: origins.join(','),
+    ...(options.cellReplicasMax === undefined ? {} : { CELL_REPLICAS_MAX: String(options.cellReplicasMax) }),
   };
   const variables = Object.entries(texts).map(([name, text]) => `(name = "${name}", text = ${quoted(text)})`);
   const secrets = ['ADMIN_KEY_HASH', 'FLEET_SECRET'].map(

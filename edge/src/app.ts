@@ -9,7 +9,9 @@ import { hangUpsPath } from '@cognitora/protocol/supervisor';
 import { Hono } from 'hono';
 import { hearHangUps } from './admin/hang-ups.ts';
 import { keyRoutes } from './admin/keys.ts';
+import { metricsRoutes } from './admin/metrics.ts';
 import { nodeRoutes } from './admin/nodes.ts';
+import { routingRoutes } from './admin/routing.ts';
 import { dispatch, newRequestId } from './dispatch.ts';
 import { type Env, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
@@ -65,12 +67,16 @@ app.get(linkPath, async ({ env, req }) => {
 app.post(hangUpsPath, ({ env, req }) => hearHangUps(req.raw, env));
 app.post(enrolPath, ({ env, req }) => enrol(req.raw, env));
 
-app.use('/admin/*', async ({ env, req }, next) => {
-  await authorize(req.header('authorization') ?? null, 'admin', env);
-  await next();
-});
+for (const guarded of ['/admin/*', '/metrics']) {
+  app.use(guarded, async ({ env, req }, next) => {
+    await authorize(req.header('authorization') ?? null, 'admin', env);
+    await next();
+  });
+}
+app.route('/metrics', metricsRoutes);
 app.route('/admin', keyRoutes);
 app.route('/admin', nodeRoutes);
+app.route('/admin', routingRoutes);
 
 app.notFound(({ req }) => {
   const allowed = Object.hasOwn(inferenceEndpoints, req.path) ? 'POST' : 'GET';

@@ -14,13 +14,22 @@ import {
   readInferenceRequest,
 } from '@cognitora/protocol/openai';
 import { type HeldBody, readBody } from './body-budget.ts';
+import { type PromptView, unreadPrompt } from './directory/directory.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { codeHeader, errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
-import { type CarryRequest, encodeCarry, openHeader } from './link/carry-request.ts';
+import {
+  type CarryRequest,
+  chainHeader,
+  encodeCarry,
+  encodeChain,
+  openHeader,
+} from './link/carry-request.ts';
 import { nodeLinkObject, regionObject } from './objects.ts';
 import { unwrap } from './outcome.ts';
+import { PromptDigests } from './prompt-digests.ts';
 import { orderRegions } from './region.ts';
+import { profileOf } from './roster.ts';
 import { discardBody } from './upload.ts';
 
 /** Of the client's headers, these reach the engine. */
@@ -75,9 +84,16 @@ interface Attempt {
   /** Fires when the client leaves before it has an answer. */
   readonly gone: AbortSignal;
   readonly requestId: RequestId;
-  readonly parsed: InferenceRequest;
+  readonly parsed: Omit<InferenceRequest, 'body'>;
+  readonly digests: PromptDigests;
   readonly body: HeldBody;
 }
+
+/** The prompt's digests as this region's replicas have them; undefined where nobody's cache is known. */
+const promptFor = async (region: RegionName, options: Attempt): Promise<PromptView | undefined> => {
+  const { env, parsed, digests } = options;
+  return digests.isPossible ? digests.by(await profileOf(env, region, parsed.model)) : undefined;
+};
 
 /** Asks one region to decide and carry. */
 const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
@@ -97,22 +113,31 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
   // Plain workerd's only: address and port.
   const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
   const carry = { region, open, ...(client === undefined ? {} : { client }) };
-  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest): Promise<Response> =>
+  const prompt = await promptFor(region, options);
+  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest, digests?: string): Promise<Response> =>
     stub.fetch('https://object/open', {
       method: 'POST',
       body: body.toSend(),
-      headers: { [openHeader]: encodeCarry(carried) },
+      headers: {
+        [openHeader]: encodeCarry(carried),
+        ...(digests === undefined ? {} : { [chainHeader]: digests }),
+      },
       // An engine's redirect is the client's to follow.
       redirect: 'manual',
       signal: gone,
     });
-  if (options.settings.layout === 'one-object') return send(object, carry);
-  const booked = unwrap(await object.decide(parsed.model));
+  if (options.settings.layout === 'one-object') {
+    if (prompt === undefined) return send(object, carry);
+    const { chain, ...note } = prompt;
+    return send(object, { ...carry, prompt: note }, encodeChain(chain));
+  }
+  const asked = { requestId, region, model: parsed.model, prompt: prompt ?? unreadPrompt };
+  const booked = unwrap(await object.decide(asked));
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
   } catch (thrown) {
     // The node's object may never have heard of it; to release what it released too means nothing.
-    await object.released([booked.reservation]);
+    await object.settled([], [{ reservation: booked.reservation, record: undefined }]);
     throw thrown;
   }
 };
@@ -161,6 +186,13 @@ export const dispatch = async (path: InferencePath, request: Request, env: Env):
   }
 };
 
+/** What routing needs of a body. As JSON reads it, it is kept by nobody but the digests to be made of it. */
+const parse = async (path: InferencePath, { parts, byteLength }: HeldBody, { prefix }: Settings) => {
+  const { body, ...parsed } = await readInferenceRequest(path, parts, nextTurn);
+  const source = { path, model: parsed.model, body, bodyBytes: byteLength, prefix };
+  return { parsed, digests: new PromptDigests(source) };
+};
+
 const serve = async (
   path: InferencePath,
   request: Request,
@@ -171,9 +203,9 @@ const serve = async (
   const query = queryOf(request.url);
   const body = await readBody(request, settings.bodies);
   try {
-    const parsed = await readInferenceRequest(body.parts, nextTurn);
+    const { parsed, digests } = await parse(path, body, settings);
     const gone = passOn(request.signal);
-    const options = { env, settings, path, query, request, gone, requestId, parsed, body };
+    const options = { env, settings, path, query, request, gone, requestId, parsed, digests, body };
     const continent = request.cf?.continent as string | undefined;
     let failed: Response | undefined;
     for (const region of orderRegions(settings.regions, continent)) {

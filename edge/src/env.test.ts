@@ -3,6 +3,8 @@ import {
   bodyBytesInFlightMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
+  prefixBlockBytesDefault,
+  prefixMapsBytesMaxWorkers,
 } from '@cognitora/protocol/limits';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
@@ -16,6 +18,9 @@ test('what is not set has a default, but for the secrets', () => {
     layout: 'one-object',
     isSelfHosted: false,
     bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
+    prefix: { salt: expect.stringMatching(/^[0-9a-f]{32}$/), blockBytes: prefixBlockBytesDefault },
+    cellReplicasMax: undefined,
+    mapsBytesMax: prefixMapsBytesMaxWorkers,
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
   });

@@ -2,6 +2,7 @@
  * What the deployment gives the edge: bindings, read once into settings. Nothing else reads an environment. There are
  * no defaults for secrets: without them the edge answers 500 and says which one is missing.
  */
+import { utf8 } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRegion, type Region as RegionName } from '@cognitora/protocol/ids';
 import {
@@ -9,7 +10,14 @@ import {
   bodyBytesInFlightMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
+  prefixBlockBytesDefault,
+  prefixBlockBytesMax,
+  prefixBlockBytesMin,
+  prefixMapsBytesMaxSelfHosted,
+  prefixMapsBytesMaxWorkers,
 } from '@cognitora/protocol/limits';
+import type { PrefixTerms } from '@cognitora/protocol/link';
+import { blake3, hashHex } from '@cognitora/protocol/prefix/blake3';
 import type { BodyBounds } from './body-budget.ts';
 import type { Region } from './directory/region.ts';
 import type { NodeLink } from './link/node-link.ts';
@@ -29,6 +37,10 @@ export interface Env {
   readonly ORIGINS?: string;
   /** `one-object` (a region's links live in the region's object) or `object-per-node`. */
   readonly LAYOUT?: string;
+  /** Bytes of a prompt that one prefix digest stands for; `prefixBlockBytesDefault` if absent. */
+  readonly PREFIX_BLOCK_BYTES?: string;
+  /** Replicas of one cell, where they are to be smaller than a map's planes: tests of regions with many cells. */
+  readonly CELL_REPLICAS_MAX?: string;
   /** `self-hosted`: plain workerd under `cgn`, with larger bounds for request bodies. */
   readonly PLATFORM?: string;
 }
@@ -43,6 +55,10 @@ export interface Settings {
   /** Plain workerd, with a supervisor beside it. */
   readonly isSelfHosted: boolean;
   readonly bodies: BodyBounds;
+  readonly prefix: PrefixTerms;
+  readonly cellReplicasMax: number | undefined;
+  /** Of all prefix maps of one region together. */
+  readonly mapsBytesMax: number;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
 }
@@ -63,6 +79,16 @@ const readOrigin = (text: string): string => {
   const origin = URL.canParse(text.trim()) ? new URL(text.trim()).origin : undefined;
   if (origin === undefined) throw misconfigured('ORIGINS must list URLs such as "https://edge.example"');
   return origin;
+};
+
+/** One trust domain per deployment: whoever does not know its secret cannot tell what a digest stands for. */
+const prefixSalt = (fleetSecret: string): string =>
+  hashHex(blake3(utf8(`cognitora prefix salt v1\n${fleetSecret}`))).slice(0, 32);
+
+const readBlockBytes = (env: Env): number => {
+  const bytes = Number(env.PREFIX_BLOCK_BYTES ?? prefixBlockBytesDefault);
+  if (Number.isInteger(bytes) && bytes >= prefixBlockBytesMin && bytes <= prefixBlockBytesMax) return bytes;
+  throw misconfigured(`PREFIX_BLOCK_BYTES must be ${prefixBlockBytesMin} to ${prefixBlockBytesMax}`);
 };
 
 const readSettings = (env: Env): Settings => {
@@ -86,7 +112,10 @@ const readSettings = (env: Env): Settings => {
     origins: env.ORIGINS?.split(',').map(readOrigin),
     layout,
     isSelfHosted,
+    mapsBytesMax: isSelfHosted ? prefixMapsBytesMaxSelfHosted : prefixMapsBytesMaxWorkers,
     bodies: isSelfHosted ? bodiesSelfHosted : bodiesOnWorkers,
+    prefix: { salt: prefixSalt(fleetSecret), blockBytes: readBlockBytes(env) },
+    cellReplicasMax: env.CELL_REPLICAS_MAX === undefined ? undefined : Number(env.CELL_REPLICAS_MAX),
     adminKeyHash,
     fleetSecret,
   };

@@ -15,6 +15,7 @@ export const carry = (options: Partial<CarriedOptions> = {}) => {
       consumedBytes += bytes;
     },
     onCancel: (reason) => told.push(`cancel ${reason}`),
+    onFirstByte: () => {},
     onOver: (record) => told.push(record === undefined ? 'over' : `over ${record.bodyBytes}`),
     onDone: () => told.push('done'),
     ...options,

@@ -22,10 +22,34 @@ test('what is needed is enough', () => {
     dataDirectory: join(homedir(), '.cognitora', 'agent'),
     engineUrls: [new URL('http://127.0.0.1:8000')],
     aliases: new Map(),
+    kvEvents: [],
     joinToken: undefined,
     engineApiKey: undefined,
     parentPipe: undefined,
   });
+});
+
+test('KV events belong to the engines in their order', () => {
+  const more = [
+    '--engine-url',
+    'http://b:1',
+    '--kv-events',
+    'tcp://127.0.0.1:5557',
+    '--kv-events',
+    'tcp://b:2',
+  ];
+  expect(parse([...needed, ...more, '--kv-events-replay', 'tcp://127.0.0.1:5558']).kvEvents).toEqual([
+    { events: 'tcp://127.0.0.1:5557', replay: 'tcp://127.0.0.1:5558' },
+    { events: 'tcp://b:2', replay: undefined },
+  ]);
+  for (const wrong of [
+    ['--kv-events', 'tcp://*:5557'],
+    ['--kv-events', '127.0.0.1:5557'],
+    ['--kv-events-replay', 'tcp://a:1'],
+    ['--kv-events', 'tcp://a:1', '--kv-events', 'tcp://a:2'],
+  ]) {
+    expect(() => parse([...needed, ...wrong])).toThrow('--kv-events');
+  }
 });
 
 test('every option and variable is read', () => {

@@ -16,6 +16,11 @@ const parentPipes = new Map<string | undefined, ParentPipe>([
 ]);
 export type ParentPipe = 'stdin' | 'descriptor 3';
 
+export interface KvEventEndpoints {
+  readonly events: string;
+  readonly replay: string | undefined;
+}
+
 export interface AgentConfig {
   readonly edge: URL;
   readonly region: Region | undefined;
@@ -26,6 +31,8 @@ export interface AgentConfig {
   readonly aliases: ReadonlyMap<string, string>;
   readonly joinToken: string | undefined;
   readonly engineApiKey: string | undefined;
+  /** Where the engines publish events of their caches, in the order of the engines. */
+  readonly kvEvents: readonly KvEventEndpoints[];
   /** The agent ends when what it reads here does: its parent holds the other end. */
   readonly parentPipe: ParentPipe | undefined;
 }
@@ -44,6 +51,10 @@ Usage
 Options
   --edge URL              the edge to serve (required)
   --engine-url URL        an OpenAI-compatible engine; repeat for several (required)
+  --kv-events ENDPOINT    where the engine publishes events of its KV cache, such as tcp://127.0.0.1:5557:
+                          what it holds is known then, not guessed; repeat in the order of the engines
+  --kv-events-replay ENDPOINT
+                          where it answers for events that were missed; repeat likewise
   --region NAME           the edge's region to join; the edge's first one if absent
   --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
   --name NAME             this host's name as "cgn nodes" shows it (default: its hostname)
@@ -59,6 +70,8 @@ Environment
 const options = {
   edge: { type: 'string' },
   'engine-url': { type: 'string', multiple: true },
+  'kv-events': { type: 'string', multiple: true },
+  'kv-events-replay': { type: 'string', multiple: true },
   region: { type: 'string' },
   alias: { type: 'string', multiple: true },
   name: { type: 'string' },
@@ -79,6 +92,25 @@ const httpUrl = (text: string, option: string, instead: string): URL => {
     throw new ConfigError(`${option} must be a URL such as http://127.0.0.1:8000, not "${text}".`);
   }
   return url;
+};
+
+const endpointPattern = /^(?:tcp:\/\/[^\s/*]+:\d{1,5}|ipc:\/\/\S+)$/;
+
+const kvEventEndpoints = (
+  events: readonly string[],
+  replays: readonly string[],
+  engines: number,
+): readonly KvEventEndpoints[] => {
+  if (events.length > engines || replays.length > events.length) {
+    throw new ConfigError(
+      '--kv-events is at most one for each --engine-url, and --kv-events-replay for each of them.',
+    );
+  }
+  const wrong = [...events, ...replays].find((endpoint) => !endpointPattern.test(endpoint));
+  if (wrong !== undefined) {
+    throw new ConfigError(`--kv-events must be an endpoint such as tcp://127.0.0.1:5557, not "${wrong}".`);
+  }
+  return events.map((endpoint, at) => ({ events: endpoint, replay: replays[at] }));
 };
 
 /** `PUBLIC=SERVED` pairs as a map. */
@@ -149,6 +181,7 @@ export const parseConfig = (
     engineUrls: engines.map((text) =>
       httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
     ),
+    kvEvents: kvEventEndpoints(values['kv-events'] ?? [], values['kv-events-replay'] ?? [], engines.length),
     aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
     engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,

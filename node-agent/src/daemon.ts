@@ -14,6 +14,7 @@ import {
   versionMin,
   type Welcome,
 } from '@cognitora/protocol/link';
+import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config.ts';
 import { Engine } from './engines/engine.ts';
@@ -24,6 +25,7 @@ import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
 import { ServedRequest } from './serve.ts';
+import { KvTruth } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
 
@@ -45,6 +47,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #engines = new Map<ReplicaName, Engine>();
   readonly #live = new Set<ServedRequest>();
+  readonly #truth: KvTruth;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
   #sweeper: NodeJS.Timeout | undefined;
@@ -53,15 +56,22 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { engineUrls, engineApiKey, aliases } = options.config;
+    const { engineUrls, engineApiKey, aliases, kvEvents } = options.config;
     for (const [index, url] of engineUrls.entries()) {
       const name = `r${index}` as ReplicaName;
-      const onChange = (): void => this.#report();
-      this.#engines.set(
+      const engine: Engine = new Engine({
         name,
-        new Engine({ name, url, apiKey: engineApiKey, aliases, log: options.log, onChange }),
-      );
+        url,
+        apiKey: engineApiKey,
+        aliases,
+        log: options.log,
+        onChange: () => this.#changed(engine),
+      });
+      this.#engines.set(name, engine);
     }
+    const { clock, log } = options;
+    const events = new Map(kvEvents.map((endpoints, index) => [`r${index}` as ReplicaName, endpoints]));
+    this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines, events });
   }
 
   start(): void {
@@ -84,6 +94,7 @@ export class Agent {
     // One more tick, so that the last END is on its way before the socket closes.
     await delay(20);
     this.#link?.close('the agent stopped');
+    this.#truth.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
   }
@@ -101,7 +112,9 @@ export class Agent {
       hello: this.#hello(),
       clock: this.#options.clock,
       serve: (open, reply) => this.#serve(open, reply),
-      onWelcome: (welcome) => this.#welcomed(welcome),
+      onKvWanted: (want) => this.#truth.wanted(link, want),
+      onIdle: () => this.#truth.idle(link),
+      onWelcome: (welcome) => this.#welcomed(link, welcome),
       onGoaway: (goaway) => this.#goaway(link, goaway),
       onClose: (why, refusal) => this.#closed(link, why, refusal),
     });
@@ -146,16 +159,23 @@ export class Agent {
     return fitReports([...this.#engines.values()].map((engine) => engine.report));
   }
 
+  /** What the engine's cache held is taken back before the edge hears anything else of it. */
+  #changed(engine: Engine): void {
+    this.#truth.changed(engine);
+    this.#report();
+  }
+
   #report(): void {
     this.#link?.replicas(this.#replicas());
   }
 
-  #welcomed(welcome: Welcome): void {
+  #welcomed(link: LinkSocket, welcome: Welcome): void {
     this.#failures = 0;
     const { region, epoch } = welcome;
     this.#options.log('info', 'linked', { edge: this.#options.config.edge.origin, region, epoch });
     // An engine may have changed between HELLO and now.
     this.#report();
+    this.#truth.linked(link, welcome.prefix);
     this.#options.onJoined(welcome);
   }
 
@@ -173,6 +193,7 @@ export class Agent {
   }
 
   #closed(link: LinkSocket, why: string, refusal?: ErrorCode): void {
+    this.#truth.unlinked(link);
     if (link !== this.#link) return;
     this.#link = undefined;
     if (this.#stopping) return;
@@ -206,6 +227,7 @@ export class Agent {
       reply,
       clock: this.#options.clock,
       onOver: () => this.#live.delete(request),
+      watch: this.#truth.watch(open),
     });
     this.#live.add(request);
     return request;

@@ -28,11 +28,13 @@ interface Serving {
 /** Serves one request and writes down what the edge would hear. */
 const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing, ...more }: Serving) => {
   const body = utf8(request);
-  const { model, stream, spans } = parseInferenceRequest([body]);
+  const { model, stream, spans } = parseInferenceRequest('/v1/chat/completions', [body]);
   const time = { nowMs: 5000 };
   const heads: ResponseHead[] = [];
   const parts: Uint8Array[] = [];
   const ends: (FinalRecord | StreamFailure)[] = [];
+  /** What a watch sees. */
+  const seen: string[] = [];
   const over = deferred();
   const firstBytes = deferred();
   let consumed = 0;
@@ -66,6 +68,12 @@ const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing,
     },
     clock: { wallMs: () => 0, monotonicMs: () => time.nowMs },
     onOver: () => over.resolve(),
+    watch: {
+      body: (bytes, last) => seen.push(`body ${bytes.length}${last ? ' last' : ''}`),
+      head: (status) => seen.push(`head ${status}`),
+      data: (bytes) => seen.push(Buffer.from(bytes).toString()),
+      ended: (isClean, usage) => seen.push(`ended ${isClean ? 'clean' : 'early'} ${usage?.promptTokens}`),
+    },
   });
   const piece = more.pieceBytes ?? body.length;
   for (let at = 0; at < body.length; at += piece) {
@@ -73,6 +81,7 @@ const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing,
   }
   return {
     running,
+    seen,
     time,
     heads,
     ends,
@@ -481,4 +490,27 @@ test.each([
   const { over, ends } = serve({ engine: engineAt(url), request: '{"model":"m","stream":true}' });
   await over;
   expect(ends).toMatchObject([{ usage: { promptTokens: 5, completionTokens: 2 } }]);
+});
+
+test('who watches sees the request as the client wrote it, the answer as the engine sent it, and its end', async () => {
+  const { engine } = await sseEngine([chunk, usageChunk, doneEvent]);
+  const request = '{"model":"public","stream":true}';
+  const { over, seen } = serve({ engine, request, pieceBytes: 20 });
+  await over;
+  const [first, second, head, ...rest] = seen;
+  expect([first, second, head]).toEqual(['body 20', 'body 12 last', 'head 200']);
+  expect(rest.slice(0, -1).join('')).toBe(chunk + usageChunk + doneEvent);
+  expect(rest.at(-1)).toBe('ended clean 5');
+});
+
+test('who watches learns once that a request was cancelled, or that it failed', async () => {
+  const cancelled = serve({ engine: engineAt(await closedPort()), request: '{"model":"m"}' });
+  cancelled.running.cancel();
+  await cancelled.over;
+  cancelled.running.body(utf8('more'), true);
+  expect(cancelled.seen).toEqual(['body 13 last', 'ended early undefined']);
+  const failed = serve({ engine: engineAt(await closedPort()), request: '{"model":"m"}' });
+  await failed.over;
+  failed.running.cancel();
+  expect(failed.seen).toEqual(['body 13 last', 'ended early undefined']);
 });

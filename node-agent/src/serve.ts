@@ -19,6 +19,7 @@ import {
   type OpenRequest,
   parseHead,
   type ResponseHead,
+  type Usage,
 } from '@cognitora/protocol/link';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
@@ -28,6 +29,16 @@ import type { Engine, ServedModel } from './engines/engine.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { RequestFeed } from './request-feed.ts';
 
+/** Who wants to know what goes by, without holding it up. */
+export interface RequestWatch {
+  body(bytes: Uint8Array, last: boolean): void;
+  head(status: number): void;
+  /** As the engine sent them. */
+  data(bytes: Uint8Array): void;
+  /** Called once, whatever happened. */
+  ended(isClean: boolean, usage: Usage | undefined): void;
+}
+
 export interface ServeOptions {
   readonly engine: Engine;
   readonly model: ServedModel;
@@ -36,6 +47,7 @@ export interface ServeOptions {
   readonly clock: Clock;
   /** Called once, when the request is over. */
   readonly onOver: () => void;
+  readonly watch?: RequestWatch | undefined;
 }
 
 /** Headers that belong to one hop, or that the edge decides. */
@@ -92,11 +104,13 @@ export class ServedRequest implements ServedStream {
   }
 
   body(bytes: Uint8Array, last: boolean): void {
-    if (!this.#isOver) this.#feed.push(bytes, last);
+    if (this.#isOver) return;
+    this.#feed.push(bytes, last);
+    this.#options.watch?.body(bytes, last);
   }
 
   cancel(): void {
-    this.#over();
+    this.#over(false);
     this.#controller?.abort(new Error('cancelled'));
   }
 
@@ -156,6 +170,7 @@ export class ServedRequest implements ServedStream {
       this.#fail('engine_broke_off', fault);
       return;
     }
+    this.#options.watch?.head(status);
     // Media types come in any case.
     const type = String(headers['content-type'] ?? '').toLowerCase();
     const isEdited = status < 300;
@@ -187,7 +202,9 @@ export class ServedRequest implements ServedStream {
     this.#lastBytesMs = this.#options.clock.monotonicMs();
     this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
-    return this.#reply(this.#reader?.push(chunk) ?? [chunk]);
+    const hasRoom = this.#reply(this.#reader?.push(chunk) ?? [chunk]);
+    this.#options.watch?.data(chunk);
+    return hasRoom;
   }
 
   #reply(parts: readonly Uint8Array[]): boolean {
@@ -205,7 +222,7 @@ export class ServedRequest implements ServedStream {
     this.#reply(this.#reader?.end() ?? []);
     if (this.#reader?.isOutdated) this.#options.engine.doubt(this.#options.open.model);
     this.#options.reply.end(this.#record());
-    this.#over();
+    this.#over(true);
   }
 
   #engineFailed(error: Error): void {
@@ -222,7 +239,7 @@ export class ServedRequest implements ServedStream {
   #fail(code: ErrorCode, message: string): void {
     if (this.#isOver) return;
     this.#options.reply.fail({ code, message, record: this.#record() });
-    this.#over();
+    this.#over(false);
     this.#controller?.abort(new Error(code));
   }
 
@@ -236,10 +253,11 @@ export class ServedRequest implements ServedStream {
     };
   }
 
-  #over(): void {
+  #over(isClean: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#feed.drop();
+    this.#options.watch?.ended(isClean, this.#reader?.usage);
     this.#options.onOver();
   }
 }

@@ -5,8 +5,11 @@ import { codecs, type FrameName, type GoldenFrame } from '../testing/golden-fram
 import { editNames } from './edits.ts';
 import { errorTable } from './errors.ts';
 import { frameTypes } from './frame.ts';
+import { parseKvDelta } from './kv.ts';
 import * as limits from './limits.ts';
 import { cancelReasons, enrolPath, linkPath, pingText, pongText, replicaStates, versionMax } from './link.ts';
+import { alwaysHeadFields, marks } from './prefix/parts.ts';
+import { profileVersion } from './prefix/profile.ts';
 
 // `docs/protocol.md` is what others build on. Change it together with the code: a failure shows the row that is due.
 const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8');
@@ -68,7 +71,7 @@ test('the error codes are those of the code, with status, type, what is tried ne
 });
 
 test('every row says what it means', () => {
-  for (const heading of ['## Frames', '## Limits', '## Error codes', '## Edits']) {
+  for (const heading of ['## Frames', '## Limits', '## Error codes', '## Edits', '## Prefix digests']) {
     for (const row of table(heading)) expect([row[0], (row.at(-1) ?? '').length > 3]).toEqual([row[0], true]);
   }
 });
@@ -101,6 +104,14 @@ test('paths, heartbeat texts, replica states and the version are those of the co
   expect(page).toContain(`# The link protocol, version ${versionMax}`);
 });
 
+test('the marks of canonical bytes, the fields of their head and their version are those of the code', () => {
+  const expected = Object.entries(marks).map(([name, mark]) => [mark.slice(1), name]);
+  expect(columns(table('## Prefix digests'), 2)).toEqual(expected);
+  const names = alwaysHeadFields.map((name) => `\`${name}\``).join(', ');
+  expect(page.replaceAll('\n', ' ')).toContain(names);
+  expect(page).toContain(`\`cognitora prefix v${profileVersion}\``);
+});
+
 /** Of each type some vector has every field. */
 const { vectors } = JSON.parse(readFileSync(new URL('../golden/link-v1.json', import.meta.url), 'utf8')) as {
   vectors: GoldenFrame[];
@@ -121,6 +132,7 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['A replica:', 'hello', ['replicas', 0]],
   ['A model:', 'hello', ['replicas', 0, 'models', 0]],
   ['### WELCOME', 'welcome', []],
+  ['Prefix terms, which', 'welcome', ['prefix']],
   ['### REPLICAS', 'replicas', []],
   ['### GOAWAY', 'goaway', []],
   ['### OPEN', 'open', []],
@@ -130,6 +142,10 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['### END', 'end', []],
   ['Usage:', 'end', ['usage']],
   ['### FAIL', 'fail', []],
+  ['### KVFEED', 'kvfeed', []],
+  ['### TELEMETRY', 'telemetry', []],
+  ['A profile, whose', 'kvfeed', ['profile']],
+  ['Reasoning rules, for', 'kvfeed', ['profile', 'reasoning']],
 ];
 
 const at = (value: unknown, path: readonly (string | number)[]): Record<string, unknown> =>
@@ -162,7 +178,7 @@ const strings = (from: number, to: number): Examples => {
   const ofLength = (length: number): string => '?'.padEnd(length, 'x').slice(0, length);
   return {
     good: [ofLength(from), ofLength(to)],
-    bad: [ofLength(from - 1), ofLength(to + 1), 7, true, ['x'], {}],
+    bad: [...(from > 0 ? [ofLength(from - 1)] : []), ofLength(to + 1), 7, true, ['x'], {}],
   };
 };
 const records: Examples = { good: [], bad: ['x', 7, true, []] };
@@ -177,6 +193,11 @@ const lists = (
     bad: [ofLength(itemsMax + 1), 'x', 7, {}, ...badItems.map((bad) => [item(0), bad])],
   };
 };
+
+const listOfChoices = (choices: readonly string[]): Examples => ({
+  good: [[], choices.slice(1), choices],
+  bad: [[...choices, choices[0]], ['other'], [choices[0], 7], choices[0], 7, {}],
+});
 
 /** In HELLO, where one version is the lower end of another. */
 const versionsWithRoom = { versionMin: 5, versionMax: 65_535 };
@@ -234,14 +255,16 @@ const readings: readonly [
     /^a region's name$/,
     () => ({ good: ['a', `w${'-9z'.repeat(10)}x`], bad: ['', 'A', '9', 'a b', 'x'.repeat(33), 7] }),
   ],
-  [/^\w+(?:, \w+)+$/, ([all = '']) => ({ good: all.split(', '), bad: ['', 'other', all, 7] })],
+  [/^[\w-]+(?:, [\w-]+)+$/, ([all = '']) => ({ good: all.split(', '), bad: ['', 'other', all, 7] })],
+  [/^list of (\w+(?:, \w+)+)$/, ([, all = '']) => listOfChoices(all.split(', '))],
+  [/^(\d+), or later$/, ([, version = '']) => ({ good: [Number(version)], bad: [0, -1, 0.5, version, []] })],
   [/^list of replicas$/, (_, row) => lists(atMost(row), replica, [{}, 'x', replica(0)])],
   [/^list of models$/, (_, row) => lists(atMost(row), model, [{}, 'x'])],
   [
     /^list of \[name, value\]$/,
     (_, row) => lists(atMost(row), () => ['a', 'b'], ['x', ['a'], ['a', 1], ['a', 'b', 'c']]),
   ],
-  [/^(?:spans|a splice|usage)$/, () => records],
+  [/^(?:spans|a splice|usage|prefix terms|a profile|reasoning rules)$/, () => records],
   [/^as END$/, () => ({ ...records, bad: [...records.bad, {}, { bodyBytes: 1 }] })],
   [
     /^\[start, end\)$/,
@@ -323,4 +346,65 @@ describe.each(described)('the fields under "%s"', (heading, type, path) => {
       expect([value, errorFor(type, withValue(value))]).toEqual([value, undefined]);
     }
   });
+});
+
+/** Whole messages that are no JSON: their tables have the fields in order, with how many bytes each takes. */
+const layouts: readonly [heading: string, type: FrameName, sectionLists: readonly string[]][] = [
+  ['### KVDELTA', 'kvdelta', ['added', 'removed']],
+  ['### KVSNAPSHOT', 'kvsnapshot', ['blocks']],
+  ['### KVMARK', 'kvmark', []],
+  ['### KVWANT', 'kvwant', []],
+];
+
+const bytesOf = ({ type, payload }: GoldenFrame): Uint8Array => codecs[type].encode(payload as never);
+const numberAt = (bytes: Uint8Array, from: number, length: number): number =>
+  bytes.subarray(from, from + length).reduce((value, byte) => value * 256 + byte, 0);
+
+describe.each(layouts)('the bytes under "%s"', (heading, type, sectionLists) => {
+  const rows = table(heading);
+
+  test.each(vectors.filter((vector) => vector.type === type))('are those of $name', (vector) => {
+    const bytes = bytesOf(vector);
+    const fields: Record<string, unknown> = {};
+    let at = 0;
+    for (const [field = '', width = '', meaning = ''] of rows) {
+      if (width === 'the rest') break;
+      const value = numberAt(bytes, at, Number(width));
+      at += Number(width);
+      const flag = /^bit 0, (\w+):/.exec(meaning)?.[1];
+      if (field === 'reserved') expect(value).toBe(0);
+      else if (flag === undefined) fields[field] = value;
+      else fields[flag] = value === 1;
+    }
+    const lists = Object.fromEntries(sectionLists.map((list) => [list, expect.anything()]));
+    expect({ ...fields, ...lists }).toEqual(vector.payload);
+    const hasSections = rows.some(([, width]) => width === 'the rest');
+    expect(hasSections ? bytes.length >= at : bytes.length === at).toBe(true);
+    // The head is as long as the page says: a byte less is refused.
+    expect(errorOf(() => codecs[type].decode(bytes.subarray(0, at)))).toBeUndefined();
+    expect(errorOf(() => codecs[type].decode(bytes.subarray(0, at - 1)))?.code).toBe('protocol_error');
+  });
+});
+
+test('sections are laid out as the page says, and their kinds are those of the code', () => {
+  const widths = table('### Sections').map(([, width = '']) => Number.parseInt(width, 10));
+  expect(widths).toEqual([1, 3, 4, 8]);
+  const empty = codecs.kvdelta.encode({
+    feed: 0,
+    sequence: 0,
+    isCleared: false,
+    added: [],
+    removed: [],
+  } as never);
+  const withSection = (kind: number): Uint8Array =>
+    Uint8Array.from([...empty, kind, 0, 0, 0, 0, 0, 0, 1, ...Array(8).fill(7)]);
+  const kinds = table('| kind | change | tier |');
+  for (const [kind, change, tier] of kinds) {
+    const { added, removed } = parseKvDelta(withSection(Number(kind)));
+    expect([added, removed].map((list) => list.map((blocks) => blocks.tier))).toEqual(
+      change === 'added' ? [[tier], []] : [[], [tier]],
+    );
+  }
+  const { added, removed } = parseKvDelta(withSection(kinds.length));
+  expect([...added, ...removed]).toEqual([]);
 });

@@ -26,11 +26,17 @@ export const frameTypes = {
   open: 0x10,
   body: 0x11,
   cancel: 0x12,
+  kvwant: 0x13,
   ack: 0x20,
   head: 0x21,
   data: 0x22,
   end: 0x23,
   fail: 0x24,
+  kvfeed: 0x25,
+  kvdelta: 0x26,
+  kvsnapshot: 0x27,
+  kvmark: 0x28,
+  telemetry: 0x29,
 } as const;
 
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];

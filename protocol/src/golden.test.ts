@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { hash, keyedHash } from 'blake3-wasm';
 import { expect, test } from 'vitest';
 import { decodeAll, text } from '../testing/bytes-in-pieces.ts';
-import { codecs, encodeFrame, type GoldenFrame } from '../testing/golden-frames.ts';
+import { codecs, digestHex, encodeFrame, type GoldenFrame } from '../testing/golden-frames.ts';
 import { fromBase64Url } from './bytes.ts';
 import { FrameDecoder, frameTypes } from './frame.ts';
 import {
@@ -14,7 +15,14 @@ import {
   parseDial,
 } from './identity.ts';
 import type { Region } from './ids.ts';
+import { prefixBlocksMax } from './limits.ts';
 import { versionMax } from './link.ts';
+import type { InferencePath } from './openai.ts';
+import { hashHex } from './prefix/blake3.ts';
+import { canonicalBytes } from './prefix/canonical.ts';
+import { prefixChain, rootKey } from './prefix/chain.ts';
+import { parseProfile } from './prefix/profile.ts';
+import type { JsonRecord } from './shape.ts';
 
 // A changed vector means a changed protocol version: agents that are out there speak the old bytes. Raise `versionMax`,
 // keep the old file with a test of its own, and add a new one. New vectors may be added at any time.
@@ -79,4 +87,56 @@ test('a node is named, enrols and dials with these bytes', async () => {
     const bytes = Uint8Array.from(fromBase64Url(signature) ?? []);
     expect(await crypto.subtle.verify('Ed25519', key, bytes, new TextEncoder().encode(signed))).toBe(true);
   }
+});
+
+interface GoldenPrompt {
+  readonly name: string;
+  readonly profile: string;
+  readonly adapter?: string;
+  readonly path: InferencePath;
+  readonly body: JsonRecord;
+  readonly rootHex: string;
+  readonly canonical: string;
+  readonly digests: readonly string[];
+}
+
+interface GoldenPrompts {
+  readonly salt: string;
+  readonly model: string;
+  readonly blockBytes: number;
+  readonly profiles: Readonly<Record<string, { readonly id: string; readonly message: JsonRecord }>>;
+  readonly cases: readonly GoldenPrompt[];
+}
+
+const prompts = golden('prefix-v1.json') as GoldenPrompts;
+
+test.each(prompts.cases)('a prompt has these bytes, this root and these digests: $name', (prompt) => {
+  const { salt, model, blockBytes, profiles } = prompts;
+  const { adapter, path, body } = prompt;
+  const { id, message } = profiles[prompt.profile] ?? { id: '', message: {} };
+  const profile = parseProfile(message);
+  expect(profile.id).toBe(id);
+  const bytes = canonicalBytes({ path, body }, profile, blockBytes * prefixBlocksMax);
+  expect(Buffer.from(bytes).toString('latin1')).toBe(prompt.canonical);
+  const root = rootKey({ salt, model, adapter, profile });
+  expect(hashHex(root)).toBe(prompt.rootHex);
+  const chain = prefixChain({ path, body }, { root, profile, blockBytes, blocksMax: prefixBlocksMax });
+  expect(digestHex(chain.digests)).toEqual(prompt.digests);
+});
+
+test.each(prompts.cases)('another library comes to the same as the page says: $name', (prompt) => {
+  const { salt, model, blockBytes, profiles } = prompts;
+  const { adapter, canonical } = prompt;
+  const { id } = profiles[prompt.profile] ?? { id: '' };
+  const texts = ['cognitora prefix v1', salt, id, model, ...(adapter === undefined ? [] : [adapter])];
+  const root = hash(texts.map((part) => `${Buffer.byteLength(part)}:${part}`).join(''));
+  expect(root.toString('hex')).toBe(prompt.rootHex);
+  const bytes = Buffer.from(canonical, 'latin1');
+  let key = root as Buffer;
+  const digests: string[] = [];
+  for (let end = blockBytes; end <= bytes.length; end += blockBytes) {
+    key = keyedHash(key, bytes.subarray(end - blockBytes, end)) as Buffer;
+    digests.push(key.subarray(0, 8).toString('hex'));
+  }
+  expect(digests).toEqual(prompt.digests);
 });

@@ -111,6 +111,8 @@ export const hangUpsPerReportMax = 4_096;
 export const clientsWatchedMax = 65_536;
 /** Workers keep a region's roster (who serves which model) this long. */
 export const rosterCacheMsMax = 5_000;
+/** A model that was not in it is asked for again after this long: its first replica may just have told of its cache. */
+export const rosterMissMsMax = 500;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
 /** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
@@ -144,6 +146,31 @@ export const headersPerMessageMax = 128;
 /** Characters of a query, its `?` included: it holds a version or a switch; what is longer belongs in the body. */
 export const queryCharsMax = 2048;
 
+/** A block of canonical prompt bytes that one prefix digest stands for: about 64 tokens, four compressions. */
+export const prefixBlockBytesDefault = 256;
+/** The least a policy may choose, 16 tokens: smaller blocks than engines have would cost and tell nothing. */
+export const prefixBlockBytesMin = 64;
+/** The most, 256 tokens: one chunk of BLAKE3; coarser ones would hide what short prompts share. */
+export const prefixBlockBytesMax = 1 * KiB;
+/** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
+export const prefixBlocksMax = 2_048;
+/** Prefix maps of one region's object, together, in self-hosted workerd: eight models with a million blocks each. */
+export const prefixMapsBytesMaxSelfHosted = 512 * MiB;
+/** The same on Workers: with the bodies in flight it stays below an isolate's 128 MB. */
+export const prefixMapsBytesMaxWorkers = 48 * MiB;
+/** A request body above this is not parsed for its digests: its objects would fill an isolate. */
+export const prefixBodyBytesMax = 2 * MiB;
+/** Root keys of models that an isolate remembers. */
+export const prefixRootsMax = 1_024;
+/** A response longer than this is not read for the turn after it: as an SSE stream, about 8,000 tokens. */
+export const replyBytesMax = 2 * MiB;
+/** Digests in one KV message: 128 KiB, so that a snapshot holds up other streams for a moment only. */
+export const kvDigestsPerMessageMax = 16_384;
+/** Feeds of one link: replicas and the models that are in use on them. */
+export const kvFeedsPerLinkMax = 256;
+/** Between two deltas an agent gathers what changed in its caches for this long: predictions bridge it. */
+export const kvDeltaMs = 50;
+
 const assertRelation = (holds: boolean, relation: string): void => {
   if (!holds) throw new Error(`limits: ${relation} must hold`);
 };
@@ -162,3 +189,9 @@ assertRelation(bodyBytesMaxWorkers * 2 <= bodyBytesInFlightMaxWorkers, 'two of t
 assertRelation(firstBodyPartBytes <= bodyPartBytes, 'the first part is the smaller');
 assertRelation(quietMs + hangUpPollMsMax < 1_000, 'a hang-up is noticed within a second');
 assertRelation(uploadYieldMs < uploadPatienceMs, 'a body makes room before its time is up');
+assertRelation(
+  prefixBlockBytesMin <= prefixBlockBytesDefault && prefixBlockBytesDefault <= prefixBlockBytesMax,
+  'the default block is one that a policy may choose',
+);
+assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
+assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');

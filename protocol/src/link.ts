@@ -12,11 +12,13 @@ import {
   headersPerMessageMax,
   modelsPerReplicaMax,
   nameCharsMax,
+  prefixBlockBytesMax,
+  prefixBlockBytesMin,
   queryCharsMax,
   replicasPerNodeMax,
   requestMsMax,
 } from './limits.ts';
-import { FieldReader, parseJsonRecord } from './shape.ts';
+import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
 
 /** Protocol versions this code speaks. */
 export const versionMin = 1;
@@ -68,6 +70,21 @@ export interface Welcome {
   /** The edge's receive windows for response bodies. */
   readonly streamWindowBytes: number;
   readonly linkWindowBytes: number;
+  /** How this edge digests prompts; absent from one that does not. */
+  readonly prefix?: PrefixTerms;
+}
+
+/** What all ends of one edge have in common when they digest a prompt. */
+export interface PrefixTerms {
+  /** Of the trust domain. Without it nobody can tell what a digest stands for. */
+  readonly salt: string;
+  readonly blockBytes: number;
+}
+
+/** What the agent measures of its host, sent when it changed. */
+export interface Telemetry {
+  /** From a ping of the agent to its pong. */
+  readonly rttMs: number;
 }
 
 export interface Goaway {
@@ -134,6 +151,7 @@ export const encodeJson = (
     | FinalRecord
     | StreamFailure
     | OpenRequest
+    | Telemetry
     | { readonly replicas: readonly ReplicaReport[] },
 ): Uint8Array => utf8(JSON.stringify(message));
 
@@ -159,6 +177,8 @@ const readReplicas = (reader: FieldReader): readonly ReplicaReport[] => {
 };
 
 const windowBytesMax = 2 ** 30;
+/** A minute: whatever takes longer has lost its lease. */
+export const rttMsMax = 60_000;
 
 export const parseHello = (payload: Uint8Array): Hello => {
   const reader = readerOf(payload, 'HELLO');
@@ -187,6 +207,15 @@ export const parseWelcome = (payload: Uint8Array): Welcome => {
     leaseMs: reader.integer('leaseMs', 100, 600_000),
     streamWindowBytes: reader.integer('streamWindowBytes', 1, windowBytesMax),
     linkWindowBytes: reader.integer('linkWindowBytes', 1, windowBytesMax),
+    ...(reader.has('prefix') ? { prefix: readPrefixTerms(reader.record('prefix')) } : {}),
+  };
+};
+
+const readPrefixTerms = (record: JsonRecord): PrefixTerms => {
+  const reader = new FieldReader(record, 'protocol_error', 'WELCOME: prefix');
+  return {
+    salt: reader.string('salt', nameCharsMax),
+    blockBytes: reader.integer('blockBytes', prefixBlockBytesMin, prefixBlockBytesMax),
   };
 };
 
@@ -200,6 +229,10 @@ export const parseGoaway = (payload: Uint8Array): Goaway => {
     message: reader.string('message', 4096),
   };
 };
+
+export const parseTelemetry = (payload: Uint8Array): Telemetry => ({
+  rttMs: readerOf(payload, 'TELEMETRY').integer('rttMs', 0, rttMsMax),
+});
 
 const readHeaders = (reader: FieldReader): HeaderList =>
   reader.list('headers', headersPerMessageMax).map((pair) => {

@@ -1,7 +1,7 @@
 /**
  * What of a request's body is read before an engine sees it: three top-level members and where they stand. A body in
- * one piece is parsed; one in many, which is large, is checked and scanned where it lies, so that reading it costs no
- * memory. Both ways refuse the same bodies and find the same, but for `jsonDepthMax`.
+ * one piece is parsed; one in many, which is large or needs no digests, is checked and scanned where it lies, so that
+ * reading it costs no memory. Both ways refuse the same bodies and find the same, but for `jsonDepthMax`.
  */
 import { joinBytes } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
@@ -13,8 +13,10 @@ import { type JsonRecord, parseJsonRecord } from './shape.ts';
 const outlineNames: readonly string[] = ['model', 'stream', 'stream_options'];
 
 export interface Outline {
-  /** The members above, as JSON reads them. */
+  /** The members above, as JSON reads them; perhaps with others. */
   readonly fields: JsonRecord;
+  /** All members, if the body was parsed. */
+  readonly body: JsonRecord | undefined;
   readonly objectStart: number;
   /** The same members, by name, where they stand last. */
   readonly members: ReadonlyMap<string, MemberSpan>;
@@ -51,6 +53,7 @@ const parsedOutline = (body: Uint8Array): Outline => {
   for (const name of members.keys()) if (isHidden(name, outlineNames)) refuseEscapes();
   return {
     fields,
+    body: fields,
     objectStart: objectStart ?? 0,
     members,
     slice: (start, end) => body.subarray(start, end),
@@ -94,7 +97,8 @@ export class OutlineScan {
     if (objectStart === undefined) throw new CognitoraError('bad_json', `${what} must be a JSON object.`);
     if (this.#isHidden) refuseEscapes();
     const slice = (start: number, end: number): Uint8Array => sliceParts(parts, start, end);
-    return { fields: readFields(this.#members, slice), objectStart, members: this.#members, slice };
+    const fields = readFields(this.#members, slice);
+    return { fields, body: undefined, objectStart, members: this.#members, slice };
   }
 }
 

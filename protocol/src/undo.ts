@@ -45,6 +45,13 @@ export const readUsageObject = (value: unknown): Usage | undefined => {
   };
 };
 
+/** With the cached tokens that an older llama.cpp tells among its timings alone. */
+const withTimings = (usage: Usage | undefined, timings: unknown): Usage | undefined => {
+  if (usage === undefined || usage.cachedTokens !== undefined || !isRecord(timings)) return usage;
+  const cachedTokens = tokenCount(timings.cache_n);
+  return cachedTokens === undefined ? usage : { ...usage, cachedTokens };
+};
+
 const usageNeedle = utf8('"usage"');
 
 /** What llama.cpp's server appends to the last event of a stream: asking for usage moves it to the usage event. */
@@ -158,8 +165,11 @@ export class SseResponseReader implements ResponseReader {
     start: number,
     cuts: Cut[],
   ): boolean {
-    const value = jsonValueIn(event.subarray(start + usage.valueStart, start + usage.valueEnd));
-    const read = readUsageObject(value);
+    const valueIn = (member: MemberSpan): unknown =>
+      jsonValueIn(event.subarray(start + member.valueStart, start + member.valueEnd));
+    const value = valueIn(usage);
+    const timings = members.get('timings');
+    const read = withTimings(readUsageObject(value), timings && valueIn(timings));
     if (read !== undefined) this.usage = read;
     const drop = this.#options.dropUsage;
     if (drop === undefined || drop.usage === 'usage') return false;
@@ -281,6 +291,9 @@ export class JsonResponseReader implements ResponseReader {
       if (member.name === 'usage' && value.length <= usageBytesMax) {
         this.usage = readUsageObject(jsonValueIn(value));
       }
+      if (member.name === 'timings' && value.length <= usageBytesMax) {
+        this.usage = withTimings(this.usage, jsonValueIn(value));
+      }
       if (member.name !== 'model' || !writesName(value, this.#renamed?.served)) continue;
       if (member.valueStart - start > at) out.push(from.subarray(at, member.valueStart - start));
       out.push(utf8(JSON.stringify(this.#renamed?.public)));
@@ -304,7 +317,8 @@ export class JsonResponseReader implements ResponseReader {
 
   /** From where bytes must be held for the next push: an open value that matters and is not too long. */
   #keepFrom(open: MemberScanner['openMember'], start: number, length: number): number {
-    const matters = open !== undefined && (open.name === 'usage' || (open.name === 'model' && this.#renamed));
+    const isRead = open?.name === 'usage' || open?.name === 'timings';
+    const matters = open !== undefined && (isRead || (open.name === 'model' && this.#renamed));
     if (!matters) return length;
     const keepFrom = open.valueStart - start;
     return keepFrom >= 0 && length - keepFrom <= usageBytesMax ? keepFrom : length;

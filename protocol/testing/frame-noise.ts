@@ -12,7 +12,9 @@ import {
   frameTypes,
   writeBodyOffset,
 } from '../src/frame.ts';
+import { encodeKvDelta, encodeKvMark, encodeKvSnapshot, encodeKvWant, tiers } from '../src/kv.ts';
 import { cancelReasons, encodeCancel } from '../src/link.ts';
+import { plainProfile, profileMessage } from '../src/prefix/profile.ts';
 import { errorOf, json, type PlainFrame } from './bytes-in-pieces.ts';
 import type { FrameName } from './golden-frames.ts';
 
@@ -36,6 +38,8 @@ const messages: Partial<Record<FrameName, object>> = {
   head: { status: 200, headers: [['content-type', 'text/event-stream']] },
   end: record,
   fail: { code: 'engine_broke_off', message: 'broke', record },
+  telemetry: { rttMs: 42 },
+  kvfeed: { feed: 0, replica: 'r0', model: 'm', trust: 'exact', profile: profileMessage(plainProfile) },
 };
 const openBody = '{"model":"m","x":1}';
 const open = {
@@ -88,6 +92,25 @@ const openPayload: fc.Arbitrary<Uint8Array> = fc
   .tuple(oddly(open), fc.constantFrom('', '{', openBody, openBody, openBody))
   .map(([meta, body]) => encodeOpenPayload(json(meta), utf8(body)));
 
+const small = fc.nat(3);
+const blocks = fc.array(
+  fc.record({
+    tier: fc.constantFrom(...tiers),
+    digests: fc.array(fc.nat(9), { maxLength: 4 }).map((words) => Uint32Array.from([...words, ...words])),
+  }),
+  { maxLength: 2 },
+);
+const kvPayloads: Partial<Record<FrameName, fc.Arbitrary<Uint8Array>>> = {
+  kvwant: fc.record({ feed: small, request: small }).map(encodeKvWant),
+  kvmark: fc.record({ feed: small, sequence: small }).map(encodeKvMark),
+  kvdelta: fc
+    .record({ feed: small, sequence: small, isCleared: fc.boolean(), added: blocks, removed: blocks })
+    .map(encodeKvDelta),
+  kvsnapshot: fc
+    .record({ feed: small, request: small, sequence: small, part: small, isLast: fc.boolean(), blocks })
+    .map(encodeKvSnapshot),
+};
+
 /** A payload of that type as it should be, or with one thing in its meaning wrong. */
 const meaningful = (name: FrameName): fc.Arbitrary<NoisePayload> => {
   if (name === 'data' || name === 'body') return bodyPayload;
@@ -95,6 +118,8 @@ const meaningful = (name: FrameName): fc.Arbitrary<NoisePayload> => {
   if (name === 'credit') return fc.constantFrom(0, 1, 50, 5000, 2 ** 20, 2 ** 32 - 1).map(encodeCredit);
   if (name === 'cancel') return fc.constantFrom(...cancelReasons).map(encodeCancel);
   const message = messages[name];
+  const kvPayload = kvPayloads[name];
+  if (kvPayload !== undefined) return kvPayload;
   return message === undefined ? fc.constant(new Uint8Array()) : oddly(message).map(json);
 };
 

@@ -13,6 +13,22 @@ import {
   writeBodyOffset,
 } from '../src/frame.ts';
 import {
+  encodeKvDelta,
+  encodeKvFeed,
+  encodeKvMark,
+  encodeKvSnapshot,
+  encodeKvWant,
+  type KvBlocks,
+  type KvDelta,
+  type KvFeedOpen,
+  type KvSnapshotPart,
+  parseKvDelta,
+  parseKvFeed,
+  parseKvMark,
+  parseKvSnapshot,
+  parseKvWant,
+} from '../src/kv.ts';
+import {
   type CancelReason,
   encodeCancel,
   encodeJson,
@@ -25,8 +41,10 @@ import {
   parseOpenRequest,
   parseReplicas,
   parseStreamFailure,
+  parseTelemetry,
   parseWelcome,
 } from '../src/link.ts';
+import { profileMessage } from '../src/prefix/profile.ts';
 import { frameBytes, text } from './bytes-in-pieces.ts';
 
 export type FrameName = keyof typeof frameTypes;
@@ -64,6 +82,58 @@ const bodyCodec: Codec = {
   },
 };
 
+/** Digests as hexadecimal digits, in the order of their bytes on the wire. */
+interface HexBlocks {
+  readonly tier: KvBlocks['tier'];
+  readonly digests: readonly string[];
+}
+
+export const digestHex = (digests: Uint32Array): string[] =>
+  Array.from({ length: digests.length / 2 }, (_, at) =>
+    Buffer.from(digests.slice(2 * at, 2 * at + 2).buffer).toString('hex'),
+  );
+
+const inHex = (blocks: readonly KvBlocks[]): HexBlocks[] =>
+  blocks.map(({ tier, digests }) => ({ tier, digests: digestHex(digests) }));
+
+const outOfHex = (blocks: readonly HexBlocks[]): KvBlocks[] =>
+  blocks.map(({ tier, digests }) => ({
+    tier,
+    digests: new Uint32Array(Uint8Array.from(Buffer.from(digests.join(''), 'hex')).buffer),
+  }));
+
+type InHex<Message, Lists extends keyof Message> = Omit<Message, Lists> & Record<Lists, HexBlocks[]>;
+
+const kvCodecs = {
+  kvwant: { encode: encodeKvWant, decode: parseKvWant },
+  kvfeed: {
+    /** The payload has the profile's facts as they cross the link, without its id. */
+    encode: (open: KvFeedOpen) => encodeKvFeed(open),
+    decode: (payload) => {
+      const open = parseKvFeed(payload);
+      return { ...open, profile: profileMessage(open.profile) };
+    },
+  },
+  kvdelta: {
+    encode: ({ added, removed, ...head }: InHex<KvDelta, 'added' | 'removed'>) =>
+      encodeKvDelta({ ...head, added: outOfHex(added), removed: outOfHex(removed) }),
+    decode: (payload) => {
+      const { added, removed, ...head } = parseKvDelta(payload);
+      return { ...head, added: inHex(added), removed: inHex(removed) };
+    },
+  },
+  kvsnapshot: {
+    encode: ({ blocks, ...head }: InHex<KvSnapshotPart, 'blocks'>) =>
+      encodeKvSnapshot({ ...head, blocks: outOfHex(blocks) }),
+    decode: (payload) => {
+      const { blocks, ...head } = parseKvSnapshot(payload);
+      return { ...head, blocks: inHex(blocks) };
+    },
+  },
+  kvmark: { encode: encodeKvMark, decode: parseKvMark },
+  telemetry: jsonCodec(parseTelemetry),
+} satisfies Partial<Record<FrameName, Codec>>;
+
 export const codecs: Readonly<Record<FrameName, Codec>> = {
   hello: jsonCodec(parseHello),
   welcome: jsonCodec(parseWelcome),
@@ -91,6 +161,7 @@ export const codecs: Readonly<Record<FrameName, Codec>> = {
   data: bodyCodec,
   end: jsonCodec(parseFinalRecord),
   fail: jsonCodec(parseStreamFailure),
+  ...kvCodecs,
 };
 
 export const encodeFrame = ({ type, flags, stream, sequence, payload }: GoldenFrame): Uint8Array =>

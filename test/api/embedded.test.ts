@@ -2,39 +2,22 @@
  * The main job on a real engine: the official SDK through edge, link and agent to llama.cpp and back, with the toy
  * model that the embedded engine makes itself. What this engine can't do comes back as its own 400.
  */
-import { join } from 'node:path';
 import OpenAI from 'openai';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Cluster, layouts } from '../harness/cluster.ts';
+import { layouts } from '../harness/cluster.ts';
+import { startEmbedded } from '../harness/embedded.ts';
 import { type ErrorBody, jsonOf, send } from '../harness/http.ts';
-import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 
-const engineMain = join(import.meta.dirname, '../../embedded-engine/src/main.ts');
 const model = 'tiny';
 const messages = [{ role: 'user' as const, content: 'Tell me about the sea.' }];
 const short = { model, messages, max_tokens: 12, temperature: 0, seed: 7 };
-
-/** The engine as a program of the cluster; resolves with its URL once it listens with its model. */
-const startEngine = async (cluster: Cluster): Promise<string> => {
-  const models = join(cluster.directory, 'models');
-  const engine = cluster.startProgram('engine', [engineMain, '--model', model, '--models-dir', models]);
-  const line = await until(
-    'the embedded engine to serve',
-    () => {
-      if (engine.isGone) throw new Error(`the embedded engine ended\n${cluster.log.text()}`);
-      return engine.said.find(({ event }) => event === 'listening');
-    },
-    50_000,
-  );
-  return String(line.url);
-};
 
 describe.each(layouts)('the embedded engine, layout %s', (layout) => {
   const fixture = useCluster(() => ({ layout }));
   let engineUrl = '';
   beforeAll(async () => {
-    engineUrl = await startEngine(fixture.cluster);
+    engineUrl = (await startEmbedded(fixture.cluster, 'engine')).url;
     await fixture.cluster.startAgent({ name: 'gpu', engines: [engineUrl] });
   });
   const sdk = (): OpenAI => fixture.cluster.sdk();

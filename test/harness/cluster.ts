@@ -23,6 +23,8 @@ export interface AgentSpec {
   readonly name: string;
   /** URLs of its engines. */
   readonly engines: readonly string[];
+  /** Where they publish events of their KV caches, in the order of `engines`. */
+  readonly kvEvents?: readonly { readonly live: string; readonly replay: string }[];
   /** The edge's first one if absent. */
   readonly region?: string;
   /** Public name -> served name. */
@@ -39,12 +41,24 @@ export interface ClusterOptions {
   readonly agents?: readonly AgentSpec[];
   /** More origins under which agents may dial. */
   readonly origins?: readonly string[];
+  /** Replicas of one cell, for regions of many cells. */
+  readonly cellReplicasMax?: number;
+}
+
+/** What the edge knows of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
+  readonly trust: 'exact' | 'approximate' | 'blind';
+  readonly heldBlocks: number;
+  readonly predictedTokens: number;
+  readonly confirmedTokens: number;
 }
 
 export interface ReplicaView {
   readonly name: string;
   readonly state: string;
   readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
   readonly live: number;
 }
 
@@ -116,6 +130,9 @@ export class Cluster implements AsyncDisposable {
         ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),
+        ...(spec.kvEvents ?? []).flatMap(({ live, replay }) => [
+          ...['--kv-events', live, '--kv-events-replay', replay],
+        ]),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],
@@ -214,6 +231,7 @@ const openEdge = async (
         adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
         fleetSecret: randomBytes(32).toString('base64url'),
         origins: options.origins ?? [],
+        ...(options.cellReplicasMax === undefined ? {} : { cellReplicasMax: options.cellReplicasMax }),
         onOutput: (line) => log.add('workerd', line),
         onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
       });

@@ -103,6 +103,8 @@ class World {
       bytes: (message) => this.toAgent.push(message),
       hello: (hello) => this.link.welcome(hello, welcome),
       replicas: () => {},
+      kv: () => {},
+      telemetry: () => {},
       goaway: () => {},
     });
     this.session = new AgentSession(hello, {
@@ -110,6 +112,7 @@ class World {
       goaway: () => {},
       ready: () => {},
       ackDue: (stream) => this.due.push(stream),
+      kvWanted: () => {},
       serve: (open, reply) => this.#serve(open.requestId, reply),
     });
   }

@@ -10,7 +10,8 @@ export const nodesHelp = `cgn nodes: the hosts that are linked to the edge
 Usage
   cgn nodes [--edge URL] [--data-dir DIR] [--json]
 
-  One line per replica: where it runs, its state, the requests it serves now, its models.
+  One line per replica: where it runs, its state, the requests it serves now, its models, and how well
+  its cache is known: exact (its engine tells), approximate (inferred from what it was sent), blind.
 
 Environment
   COGNITORA_ADMIN_KEY   the admin key, when it is not in the data directory
@@ -35,6 +36,7 @@ interface NodesAnswer {
         readonly state: string;
         readonly models: readonly string[];
         readonly live: number;
+        readonly caches: readonly { readonly model: string; readonly trust: string }[];
       }[];
     }[];
   }[];
@@ -51,6 +53,7 @@ const rowsOf = ({ regions }: NodesAnswer): (string | number)[][] =>
         replica.state,
         replica.live,
         replica.models.join(','),
+        [...new Set(replica.caches.map(({ trust }) => trust))].join(','),
         relativeTime(connectedAtMs, wallMs()),
       ]),
     ),
@@ -72,7 +75,7 @@ export const nodes = async (argv: readonly string[]): Promise<number> => {
   if (values.json) sayJson(answer);
   else {
     const rows = rowsOf(answer);
-    const header = ['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'MODELS', 'LINKED'];
+    const header = ['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'MODELS', 'CACHE', 'LINKED'];
     say(
       rows.length === 0 ? 'No node is linked. "cgn keys join" makes a token for one.' : table(header, rows),
     );

@@ -5,7 +5,8 @@ import { type ReplicaReport, replicaStates } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Decision, Directory } from './directory.ts';
+import { leastLoadedDirectory } from '../../testing/directories.ts';
+import { type Decision, unreadPrompt } from './directory.ts';
 
 const nodeNames = ['a', 'b', 'c'] as NodeId[];
 const modelNames = ['m', 'n'];
@@ -110,7 +111,7 @@ class Model {
 }
 
 const run = (operations: readonly Operation[]): void => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   const model = new Model();
   const decisions: Decision[] = [];
   const newest = new Map<NodeId, number>();
@@ -142,7 +143,9 @@ const run = (operations: readonly Operation[]): void => {
     } else if (next.kind === 'decide') {
       const best = model.best(next.model);
       const error = errorOf(() => {
-        const decision = directory.decide({ model: next.model, nowMs, isLeased, random: () => next.random });
+        const decision = directory.decide({
+          ...{ model: next.model, prompt: unreadPrompt, nowMs, isLeased, random: () => next.random },
+        });
         expect(best).toContain(`${decision.node}/${decision.replica}`);
         expect(decision.epoch).toBe(model.nodes.get(decision.node)?.epoch);
         expect(decisions.map(({ reservation }) => reservation)).not.toContain(decision.reservation);
@@ -158,7 +161,7 @@ const run = (operations: readonly Operation[]): void => {
     } else if (next.kind === 'release') {
       const decision = decisions[next.which % Math.max(1, decisions.length)];
       if (decision === undefined) return;
-      directory.release(decision.reservation);
+      directory.settle(decision.reservation, { nowMs });
       model.live = model.live.filter((request) => request.decision !== decision);
     } else {
       nowMs += next.forwardMs;

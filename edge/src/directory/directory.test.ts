@@ -9,7 +9,9 @@ import {
 import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { Directory, type Reservation } from './directory.ts';
+import { leastLoadedDirectory } from '../../testing/directories.ts';
+import { type Directory, unreadPrompt } from './directory.ts';
+import type { Reservation } from './load.ts';
 
 const node = (name: string): NodeId => name as NodeId;
 const epoch = (number: number): Epoch => number as Epoch;
@@ -24,7 +26,7 @@ const decide = (
   directory: Directory,
   model = 'm',
   { random = 0, leased = true, nowMs = 0 }: { random?: number; leased?: boolean; nowMs?: number } = {},
-) => directory.decide({ model, nowMs, isLeased: () => leased, random: () => random });
+) => directory.decide({ model, prompt: unreadPrompt, nowMs, isLeased: () => leased, random: () => random });
 
 const codeOf = (run: () => unknown): string | undefined => errorOf(run)?.code;
 
@@ -37,7 +39,7 @@ const loads = (directory: Directory): Record<string, number> =>
   );
 
 const with2 = (): Directory => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['m'])], 0);
   return directory;
@@ -57,24 +59,24 @@ test('ties are broken by the random number, so that an idle fleet has no favouri
 });
 
 test('a decision names the epoch and the replica it was made for', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(9), 'a', [replica('r0', ['other']), replica('r1', ['m'])], 0);
   expect(decide(directory)).toMatchObject({ node: 'a', epoch: 9, replica: 'r1' });
 });
 
 test('a newer epoch replaces the older one and what it served', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   const { reservation } = decide(directory);
   directory.join(node('a'), epoch(2), 'a', [replica('r0', ['m'])], 0);
   expect(loads(directory)).toEqual({ 'a/r0': 0 });
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(loads(directory)).toEqual({ 'a/r0': 0 });
   expect(decide(directory).epoch).toBe(2);
 });
 
 test('an older epoch is refused, and what it still says changes nothing', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(2), 'a', [replica('r0', ['m'])], 0);
   expect(codeOf(() => directory.join(node('a'), epoch(1), 'a', [], 0))).toBe('superseded');
   directory.report(node('a'), epoch(1), [], 0);
@@ -83,7 +85,7 @@ test('an older epoch is refused, and what it still says changes nothing', () => 
 });
 
 test('a report replaces the node’s replicas and keeps the load of those that stay', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m']), replica('r1', ['n'])], 0);
   decide(directory, 'm');
   const { reservation } = decide(directory, 'n');
@@ -91,12 +93,12 @@ test('a report replaces the node’s replicas and keeps the load of those that s
   expect(loads(directory)).toEqual({ 'a/r0': 1 });
   for (const gone of ['m', 'n']) expect(codeOf(() => decide(directory, gone))).toBe('no_capacity');
   expect(decide(directory, 'p').replica).toBe('r0');
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(loads(directory)).toEqual({ 'a/r0': 2 });
 });
 
 test.each(['loading', 'draining', 'failed'] as const)('a %s replica is no_capacity', (state) => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'], state)], 0);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
   expect(directory.isReady(() => true)).toBe(false);
@@ -111,18 +113,18 @@ test('a node without a lease is no_capacity, also hours after it joined', () => 
 });
 
 test('a node whose link carries as many streams as it may is no_capacity until one ends', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m']), replica('r1', ['n'])], 0);
   const { reservation } = decide(directory, 'n');
   for (let count = 1; count < streamsPerLinkMax; count += 1) decide(directory);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
   expect(codeOf(() => decide(directory, 'n'))).toBe('no_capacity');
-  directory.release(reservation);
+  directory.settle(reservation, { nowMs: 0 });
   expect(decide(directory).replica).toBe('r0');
 });
 
 test('without any node it is no_nodes; with nodes that never served it, model_not_found', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   expect(codeOf(() => decide(directory))).toBe('no_nodes');
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   const error = errorOf(() => decide(directory, 'other'));
@@ -131,7 +133,7 @@ test('without any node it is no_nodes; with nodes that never served it, model_no
 });
 
 test('while a replica loads and has not said what, an unknown model is no_capacity, for unnamedLoadMsMax', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   directory.join(node('b'), epoch(1), 'b', [replica('r0', [], 'loading')], 1000);
   const at = (nowMs: number, leased = true) => errorOf(() => decide(directory, 'unknown', { nowMs, leased }));
@@ -146,7 +148,7 @@ test('while a replica loads and has not said what, an unknown model is no_capaci
 });
 
 test('a replica whose engine does not listen yet is waited for like one that loads', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'failed')], 0);
   directory.report(node('a'), epoch(1), [replica('r0', [], 'loading')], 1000);
   const at = (nowMs: number) => codeOf(() => decide(directory, 'unknown', { nowMs }));
@@ -159,7 +161,7 @@ test.each([
   ['is ready without a model', replica('r0', [], 'ready')],
   ['has failed', replica('r0', ['other'], 'failed')],
 ])('a replica that %s makes no secret of its model: an unknown one is model_not_found', (_, later) => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', [], 'loading')], 0);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
   directory.report(node('a'), epoch(1), [later], 1);
@@ -171,7 +173,7 @@ test.each([
 });
 
 test('a model whose last replica left is no_capacity for modelMemoryMsMax, then as if never heard of', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'])], 0);
   directory.leave(node('a'), epoch(1), 1000);
   const at = (nowMs: number) => errorOf(() => decide(directory, 'm', { nowMs }));
@@ -183,7 +185,7 @@ test('a model whose last replica left is no_capacity for modelMemoryMsMax, then 
 });
 
 test('at most modelsRememberedMax models are remembered: the one seen longest ago is forgotten first', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   const names = Array.from({ length: modelsRememberedMax }, (_, index) => `m${index}`);
   directory.join(node('a'), epoch(1), 'a', [replica('r0', names)], 0);
   directory.leave(node('a'), epoch(1), 0);
@@ -195,7 +197,7 @@ test('at most modelsRememberedMax models are remembered: the one seen longest ag
 });
 
 test('models are those of leased nodes that have not failed, each once, in order', () => {
-  const directory = new Directory();
+  const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['z', 'b']), replica('r1', ['x'], 'failed')], 0);
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['b', 'a'], 'loading')], 0);
   expect(directory.models(() => true).map(({ id }) => id)).toEqual(['a', 'b', 'z']);
@@ -207,10 +209,10 @@ test('models are those of leased nodes that have not failed, each once, in order
 test('releasing what was never booked means nothing', () => {
   const directory = with2();
   decide(directory);
-  directory.release(99 as Reservation);
+  directory.settle(99 as Reservation, { nowMs: 0 });
   expect(Object.values(loads(directory))).toEqual([1, 0]);
 });
 
 test('what the directory refuses is an error of the table', () => {
-  expect(() => decide(new Directory())).toThrow(CognitoraError);
+  expect(() => decide(leastLoadedDirectory())).toThrow(CognitoraError);
 });

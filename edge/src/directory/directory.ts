@@ -1,28 +1,49 @@
 /**
  * Who can serve what, and who serves which request now: the pure core of a region. Owns nodes, epochs' order, replicas
- * and reservations; decides where a request goes and books it in the same turn, so that the siblings of a burst see
- * it. Loads are derived from the set of live reservations, never counted up and down. Never touches a socket, a clock
- * or a disk: time, leases and randomness come in with each call.
+ * and reservations; asks a model's cells where a request goes and books it in the same turn, so that the siblings of a
+ * burst see it. Loads are derived from the set of live reservations, never counted up and down. Never touches a
+ * socket, a clock or a disk: time, leases and randomness come in with each call.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import {
-  type Epoch,
-  type NodeId,
-  type ReplicaId,
-  type ReplicaName,
-  replicaIdOf,
-} from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { KvFeedOpen, Trust } from '@cognitora/protocol/kv';
 import {
   modelMemoryMsMax,
   modelsRememberedMax,
+  prefixMapsBytesMaxSelfHosted,
   streamsPerLinkMax,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
-import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
-import { type Candidate, chooseLeastLoaded } from '../policy/least-loaded.ts';
+import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognitora/protocol/link';
+import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { KvMessage } from '../link/edge-link.ts';
+import { defaultPolicy } from '../policy/policy.ts';
+import type { Cell, CellRequest, Settlement } from './cell.ts';
+import type { Reservation } from './load.ts';
+import { MapBudget } from './map-budget.ts';
+import { newReplicaWork, type ReplicaWork } from './member.ts';
+import { type CandidateView, viewCandidates } from './receipts.ts';
+import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
+import { SnapshotTurns } from './snapshot-turns.ts';
 
-/** One live request on one replica; unique for the life of a directory. */
-export type Reservation = number & { readonly reservation: unique symbol };
+/** What is known of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
+  readonly trust: Trust;
+  /** Blocks of prompts that the map holds of it. */
+  readonly heldBlocks: number;
+  /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
+  readonly predictedTokens: number;
+  readonly confirmedTokens: number;
+}
+
+export interface ReplicaView {
+  readonly name: ReplicaName;
+  readonly state: ReplicaState;
+  readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
+  readonly live: number;
+}
 
 export interface NodeView {
   readonly node: NodeId;
@@ -30,23 +51,19 @@ export interface NodeView {
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
   readonly live: number;
-  readonly replicas: readonly {
-    readonly name: ReplicaName;
-    readonly state: ReplicaState;
-    readonly models: readonly string[];
-    readonly live: number;
-  }[];
+  readonly replicas: readonly ReplicaView[];
 }
 
-interface Replica {
-  readonly id: ReplicaId;
+export interface Replica {
   readonly node: NodeEntry;
   readonly name: ReplicaName;
   state: ReplicaState;
   models: readonly ModelCard[];
   /** Since when it may be loading without having said what; undefined for any other. */
   unnamedSinceMs: number | undefined;
-  readonly live: Set<Reservation>;
+  readonly work: ReplicaWork;
+  /** By model. */
+  readonly seats: Map<string, Seat>;
 }
 
 interface NodeEntry {
@@ -54,18 +71,45 @@ interface NodeEntry {
   readonly name: string;
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
+  rttMs: number;
   replicas: Map<ReplicaName, Replica>;
+  /** What its agent says of caches, by the feed's number. */
+  readonly feeds: Map<number, KvFeedOpen>;
 }
+
+/** What routing knows of a prompt. */
+export interface PromptView {
+  /** The profile by which it was digested; a chain of another profile than the model's means nothing. */
+  readonly profile: string;
+  /** Digests from its start, as pairs of low and high word; empty when there are none. */
+  readonly chain: Uint32Array;
+  /** Of the prompt's canonical form. */
+  readonly bytes: number;
+  /** Bytes that one digest stands for. */
+  readonly blockBytes: number;
+}
+
+/** A prompt that nobody digested. */
+export const unreadPrompt: PromptView = { profile: '', chain: new Uint32Array(), bytes: 0, blockBytes: 256 };
 
 export interface Decision {
   readonly reservation: Reservation;
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
+  readonly policy: string;
+  readonly promptTokens: number;
+  /** Tokens of the prompt that are expected in the replica's cache, and how well that is known. */
+  readonly expectedTokens: number;
+  readonly trust: Trust;
+  /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
+  readonly candidates: number;
+  readonly considered: readonly CandidateView[];
 }
 
 export interface DecideOptions {
   readonly model: string;
+  readonly prompt: PromptView;
   readonly nowMs: number;
   /** Whether the node's lease holds now. */
   readonly isLeased: (node: NodeId) => boolean;
@@ -73,14 +117,44 @@ export interface DecideOptions {
   readonly random: () => number;
 }
 
+export interface DirectoryOptions {
+  /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
+  readonly secret: number;
+  /** Asks the node for a snapshot of a feed; returns the request's number. */
+  readonly askSnapshot: (node: NodeId, feed: number) => number;
+  /** How a model is decided unless `usePolicies` said otherwise. */
+  readonly policies?: Policies;
+  /** Replicas of one cell; the default is as many as a map's planes have bits. */
+  readonly cellReplicasMax?: number;
+  /** Of one cell's prefix map, and of all of them together. */
+  readonly mapBytes?: number;
+  readonly mapsBytesMax?: number;
+}
+
+interface LiveReservation {
+  readonly cell: Cell;
+  readonly served: ServedModel<Replica>;
+  readonly promptBytes: number;
+}
+
+const defaultPolicies: Policies = { policy: defaultPolicy, shadow: undefined };
+
 export class Directory {
+  readonly #options: DirectoryOptions;
   readonly #nodes = new Map<NodeId, NodeEntry>();
-  /** Who serves each model; a replica stands under each of its models. */
-  readonly #servers = new Map<string, Set<Replica>>();
-  readonly #reservations = new Map<Reservation, Replica>();
+  readonly #models = new Map<string, ServedModel<Replica>>();
+  readonly #policies = new Map<string, Policies>();
+  readonly #reservations = new Map<Reservation, LiveReservation>();
+  readonly #turns = new SnapshotTurns();
+  readonly #budget: MapBudget;
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
   #nextReservation = 1;
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+    this.#budget = new MapBudget(options.mapsBytesMax ?? prefixMapsBytesMaxSelfHosted);
+  }
 
   /** A node's link is open. An older epoch of the same node is gone with all it served. */
   join(node: NodeId, epoch: Epoch, name: string, replicas: readonly ReplicaReport[], nowMs: number): void {
@@ -88,8 +162,11 @@ export class Directory {
     if (known !== undefined && known.epoch > epoch) {
       throw new CognitoraError('superseded', 'A newer link of this node is open.');
     }
-    if (known !== undefined) this.#forget(known);
-    this.#nodes.set(node, { node, name, epoch, connectedAtMs: nowMs, replicas: new Map() });
+    if (known !== undefined) this.#forget(known, nowMs);
+    const entry: NodeEntry = {
+      ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, replicas: new Map(), feeds: new Map() },
+    };
+    this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
   }
 
@@ -100,18 +177,17 @@ export class Directory {
     const before = entry.replicas;
     entry.replicas = new Map();
     for (const { name, state, models } of reports) {
-      const id = replicaIdOf(node, name);
-      const replica = before.get(name) ?? newReplica(id, entry, name);
+      const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
-      this.#serve(replica, models);
       entry.replicas.set(name, replica);
+      this.#serve(replica, models, nowMs);
       before.delete(name);
       this.#remember(models, nowMs);
     }
-    for (const gone of before.values()) this.#retire(gone);
+    for (const gone of before.values()) this.#retire(gone, nowMs);
   }
 
   /** The node's link closed. Says nothing about a newer epoch. */
@@ -119,7 +195,41 @@ export class Directory {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
     for (const replica of entry.replicas.values()) this.#remember(replica.models, nowMs);
-    this.#forget(entry);
+    this.#forget(entry, nowMs);
+  }
+
+  /** What the node says of its replicas' caches. Of an old link, or of what it does not serve, it means nothing. */
+  heard(node: NodeId, epoch: Epoch, message: KvMessage, nowMs: number): void {
+    const entry = this.#current(node, epoch);
+    if (entry === undefined) return;
+    if (message.type === 'feed') {
+      entry.feeds.set(message.feed.feed, message.feed);
+      this.#offer(entry, message.feed, nowMs);
+      return;
+    }
+    const about = message.type === 'delta' ? message.delta : undefined;
+    const said = about ?? (message.type === 'snapshot' ? message.snapshot : undefined);
+    const { feed: number } = said ?? (message as { readonly mark: { readonly feed: number } }).mark;
+    const open = entry.feeds.get(number);
+    const seat = open === undefined ? undefined : entry.replicas.get(open.replica)?.seats.get(open.model);
+    if (seat === undefined || seat.offer?.open.feed !== number) return;
+    const { feed } = seat.member;
+    if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
+    else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
+    else feed.mark({ ...message.mark, epoch }, nowMs);
+  }
+
+  /** What the node measured of its host and its way here. */
+  measured(node: NodeId, epoch: Epoch, { rttMs }: Telemetry): void {
+    const entry = this.#current(node, epoch);
+    if (entry === undefined) return;
+    entry.rttMs = rttMs;
+    for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
+  }
+
+  /** Called now and then: snapshots that never came are asked for again. */
+  sweep(nowMs: number): void {
+    this.#turns.sweep(nowMs);
   }
 
   /**
@@ -127,26 +237,51 @@ export class Directory {
    * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
    */
   decide(options: DecideOptions): Decision {
-    const { model, random } = options;
-    const candidates: (Candidate & { readonly replica: Replica })[] = [];
-    for (const replica of this.#servers.get(model) ?? []) {
-      if (isEligible(replica, options.isLeased)) candidates.push({ replica, live: replica.live.size });
-    }
-    const chosen = chooseLeastLoaded(candidates, random)?.replica;
-    if (chosen === undefined) throw this.#noReplica(options);
-    const reservation = this.#nextReservation as Reservation;
-    this.#nextReservation += 1;
-    chosen.live.add(reservation);
-    this.#reservations.set(reservation, chosen);
-    return { reservation, node: chosen.node.node, epoch: chosen.node.epoch, replica: chosen.name };
+    const served = this.#models.get(options.model);
+    if (served === undefined) throw this.#noReplica(options);
+    const request = requestOf(served, options);
+    const chosen = served.choose(request);
+    const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
+    if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
+    const decision = this.#decision(served, chosen, replica, request);
+    chosen.cell.book(decision.reservation, chosen.choice, request);
+    const promptBytes = options.prompt.bytes;
+    this.#reservations.set(decision.reservation, { cell: chosen.cell, served, promptBytes });
+    return decision;
   }
 
-  /** The request is over. Releasing twice, or after its node left, means nothing. */
-  release(reservation: Reservation): void {
-    const replica = this.#reservations.get(reservation);
-    if (replica === undefined) return;
+  /** The engine's first body byte has come. */
+  firstByte(reservation: Reservation, nowMs: number): void {
+    this.#reservations.get(reservation)?.cell.firstByte(reservation, nowMs);
+  }
+
+  /** The request is over. Settling twice, or after its node left, means nothing. */
+  settle(reservation: Reservation, settlement: Settlement): void {
+    const live = this.#reservations.get(reservation);
+    if (live === undefined) return;
     this.#reservations.delete(reservation);
-    replica.live.delete(reservation);
+    if (settlement.promptTokens !== undefined) {
+      live.served.scale.learn(settlement.promptTokens, live.promptBytes);
+    }
+    live.cell.settle(reservation, settlement);
+  }
+
+  /** Decides this model's requests by these policies from now on; undefined: by the directory's own again. */
+  usePolicies(model: string, policies: Policies | undefined): void {
+    if (policies === undefined) this.#policies.delete(model);
+    else this.#policies.set(model, policies);
+    this.#models.get(model)?.usePolicies(this.#policiesOf(model));
+  }
+
+  /** By which profile each model's prompts are digested; models whose caches nobody knows are left out. */
+  profiles(): ReadonlyMap<string, PromptProfile> {
+    const profiles = new Map<string, PromptProfile>();
+    for (const [model, { profile }] of this.#models) if (profile !== undefined) profiles.set(model, profile);
+    return profiles;
+  }
+
+  served(): ReadonlyMap<string, ServedModel<Replica>> {
+    return this.#models;
   }
 
   /** Models that a ready or loading replica of a leased node serves, by name. */
@@ -172,35 +307,83 @@ export class Directory {
 
   nodes(): readonly NodeView[] {
     return [...this.#nodes.values()].map(({ node, name, epoch, connectedAtMs, replicas }) => {
-      const views = [...replicas.values()].map((replica) => ({
-        name: replica.name,
-        state: replica.state,
-        models: replica.models.map((model) => model.id),
-        live: replica.live.size,
-      }));
+      const views = [...replicas.values()].map(viewReplica);
       const live = views.reduce((sum, replica) => sum + replica.live, 0);
       return { node, name, epoch, connectedAtMs, live, replicas: views };
     });
   }
 
+  #decision(
+    served: ServedModel<Replica>,
+    { cell, choice }: CellChoice,
+    replica: Replica,
+    { promptTokens }: CellRequest,
+  ): Decision {
+    const reservation = this.#nextReservation as Reservation;
+    this.#nextReservation += 1;
+    return {
+      reservation,
+      node: replica.node.node,
+      epoch: replica.node.epoch,
+      replica: replica.name,
+      policy: cell.policy,
+      promptTokens,
+      expectedTokens: choice.expectedTokens,
+      trust: cell.trustOf(choice.member),
+      candidates: choice.candidates.length,
+      considered: viewCandidates(served, cell, choice),
+    };
+  }
+
   /** Moves a replica from the models it served to those it serves. */
-  #serve(replica: Replica, models: readonly ModelCard[]): void {
-    for (const { id } of replica.models) {
-      const servers = this.#servers.get(id);
-      servers?.delete(replica);
-      if (servers?.size === 0) this.#servers.delete(id);
-    }
-    for (const { id } of models) {
-      const servers = this.#servers.get(id) ?? new Set();
-      this.#servers.set(id, servers.add(replica));
+  #serve(replica: Replica, models: readonly ModelCard[], nowMs: number): void {
+    const ids = new Set(models.map(({ id }) => id));
+    for (const [id, seat] of replica.seats) {
+      if (ids.has(id)) continue;
+      replica.seats.delete(id);
+      const served = this.#models.get(id);
+      served?.rise(seat, nowMs);
+      if (served?.isEmpty) this.#models.delete(id);
     }
     replica.models = models;
+    for (const id of ids) if (!replica.seats.has(id)) this.#sit(replica, id, nowMs);
+  }
+
+  #sit(replica: Replica, model: string, nowMs: number): void {
+    const served = this.#models.get(model) ?? this.#addModel(model);
+    const seat: Seat = served.sit(replica, replica.work, () =>
+      this.#options.askSnapshot(replica.node.node, seat.offer?.open.feed ?? 0),
+    );
+    replica.seats.set(model, seat);
+    // Its agent may have spoken of the cache before it named the model.
+    for (const open of replica.node.feeds.values()) {
+      if (open.replica === replica.name && open.model === model) this.#offer(replica.node, open, nowMs);
+    }
+  }
+
+  #addModel(model: string): ServedModel<Replica> {
+    const { secret, cellReplicasMax, mapBytes } = this.#options;
+    const policies = this.#policiesOf(model);
+    const served = new ServedModel<Replica>({
+      ...{ secret, turns: this.#turns, budget: this.#budget, cellReplicasMax, mapBytes, policies },
+    });
+    this.#models.set(model, served);
+    return served;
+  }
+
+  #policiesOf(model: string): Policies {
+    return this.#policies.get(model) ?? this.#options.policies ?? defaultPolicies;
+  }
+
+  #offer(entry: NodeEntry, open: KvFeedOpen, nowMs: number): void {
+    const seat = entry.replicas.get(open.replica)?.seats.get(open.model);
+    if (seat !== undefined) this.#models.get(open.model)?.offer(seat, entry.epoch, open, nowMs);
   }
 
   #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
-    if (isRecent || this.#servers.has(model)) {
+    if (isRecent || this.#models.has(model)) {
       const message = `No replica can serve ${JSON.stringify(model)} now. Check "cgn nodes", then try again.`;
       return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
     }
@@ -246,32 +429,57 @@ export class Directory {
     return entry?.epoch === epoch ? entry : undefined;
   }
 
-  #forget(entry: NodeEntry): void {
-    for (const replica of entry.replicas.values()) this.#retire(replica);
+  #forget(entry: NodeEntry, nowMs: number): void {
+    for (const replica of entry.replicas.values()) this.#retire(replica, nowMs);
     this.#nodes.delete(entry.node);
   }
 
-  #retire(replica: Replica): void {
-    this.#serve(replica, []);
-    for (const reservation of replica.live) this.#reservations.delete(reservation);
-    replica.live.clear();
+  #retire(replica: Replica, nowMs: number): void {
+    for (const reservation of [...replica.work.load.reservations]) this.settle(reservation, { nowMs });
+    this.#serve(replica, [], nowMs);
   }
 }
 
-const newReplica = (id: ReplicaId, node: NodeEntry, name: ReplicaName): Replica => ({
-  id,
+const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   node,
   name,
   state: 'loading',
   models: [],
   unnamedSinceMs: undefined,
-  live: new Set(),
+  work: { ...newReplicaWork(), rttMs: node.rttMs },
+  seats: new Map(),
+});
+
+const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
+  name,
+  state,
+  models: models.map(({ id }) => id),
+  caches: [...seats].map(([model, { cell, member }]) => ({
+    model,
+    trust: cell.trustOf(member),
+    heldBlocks: cell.heldBlocks(member),
+    predictedTokens: member.truth.predictedTokens,
+    confirmedTokens: member.truth.confirmedTokens,
+  })),
+  live: work.load.live,
+});
+
+const requestOf = (
+  served: ServedModel<Replica>,
+  { prompt, nowMs, random, isLeased }: DecideOptions,
+): CellRequest => ({
+  chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
+  promptTokens: served.scale.tokensIn(prompt.bytes),
+  blockTokens: served.scale.tokensIn(prompt.blockBytes),
+  nowMs,
+  random,
+  isEligible: (member) => isEligible(served.ownerOf(member), isLeased),
 });
 
 /** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
-const isEligible = (replica: Replica, isLeased: (node: NodeId) => boolean): boolean => {
-  if (replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
+const isEligible = (replica: Replica | undefined, isLeased: (node: NodeId) => boolean): boolean => {
+  if (replica === undefined || replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
   let live = 0;
-  for (const sibling of replica.node.replicas.values()) live += sibling.live.size;
+  for (const sibling of replica.node.replicas.values()) live += sibling.work.load.live;
   return live < streamsPerLinkMax;
 };

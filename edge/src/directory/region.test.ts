@@ -1,4 +1,4 @@
-import type { Epoch, NodeId } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region as RegionName } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
 import type { Hello } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -33,7 +33,8 @@ const newRegion = (layout: 'one-object' | 'object-per-node' = 'one-object'): Reg
   let row: Record<string, string | number> | undefined;
   const exec = (text: string, name = '', epoch = 0, dialed_at_ms = 0) => {
     if (text.trim().startsWith('INSERT')) row = { node: name, epoch, dialed_at_ms };
-    return { toArray: () => (row === undefined ? [] : [row]) };
+    const rows = row === undefined || text.includes('policies') ? [] : [row];
+    return { toArray: () => rows, [Symbol.iterator]: () => rows.values() };
   };
   const state = Object.assign(new ObjectState(), { storage: { sql: { exec } } });
   return new Region(state.state, envOf({ LAYOUT: layout, REGIONS: 'local' }));
@@ -64,7 +65,7 @@ test('after the clock was set back a node nobody vouches for keeps its lease for
   const region = newRegion('object-per-node');
   const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
   const replicas = [{ name: 'r0', state: 'ready', models }];
-  region.joined(node, 1 as Epoch, { name: 'host', replicas } as unknown as Hello);
+  region.joined(node, 1 as Epoch, { name: 'host', replicas } as unknown as Hello, 'local' as RegionName);
   vi.setSystemTime(startMs - 3_600_000);
   expect(region.status().ready).toBe(true);
   vi.setSystemTime(Date.now() + leaseMsMax);

@@ -5,17 +5,30 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
-import type { Epoch, NodeId } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
-import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
+import type { FinalRecord, Hello, ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
+import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
-import { decodeCarry, openHeader, readLinkRequest } from '../link/carry-request.ts';
+import {
+  type Booked,
+  decodeCarry,
+  decodePrompt,
+  openHeader,
+  readLinkRequest,
+} from '../link/carry-request.ts';
+import type { KvMessage } from '../link/edge-link.ts';
 import { LinkHost } from '../link/link-host.ts';
+import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
-import { type Decision, Directory, type NodeView, type Reservation } from './directory.ts';
+import { Directory, type NodeView, type PromptView } from './directory.ts';
+import type { Reservation } from './load.ts';
+import { type ModelView, viewModels } from './model-view.ts';
+import { PolicyStore } from './policy-store.ts';
+import { noteOf, type Receipt, Receipts } from './receipts.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -25,9 +38,31 @@ export interface RegionStatus {
   readonly streams: number;
 }
 
+/** What the Worker needs to know to digest prompts, by model. */
+export type Roster = ReadonlyMap<string, PromptProfile>;
+
+/** A request that is to be decided. */
+export interface Asked {
+  readonly requestId: RequestId;
+  readonly region: RegionName;
+  readonly model: string;
+  readonly prompt: PromptView;
+}
+
+/** How a request ended, as a node's object tells it. */
+export interface Ended {
+  readonly reservation: Reservation;
+  readonly record: FinalRecord | undefined;
+}
+
 export class Region extends DurableObject<Env> {
-  readonly #directory = new Directory();
+  readonly #directory: Directory;
   readonly #host: LinkHost;
+  readonly #policies: PolicyStore;
+  readonly #receipts = new Receipts();
+  readonly #requestOf = new Map<Reservation, RequestId>();
+  #region: RegionName | undefined;
+  #nextSnapshot = 1;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
   readonly #vouchedAtMs = new Map<NodeId, number>();
 
@@ -38,10 +73,20 @@ export class Region extends DurableObject<Env> {
         node TEXT PRIMARY KEY, epoch INTEGER NOT NULL, dialed_at_ms INTEGER NOT NULL
       ) WITHOUT ROWID`,
     );
-    this.#host = new LinkHost(state, systemClock, {
-      joined: (node, epoch, hello) => this.joined(node, epoch, hello),
+    const { prefix, cellReplicasMax, mapsBytesMax } = settingsOf(env);
+    this.#directory = new Directory({
+      secret: Math.floor(systemRandom() * 2 ** 32),
+      mapsBytesMax,
+      askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
+      ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
+    });
+    this.#policies = new PolicyStore(state.storage.sql, this.#directory);
+    this.#host = new LinkHost(state, systemClock, prefix, {
+      joined: (node, epoch, hello, region) => this.joined(node, epoch, hello, region),
       reported: (node, epoch, replicas) => this.reported(node, epoch, replicas),
       left: (node, epoch) => this.left(node, epoch),
+      kv: (node, epoch, message) => this.heard(node, epoch, [message]),
+      measured: (node, epoch, telemetry) => this.measured(node, epoch, telemetry),
     });
   }
 
@@ -107,16 +152,41 @@ export class Region extends DurableObject<Env> {
     this.#host.goaway('The edge is stopping.');
   }
 
-  /** Layout `object-per-node`: chooses and books; the Worker carries the request to the node's object. */
-  decide(model: string): Outcome<Decision> {
+  /** By which profile each model's prompts are digested. */
+  roster(): Roster {
+    return this.#directory.profiles();
+  }
+
+  /** The caches of each model as this region knows them. */
+  modelViews(): readonly ModelView[] {
+    return viewModels(this.#directory.served());
+  }
+
+  receipt(requestId: RequestId): Receipt | undefined {
+    return this.#receipts.get(requestId);
+  }
+
+  /** Decides a model's requests by this policy from now on, durably; undefined: by the default again. */
+  usePolicy(model: string, policy: string | undefined, shadow: string | undefined): Outcome<null> {
     try {
-      return { value: this.#decide(model) };
+      this.#policies.use(model, policy, shadow);
+      return { value: null };
     } catch (thrown) {
       return refusal(toCognitoraError(thrown));
     }
   }
 
-  joined(node: NodeId, epoch: Epoch, hello: Hello): void {
+  /** Layout `object-per-node`: chooses and books; the Worker carries the request to the node's object. */
+  decide(asked: Asked): Outcome<Booked> {
+    try {
+      return { value: this.#decide(asked) };
+    } catch (thrown) {
+      return refusal(toCognitoraError(thrown));
+    }
+  }
+
+  joined(node: NodeId, epoch: Epoch, hello: Hello, region: RegionName): void {
+    this.#region = region;
     this.vouched(node);
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
   }
@@ -134,8 +204,22 @@ export class Region extends DurableObject<Env> {
     this.#vouchedAtMs.set(node, systemClock());
   }
 
-  released(reservations: readonly Reservation[]): void {
-    for (const reservation of reservations) this.#directory.release(reservation);
+  /** What a node's agent says of caches, in its order. */
+  heard(node: NodeId, epoch: Epoch, messages: readonly KvMessage[]): void {
+    const nowMs = systemClock();
+    this.#directory.sweep(nowMs);
+    for (const message of messages) this.#directory.heard(node, epoch, message, nowMs);
+  }
+
+  measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
+    this.#directory.measured(node, epoch, telemetry);
+  }
+
+  /** First bytes, then ends, that a node's object tells of. */
+  settled(firstBytes: readonly Reservation[], ends: readonly Ended[]): void {
+    const nowMs = systemClock();
+    for (const reservation of firstBytes) this.#directory.firstByte(reservation, nowMs);
+    for (const { reservation, record } of ends) this.#settle(reservation, record);
   }
 
   #isLeased(node: NodeId): boolean {
@@ -147,27 +231,49 @@ export class Region extends DurableObject<Env> {
     return now - vouchedAtMs < leaseMsMax;
   }
 
-  #decide(model: string): Decision {
+  #askSnapshot(node: NodeId, feed: number): number {
+    const request = this.#nextSnapshot;
+    this.#nextSnapshot = (request + 1) >>> 0;
+    const want = { feed, request };
+    if (settingsOf(this.env).layout === 'one-object') this.#host.wantSnapshot(node, want);
+    else if (this.#region !== undefined) {
+      // Lost, it is asked for again by the next sweep.
+      const asked = nodeLinkObject(this.env, this.#region, node).wantSnapshot(node, want);
+      this.ctx.waitUntil(Promise.resolve(asked).catch(() => {}));
+    }
+    return request;
+  }
+
+  #decide({ requestId, region, model, prompt }: Asked): Booked {
     const nowMs = systemClock();
-    return this.#directory.decide({
-      model,
-      nowMs,
-      isLeased: (node) => this.#isLeased(node),
-      random: systemRandom,
-    });
+    this.#directory.sweep(nowMs);
+    const isLeased = (node: NodeId): boolean => this.#isLeased(node);
+    const decision = this.#directory.decide({ model, prompt, nowMs, isLeased, random: systemRandom });
+    const promptBlocks = prompt.chain.length / 2;
+    this.#receipts.decided({ requestId, region, model, decidedAtMs: nowMs, promptBlocks }, decision);
+    this.#requestOf.set(decision.reservation, requestId);
+    const { reservation, node, epoch, replica } = decision;
+    return { reservation, node, epoch, replica, receipt: noteOf(decision) };
+  }
+
+  #settle(reservation: Reservation, record: FinalRecord | undefined): void {
+    const nowMs = systemClock();
+    this.#directory.settle(reservation, { nowMs, ...record?.usage });
+    const requestId = this.#requestOf.get(reservation);
+    this.#requestOf.delete(reservation);
+    if (requestId !== undefined) this.#receipts.ended(requestId, nowMs, record);
   }
 
   async #serve(request: Request): Promise<Response> {
-    const carry = decodeCarry(request.headers);
-    const { reservation, node, epoch, replica } = this.#decide(carry.open.model);
+    const { region, open, client, prompt } = decodeCarry(request.headers);
+    const { requestId, model } = open;
+    const booked = this.#decide({ requestId, region, model, prompt: decodePrompt(request.headers, prompt) });
+    const { reservation, node, epoch, replica, receipt } = booked;
     return this.#host.carry({
-      node,
-      epoch,
-      open: { ...carry.open, replica },
-      request,
-      region: carry.region,
-      client: carry.client,
-      onOver: () => this.#directory.release(reservation),
+      ...{ node, epoch, request, region, client, receipt },
+      open: { ...open, replica },
+      onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
+      onOver: (record) => this.#settle(reservation, record),
     });
   }
 }

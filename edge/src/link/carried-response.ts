@@ -27,6 +27,8 @@ export interface CarriedOptions {
   readonly onConsumed: (bytes: number) => void;
   /** The stream must stop at the agent. */
   readonly onCancel: (reason: CancelReason) => void;
+  /** Called at most once: the first byte of an answer that is streamed and no error. */
+  readonly onFirstByte: () => void;
   /** Called exactly once, when the agent's part is over, however it ended. */
   readonly onOver: (record: FinalRecord | undefined) => void;
   /** Called exactly once, when no byte waits for the client any more: `sweep` has nothing left to watch. */
@@ -58,6 +60,7 @@ export class CarriedResponse implements StreamHandler {
   #isSse = false;
   #ended = false;
   #overTold = false;
+  #hasFirstByte = false;
   #atEventBoundary = true;
   #lastBytesMs: number;
 
@@ -83,6 +86,7 @@ export class CarriedResponse implements StreamHandler {
   data(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#lastBytesMs = this.#options.clock();
+    if (!this.#hasFirstByte) this.#firstByte();
     if (!this.#isLateError()) this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
     if (this.#isLateError() && this.#earlyBytes >= lateErrorBytesMax) this.#options.onConsumed(bytes.length);
@@ -101,6 +105,12 @@ export class CarriedResponse implements StreamHandler {
   fail(failure: { readonly code: ErrorCode; readonly message: string; readonly record?: FinalRecord }): void {
     this.#failure = new CognitoraError(failure.code, failure.message);
     this.#over(failure.record);
+  }
+
+  #firstByte(): void {
+    this.#hasFirstByte = true;
+    const head = this.#head;
+    if (head !== undefined && head.status < 300 && isEventStream(head)) this.#options.onFirstByte();
   }
 
   /** Held until there is somewhere to put them: at most one credit window, since none of it is granted anew. */

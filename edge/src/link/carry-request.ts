@@ -4,9 +4,12 @@
  */
 import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
 import type { OpenRequest } from '@cognitora/protocol/link';
-import type { Reservation } from '../directory/directory.ts';
+import { type PromptView, unreadPrompt } from '../directory/directory.ts';
+import type { Reservation } from '../directory/load.ts';
+import type { ReceiptNote } from '../directory/receipts.ts';
 
 export const openHeader = 'x-cognitora-open';
+export const chainHeader = 'x-cognitora-chain';
 const regionHeader = 'x-cognitora-region';
 const nodeHeader = 'x-cognitora-node';
 const dialedHeader = 'x-cognitora-dialed-at-ms';
@@ -17,11 +20,17 @@ export interface Booked {
   readonly node: NodeId;
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
+  readonly receipt: ReceiptNote;
 }
+
+/** What travels of a prompt beside its digests. */
+export type PromptNote = Omit<PromptView, 'chain'>;
 
 export interface CarryRequest {
   readonly region: Region;
   readonly open: Omit<OpenRequest, 'replica'>;
+  /** Absent when it is booked, or when nobody's cache of the model is known. */
+  readonly prompt?: PromptNote;
   readonly booked?: Booked;
   /** The client's address, where its supervisor may say that it hung up. */
   readonly client?: string;
@@ -36,6 +45,18 @@ export const encodeCarry = (carry: CarryRequest): string => toAscii(JSON.stringi
 
 export const decodeCarry = (headers: Headers): CarryRequest =>
   JSON.parse(headers.get(openHeader) ?? '{}') as CarryRequest;
+
+/** Digests as a header's value: base64 of their words, little endian; at most 16 KiB, so one call may spread them. */
+export const encodeChain = (chain: Uint32Array): string =>
+  btoa(String.fromCharCode(...new Uint8Array(chain.buffer, chain.byteOffset, chain.byteLength)));
+
+/** The prompt of a carried request; one that nobody digested when it came without. */
+export const decodePrompt = (headers: Headers, note: PromptNote | undefined): PromptView => {
+  if (note === undefined) return unreadPrompt;
+  const binary = atob(headers.get(chainHeader) ?? '');
+  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
+  return { ...note, chain: new Uint32Array(bytes.buffer) };
+};
 
 export interface LinkRequest {
   readonly region: Region;

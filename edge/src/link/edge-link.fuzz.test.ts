@@ -28,6 +28,8 @@ const linked = () => {
     bytes: (message) => agent.hear(message),
     hello: (hello) => link.welcome(hello, welcomeOf()),
     replicas: () => {},
+    kv: () => {},
+    telemetry: () => {},
     goaway: () => {},
   });
   return { agent, link };

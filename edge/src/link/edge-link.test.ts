@@ -40,6 +40,8 @@ const linked = (windows: Partial<Hello> | 'silent' = {}) => {
       link.welcome(hello, welcomeOf());
     },
     replicas: (replicas) => told.push(`replicas ${replicas.length}`),
+    kv: ({ type }) => told.push(`kv ${type}`),
+    telemetry: ({ rttMs }) => told.push(`telemetry ${rttMs}`),
     goaway: ({ code }) => told.push(`goaway ${code}`),
   });
   if (windows !== 'silent') link.receive(agent.hello(windows));

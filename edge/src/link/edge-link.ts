@@ -18,6 +18,18 @@ import {
   frameTypes,
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
+import {
+  encodeKvWant,
+  type KvDelta,
+  type KvFeedOpen,
+  type KvMark,
+  type KvSnapshotPart,
+  type KvWant,
+  parseKvDelta,
+  parseKvFeed,
+  parseKvMark,
+  parseKvSnapshot,
+} from '@cognitora/protocol/kv';
 import { edgeLinkWindowBytes, edgeStreamWindowBytes, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import {
   type CancelReason,
@@ -33,9 +45,11 @@ import {
   parseHello,
   parseReplicas,
   parseStreamFailure,
+  parseTelemetry,
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
+  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
@@ -51,11 +65,20 @@ export interface StreamHandler {
   settled(): void;
 }
 
+/** What the agent says of its replicas' caches. */
+export type KvMessage =
+  | { readonly type: 'feed'; readonly feed: KvFeedOpen }
+  | { readonly type: 'delta'; readonly delta: KvDelta }
+  | { readonly type: 'snapshot'; readonly snapshot: KvSnapshotPart }
+  | { readonly type: 'mark'; readonly mark: KvMark };
+
 /** What the link's host hears. */
 export interface LinkEvents {
   bytes(message: Uint8Array): void;
   hello(hello: Hello): void;
   replicas(replicas: readonly ReplicaReport[]): void;
+  kv(message: KvMessage): void;
+  telemetry(telemetry: Telemetry): void;
   goaway(goaway: Goaway): void;
 }
 
@@ -191,6 +214,12 @@ export class EdgeLink {
     return true;
   }
 
+  /** Asks the agent for a snapshot of a feed. */
+  wantSnapshot(want: KvWant): void {
+    this.#outbox?.control(frameTypes.kvwant, linkStream, encodeKvWant(want));
+    this.#flushSoon();
+  }
+
   /** Stops a stream: the agent aborts the engine's work; its handler hears nothing more. */
   cancel(id: StreamId, reason: CancelReason): void {
     if (!this.#streams.delete(id)) return;
@@ -253,8 +282,30 @@ export class EdgeLink {
       case frameTypes.goaway:
         this.#events.goaway(parseGoaway(frame.payload));
         return;
+      case frameTypes.telemetry:
+        this.#events.telemetry(parseTelemetry(frame.payload));
+        return;
       case frameTypes.hello:
         throw new CognitoraError('protocol_error', 'HELLO comes once');
+      default:
+        this.#kvFrame(frame);
+    }
+  }
+
+  #kvFrame({ type, payload }: Frame): void {
+    switch (type) {
+      case frameTypes.kvfeed:
+        this.#events.kv({ type: 'feed', feed: parseKvFeed(payload) });
+        return;
+      case frameTypes.kvdelta:
+        this.#events.kv({ type: 'delta', delta: parseKvDelta(payload) });
+        return;
+      case frameTypes.kvsnapshot:
+        this.#events.kv({ type: 'snapshot', snapshot: parseKvSnapshot(payload) });
+        return;
+      case frameTypes.kvmark:
+        this.#events.kv({ type: 'mark', mark: parseKvMark(payload) });
+        return;
       default:
       // A newer agent may say more; what we do not know we skip.
     }

@@ -26,15 +26,18 @@ afterEach(() => {
 });
 
 const region = 'local' as Region;
+const prefix = { salt: 'salt', blockBytes: 256 };
 
 /** A host of links, and what it tells the directory. */
 const hosting = () => {
   const object = new ObjectState();
   const told: string[] = [];
-  const host = new LinkHost(object.state, () => Date.now(), {
+  const host = new LinkHost(object.state, () => Date.now(), prefix, {
     joined: (node, epoch) => told.push(`joined ${node} ${epoch}`),
     reported: (node) => told.push(`reported ${node}`),
     left: (node, epoch) => told.push(`left ${node} ${epoch}`),
+    kv: (node, epoch, { type }) => told.push(`kv ${type} ${node} ${epoch}`),
+    measured: (node, _, { rttMs }) => told.push(`measured ${node} ${rttMs}`),
   });
   const dial = (name: string) => {
     const node = name as NodeId;
@@ -54,6 +57,7 @@ const hosting = () => {
   /** A request on the node's link, as the region's object sends it. */
   const carry = (node: NodeId, signal = new AbortController().signal) => {
     const over = vi.fn();
+    const firstByte = vi.fn();
     const request = new Request('https://object/open', { method: 'POST', body: 'x'.repeat(20), signal });
     const answer = host.carry({
       node,
@@ -62,9 +66,11 @@ const hosting = () => {
       request,
       region,
       client: undefined,
+      receipt: { cache: 'c', route: 'r' },
+      onFirstByte: firstByte,
       onOver: over,
     });
-    return { answer, over };
+    return { answer, over, firstByte };
   };
   return { host, told, dial, join, carry };
 };

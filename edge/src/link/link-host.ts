@@ -5,6 +5,7 @@
  */
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
+import type { KvWant } from '@cognitora/protocol/kv';
 import {
   bodyPartBytes,
   clientStallMsMax,
@@ -22,22 +23,28 @@ import {
   type FinalRecord,
   type Hello,
   type OpenRequest,
+  type PrefixTerms,
   pingText,
   pongText,
   type ReplicaReport,
+  type Telemetry,
   versionMax,
   versionMin,
 } from '@cognitora/protocol/link';
 import type { Clock } from '../clock.ts';
+import type { ReceiptNote } from '../directory/receipts.ts';
 import { CarriedResponse } from './carried-response.ts';
 import { watchClient } from './client-watch.ts';
-import { EdgeLink } from './edge-link.ts';
+import { EdgeLink, type KvMessage } from './edge-link.ts';
 
 /** What the directory needs to hear about the nodes whose links live here. */
 export interface LinkReports {
-  joined(node: NodeId, epoch: Epoch, hello: Hello): void;
+  joined(node: NodeId, epoch: Epoch, hello: Hello, region: Region): void;
   reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void;
   left(node: NodeId, epoch: Epoch): void;
+  /** The agent says something of a replica's cache. */
+  kv(node: NodeId, epoch: Epoch, message: KvMessage): void;
+  measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void;
 }
 
 interface Hosted {
@@ -61,6 +68,10 @@ export interface CarryOptions {
   readonly region: Region;
   /** The client's address, where somebody can tell that it hung up. */
   readonly client: string | undefined;
+  /** What the client is told of the decision. */
+  readonly receipt: ReceiptNote;
+  /** The first byte of the engine's answer came, of one that is streamed and no error. */
+  readonly onFirstByte: () => void;
   /** Called once, when the agent's part is over, or never began. */
   readonly onOver: (record: FinalRecord | undefined) => void;
 }
@@ -72,14 +83,16 @@ export class LinkHost {
   readonly #state: DurableObjectState;
   readonly #clock: Clock;
   readonly #reports: LinkReports;
+  readonly #prefix: PrefixTerms;
   readonly #bySocket = new Map<WebSocket, Hosted>();
   readonly #byNode = new Map<NodeId, Hosted>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #sweptAtMs: number | undefined;
   #lateSweeps = 0;
 
-  constructor(state: DurableObjectState, clock: Clock, reports: LinkReports) {
+  constructor(state: DurableObjectState, clock: Clock, prefix: PrefixTerms, reports: LinkReports) {
     this.#state = state;
+    this.#prefix = prefix;
     this.#clock = clock;
     this.#reports = reports;
     state.setWebSocketAutoResponse(new WebSocketRequestResponsePair(pingText, pongText));
@@ -111,6 +124,8 @@ export class LinkHost {
       bytes: (message) => sendQuietly(socket, message),
       hello: (hello) => this.#hello(hosted, hello, region),
       replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
+      kv: (message) => this.#reports.kv(node, epoch, message),
+      telemetry: (telemetry) => this.#reports.measured(node, epoch, telemetry),
       goaway: () => {
         hosted.isLeaving = true;
         this.#reports.left(node, epoch);
@@ -175,6 +190,11 @@ export class LinkHost {
     }
   }
 
+  /** Asks a node for a snapshot of one of its feeds. Lost with its link, it is asked for again. */
+  wantSnapshot(node: NodeId, want: KvWant): void {
+    this.#byNode.get(node)?.link.wantSnapshot(want);
+  }
+
   /** Every node is told to leave and dial again; used before a planned stop. */
   goaway(message: string): void {
     for (const { link } of this.#bySocket.values()) link.goaway({ code: 'leaving', message });
@@ -194,6 +214,8 @@ export class LinkHost {
         ['x-request-id', open.requestId],
         ['x-cognitora-node', hosted.node],
         ['x-cognitora-region', options.region],
+        ['x-cognitora-cache', options.receipt.cache],
+        ['x-cognitora-route', options.receipt.route],
       ],
       remainingMs: open.remainingMs,
       onConsumed: (bytes) => {
@@ -201,6 +223,7 @@ export class LinkHost {
         link.consumed(id, bytes);
       },
       onCancel: (reason) => link.cancel(id, reason),
+      onFirstByte: options.onFirstByte,
       onOver: options.onOver,
       onDone: () => {
         client.over();
@@ -248,8 +271,9 @@ export class LinkHost {
       leaseMs: leaseMsMax,
       streamWindowBytes: edgeStreamWindowBytes,
       linkWindowBytes: edgeLinkWindowBytes,
+      prefix: this.#prefix,
     });
-    this.#reports.joined(node, epoch, hello);
+    this.#reports.joined(node, epoch, hello, region);
   }
 
   #heardAtMs(hosted: Hosted): number {

@@ -4,31 +4,36 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError } from '@cognitora/protocol/errors';
-import type { Region as RegionName } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region as RegionName } from '@cognitora/protocol/ids';
+import type { KvWant } from '@cognitora/protocol/kv';
 import { heartbeatMs } from '@cognitora/protocol/limits';
 import { systemClock } from '../clock.ts';
-import type { Reservation } from '../directory/directory.ts';
-import type { Region } from '../directory/region.ts';
-import type { Env } from '../env.ts';
+import type { Reservation } from '../directory/load.ts';
+import type { Ended, Region } from '../directory/region.ts';
+import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
+import type { KvMessage } from './edge-link.ts';
 import { LinkHost } from './link-host.ts';
 
 export class NodeLink extends DurableObject<Env> {
   readonly #host: LinkHost;
   #region: DurableObjectStub<Region> | undefined;
-  #over: Reservation[] = [];
+  /** What happened in this turn, told in one call. */
+  #firstBytes: Reservation[] = [];
+  #ends: Ended[] = [];
+  #heard: KvMessage[] = [];
   /** Reports go one after the other, in the order they happened. */
   #reports: Promise<unknown> = Promise.resolve();
   #heartbeat: ReturnType<typeof setInterval> | undefined;
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
-    this.#host = new LinkHost(state, systemClock, {
-      joined: (node, epoch, hello) => {
-        this.#report((region) => region.joined(node, epoch, hello));
+    this.#host = new LinkHost(state, systemClock, settingsOf(env).prefix, {
+      joined: (node, epoch, hello, name) => {
+        this.#report((region) => region.joined(node, epoch, hello, name));
         this.#stopHeartbeat();
         this.#heartbeat = setInterval(() => {
           if (this.#host.isLeased(node)) this.#report((region) => region.vouched(node));
@@ -39,6 +44,8 @@ export class NodeLink extends DurableObject<Env> {
         this.#report((region) => region.left(node, epoch));
         if (this.#host.links === 0) this.#stopHeartbeat();
       },
+      kv: (node, epoch, message) => this.#hear(node, epoch, message),
+      measured: (node, epoch, telemetry) => this.#report((region) => region.measured(node, epoch, telemetry)),
     });
   }
 
@@ -69,18 +76,19 @@ export class NodeLink extends DurableObject<Env> {
     this.#host.goaway('The edge is stopping.');
   }
 
+  wantSnapshot(node: NodeId, want: KvWant): void {
+    this.#host.wantSnapshot(node, want);
+  }
+
   async #serve(request: Request, { open, booked, region, client }: CarryRequest): Promise<Response> {
     if (booked === undefined) throw new CognitoraError('internal', 'A request came without a decision.');
-    const { node, epoch, replica, reservation } = booked;
+    const { node, epoch, replica, reservation, receipt } = booked;
     this.#regionStub(region);
     return this.#host.carry({
-      node,
-      epoch,
+      ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica },
-      request,
-      region,
-      client,
-      onOver: () => this.#release(reservation),
+      onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
+      onOver: (record) => this.#settleSoon(() => this.#ends.push({ reservation, record })),
     });
   }
 
@@ -94,14 +102,27 @@ export class NodeLink extends DurableObject<Env> {
     return this.#region;
   }
 
-  /** Ends of one turn travel in one call. */
-  #release(reservation: Reservation): void {
-    this.#over.push(reservation);
-    if (this.#over.length > 1) return;
+  /** First bytes and ends of one turn travel in one call. */
+  #settleSoon(note: () => void): void {
+    const isFirst = this.#firstBytes.length === 0 && this.#ends.length === 0;
+    note();
+    if (!isFirst) return;
     queueMicrotask(() => {
-      const over = this.#over;
-      this.#over = [];
-      this.#report((region) => region.released(over));
+      const [firstBytes, ends] = [this.#firstBytes, this.#ends];
+      this.#firstBytes = [];
+      this.#ends = [];
+      this.#report((region) => region.settled(firstBytes, ends));
+    });
+  }
+
+  /** What an agent says of caches within one turn travels in one call, in its order. */
+  #hear(node: NodeId, epoch: Epoch, message: KvMessage): void {
+    this.#heard.push(message);
+    if (this.#heard.length > 1) return;
+    queueMicrotask(() => {
+      const heard = this.#heard;
+      this.#heard = [];
+      this.#report((region) => region.heard(node, epoch, heard));
     });
   }
 

@@ -1,25 +1,9 @@
-/**
- * The policy `least-loaded`: the replica with the fewest live requests, ties broken at random, so that a burst spreads
- * evenly and an idle fleet has no favourite. Pure.
- */
+/** The policy `least-loaded`: the fewest live requests, so that a burst spreads evenly. */
+import type { Policy } from './policy.ts';
 
-export interface Candidate {
-  /** Requests the replica serves now. */
-  readonly live: number;
-}
-
-/** One of the least loaded; undefined when there are none. `random` is uniform in [0, 1). */
-export const chooseLeastLoaded = <C extends Candidate>(
-  candidates: readonly C[],
-  random: () => number,
-): C | undefined => {
-  let least = Number.POSITIVE_INFINITY;
-  let ties: C[] = [];
-  for (const candidate of candidates) {
-    if (candidate.live > least) continue;
-    if (candidate.live < least) ties = [];
-    least = candidate.live;
-    ties.push(candidate);
-  }
-  return ties[Math.floor(random() * ties.length)];
+export const leastLoaded: Policy = {
+  name: 'least-loaded',
+  create: () => (scene, costs) => {
+    for (const [index, { live }] of scene.candidates.entries()) costs[index] = live;
+  },
 };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -48,13 +49,21 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     server.concurrent -= 1;
     answerJson(response, {}, server.probeStatus);
   };
-  const url = await serveHttp(listener);
+  const sockets = new Set<Socket>();
+  const url = await serveHttp((request, response) => {
+    sockets.add(request.socket);
+    return listener(request, response);
+  });
+  /** What a process does to its connections when it is killed. */
+  const hangUp = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   const engine: Engine = engineAt(new URL(url.href + suffix), {
     ...more,
     onChange: () => states.push(engine.report.state),
   });
   engine.start();
-  return { engine, server, states };
+  return { engine, server, states, hangUp };
 };
 
 /** Lets looks happen until it is so. */
@@ -98,6 +107,17 @@ test('an engine that stops answering has failed, and is ready again once it answ
   await until(() => states.at(-1) === 'ready');
   expect(states).toEqual(['ready', 'failed', 'ready']);
   expect(server.probes).toBe(2 * probes);
+});
+
+test('an engine whose connections end is looked at then, not when its time comes', async () => {
+  const { server, states, hangUp } = await start();
+  await until(() => states.at(-1) === 'ready');
+  server.status = 503;
+  const looks = server.paths.length;
+  hangUp();
+  // No timer runs out.
+  while (states.at(-1) === 'ready') await new Promise((resolve) => setImmediate(resolve));
+  expect([states, server.paths.length]).toEqual([['ready', 'failed'], looks + 1]);
 });
 
 test('an engine that never was ready is told of with its reason, once for each', async () => {

@@ -35,8 +35,8 @@ export interface ServedModel {
   readonly volunteered: VolunteeredByPath | undefined;
 }
 
-/** Between looks at a healthy engine. */
-const pollMsMax = 5_000;
+/** Between looks at a healthy engine: so short that a kept connection is always open, whose end tells of its death. */
+const pollMsMax = 2_000;
 /** Between the first looks at an engine that starts. */
 const pollMsMin = 50;
 /** A look that takes longer has failed. */
@@ -86,6 +86,7 @@ export class Engine {
   /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
   #toldWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
   #stopped = false;
 
   constructor(options: EngineOptions) {
@@ -102,6 +103,7 @@ export class Engine {
       bodyTimeout: 0,
       keepAliveTimeout: 4_000,
     });
+    this.pool.on('disconnect', (_origin, _targets, error) => this.#lost(error));
   }
 
   get report(): ReplicaReport {
@@ -145,7 +147,21 @@ export class Engine {
     await this.pool.destroy();
   }
 
+  /** The engine ended a connection: it may be gone, and another one in its place soon. */
+  #lost(error: Error): void {
+    const isTheirs = 'code' in error && error.code === 'UND_ERR_SOCKET';
+    if (!isTheirs || this.#state !== 'ready' || this.#isLooking || this.#stopped) return;
+    clearTimeout(this.#timer);
+    void this.#poll();
+  }
+
   async #poll(): Promise<void> {
+    this.#isLooking = true;
+    await this.#look();
+    this.#isLooking = false;
+  }
+
+  async #look(): Promise<void> {
     try {
       this.#learn(await this.#listModels());
       await this.#probe();

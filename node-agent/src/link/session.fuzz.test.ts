@@ -63,6 +63,7 @@ const linked = (ways: readonly Manner[]) => {
       served.push(one);
       return one;
     },
+    kvWanted: () => {},
   });
   /** What it has to say is read, and so held to the protocol, at the other end. */
   const flush = (): void => {
@@ -71,7 +72,7 @@ const linked = (ways: readonly Manner[]) => {
   return { edge, session, served, flush };
 };
 
-const toAgent = noise(['open', 'body', 'cancel', 'credit']);
+const toAgent = noise(['open', 'body', 'cancel', 'credit', 'kvwant']);
 
 test('any frames give requests or a protocol error, and every request ends just once', () => {
   const reached = { whole: 0, refused: 0, answered: 0, cancelled: 0 };

@@ -1,6 +1,7 @@
 import { joinBytes, utf8 } from '@cognitora/protocol/bytes';
 import { frameTypes } from '@cognitora/protocol/frame';
 import type { StreamId } from '@cognitora/protocol/ids';
+import { encodeKvWant } from '@cognitora/protocol/kv';
 import {
   agentLinkWindowBytes,
   agentQueuedBytesMax,
@@ -38,6 +39,7 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
         drained: () => heard.push(`${stream} drained`),
       };
     },
+    kvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
   });
   /** What the agent sends now, in words. */
   const sent = (): string[] => {
@@ -80,6 +82,26 @@ test('WELCOME comes first, but for a GOAWAY', () => {
   const goaway = { code: 'version_unsupported', message: 'Upgrade.' };
   refused.session.receive(refused.edge.json(frameTypes.goaway, 0, goaway));
   expect(refused.told).toEqual(['goaway version_unsupported']);
+});
+
+test('of caches nothing is said before WELCOME, and then ahead of any body', () => {
+  const { session, sent, edge, reply } = linked('silent');
+  session.kv('kvfeed', utf8('{}'));
+  expect(sent()).toEqual(['0 hello']);
+  session.receive(joinBytes([edge.welcome(), edge.open(1, openOf(5), utf8('hello'), true)]));
+  reply(1).data(utf8('body'));
+  session.kv('kvfeed', utf8('{}'));
+  session.kv('kvdelta', utf8('x'));
+  session.kv('kvsnapshot', utf8('x'));
+  session.kv('kvmark', utf8('x'));
+  expect(sent()).toEqual(['0 kvfeed', '0 kvdelta', '0 kvsnapshot', '0 kvmark', '1 data @0+4']);
+});
+
+test('an edge that asks for a snapshot is heard, and one that asks in no known way is refused', () => {
+  const { session, edge, told } = linked();
+  session.receive(edge.frame(frameTypes.kvwant, 0, encodeKvWant({ feed: 3, request: 12 })));
+  expect(told).toEqual(['welcome 7', 'want 3 as 12']);
+  expect(() => session.receive(edge.frame(frameTypes.kvwant, 0, utf8('seven..')))).toThrow('8 bytes');
 });
 
 test('replicas are reported only once the link is open', () => {
@@ -254,6 +276,7 @@ test('no ACK is due for a request that failed at once', () => {
       reply.fail({ code: 'replica_gone', message: 'x', record });
       return { body: () => {}, cancel: () => {}, drained: () => {} };
     },
+    kvWanted: () => {},
   });
   const edge = new ScriptedEdge();
   session.receive(joinBytes([edge.welcome(), edge.open(1, openOf(2), utf8('{}'), true)]));

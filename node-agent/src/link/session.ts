@@ -17,6 +17,7 @@ import {
   frameTypes,
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
+import { type KvWant, parseKvWant } from '@cognitora/protocol/kv';
 import {
   agentLinkWindowBytes,
   agentQueuedBytesMax,
@@ -36,6 +37,7 @@ import {
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
+  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
@@ -68,7 +70,12 @@ export interface SessionEvents {
   /** A stream waits for an ACK: call `acknowledge` with it within `ackDelayMs`. */
   ackDue(stream: StreamId): void;
   serve(open: OpenRequest, reply: StreamReply): ServedStream;
+  /** The edge asks for a snapshot of a feed. */
+  kvWanted(want: KvWant): void;
 }
+
+/** What is said of caches; the edge hears each at once, before any body. */
+export type KvFrame = 'kvfeed' | 'kvdelta' | 'kvsnapshot' | 'kvmark';
 
 interface LiveStream {
   served: ServedStream | undefined;
@@ -131,6 +138,15 @@ export class AgentSession {
     if (this.#welcomed) this.#control(frameTypes.replicas, linkStream, encodeJson({ replicas }));
   }
 
+  /** Says something of a cache. Nothing before WELCOME: the edge's terms are not known. */
+  kv(frame: KvFrame, payload: Uint8Array): void {
+    if (this.#welcomed) this.#control(frameTypes[frame], linkStream, payload);
+  }
+
+  telemetry(telemetry: Telemetry): void {
+    if (this.#welcomed) this.#control(frameTypes.telemetry, linkStream, encodeJson(telemetry));
+  }
+
   goaway(goaway: Goaway): void {
     this.#control(frameTypes.goaway, linkStream, encodeJson(goaway));
   }
@@ -168,6 +184,9 @@ export class AgentSession {
       case frameTypes.credit:
         this.#outbox.granted(frame.stream, decodeCredit(frame.payload));
         this.#events.ready();
+        return;
+      case frameTypes.kvwant:
+        this.#events.kvWanted(parseKvWant(frame.payload));
         return;
       case frameTypes.goaway:
         this.#events.goaway(parseGoaway(frame.payload));

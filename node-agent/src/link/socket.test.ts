@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { utf8 } from '@cognitora/protocol/bytes';
+import { frameTypes } from '@cognitora/protocol/frame';
+import { encodeKvMark, encodeKvWant } from '@cognitora/protocol/kv';
 import { ackDelayMs, helloMsMax } from '@cognitora/protocol/limits';
-import { linkPath, pingText, pongText } from '@cognitora/protocol/link';
+import { linkPath, parseTelemetry, pingText, pongText } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { helloOf, openOf, ScriptedEdge, welcomeOf } from '../../testing/scripted-edge.ts';
@@ -38,6 +40,7 @@ const dialled = async () => {
     });
   });
   const told: string[] = [];
+  let idles = 0;
   const clock = { wallMs: () => Date.now(), monotonicMs: () => Date.now() };
   const link = new LinkSocket({
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}${linkPath}`,
@@ -49,6 +52,10 @@ const dialled = async () => {
       cancel: () => {},
       drained: () => {},
     }),
+    onKvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
+    onIdle: () => {
+      idles += 1;
+    },
     onWelcome: ({ epoch }) => told.push(`welcome ${epoch}`),
     onGoaway: ({ code }) => told.push(`goaway ${code}`),
     onClose: (why) => told.push(`closed: ${why}`),
@@ -64,7 +71,7 @@ const dialled = async () => {
     say(edge.welcome());
     await until(() => told.length > 0);
   };
-  return { link, edge, told, pings, say, welcome };
+  return { link, edge, told, pings, say, welcome, idles: () => idles };
 };
 
 test('an edge that accepts the dial and says nothing is given up once its WELCOME is overdue', async () => {
@@ -86,7 +93,7 @@ test('an edge that falls silent is given up at the first heartbeat past its leas
   const { told, pings, welcome } = await dialled();
   await welcome();
   vi.advanceTimersByTime(leaseMs);
-  await until(() => pings.length === leaseMs / heartbeatMs);
+  await until(() => pings.length === 1 + leaseMs / heartbeatMs);
   expect([told, new Set(pings)]).toEqual([['welcome 7'], new Set([pingText])]);
   vi.advanceTimersByTime(heartbeatMs);
   expect(told).toEqual(['welcome 7', 'closed: the edge fell silent']);
@@ -95,13 +102,29 @@ test('an edge that falls silent is given up at the first heartbeat past its leas
 test('an edge that answers heartbeats is kept, however little else it says', async () => {
   const { told, pings, say, welcome } = await dialled();
   await welcome();
+  // The first pongs are asked for at once.
+  for (let quick = 1; quick <= 2; quick += 1) {
+    say(pongText);
+    await until(() => pings.length === 1 + quick);
+  }
   for (let beats = 1; beats <= 12; beats += 1) {
     vi.advanceTimersByTime(heartbeatMs);
-    await until(() => pings.length === beats);
+    await until(() => pings.length === 3 + beats);
     say(pongText);
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect(told).toEqual(['welcome 7']);
+});
+
+test('the first pong tells the edge how far away it is', async () => {
+  const { edge, say, pings, welcome } = await dialled();
+  await welcome();
+  await until(() => pings.length === 1);
+  vi.advanceTimersByTime(40);
+  say(pongText);
+  const isTold = () => edge.heard.find(({ type }) => type === frameTypes.telemetry);
+  await until(() => isTold() !== undefined);
+  expect(parseTelemetry(isTold()?.payload ?? new Uint8Array())).toEqual({ rttMs: 40 });
 });
 
 test('a thousand requests that are cancelled leave no timer but the heartbeat, and the end takes that', async () => {
@@ -125,4 +148,23 @@ test('a thousand requests that are cancelled leave no timer but the heartbeat, a
   await until(() => vi.getTimerCount() <= 1);
   vi.advanceTimersByTime(1000);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a link that has sent all it had says so, once for what it sent in one turn', async () => {
+  const { link, edge, idles, welcome } = await dialled();
+  await welcome();
+  const before = idles();
+  for (let part = 0; part < 3; part += 1) link.kv('kvmark', encodeKvMark({ feed: part, sequence: 1 }));
+  expect(idles()).toBe(before);
+  await until(() => edge.heard.length === 4);
+  await until(() => idles() > before);
+  expect(idles()).toBe(before + 1);
+});
+
+test('an edge that wants a snapshot is heard', async () => {
+  const { edge, told, say, welcome } = await dialled();
+  await welcome();
+  say(edge.frame(frameTypes.kvwant, 0, encodeKvWant({ feed: 2, request: 5 })));
+  await until(() => told.length === 2);
+  expect(told).toEqual(['welcome 7', 'want 2 as 5']);
 });

@@ -5,6 +5,7 @@
 
 import { type ErrorCode, isErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
 import type { StreamId } from '@cognitora/protocol/ids';
+import type { KvWant } from '@cognitora/protocol/kv';
 import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
 import {
   type Goaway,
@@ -12,12 +13,14 @@ import {
   type OpenRequest,
   pingText,
   type ReplicaReport,
+  rttMsMax,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
-import { AgentSession, type ServedStream, type StreamReply } from './session.ts';
+import { RoundTrip } from './round-trip.ts';
+import { AgentSession, type KvFrame, type ServedStream, type StreamReply } from './session.ts';
 
 export interface LinkSocketOptions {
   readonly url: string;
@@ -25,6 +28,9 @@ export interface LinkSocketOptions {
   readonly hello: Hello;
   readonly clock: Clock;
   readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
+  readonly onKvWanted: (want: KvWant) => void;
+  /** All that was ready has gone into the socket, and it holds little: a moment for what is large and not urgent. */
+  readonly onIdle: () => void;
   readonly onWelcome: (welcome: Welcome) => void;
   readonly onGoaway: (goaway: Goaway) => void;
   /** Called once; `refusal` is the edge's code when it refused the dial. */
@@ -40,6 +46,7 @@ export class LinkSocket {
   readonly #options: LinkSocketOptions;
   readonly #socket: WebSocket;
   readonly #session: AgentSession;
+  readonly #roundTrip = new RoundTrip();
   readonly #acks: { readonly stream: StreamId; readonly dueMs: number }[] = [];
   #ackTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -57,6 +64,7 @@ export class LinkSocket {
       ready: () => this.#flushSoon(),
       ackDue: (stream) => this.#ackLater(stream),
       serve: options.serve,
+      kvWanted: (want) => options.onKvWanted(want),
     });
     this.#socket = new WebSocket(options.url, {
       headers: { authorization: options.authorization },
@@ -77,6 +85,10 @@ export class LinkSocket {
     this.#session.replicas(replicas);
   }
 
+  kv(frame: KvFrame, payload: Uint8Array): void {
+    this.#session.kv(frame, payload);
+  }
+
   /** Tells the edge that no more work should come; live streams go on. */
   leave(): void {
     this.#session.goaway({ code: 'leaving', message: 'The agent is stopping.' });
@@ -90,7 +102,10 @@ export class LinkSocket {
     this.#socket.on('open', () => this.#flush());
     this.#socket.on('message', (message: Buffer, isBinary: boolean) => {
       this.#heardAtMs = this.#options.clock.monotonicMs();
-      if (!isBinary) return;
+      if (!isBinary) {
+        this.#ponged();
+        return;
+      }
       try {
         this.#session.receive(message);
       } catch (thrown) {
@@ -122,9 +137,22 @@ export class LinkSocket {
     this.#heartbeat = setInterval(() => {
       if (this.#options.clock.monotonicMs() - this.#heardAtMs > welcome.leaseMs) {
         this.#end('the edge fell silent');
-      } else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(pingText);
+      } else this.#ping();
     }, welcome.heartbeatMs);
     this.#options.onWelcome(welcome);
+    this.#ping();
+  }
+
+  #ping(): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#roundTrip.pinged(this.#options.clock.monotonicMs());
+    this.#socket.send(pingText);
+  }
+
+  #ponged(): void {
+    const rttMs = this.#roundTrip.ponged(this.#options.clock.monotonicMs());
+    if (rttMs !== undefined) this.#session.telemetry({ rttMs: Math.min(rttMs, rttMsMax) });
+    if (this.#roundTrip.wantsMore) this.#ping();
   }
 
   /** One timer for all delayed acknowledgements: they fall due in the order they came. */
@@ -159,6 +187,7 @@ export class LinkSocket {
       if (message === undefined) return;
       this.#socket.send(message, { binary: true }, () => {
         if (this.#socket.bufferedAmount < socketBufferedBytesMax / 2) this.#resume();
+        if (this.#socket.bufferedAmount === 0) this.#options.onIdle();
       });
     }
     this.#blocked = true;

@@ -1,0 +1,96 @@
+/** Whole simulations of small traces: what must hold whatever the constants are. */
+import { describe, expect, test } from 'vitest';
+import { prefillMs } from './constants.ts';
+import { simulatedPolicies } from './policies.ts';
+import { type SimulationOptions, simulate } from './simulate.ts';
+import { blockTokens, sessionsTrace, strangersTrace } from './testing/sessions.ts';
+import { traceOf } from './trace.ts';
+
+const run = (shape: Partial<SimulationOptions> & Pick<SimulationOptions, 'trace' | 'policy'>) =>
+  simulate({ nodes: 4, capacityBlocks: 64, load: 1, seed: 1, cells: 1, eventDelayMs: 100, ...shape });
+
+const named = (name: string) => {
+  const policy = simulatedPolicies.find((known) => known.name === name);
+  if (policy === undefined) throw new Error(`no policy ${name}`);
+  return policy;
+};
+
+describe.each(simulatedPolicies)('$name', (policy) => {
+  test('gives the same figures for the same seed', () => {
+    const trace = sessionsTrace(20, 5);
+    expect(run({ trace, policy, seed: 3 })).toEqual(run({ trace, policy, seed: 3 }));
+  });
+
+  test('hits nothing where nothing is shared', () => {
+    const trace = strangersTrace(100);
+    expect(trace.ceiling).toBe(0);
+    const { hitRatio, ceilingShare, refused } = run({ trace, policy });
+    expect([hitRatio, ceilingShare, refused]).toEqual([0, Number.NaN, 0]);
+  });
+
+  test.each([0.3, 1, 5])('stays below the ceiling at load %d', (load) => {
+    for (const capacityBlocks of [8, 64, 4096]) {
+      const { ceilingShare } = run({ trace: sessionsTrace(20, 5), policy, load, capacityBlocks });
+      expect(ceilingShare).toBeLessThanOrEqual(1);
+      expect(ceilingShare).toBeGreaterThanOrEqual(0);
+    }
+  });
+});
+
+test('another seed breaks ties otherwise', () => {
+  const trace = sessionsTrace(20, 5);
+  const policy = named('random');
+  expect(run({ trace, policy, seed: 1 })).not.toEqual(run({ trace, policy, seed: 2 }));
+});
+
+test('the default policy keeps a session where its prefix is, round robin does not', () => {
+  const trace = sessionsTrace(12, 8);
+  const ours = run({ trace, policy: named('predicted-latency'), capacityBlocks: 4096 });
+  const turns = run({ trace, policy: named('round-robin'), capacityBlocks: 4096 });
+  expect(ours.ceilingShare).toBeGreaterThan(0.9);
+  expect(turns.ceilingShare).toBeLessThan(0.7);
+  expect(ours.tokensPerJoule).toBeGreaterThan(turns.tokensPerJoule);
+});
+
+test('digests shorter than the trace’s blocks change no hit', () => {
+  const trace = sessionsTrace(12, 8);
+  const whole = run({ trace, policy: named('predicted-latency') });
+  expect(run({ trace, policy: named('predicted-latency'), digestTokens: 64 })).toEqual(whole);
+});
+
+test('one node and one repeated prompt come out as by hand', () => {
+  const request = { inputTokens: 2 * blockTokens, outputTokens: 1, blocks: [0, 1] };
+  const trace = traceOf('two', [
+    { ...request, atMs: 0 },
+    { ...request, atMs: 1000 },
+  ]);
+  const figures = run({ trace, policy: named('predicted-latency'), nodes: 1, load: 0.1 });
+  const coldMs = prefillMs(1024, 1024, 0);
+  const warmMs = prefillMs(1, 1024, 0);
+  expect(figures.ttftMeanMs).toBeCloseTo((coldMs + warmMs) / 2, 6);
+  expect(figures.hitRatio).toBeCloseTo(1023 / 2048, 9);
+  expect(trace.ceiling).toBe(0.5);
+});
+
+test('load 1 is the rate at which prefill without a hit keeps every node busy', () => {
+  const trace = strangersTrace(200);
+  const { joules } = run({ trace, policy: named('least-loaded'), nodes: 1, load: 1000 });
+  // All at once: one long row of prefills at 650 W, then the last tokens at less.
+  expect(joules).toBeGreaterThan((0.65 * trace.prefillWorkMs) / 1);
+  expect(joules).toBeLessThan(1.3 * 0.65 * trace.prefillWorkMs);
+});
+
+test('what a full directory refuses is counted, and not waited for', () => {
+  const trace = strangersTrace(2_100);
+  const { refused, ttftMeanMs } = run({ trace, policy: named('random'), nodes: 1, load: 1e6 });
+  expect(refused).toBeGreaterThan(0);
+  expect(refused).toBeLessThan(2_100);
+  expect(ttftMeanMs).toBeGreaterThan(0);
+});
+
+test('several cells divide the nodes, and their imbalance is told', () => {
+  const trace = sessionsTrace(40, 5);
+  const policy = named('predicted-latency');
+  expect(run({ trace, policy, nodes: 8, cells: 1 }).cellImbalance).toBe(1);
+  expect(run({ trace, policy, nodes: 8, cells: 2 }).cellImbalance).toBeGreaterThan(1);
+});

@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { addModels, addNodes, MetricsPage } from './metrics.ts';
+
+test('each family is described once, and every label’s value can be read back', () => {
+  const page = new MetricsPage();
+  page.gauge('g', 'A gauge.', { name: 'a "b"\\c\nd' }, 1);
+  page.gauge('g', 'A gauge.', { name: 'e' }, 2.5);
+  page.counter('c', 'A counter.', {}, 3);
+  expect(page.text).toBe(
+    [
+      '# HELP g A gauge.',
+      '# TYPE g gauge',
+      'g{name="a \\"b\\"\\\\c\\nd"} 1',
+      'g{name="e"} 2.5',
+      '# HELP c A counter.',
+      '# TYPE c counter',
+      'c{} 3',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('trust, what was predicted and what of it was true are there per replica and model', () => {
+  const page = new MetricsPage();
+  const caches = [
+    { model: 'm', trust: 'exact' as const, heldBlocks: 7, predictedTokens: 640, confirmedTokens: 512 },
+  ];
+  const replicas = [{ name: 'r0', state: 'ready', models: ['m'], caches, live: 2 }];
+  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 2, replicas };
+  addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
+  const labels = 'region="weur",node="n1",host="rack",replica="r0"';
+  expect(page.text).toContain(`cognitora_replica_requests{${labels}} 2`);
+  expect(page.text).toContain(`cognitora_replica_trust{${labels},model="m"} 2`);
+  expect(page.text).toContain(`cognitora_replica_predicted_tokens{${labels},model="m"} 640`);
+  expect(page.text).toContain(`cognitora_replica_confirmed_tokens{${labels},model="m"} 512`);
+});
+
+test('a model’s policy, its shadow and its cells are there', () => {
+  const page = new MetricsPage();
+  const cell = { replicas: 4, meanLive: 1, mapBytes: 9, mapEntries: 8, mapEntriesMax: 10, mapEvictions: 3 };
+  const shadow = { policy: 'random', decisions: 5, differences: 2 };
+  addModels(page, 'weur', [{ model: 'm', policy: 'weighted', shadow, profile: 'p', cells: [cell] }]);
+  expect(page.text).toContain('cognitora_model_policy{region="weur",model="m",policy="weighted"} 1');
+  expect(page.text).toContain('cognitora_shadow_differences{region="weur",model="m",policy="random"} 2');
+  expect(page.text).toContain('cognitora_cell_map_entries{region="weur",model="m",cell="0"} 8');
+});

@@ -1,0 +1,108 @@
+/**
+ * `GET /metrics` for Prometheus: nodes, load, caches and trust of every region, as the regions' objects see them when
+ * asked. Text only; keeps nothing and counts nothing of its own.
+ */
+import { Hono } from 'hono';
+import type { NodeView } from '../directory/directory.ts';
+import type { ModelView } from '../directory/model-view.ts';
+import { type Env, settingsOf } from '../env.ts';
+import { regionObject } from '../objects.ts';
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Prometheus text format, version 0.0.4. */
+const escaped = (value: string): string =>
+  value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+
+export class MetricsPage {
+  readonly #families = new Map<string, string[]>();
+
+  gauge(name: string, help: string, labels: Labels, value: number): void {
+    this.#add('gauge', name, help, labels, value);
+  }
+
+  counter(name: string, help: string, labels: Labels, value: number): void {
+    this.#add('counter', name, help, labels, value);
+  }
+
+  get text(): string {
+    return `${[...this.#families.values()].flat().join('\n')}\n`;
+  }
+
+  #add(type: string, name: string, help: string, labels: Labels, value: number): void {
+    const lines = this.#families.get(name) ?? [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+    const shown = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
+    lines.push(`${name}{${shown.join(',')}} ${value}`);
+    this.#families.set(name, lines);
+  }
+}
+
+const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
+
+export const addNodes = (page: MetricsPage, region: string, nodes: readonly NodeView[]): void => {
+  page.gauge('cognitora_nodes', 'Nodes with an open link.', { region }, nodes.length);
+  for (const { node, name, replicas } of nodes) {
+    for (const { name: replica, state, caches, live } of replicas) {
+      const labels = { region, node, host: name, replica };
+      page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
+      page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
+      for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens } of caches) {
+        const ofModel = { ...labels, model };
+        page.gauge(
+          'cognitora_replica_trust',
+          'What is known of its cache: 2 exact, 1 approximate, 0 blind.',
+          ofModel,
+          trustLevels[trust],
+        );
+        page.gauge(
+          'cognitora_replica_cached_blocks',
+          'Prompt blocks in the prefix map.',
+          ofModel,
+          heldBlocks,
+        );
+        page.gauge(
+          'cognitora_replica_predicted_tokens',
+          'Cached tokens that were predicted, over its latest requests.',
+          ofModel,
+          predictedTokens,
+        );
+        page.gauge(
+          'cognitora_replica_confirmed_tokens',
+          'Of those, the ones that its engine reported.',
+          ofModel,
+          confirmedTokens,
+        );
+      }
+    }
+  }
+};
+
+export const addModels = (page: MetricsPage, region: string, models: readonly ModelView[]): void => {
+  for (const { model, policy, shadow, cells } of models) {
+    page.gauge('cognitora_model_policy', '1 for the policy that decides.', { region, model, policy }, 1);
+    if (shadow !== undefined) {
+      const labels = { region, model, policy: shadow.policy };
+      page.counter('cognitora_shadow_decisions', 'Seen by the shadow policy.', labels, shadow.decisions);
+      page.counter('cognitora_shadow_differences', 'Would have gone elsewhere.', labels, shadow.differences);
+    }
+    for (const [index, cell] of cells.entries()) {
+      const labels = { region, model, cell: String(index) };
+      page.gauge('cognitora_cell_replicas', 'Replicas in the cell.', labels, cell.replicas);
+      page.gauge('cognitora_cell_map_bytes', 'Memory of its prefix map.', labels, cell.mapBytes);
+      page.gauge('cognitora_cell_map_entries', 'Digests in it.', labels, cell.mapEntries);
+      page.gauge('cognitora_cell_map_entries_max', 'Digests that fit.', labels, cell.mapEntriesMax);
+      page.counter('cognitora_cell_map_evictions', 'Digests evicted from it.', labels, cell.mapEvictions);
+    }
+  }
+};
+
+export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env }) => {
+  const page = new MetricsPage();
+  for (const region of settingsOf(env).regions) {
+    const object = regionObject(env, region);
+    const [status, models] = await Promise.all([object.status(), object.modelViews()]);
+    addNodes(page, region, status.nodes as readonly NodeView[]);
+    addModels(page, region, models as readonly ModelView[]);
+  }
+  return new Response(page.text, { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } });
+});

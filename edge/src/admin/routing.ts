@@ -1,0 +1,55 @@
+/** The admin API's view of routing: why a request went where it went, each model's policy, and the change of it. */
+import { CognitoraError } from '@cognitora/protocol/errors';
+import { parseRequestId } from '@cognitora/protocol/ids';
+import { nameCharsMax } from '@cognitora/protocol/limits';
+import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
+import { Hono } from 'hono';
+import { type Env, settingsOf } from '../env.ts';
+import { regionObject } from '../objects.ts';
+import { unwrap } from '../outcome.ts';
+import { policies } from '../policy/policy.ts';
+
+/** A change of policy is a few names. */
+const changeBytesMax = 4_096;
+
+const readChange = async (
+  request: Request,
+): Promise<{ policy: string | undefined; shadow: string | undefined }> => {
+  const bytes = new Uint8Array(await request.arrayBuffer());
+  if (bytes.length > changeBytesMax)
+    throw new CognitoraError('body_too_large', 'A policy change is a few names.');
+  const record = parseJsonRecord(bytes, 'invalid_request', 'The policy change');
+  const reader = new FieldReader(record, 'invalid_request', 'The policy change');
+  return {
+    policy: reader.optionalString('policy', nameCharsMax),
+    shadow: reader.optionalString('shadow', nameCharsMax),
+  };
+};
+
+export const routingRoutes = new Hono<{ Bindings: Env }>()
+  .get('/requests/:id', async ({ env, req }) => {
+    const requestId = parseRequestId(req.param('id'));
+    const { regions } = settingsOf(env);
+    const asked =
+      requestId === undefined ? [] : regions.map((region) => regionObject(env, region).receipt(requestId));
+    for (const receipt of await Promise.all(asked)) if (receipt !== undefined) return Response.json(receipt);
+    throw new CognitoraError('not_found', 'No region remembers this request: the latest are kept.');
+  })
+  .get('/policies', async ({ env }) => {
+    const { regions } = settingsOf(env);
+    const views = regions.map(async (region) => ({
+      region,
+      models: await regionObject(env, region).modelViews(),
+    }));
+    return Response.json({ policies: policies.map(({ name }) => name), regions: await Promise.all(views) });
+  })
+  .put('/policies/:model{.+}', async ({ env, req }) => {
+    const model = req.param('model');
+    if (model.length > nameCharsMax)
+      throw new CognitoraError('invalid_request', 'No model has a name so long.');
+    const { policy, shadow } = await readChange(req.raw);
+    const { regions } = settingsOf(env);
+    const changed = regions.map((region) => regionObject(env, region).usePolicy(model, policy, shadow));
+    for (const outcome of await Promise.all(changed)) unwrap(outcome);
+    return Response.json({ model, policy: policy ?? null, shadow: shadow ?? null });
+  });

@@ -1,0 +1,439 @@
+/**
+ * At most 64 replicas of one model, and what decides between them: one prefix map, predictions, learned rates, one
+ * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
+ * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
+ */
+import type { Trust } from '@cognitora/protocol/kv';
+import {
+  type Candidate,
+  chooseLowest,
+  defaultPolicy,
+  type Policy,
+  type Scene,
+  type Score,
+} from '../policy/policy.ts';
+import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
+import { type BlockStore, KvFeed } from './kv-feed.ts';
+import type { Reservation } from './load.ts';
+import type { MapBudget } from './map-budget.ts';
+import { Member, type ReplicaWork } from './member.ts';
+import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
+import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
+import { Rates, ReplicaRates } from './rates.ts';
+import { replicasPerCellMax } from './replica-slots.ts';
+import type { SnapshotTurns } from './snapshot-turns.ts';
+
+export interface CellRequest {
+  /** Digests of the prompt from its start, as pairs of low and high word. */
+  readonly chain: Uint32Array;
+  readonly promptTokens: number;
+  /** Tokens that one digest stands for. */
+  readonly blockTokens: number;
+  readonly nowMs: number;
+  readonly isEligible: (member: Member) => boolean;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** A choice that nothing depends on yet: `book` makes it one. Valid until the cell's next `weigh`. */
+export interface Choice {
+  readonly member: Member;
+  readonly candidate: Readonly<Candidate>;
+  readonly cost: number;
+  /** Blocks that the replica is known to hold, on any tier. */
+  readonly heldBlocks: number;
+  /** Tokens expected in its cache, by what it claims and what was sent there. */
+  readonly expectedTokens: number;
+  /** All that could have been chosen, with their costs, for the receipt. */
+  readonly candidates: readonly Readonly<Candidate>[];
+  readonly costs: Float64Array;
+}
+
+interface Booked {
+  readonly member: Member;
+  readonly prediction: Prediction | undefined;
+  readonly expectedTokens: number;
+  prefillMs: number | undefined;
+}
+
+interface Fading {
+  readonly prediction: Prediction;
+  readonly dueMs: number;
+}
+
+/** What is known when a request is over. */
+export interface Settlement {
+  readonly nowMs: number;
+  readonly promptTokens?: number | undefined;
+  readonly cachedTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+}
+
+interface Shadow {
+  readonly policy: Policy;
+  readonly score: Score;
+  decisions: number;
+  differences: number;
+}
+
+interface Maps {
+  readonly map: PrefixMap;
+  readonly predictions: Predictions;
+}
+
+export interface CellOptions {
+  /** Any 32-bit number that peers do not know. */
+  readonly secret: number;
+  readonly turns: SnapshotTurns;
+  readonly mapBytes?: number;
+  /** Whose memory the map takes; without one it takes its own. */
+  readonly budget?: MapBudget;
+  readonly replicasMax?: number;
+}
+
+/** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
+const unlearnedLateMs = 15_000;
+/** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
+const predictionMsMin = 60_000;
+const predictionWaits = 2;
+/** So long after a request ended its agent has told what the engine kept of it: a guess beyond would contradict. */
+const tellMsMax = 1_000;
+/** Of that many ended requests the guesses are kept so long; of more, shorter. */
+const fadingMax = 1_024;
+
+export class Cell {
+  /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
+  #maps: Maps | undefined;
+  readonly #secret: number;
+  readonly #mapBytes: number;
+  readonly #budget: MapBudget | undefined;
+  /** Of the budget. */
+  #takenBytes = 0;
+  readonly #turns: SnapshotTurns;
+  readonly #replicasMax: number;
+  readonly #members: (Member | undefined)[] = [];
+  /** Made, like all that follows it here, when first used: a region may hear of thousands of models nobody asks for. */
+  #booked: Map<Reservation, Booked> | undefined;
+  /** Learned from all members. */
+  #common: Rates | undefined;
+  #records: CandidateRecords | undefined;
+  /** In order of their due times. */
+  #fading: Fading[] | undefined;
+  #policy: Policy = defaultPolicy;
+  #score: Score | undefined;
+  #shadow: Shadow | undefined;
+
+  constructor({ secret, turns, mapBytes = prefixMapBytesDefault, budget, replicasMax }: CellOptions) {
+    this.#secret = secret;
+    this.#mapBytes = mapBytes;
+    this.#budget = budget;
+    this.#turns = turns;
+    this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
+  }
+
+  get size(): number {
+    return this.#members.reduce((count, member) => count + (member === undefined ? 0 : 1), 0);
+  }
+
+  get isFull(): boolean {
+    return this.size >= this.#replicasMax;
+  }
+
+  get policy(): string {
+    return this.#policy.name;
+  }
+
+  /** Of the prefix map; undefined while no member's cache is known. */
+  get counts(): PrefixMapCounts | undefined {
+    return this.#maps?.map.counts;
+  }
+
+  /** Undefined when the budget has nothing left: the cell's replicas stay blind, and their feeds ask again. */
+  #mapsMade(): Maps | undefined {
+    if (this.#maps !== undefined) return this.#maps;
+    const bytesMax = this.#budget === undefined ? this.#mapBytes : this.#budget.take(this.#mapBytes);
+    if (bytesMax === undefined) return undefined;
+    this.#takenBytes = bytesMax;
+    const secret = this.#secret;
+    const guessBytesMax = Math.min(predictionsBytesDefault, bytesMax / 4);
+    const predictions = new Predictions({ bytesMax: guessBytesMax, secret });
+    const map = new PrefixMap({ bytesMax, secret, predictions });
+    this.#maps = { map, predictions };
+    return this.#maps;
+  }
+
+  /** Nobody sits here any more: gives its memory back. */
+  close(): void {
+    this.#budget?.give(this.#takenBytes);
+    this.#takenBytes = 0;
+    this.#maps = undefined;
+  }
+
+  /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
+  #storeOf(member: Member): BlockStore {
+    return {
+      claim: () => this.#mapsMade()?.map.claim(),
+      clear: (slot) => this.#maps?.map.clear(slot),
+      show: (slot) => this.#maps?.map.show(slot),
+      add: (digests, slot, tier) => {
+        this.#maps?.map.add(digests, slot, tier);
+        member.counted(digests.length / 2, 0);
+      },
+      remove: (digests, slot, tier) => {
+        this.#maps?.map.remove(digests, slot, tier);
+        member.counted(0, digests.length / 2);
+      },
+    };
+  }
+
+  /** For that many candidates at least. */
+  #recordsFor(candidates: number): CandidateRecords {
+    if (this.#records !== undefined && this.#records.size >= candidates) return this.#records;
+    this.#records = new CandidateRecords(Math.min(replicasPerCellMax, 2 * candidates));
+    return this.#records;
+  }
+
+  /** Live requests per replica: what a new request would find. */
+  get meanLive(): number {
+    let live = 0;
+    for (const member of this.#members) live += member?.work.load.live ?? 0;
+    return live / Math.max(1, this.size);
+  }
+
+  /** Decides by another policy from now on. */
+  usePolicy(policy: Policy): void {
+    this.#policy = policy;
+    this.#score = undefined;
+  }
+
+  /** Lets a second policy decide beside the first, and counts where it differs; undefined ends that. */
+  useShadow(policy: Policy | undefined): void {
+    this.#shadow =
+      policy === undefined ? undefined : { policy, score: policy.create(), decisions: 0, differences: 0 };
+  }
+
+  get shadow():
+    | { readonly name: string; readonly decisions: number; readonly differences: number }
+    | undefined {
+    if (this.#shadow === undefined) return undefined;
+    const { policy, decisions, differences } = this.#shadow;
+    return { name: policy.name, decisions, differences };
+  }
+
+  /** Takes a replica in. Call only when the cell is not full. */
+  join(work: ReplicaWork, ask: (member: Member) => number): Member {
+    let number = 0;
+    while (this.#members[number] !== undefined) number += 1;
+    const newFeed = (of: Member): KvFeed =>
+      new KvFeed({
+        store: this.#storeOf(of),
+        turns: this.#turns,
+        ask: () => ask(of),
+        onCleared: () => {
+          of.beginAnew();
+          of.ramp(this.#isAnySettled);
+        },
+      });
+    const member = new Member(work, number, newFeed);
+    member.ramp(this.#isAnySettled);
+    this.#members[number] = member;
+    return member;
+  }
+
+  /** Takes a replica out. What it was booked for is settled here all the same: it still works on that. */
+  leave(member: Member, nowMs: number): void {
+    if (this.#members[member.number] !== member) return;
+    this.#members[member.number] = undefined;
+    member.close(nowMs);
+  }
+
+  get #isAnySettled(): boolean {
+    return this.#members.some((member) => member?.isSettled);
+  }
+
+  memberAt(number: number): Member | undefined {
+    return this.#members[number];
+  }
+
+  /** Blocks that the map holds of a replica, on any tier. */
+  heldBlocks({ slot }: Member): number {
+    const map = this.#maps?.map;
+    if (map === undefined || slot === undefined) return 0;
+    return map.blocksOf(slot, 'device') + map.blocksOf(slot, 'host');
+  }
+
+  members(): readonly Member[] {
+    return this.#members.filter((member) => member !== undefined);
+  }
+
+  trustOf(member: Member): Trust {
+    return member.trust;
+  }
+
+  /** The replica that the policy prefers; undefined when none is eligible. */
+  weigh(request: CellRequest): Choice | undefined {
+    const members = this.#eligible(request);
+    if (members.length === 0) return undefined;
+    this.#forgetFaded(request.nowMs);
+    const depths = this.#match(members, request);
+    const records = this.#recordsFor(members.length);
+    const candidates = members.map((member, at) =>
+      records.fill(at, this.#described(member, depths), request),
+    );
+    const { random } = request;
+    const promptTokens = Math.max(1, request.promptTokens);
+    const scene = { candidates, promptTokens, random };
+    this.#score ??= this.#policy.create();
+    const { costs, shadowCosts } = records;
+    this.#score(scene, costs);
+    const index = chooseLowest(costs, candidates.length, random);
+    const member = members[index ?? -1];
+    const candidate = candidates[index ?? -1];
+    if (index === undefined || member === undefined || candidate === undefined) return undefined;
+    this.#lookAside(scene, shadowCosts, index);
+    const { held, expected } = reachOf(depths, member.slot);
+    const expectedTokens = tokensIn(expected, request);
+    const cost = costs[index] ?? 0;
+    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs };
+  }
+
+  /** Books a choice in the turn it was made. */
+  book(reservation: Reservation, choice: Choice, { chain, promptTokens, nowMs }: CellRequest): void {
+    const { member, candidate, expectedTokens, heldBlocks } = choice;
+    member.work.load.book(reservation, {
+      bookedAtMs: nowMs,
+      contextTokens: promptTokens,
+      uncachedTokens: promptTokens - expectedTokens,
+      prefillMs: candidate.prefillMs,
+      lateAfterMs: Math.max(candidate.prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs),
+      firstByteAtMs: undefined,
+      decodingBeside: 0,
+    });
+    const { slot } = member;
+    const toBlock = chain.length / 2;
+    const prediction =
+      slot === undefined || heldBlocks >= toBlock
+        ? undefined
+        : this.#maps?.predictions.add({
+            ...{ chain, fromBlock: heldBlocks, toBlock, slot },
+            ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
+          });
+    this.#booked ??= new Map();
+    this.#booked.set(reservation, { member, prediction, expectedTokens, prefillMs: undefined });
+  }
+
+  /** The engine's first body byte of that request has come. */
+  firstByte(reservation: Reservation, nowMs: number): void {
+    const booked = this.#booked?.get(reservation);
+    if (booked === undefined || booked.prefillMs !== undefined) return;
+    const { work } = booked.member;
+    booked.prefillMs = work.load.firstByte(reservation, nowMs);
+    work.answered += 1;
+  }
+
+  /** The request is over, however it ended. Twice means nothing. */
+  settle(reservation: Reservation, settlement: Settlement): void {
+    const booked = this.#booked?.get(reservation);
+    if (booked === undefined) return;
+    this.#booked?.delete(reservation);
+    const { member, prediction, prefillMs, expectedTokens } = booked;
+    const live = member.work.load.release(reservation);
+    if (live === undefined) return;
+    const { cachedTokens, completionTokens, nowMs } = settlement;
+    if (prefillMs === undefined && settlement.promptTokens === undefined) {
+      // It never began: nothing of it is in the cache.
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
+      return;
+    }
+    if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
+    const contextTokens = settlement.promptTokens ?? live.contextTokens;
+    if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
+    // An answer in one piece does not tell when its first token came.
+    if (prefillMs === undefined) return;
+    const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
+    const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
+    const rates = this.#ratesOf(member);
+    rates.sawPrefill(seen, prefillMs);
+    if (completionTokens === undefined || completionTokens < 2) return;
+    const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
+    const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
+    rates.sawSteps(batch, stepMs);
+  }
+
+  /** A request is over: soon its agent's word counts, and the guess no more. */
+  #fade(fading: Fading): void {
+    this.#fading ??= [];
+    this.#fading.push(fading);
+    if (this.#fading.length > fadingMax) this.#forgetFaded(Number.POSITIVE_INFINITY, 1);
+  }
+
+  #forgetFaded(nowMs: number, countMax = fadingMax): void {
+    const fading = this.#fading ?? [];
+    let count = 0;
+    while (count < countMax && (fading[count]?.dueMs ?? Number.POSITIVE_INFINITY) <= nowMs) count += 1;
+    if (count === 0) return;
+    for (const { prediction, dueMs } of fading.splice(0, count)) {
+      this.#maps?.predictions.takeBack(prediction, Math.min(nowMs, dueMs));
+    }
+  }
+
+  #ratesOf({ work }: Member): ReplicaRates {
+    this.#common ??= new Rates();
+    work.rates ??= new ReplicaRates(this.#common);
+    return work.rates;
+  }
+
+  /** Those who may have it. New ones beyond their ramp are left out as long as there is anybody else. */
+  #eligible({ isEligible }: CellRequest): readonly Member[] {
+    const eligible: Member[] = [];
+    let isAnySettled = false;
+    for (const member of this.#members) {
+      if (member === undefined || !isEligible(member)) continue;
+      eligible.push(member);
+      isAnySettled ||= member.isSettled;
+    }
+    return isAnySettled ? eligible.filter((member) => !member.isAtRampLimit) : eligible;
+  }
+
+  #match(members: readonly Member[], { chain, nowMs }: CellRequest): Depths | undefined {
+    let eligibleLo = 0;
+    let eligibleHi = 0;
+    for (const { slot } of members) {
+      if (slot === undefined) continue;
+      if (slot < 32) eligibleLo |= 1 << slot;
+      else eligibleHi |= 1 << slot;
+    }
+    const blocks = chain.length / 2;
+    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs });
+  }
+
+  #described(member: Member, depths: Depths | undefined): DescribedReplica {
+    const { work, number, slot, truth } = member;
+    const { load, rttMs } = work;
+    const rates = this.#ratesOf(member);
+    const { evictionShare } = member;
+    return {
+      number,
+      load,
+      rates,
+      rttMs,
+      evictionShare,
+      claimShare: truth.share,
+      reach: reachOf(depths, slot),
+    };
+  }
+
+  #lookAside(scene: Scene, costs: Float64Array, chosen: number): void {
+    const shadow = this.#shadow;
+    if (shadow === undefined) return;
+    shadow.score(scene, costs);
+    const other = chooseLowest(costs, scene.candidates.length, scene.random);
+    shadow.decisions += 1;
+    // A tie is no difference of opinion.
+    const isWorse = other !== undefined && (costs[chosen] ?? 0) > (costs[other] ?? 0);
+    if (isWorse) shadow.differences += 1;
+  }
+}
+
+const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
+  predictionMsMin + predictionWaits * (waitMs + prefillMs);

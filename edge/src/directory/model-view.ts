@@ -1,0 +1,49 @@
+/** What people and dashboards see of a model's routing: its policies, cells and how full their maps are. Views only. */
+import type { Replica } from './directory.ts';
+import type { ServedModel } from './served-model.ts';
+
+export interface CellView {
+  readonly replicas: number;
+  readonly meanLive: number;
+  /** Of the prefix map; zero while no replica's cache is known. */
+  readonly mapBytes: number;
+  readonly mapEntries: number;
+  readonly mapEntriesMax: number;
+  readonly mapEvictions: number;
+}
+
+export interface ModelView {
+  readonly model: string;
+  readonly policy: string;
+  /** Decisions that the shadow policy looked at, and would have made otherwise. */
+  readonly shadow:
+    | { readonly policy: string; readonly decisions: number; readonly differences: number }
+    | undefined;
+  /** The prompt profile by which its prompts are digested. */
+  readonly profile: string | undefined;
+  readonly cells: readonly CellView[];
+}
+
+export const viewModels = (models: ReadonlyMap<string, ServedModel<Replica>>): readonly ModelView[] =>
+  [...models].map(([model, served]) => {
+    const { policy, shadow } = served.policies;
+    const shadows = served.cells.flatMap((cell) => cell.shadow ?? []);
+    return {
+      model,
+      policy: policy.name,
+      shadow: shadow && {
+        policy: shadow.name,
+        decisions: shadows.reduce((sum, { decisions }) => sum + decisions, 0),
+        differences: shadows.reduce((sum, { differences }) => sum + differences, 0),
+      },
+      profile: served.profile?.id,
+      cells: served.cells.map(({ size, meanLive, counts }) => ({
+        replicas: size,
+        meanLive,
+        mapBytes: counts?.bytes ?? 0,
+        mapEntries: counts?.entries ?? 0,
+        mapEntriesMax: counts?.entriesMax ?? 0,
+        mapEvictions: counts?.evictions ?? 0,
+      })),
+    };
+  });

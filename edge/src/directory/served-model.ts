@@ -1,0 +1,193 @@
+/**
+ * What a region knows of one model that it serves: the cells its replicas sit in, how its prompts are digested, and by
+ * which policies it is decided. Pure. Owns which of several prompt profiles leads: digests of different profiles never
+ * meet, so replicas with another one than the leading profile are blind. Knows no nodes: `Owner` is who sits there.
+ */
+import type { Epoch } from '@cognitora/protocol/ids';
+import type { KvFeedOpen } from '@cognitora/protocol/kv';
+import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { Policy } from '../policy/policy.ts';
+import { Cell, type CellRequest, type Choice } from './cell.ts';
+import { anchorOf, rendezvousScore } from './cell-choice.ts';
+import type { MapBudget } from './map-budget.ts';
+import type { Member, ReplicaWork } from './member.ts';
+import { replicasPerCellMax } from './replica-slots.ts';
+import type { SnapshotTurns } from './snapshot-turns.ts';
+import { TokenScale } from './token-scale.ts';
+
+/** How a model's requests are decided, and by what beside it for comparison. */
+export interface Policies {
+  readonly policy: Policy;
+  readonly shadow: Policy | undefined;
+}
+
+/** A replica's place in a model. */
+export interface Seat {
+  readonly cell: Cell;
+  readonly member: Member;
+  /** What its agent last said of its cache. */
+  offer: { readonly epoch: Epoch; readonly open: KvFeedOpen } | undefined;
+}
+
+export interface ServedModelOptions {
+  /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
+  readonly secret: number;
+  readonly turns: SnapshotTurns;
+  readonly cellReplicasMax: number | undefined;
+  readonly mapBytes: number | undefined;
+  readonly budget: MapBudget;
+  readonly policies: Policies;
+}
+
+export interface CellChoice {
+  readonly cell: Cell;
+  readonly choice: Choice;
+}
+
+export class ServedModel<Owner> {
+  readonly scale = new TokenScale();
+  readonly #options: ServedModelOptions;
+  readonly #cells: Cell[] = [];
+  readonly #seats = new Map<Member, { readonly seat: Seat; readonly owner: Owner }>();
+  #policies: Policies;
+  #profile: PromptProfile | undefined;
+
+  constructor(options: ServedModelOptions) {
+    this.#options = options;
+    this.#policies = options.policies;
+  }
+
+  get isEmpty(): boolean {
+    return this.#seats.size === 0;
+  }
+
+  get cells(): readonly Cell[] {
+    return this.#cells;
+  }
+
+  get policies(): Policies {
+    return this.#policies;
+  }
+
+  /** How prompts are to be written for their digests; undefined while no replica's cache is known. */
+  get profile(): PromptProfile | undefined {
+    return this.#profile;
+  }
+
+  ownerOf(member: Member): Owner | undefined {
+    return this.#seats.get(member)?.owner;
+  }
+
+  seats(): Iterable<{ readonly seat: Seat; readonly owner: Owner }> {
+    return this.#seats.values();
+  }
+
+  sit(owner: Owner, work: ReplicaWork, ask: (member: Member) => number): Seat {
+    const cell = this.#cells.find((known) => !known.isFull) ?? this.#addCell();
+    const member = cell.join(work, ask);
+    const seat: Seat = { cell, member, offer: undefined };
+    this.#seats.set(member, { seat, owner });
+    return seat;
+  }
+
+  rise(seat: Seat, nowMs: number): void {
+    if (!this.#seats.delete(seat.member)) return;
+    seat.cell.leave(seat.member, nowMs);
+    if (seat.cell.size === 0) {
+      this.#cells.splice(this.#cells.indexOf(seat.cell), 1);
+      seat.cell.close();
+    }
+    this.#lead(nowMs);
+  }
+
+  /** An agent says how well it knows this replica's cache, and how its prompts are written. */
+  offer(seat: Seat, epoch: Epoch, open: KvFeedOpen, nowMs: number): void {
+    const isOther = seat.offer !== undefined && seat.offer.open.profile.id !== open.profile.id;
+    seat.offer = { epoch, open };
+    if (isOther) seat.member.close(nowMs);
+    this.#lead(nowMs);
+    this.#follow(seat, nowMs);
+  }
+
+  usePolicies(policies: Policies): void {
+    this.#policies = policies;
+    for (const cell of this.#cells) setPolicies(cell, policies);
+  }
+
+  /** The best choice of the cells that the prompt belongs to; of any cell when nobody there can serve it. */
+  choose(request: CellRequest): CellChoice | undefined {
+    return best(this.#asked(request.chain), request) ?? best(this.#cells, request);
+  }
+
+  /** With several cells at most two: the one that the prompt's anchor names, and the least loaded. */
+  #asked(chain: Uint32Array): readonly Cell[] {
+    if (this.#cells.length === 1) return this.#cells;
+    const anchor = anchorOf(chain);
+    let named = 0;
+    let idle = 0;
+    for (const [index, cell] of this.#cells.entries()) {
+      if (rendezvousScore(anchor, index) > rendezvousScore(anchor, named)) named = index;
+      if (cell.meanLive < (this.#cells[idle]?.meanLive ?? 0)) idle = index;
+    }
+    const cells = anchor === undefined || named === idle ? [idle] : [named, idle];
+    return cells.flatMap((index) => this.#cells[index] ?? []);
+  }
+
+  #addCell(): Cell {
+    const { secret, turns, mapBytes, budget, cellReplicasMax = replicasPerCellMax } = this.#options;
+    const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
+    const cell = new Cell({
+      ...{ secret, turns, budget, replicasMax },
+      ...(mapBytes === undefined ? {} : { mapBytes }),
+    });
+    setPolicies(cell, this.#policies);
+    this.#cells.push(cell);
+    return cell;
+  }
+
+  /** Keeps the leading profile while somebody offers it, else takes the next. */
+  #lead(nowMs: number): void {
+    let next: PromptProfile | undefined;
+    for (const { seat } of this.#seats.values()) {
+      if (seat.offer === undefined || seat.offer.open.trust === 'blind') continue;
+      const { profile } = seat.offer.open;
+      if (profile.id === this.#profile?.id) return;
+      next ??= profile;
+    }
+    const isOther = this.#profile !== undefined || next !== undefined;
+    this.#profile = next;
+    if (!isOther) return;
+    for (const { seat } of this.#seats.values()) this.#follow(seat, nowMs);
+  }
+
+  /** What a replica's agent offers counts as far as its profile leads. */
+  #follow({ member, offer }: Seat, nowMs: number): void {
+    if (offer === undefined) return;
+    const { trust, profile } = offer.open;
+    const isLed = trust !== 'blind' && profile.id === this.#profile?.id;
+    member.announced = isLed ? trust : 'blind';
+    if (isLed) member.feed.open(offer.epoch, nowMs);
+    else member.close(nowMs);
+  }
+}
+
+const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
+  cell.usePolicy(policy);
+  cell.useShadow(shadow);
+};
+
+/**
+ * How much cheaper a later cell must be than the one before it: the first is where the next turns will look, and the
+ * same prompt in another cell is found again only by luck.
+ */
+const laterCellShare = 0.8;
+
+const best = (cells: readonly Cell[], request: CellRequest): CellChoice | undefined => {
+  let found: CellChoice | undefined;
+  for (const cell of cells) {
+    const choice = cell.weigh(request);
+    if (choice === undefined) continue;
+    if (found === undefined || choice.cost < laterCellShare * found.choice.cost) found = { cell, choice };
+  }
+  return found;
+};

@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import {
+  SnapshotTurns,
+  snapshotSilenceMsMax,
+  snapshotTurnsMax,
+  snapshotWaitingMax,
+  type TurnTaker,
+} from './snapshot-turns.ts';
+
+class Taker implements TurnTaker {
+  begun = 0;
+  lost = 0;
+  begin(): void {
+    this.begun += 1;
+  }
+  lose(): void {
+    this.lost += 1;
+  }
+}
+
+const takersOf = (count: number): Taker[] => Array.from({ length: count }, () => new Taker());
+const begunIn = (takers: readonly Taker[]): number => takers.filter(({ begun }) => begun > 0).length;
+
+describe('turns', () => {
+  test('are given to a few at once, and to the others in order as those are done', () => {
+    const turns = new SnapshotTurns();
+    const takers = takersOf(20);
+    for (const taker of takers) expect(turns.want(taker, 0)).toBe(true);
+    expect([turns.loading, turns.waiting]).toEqual([snapshotTurnsMax, 12]);
+    for (const [index, taker] of takers.entries()) {
+      turns.leave(taker, 1);
+      expect(begunIn(takers)).toBe(Math.min(20, snapshotTurnsMax + index + 1));
+    }
+    expect([turns.loading, turns.waiting]).toEqual([0, 0]);
+    expect(takers.every(({ begun }) => begun === 1)).toBe(true);
+  });
+
+  test('are not multiplied by wanting again', () => {
+    const turns = new SnapshotTurns();
+    const [first, second] = takersOf(2) as [Taker, Taker];
+    for (const taker of [first, first, second, first]) turns.want(taker, 0);
+    expect([turns.loading, turns.waiting, first.begun, second.begun]).toEqual([2, 0, 1, 1]);
+  });
+
+  test('end when nothing comes for too long, and go to who waits', () => {
+    const turns = new SnapshotTurns();
+    const takers = takersOf(snapshotTurnsMax + 1);
+    for (const taker of takers) turns.want(taker, 0);
+    const [silent, ...others] = takers as [Taker, ...Taker[]];
+    for (const taker of others) turns.progress(taker, snapshotSilenceMsMax - 1);
+    turns.sweep(snapshotSilenceMsMax - 1);
+    expect(silent.lost).toBe(0);
+    turns.sweep(snapshotSilenceMsMax);
+    expect([silent.lost, begunIn(others)]).toEqual([1, snapshotTurnsMax]);
+    turns.leave(others[0] as Taker, snapshotSilenceMsMax);
+    expect(silent.begun).toBe(2);
+  });
+
+  test('that fail come back with the next sweep, after those who waited before', () => {
+    const turns = new SnapshotTurns();
+    const [failing] = takersOf(1) as [Taker];
+    turns.want(failing, 0);
+    turns.fail(failing, 1);
+    turns.want(failing, 2);
+    expect([turns.loading, turns.waiting, failing.begun]).toEqual([0, 1, 1]);
+    turns.sweep(3);
+    expect([turns.loading, turns.waiting, failing.begun]).toEqual([1, 0, 2]);
+  });
+
+  test('are waited for by a bounded number', () => {
+    const turns = new SnapshotTurns();
+    const takers = takersOf(snapshotTurnsMax + snapshotWaitingMax);
+    for (const taker of takers) expect(turns.want(taker, 0)).toBe(true);
+    const [late] = takersOf(1) as [Taker];
+    expect(turns.want(late, 0)).toBe(false);
+    turns.leave(takers[0] as Taker, 0);
+    expect(turns.want(late, 0)).toBe(true);
+  });
+});

@@ -1,0 +1,86 @@
+/**
+ * Who may load a snapshot now. After a mass reconnect every replica wants to; so many at once would fill the object's
+ * memory and its thread, so a few have a turn and the others wait in order. A turn without progress ends, and so does
+ * one that failed: both wait again, from the next sweep on, so that a peer that always fails costs one try per sweep.
+ * Knows nothing of what is loaded. Pure: time comes in with each call.
+ */
+
+/** Snapshots that load at once in one object. */
+export const snapshotTurnsMax = 8;
+/** Who waits beyond this is refused and asks again later: 2,048 links with two replicas each. */
+export const snapshotWaitingMax = 4096;
+/** A turn ends when nothing arrived for this long. */
+export const snapshotSilenceMsMax = 10_000;
+
+export interface TurnTaker {
+  /** It has a turn from now on. */
+  begin(nowMs: number): void;
+  /** Its turn is over before it was done; it waits for another. */
+  lose(): void;
+}
+
+export class SnapshotTurns {
+  /** Who has a turn, with the time of its last progress. */
+  readonly #loading = new Map<TurnTaker, number>();
+  readonly #waiting = new Set<TurnTaker>();
+  /** Who waits from the next sweep on. */
+  readonly #resting = new Set<TurnTaker>();
+
+  get loading(): number {
+    return this.#loading.size;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size + this.#resting.size;
+  }
+
+  /** Gives a turn now or later. False when too many wait already. Again means nothing. */
+  want(taker: TurnTaker, nowMs: number): boolean {
+    if (this.#loading.has(taker) || this.#waiting.has(taker) || this.#resting.has(taker)) return true;
+    if (this.waiting >= snapshotWaitingMax) return false;
+    this.#waiting.add(taker);
+    this.#fill(nowMs);
+    return true;
+  }
+
+  /** Something arrived. */
+  progress(taker: TurnTaker, nowMs: number): void {
+    if (this.#loading.has(taker)) this.#loading.set(taker, nowMs);
+  }
+
+  /** It is done, or wants no turn any more. */
+  leave(taker: TurnTaker, nowMs: number): void {
+    this.#waiting.delete(taker);
+    this.#resting.delete(taker);
+    if (this.#loading.delete(taker)) this.#fill(nowMs);
+  }
+
+  /** It failed and wants another turn. */
+  fail(taker: TurnTaker, nowMs: number): void {
+    if (!this.#loading.delete(taker)) return;
+    this.#resting.add(taker);
+    this.#fill(nowMs);
+  }
+
+  /** Called now and then: ends silent turns and lets those that rest wait again. */
+  sweep(nowMs: number): void {
+    for (const taker of this.#resting) this.#waiting.add(taker);
+    this.#resting.clear();
+    for (const [taker, progressMs] of this.#loading) {
+      if (nowMs - progressMs < snapshotSilenceMsMax) continue;
+      this.#loading.delete(taker);
+      this.#waiting.add(taker);
+      taker.lose();
+    }
+    this.#fill(nowMs);
+  }
+
+  #fill(nowMs: number): void {
+    for (const taker of this.#waiting) {
+      if (this.#loading.size >= snapshotTurnsMax) return;
+      this.#waiting.delete(taker);
+      this.#loading.set(taker, nowMs);
+      taker.begin(nowMs);
+    }
+  }
+}

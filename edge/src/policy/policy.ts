@@ -1,0 +1,78 @@
+/**
+ * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters
+ * nor books. Candidates have passed the one eligibility filter before a policy sees them.
+ */
+import { leastLoaded } from './least-loaded.ts';
+import { predictedLatency } from './predicted-latency.ts';
+import { random } from './random.ts';
+import { roundRobin } from './round-robin.ts';
+import { weighted } from './weighted.ts';
+
+/** One replica that could serve the request, in the terms that costs are made of. Filled anew for each decision. */
+export interface Candidate {
+  /** Its number in the cell: stays with the replica while it lives. */
+  number: number;
+  /** Live requests. */
+  live: number;
+  /** Those past their first byte, and their context tokens. */
+  decoding: number;
+  decodingTokens: number;
+  /** Uncached prompt tokens of requests that wait for their first byte. */
+  waitingTokens: number;
+  /** Until a prefill booked now would begin. */
+  waitMs: number;
+  /** Of this request's prompt: tokens expected in the cache, weighed by tier and by how true its claims were. */
+  cachedTokens: number;
+  /** This request's prefill there. */
+  prefillMs: number;
+  /** One token of each request, with this one. */
+  stepMs: number;
+  rttMs: number;
+  /** Blocks that its cache evicts for each one it stores, 0 to 1. */
+  evictionShare: number;
+  /** What the host draws, of the most that any draws; undefined where nobody measures. */
+  powerShare: number | undefined;
+}
+
+export interface Scene {
+  readonly candidates: readonly Candidate[];
+  readonly promptTokens: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** Writes each candidate's cost at its index. */
+export type Score = (scene: Scene, costs: Float64Array) => void;
+
+export interface Policy {
+  readonly name: string;
+  /** A policy with a memory has one per cell. */
+  create(): Score;
+}
+
+export const policies = [predictedLatency, weighted, leastLoaded, roundRobin, random] as const;
+
+export const defaultPolicy: Policy = predictedLatency;
+
+export const policyOf = (name: string): Policy | undefined => policies.find((policy) => policy.name === name);
+
+/** The index of the lowest cost, ties broken at random; undefined when there are no candidates. */
+export const chooseLowest = (
+  costs: Float64Array,
+  count: number,
+  uniform: () => number,
+): number | undefined => {
+  let lowest = Number.POSITIVE_INFINITY;
+  let chosen: number | undefined;
+  let ties = 0;
+  for (let index = 0; index < count; index += 1) {
+    const cost = costs[index] ?? Number.POSITIVE_INFINITY;
+    // Written so that what is no number loses.
+    if (!(cost <= lowest)) continue;
+    ties = cost < lowest ? 1 : ties + 1;
+    lowest = cost;
+    // The n-th of n ties is taken with probability 1/n.
+    if (ties === 1 || uniform() * ties >= ties - 1) chosen = index;
+  }
+  return chosen;
+};

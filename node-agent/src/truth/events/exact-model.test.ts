@@ -1,0 +1,148 @@
+import { canonicalBytes } from '@cognitora/protocol/prefix/canonical';
+import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
+import { plainProfile, profileOf } from '@cognitora/protocol/prefix/profile';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import { expect, test } from 'vitest';
+import type { Answer, Ask } from '../../engines/ask.ts';
+import { digestsOf, KvLedger } from '../kv-ledger.ts';
+import { applyTemplate } from '../render/apply-template.ts';
+import { ExactModel } from './exact-model.ts';
+import { TokenBlocks } from './token-blocks.ts';
+
+const path = '/v1/chat/completions';
+const blockTokens = 16;
+/** Each character is a token. */
+const tokensOf = (text: string): number[] => [...text].map((character) => character.codePointAt(0) ?? 0);
+const render = (messages: unknown): string =>
+  (Array.isArray(messages) ? messages.filter(isRecord) : [])
+    .map(({ role, content }) => `<|${String(role)}|>${String(content)}\n`)
+    .join('');
+const answer = (record: JsonRecord): Answer => ({ status: 200, text: '', record });
+const says = (role: string, content: string): JsonRecord => ({ role, content });
+const asks = (...messages: JsonRecord[]): JsonRecord => ({ model: 'm', max_tokens: 5, messages });
+
+const rules = says('system', 'rule '.repeat(40));
+const first = asks(rules, says('user', 'question '.repeat(30)));
+const text = `${render(first.messages)}<|assistant|>`;
+
+/** The rules stand behind some marks in the canonical bytes, and behind their role in the rendered prompt. */
+const canonical = Buffer.from(canonicalBytes({ path, body: first }, plainProfile, 4096)).toString('latin1');
+const blocksNeeded = (digest: number): number =>
+  Math.ceil((digest * 64 - canonical.indexOf('rule') + text.indexOf('rule ')) / blockTokens);
+
+const model = () => {
+  const rendered: JsonRecord[] = [];
+  const ask: Ask = async (asked, body = {}) => {
+    if (asked === '/tokenize') {
+      const pieces = [...String(body.content)].map((piece) => ({ id: piece.codePointAt(0), piece }));
+      return answer({ tokens: pieces });
+    }
+    rendered.push(body);
+    return answer({ prompt: `${render(body.messages)}<|assistant|>` });
+  };
+  const profile = profileOf(plainProfile);
+  const root = rootKey({ salt: 's', model: 'm', adapter: undefined, profile });
+  const chain = { root, profile, blockBytes: 64, blocksMax: 99 };
+  const [ledger, blocks] = [new KvLedger(), new TokenBlocks()];
+  const facts = { verbatim: ['system', 'user', 'assistant'] as const, toolText: undefined };
+  const exact = new ExactModel({
+    ask,
+    served: 'm',
+    way: applyTemplate,
+    found: { profile, facts, way: applyTemplate },
+    chain,
+    ledger,
+    blocks,
+    onChange: () => {},
+  });
+  /** The engine evaluated all full blocks of a text, or as many as are asked for. */
+  const evaluate = (text: string, count = Math.floor(text.length / blockTokens)): void => {
+    const tokens = tokensOf(text).slice(0, count * blockTokens);
+    const names = Array.from({ length: count }, (_, at) => `${at}`);
+    const event = {
+      type: 'stored',
+      names,
+      parent: undefined,
+      tokens,
+      blockTokens,
+      isPlain: true,
+      isOnDevice: true,
+    } as const;
+    exact.changed(blocks.apply([event]));
+  };
+  const remove = (...names: string[]): void =>
+    exact.changed(blocks.apply([{ type: 'removed', names, isOnDevice: true }]));
+  const digests = (body: JsonRecord, reply?: JsonRecord): BigUint64Array =>
+    digestsOf(prefixChain({ path, body, ...(reply === undefined ? {} : { reply }) }, chain).digests);
+  const held = (body: JsonRecord): number => ledger.heldOf(digests(body));
+  return { exact, evaluate, remove, digests, held, ledger, rendered };
+};
+
+test('of a prompt just those digests are claimed whose text the engine’s blocks reach', async () => {
+  const { exact, evaluate, held, digests, remove } = model();
+  evaluate('x'.repeat(16));
+  await exact.saw({ path, body: first });
+  expect(held(first)).toBe(0);
+  evaluate(text, 12);
+  const within = [1, 2, 3].filter((digest) => blocksNeeded(digest) <= 12);
+  expect([held(first), within.length]).toEqual([2, 2]);
+  remove(`${blocksNeeded(2) - 1}`);
+  expect(held(first)).toBe(1);
+  evaluate(text);
+  expect(held(first)).toBe(digests(first).length);
+  remove(`${blocksNeeded(1) - 1}`);
+  expect(held(first)).toBe(0);
+});
+
+test('it does not matter whether the engine or the prompt was first', async () => {
+  const { exact, evaluate, held, digests } = model();
+  evaluate(text);
+  await exact.saw({ path, body: first });
+  expect(held(first)).toBe(digests(first).length);
+});
+
+test('the turn after is claimed as far as it renders to the tokens that the engine holds', async () => {
+  const { exact, evaluate, held, digests } = model();
+  const reply = says('assistant', 'answer '.repeat(30));
+  const next = asks(...(first.messages as JsonRecord[]), reply, says('user', 'more'));
+  evaluate(`${text}${String(reply.content)}`);
+  await exact.saw({ path, body: first, reply });
+  expect(held(next)).toBeGreaterThan(digests(first).length);
+  const other = model();
+  // It said something else than what the next turn would show.
+  other.evaluate(`${text} ${String(reply.content)}`);
+  await other.exact.saw({ path, body: first, reply });
+  expect(other.held(next)).toBe(digests(first).length);
+});
+
+test('only what may change a prompt is rendered, and prompts that are kept apart are not learned', async () => {
+  const { exact, evaluate, ledger, rendered } = model();
+  evaluate(text);
+  await exact.saw({ path, body: { ...first, cache_salt: 'tenant' } });
+  await exact.saw({ path: '/v1/completions', body: { prompt: text } });
+  expect([ledger.size, rendered.length]).toEqual([0, 0]);
+  await exact.saw({ path, body: { ...first, tool_choice: 'none' } });
+  expect(Object.keys(rendered[0] ?? {}).sort()).toEqual(['add_generation_prompt', 'messages', 'tool_choice']);
+});
+
+test('a busy host claims less: of many prompts that wait the oldest are forgotten', async () => {
+  const { exact, evaluate, rendered } = model();
+  evaluate(text);
+  const all = Array.from({ length: 100 }, (_, at) =>
+    exact.saw({ path, body: asks(rules, says('user', `question ${at}`)) }),
+  );
+  await Promise.all(all);
+  expect(rendered.length).toBe(65);
+});
+
+test('an engine that is cleared is claimed for nothing, and again once it holds the blocks', async () => {
+  const { exact, evaluate, held, digests } = model();
+  await exact.saw({ path, body: first });
+  evaluate(text);
+  await exact.saw({ path, body: first });
+  exact.changed({ isCleared: true, held: [], gone: [] });
+  expect(held(first)).toBe(0);
+  const { length } = digests(first);
+  exact.changed({ isCleared: false, held: [...digestsOf(new Uint32Array())], gone: [] });
+  expect([held(first), length > 5]).toEqual([0, true]);
+});

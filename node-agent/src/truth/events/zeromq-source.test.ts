@@ -1,0 +1,42 @@
+import { Packr } from 'msgpackr';
+import { expect, onTestFinished, test } from 'vitest';
+import { Publisher, Router } from 'zeromq';
+import { zeromqSource } from './zeromq-source.ts';
+
+const packr = new Packr({ useRecords: false });
+const numbered = (sequence: number): Buffer => {
+  const frame = Buffer.alloc(8);
+  frame.writeBigInt64BE(BigInt(sequence));
+  return frame;
+};
+const batch = (name: number): Buffer => packr.pack([1, [['BlockRemoved', [name]]]]);
+
+test('what an engine publishes is heard, and what was missed is asked for', async () => {
+  const [publisher, router] = [new Publisher({ linger: 0 }), new Router({ linger: 0 })];
+  await publisher.bind('tcp://127.0.0.1:*');
+  await router.bind('tcp://127.0.0.1:*');
+  const endpoints = { events: publisher.lastEndpoint ?? '', replay: router.lastEndpoint ?? '' };
+  const source = zeromqSource(endpoints, () => {});
+  onTestFinished(() => {
+    source.close();
+    publisher.close();
+    router.close();
+  });
+  const answering = (async () => {
+    const [client = '', , first] = await router.receive();
+    for (const sequence of [0, 1]) await router.send([client, '', numbered(sequence), batch(sequence)]);
+    await router.send([client, '', numbered(-1), '']);
+    return Buffer.from(first ?? '').readBigInt64BE();
+  })();
+  const heard: string[] = [];
+  source.follow((events) => {
+    for (const event of events) heard.push(event.type === 'removed' ? event.names.join() : event.type);
+  });
+  // A subscriber is not heard of at once: the same message until it is.
+  while (heard.length === 0) {
+    await publisher.send(['kv-events', numbered(2), batch(2)]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(await answering).toBe(0n);
+  expect(heard.slice(0, 3)).toEqual(['0', '1', '2']);
+});

@@ -1,0 +1,130 @@
+/**
+ * What this host knows of its engines' caches, and tells the edge: one truth for each replica, the feeds of the link,
+ * and the terms that the edge sets for digests. The composition of the parts beside it; decides nothing. An edge that
+ * sets no terms hears nothing, and then nothing is kept.
+ */
+import type { ReplicaName } from '@cognitora/protocol/ids';
+import type { KvWant } from '@cognitora/protocol/kv';
+import type { OpenRequest, PrefixTerms } from '@cognitora/protocol/link';
+import type { Clock } from '../clock.ts';
+import { asker } from '../engines/ask.ts';
+import type { Engine } from '../engines/engine.ts';
+import type { Log } from '../log.ts';
+import { type ZeromqEndpoints, zeromqSource } from './events/zeromq-source.ts';
+import { KvFeeds, type KvLink } from './kv-feeds.ts';
+import type { FoundProfile } from './prompt-profile.ts';
+import { ReplicaTruth } from './replica-truth.ts';
+import type { Keeping, ReadReply, ServedPrompt } from './served-prompt.ts';
+
+export interface KvTruthOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly readReply: ReadReply;
+  readonly engines: ReadonlyMap<ReplicaName, Engine>;
+  /** Of the engines that publish events. */
+  readonly events: ReadonlyMap<ReplicaName, ZeromqEndpoints>;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+
+export class KvTruth {
+  readonly #options: KvTruthOptions;
+  readonly #feeds = new KvFeeds();
+  readonly #keeping: Keeping;
+  readonly #replicas = new Map<ReplicaName, ReplicaTruth>();
+  #terms: PrefixTerms | undefined;
+  #link: KvLink | undefined;
+
+  constructor(options: KvTruthOptions) {
+    this.#options = options;
+    const { readReply } = options;
+    this.#keeping = { bytes: 0, later: (run) => setImmediate(() => this.#try(run)), readReply };
+  }
+
+  /** An engine's report changed. Call it before the edge hears. */
+  changed(engine: Engine): void {
+    this.#replicas.get(engine.name)?.changed(engine.report);
+  }
+
+  /** A link is open, and the edge has heard of the replicas. */
+  linked(link: KvLink, terms: PrefixTerms | undefined): void {
+    this.#link = link;
+    if (terms?.salt !== this.#terms?.salt || terms?.blockBytes !== this.#terms?.blockBytes) {
+      this.#agree(terms);
+    }
+    if (terms !== undefined) this.#feeds.linked(link);
+  }
+
+  /** A link is over, if it is still the latest. */
+  unlinked(link: KvLink): void {
+    if (link !== this.#link) return;
+    this.#link = undefined;
+    this.#feeds.unlinked();
+  }
+
+  wanted(link: KvLink, want: KvWant): void {
+    if (link === this.#link) this.#feeds.wanted(want);
+  }
+
+  idle(link: KvLink): void {
+    if (link === this.#link) this.#feeds.idle();
+  }
+
+  /** How a request is written down; undefined when nobody wants to know. */
+  watch(open: OpenRequest): ServedPrompt | undefined {
+    return this.#replicas.get(open.replica)?.watch(open);
+  }
+
+  stop(): void {
+    this.#agree(undefined);
+    this.#feeds.unlinked();
+  }
+
+  /** What a prompt holds must not end the agent. */
+  #try(run: () => void): void {
+    try {
+      run();
+    } catch (thrown) {
+      this.#options.log('warn', 'a prompt is not digested', { why: String(thrown) });
+    }
+  }
+
+  /** Digests of other terms mean nothing under these. */
+  #agree(terms: PrefixTerms | undefined): void {
+    this.#feeds.unlinked();
+    for (const replica of this.#replicas.values()) replica.close();
+    this.#replicas.clear();
+    this.#terms = terms;
+    if (terms === undefined) return;
+    for (const engine of this.#options.engines.values()) {
+      const replica = this.#truthOf(engine, terms);
+      this.#replicas.set(engine.name, replica);
+      replica.changed(engine.report);
+    }
+  }
+
+  #truthOf(engine: Engine, terms: PrefixTerms): ReplicaTruth {
+    const { clock, log } = this.#options;
+    const endpoints = this.#options.events.get(engine.name);
+    return new ReplicaTruth({
+      name: engine.name,
+      ask: asker(engine),
+      terms,
+      feeds: this.#feeds,
+      keeping: this.#keeping,
+      monotonicMs: () => clock.monotonicMs(),
+      pause,
+      servedName: (model) => engine.model(model)?.served,
+      events: endpoints && zeromqSource(endpoints, log),
+      onFound: (model, found) => log('info', 'prompt profile', factsOf(engine, model, found)),
+    });
+  }
+}
+
+const factsOf = ({ name }: Engine, model: string, { profile, way }: FoundProfile) => ({
+  engine: name,
+  model,
+  profile: profile.id,
+  claims: profile.claims,
+  isRendered: way !== undefined,
+});

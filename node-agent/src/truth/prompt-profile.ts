@@ -1,0 +1,96 @@
+/**
+ * Finds the prompt profile of a served model by rendering conversations through its engine, once per engine start and
+ * off the request path: one question at a time, so that requests never wait for more than one. An engine that is busy
+ * is asked again later, each time after a longer pause; one that shows no prompts gets the plain profile.
+ */
+import { type DerivedProfile, deriveProfile } from '@cognitora/protocol/prefix/derive';
+import { headFields, plainProfile, profileOf } from '@cognitora/protocol/prefix/profile';
+import type { JsonRecord } from '@cognitora/protocol/shape';
+import type { Ask } from '../engines/ask.ts';
+import { NoSuchWay, NotAsked } from './render/outcome.ts';
+import type { RenderWay } from './render/render.ts';
+
+/** A template takes some 300; whoever needs more is being led on. */
+const rendersMax = 600;
+/** All of them together, before the engine counts as busy. */
+const deriveMsMax = 120_000;
+const triesMax = 6;
+const retryMsMin = 2_000;
+
+export interface FoundProfile extends DerivedProfile {
+  /** How to render a prompt of this engine; undefined when it shows none, and the profile is only a guess. */
+  readonly way: RenderWay | undefined;
+}
+
+export interface FindOptions {
+  readonly ask: Ask;
+  readonly served: string;
+  readonly ways: readonly RenderWay[];
+  readonly monotonicMs: () => number;
+  readonly pause: (ms: number) => Promise<void>;
+  /** The engine is gone, or another one: the search ends. */
+  readonly isOver: () => boolean;
+}
+
+/** Of a template that nobody has looked at. */
+const plain: FoundProfile = {
+  profile: plainProfile,
+  facts: { verbatim: [], toolText: undefined },
+  way: undefined,
+};
+
+/** Renders one conversation after the other, for a while. */
+const renderer = ({ ask, served, monotonicMs, isOver }: FindOptions, way: RenderWay) => {
+  const startedMs = monotonicMs();
+  let renders = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  const render = async (body: JsonRecord): Promise<string | undefined> => {
+    renders += 1;
+    if (isOver() || renders > rendersMax || monotonicMs() - startedMs > deriveMsMax) {
+      throw new NotAsked('the search for a prompt profile takes too long');
+    }
+    return way.render(ask, served, body);
+  };
+  return (body: JsonRecord): Promise<string | undefined> => {
+    const rendered = last.then(
+      () => render(body),
+      () => render(body),
+    );
+    last = rendered;
+    return rendered;
+  };
+};
+
+const findWith = async (options: FindOptions, way: RenderWay): Promise<FoundProfile> => {
+  const { profile, facts } = await deriveProfile(renderer(options, way));
+  if (way.showsOptions) return { profile, facts, way };
+  return { profile: profileOf({ ...profile, headFields: [...headFields] }), facts, way };
+};
+
+const findOnce = async (options: FindOptions): Promise<FoundProfile> => {
+  for (const way of options.ways) {
+    try {
+      return await findWith(options, way);
+    } catch (thrown) {
+      if (thrown instanceof NotAsked) throw thrown;
+      // A model without a chat template renders nothing that could be looked at.
+      if (!(thrown instanceof NoSuchWay)) return plain;
+    }
+  }
+  return plain;
+};
+
+/** Undefined when the search is over before anything was found. */
+export const findProfile = async (options: FindOptions): Promise<FoundProfile | undefined> => {
+  for (let tries = 1; !options.isOver(); tries += 1) {
+    try {
+      return await findOnce(options);
+    } catch (thrown) {
+      if (!(thrown instanceof NotAsked)) throw thrown;
+      if (options.isOver()) return undefined;
+      if (tries >= triesMax) return plain;
+      await options.pause(retryMsMin * 2 ** (tries - 1));
+    }
+  }
+  return undefined;
+};

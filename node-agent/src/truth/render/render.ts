@@ -1,0 +1,24 @@
+/**
+ * The ways in which engines show the prompt that their template makes of a conversation: one file each, and this table.
+ * Which one an engine has shows when it is asked; no engine is known by name.
+ */
+import type { JsonRecord } from '@cognitora/protocol/shape';
+import type { Ask } from '../../engines/ask.ts';
+import { applyTemplate } from './apply-template.ts';
+import type { PromptTokens } from './pieces.ts';
+import { tokenizeMessages } from './tokenize-messages.ts';
+
+export interface RenderWay {
+  /** Asks for the prompt as a completion would, so that options which change the prompt show. */
+  readonly showsOptions: boolean;
+  /**
+   * The prompt of `{messages, tools?, ...}` with its generation prompt; undefined when the template refuses them.
+   * Rejects with `NoSuchWay` when the engine does not know this way, with `NotAsked` when it could not be asked.
+   */
+  readonly render: (ask: Ask, served: string, body: JsonRecord) => Promise<string | undefined>;
+  /** The tokens of a rendered prompt, and where they end in it; absent where the engine does not show them. */
+  readonly tokens?: (ask: Ask, rendered: string) => Promise<PromptTokens | undefined>;
+}
+
+/** In this order: the most telling first. */
+export const renderWays: readonly RenderWay[] = [applyTemplate, tokenizeMessages];

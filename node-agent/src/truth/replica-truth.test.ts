@@ -1,0 +1,259 @@
+import { utf8 } from '@cognitora/protocol/bytes';
+import type { ReplicaName } from '@cognitora/protocol/ids';
+import { parseKvDelta, parseKvFeed } from '@cognitora/protocol/kv';
+import { kvDeltaMs } from '@cognitora/protocol/limits';
+import type { ReplicaReport } from '@cognitora/protocol/link';
+import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
+import { type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { openOf } from '../../testing/scripted-edge.ts';
+import type { Ask } from '../engines/ask.ts';
+import type { KvEvent } from './events/wire.ts';
+import type { EventSource } from './events/zeromq-source.ts';
+import { KvFeeds } from './kv-feeds.ts';
+import { ReplicaTruth } from './replica-truth.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const terms = { salt: 'pepper', blockBytes: 64 };
+const body = { model: 'm', messages: [{ role: 'user', content: 'word '.repeat(100) }] };
+const path = '/v1/chat/completions';
+
+/** How many blocks the prompt has, as the edge would count. */
+const blocksAtEdge = (profile: PromptProfile, model: string): number => {
+  const root = rootKey({ salt: terms.salt, model, adapter: undefined, profile });
+  return prefixChain({ path, body }, { root, profile, blockBytes: 64, blocksMax: 99 }).digests.length / 2;
+};
+
+const report = (state: ReplicaReport['state'], ...models: string[]): ReplicaReport => ({
+  name: 'r0' as ReplicaName,
+  state,
+  models: models.map((id) => ({ id, createdSeconds: 0, ownedBy: 'x' })),
+});
+
+/** A template that can be changed, behind an engine that says what room it has. */
+const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
+  const state = { mark: '<', asked: [] as string[] };
+  const render = ({ messages, tools }: JsonRecord): string => {
+    const lines = Array.isArray(messages) ? messages.filter(isRecord) : [];
+    const written = lines.map(
+      ({ role, content }) => `${state.mark}${String(role)}>${String(content ?? '')}\n`,
+    );
+    return `${tools === undefined ? '' : JSON.stringify(tools)}\n${written.join('')}${state.mark}assistant>`;
+  };
+  const ask: Ask = async (asked, question) => {
+    state.asked.push(asked);
+    if (pages[asked] !== undefined) return { status: 200, text: '', record: pages[asked] };
+    if (asked !== '/apply-template' || state.mark === '') return { status: 404, text: '', record: undefined };
+    return { status: 200, text: '', record: { prompt: render(question ?? {}) } };
+  };
+  return { state, ask };
+};
+
+const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) => {
+  const said: string[] = [];
+  const profiles: PromptProfile[] = [];
+  const feeds = new KvFeeds();
+  feeds.linked({
+    kv: (frame, payload) => {
+      if (frame === 'kvfeed') {
+        const { feed, model, trust, profile } = parseKvFeed(payload);
+        profiles.push(profile);
+        said.push(`feed ${feed}: ${model} ${trust}`);
+      } else if (frame === 'kvdelta') {
+        const { feed, isCleared, added, removed } = parseKvDelta(payload);
+        const blocks = (list: typeof added): number => (list[0]?.digests.length ?? 0) / 2;
+        said.push(`${feed}${isCleared ? ' cleared' : ''} +${blocks(added)} -${blocks(removed)}`);
+      }
+    },
+  });
+  const truth = new ReplicaTruth({
+    name: 'r0' as ReplicaName,
+    ask: engine.ask,
+    terms,
+    feeds,
+    keeping: { bytes: 0, later: (run) => run(), readReply: () => undefined },
+    monotonicMs: () => 0,
+    pause: async () => {},
+    servedName: (model) => model.replace('alias-of-', ''),
+    onFound: () => {},
+    events,
+  });
+  const serve = (model = 'm') => {
+    const bytes = utf8(JSON.stringify(body));
+    const prompt = truth.watch(openOf(bytes.length, { model, path }));
+    prompt?.body(bytes, true);
+    prompt?.data(utf8('{'));
+    prompt?.ended(true, undefined);
+    vi.advanceTimersByTime(kvDeltaMs);
+    return prompt;
+  };
+  const found = async (): Promise<void> => {
+    for (let turn = 0; turn < 20_000 && said.length === 0; turn += 1) await Promise.resolve();
+  };
+  return { truth, serve, found, said: () => said.splice(0), profiles };
+};
+
+test('a model gets a feed once its prompts are understood; what is served is told as the edge counts', async () => {
+  const { truth, serve, found, said, profiles } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  expect(serve()).toBeUndefined();
+  await found();
+  expect(said()).toEqual(['feed 0: m approximate']);
+  serve();
+  const [profile = plainProfile] = profiles;
+  expect(blocksAtEdge(profile, 'm')).toBeGreaterThan(5);
+  expect(said()).toEqual([`0 +${blocksAtEdge(profile, 'm')} -0`]);
+});
+
+test('an engine that goes away is cleared at once; when it is back the feed goes on', async () => {
+  const { truth, serve, found, said } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  await found();
+  const running = truth.watch(openOf(9, { model: 'm', path }));
+  serve();
+  said();
+  truth.changed(report('failed', 'm'));
+  expect(said()).toEqual(['0 cleared +0 -0']);
+  running?.data(utf8('{'));
+  truth.changed(report('ready', 'm'));
+  for (let turn = 0; turn < 20_000 && serve() === undefined; turn += 1) await Promise.resolve();
+  expect(said()).toEqual([expect.stringMatching(/^0 \+[1-9]/)]);
+});
+
+test('an engine that comes back with another template gets a new feed', async () => {
+  const engine = engineWith();
+  const { truth, found, said, profiles } = truthOf(engine);
+  truth.changed(report('ready', 'm'));
+  await found();
+  truth.changed(report('failed', 'm'));
+  said();
+  engine.state.mark = '';
+  truth.changed(report('ready', 'm'));
+  await found();
+  expect(said()).toEqual(['feed 0: m blind', 'feed 0: m approximate']);
+  const { id: _, ...facts } = plainProfile;
+  expect(profiles.at(-1)).toMatchObject(facts);
+});
+
+test('a model that is gone is blind, and requests for it are not watched', async () => {
+  const { truth, serve, found, said } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  await found();
+  said();
+  truth.changed(report('ready', 'n'));
+  expect(said()).toEqual(['feed 0: m blind']);
+  expect(serve()).toBeUndefined();
+});
+
+test('a model under two names is looked at once, and has a feed for each name', async () => {
+  const engine = engineWith();
+  const { truth, found, said } = truthOf(engine);
+  truth.changed(report('ready', 'm'));
+  await found();
+  const asked = engine.state.asked.length;
+  truth.changed(report('ready', 'm', 'alias-of-m'));
+  for (let turn = 0; turn < 100; turn += 1) await Promise.resolve();
+  expect(said()).toEqual(['feed 0: m approximate', 'feed 1: alias-of-m approximate']);
+  expect(engine.state.asked.length).toBe(asked);
+});
+
+test('of a catalogue only what is used is looked at', async () => {
+  const { truth, serve, found, said } = truthOf(engineWith());
+  truth.changed(report('ready', 'a', 'b', 'c', 'd', 'm'));
+  for (let turn = 0; turn < 20_000; turn += 1) await Promise.resolve();
+  expect(said()).toEqual([]);
+  serve('not offered');
+  serve();
+  await found();
+  expect(said()).toEqual(['feed 0: m approximate']);
+});
+
+test('an engine with one slot loses a prompt to the next one', async () => {
+  const { truth, serve, found, said } = truthOf(engineWith({ '/props': { total_slots: 1 } }));
+  truth.changed(report('ready', 'm'));
+  await found();
+  serve();
+  said();
+  const short = utf8('{"model":"m","messages":[{"role":"user","content":"x"}]}');
+  const prompt = truth.watch(openOf(short.length, { model: 'm', path }));
+  prompt?.body(short, true);
+  prompt?.data(utf8('{'));
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual([expect.stringMatching(/^0 \+0 -[1-9]/)]);
+});
+
+test('a replica that is served no longer is blind', async () => {
+  const { truth, serve, found, said } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  await found();
+  said();
+  truth.close();
+  expect(said()).toEqual(['feed 0: m blind']);
+  expect(serve()).toBeUndefined();
+});
+
+/** An engine's events, as a test says them. */
+const events = () => {
+  let say: (events: readonly KvEvent[]) => void = () => {};
+  const state = { resets: 0, isClosed: false };
+  const source: EventSource = {
+    follow: (onEvents) => {
+      say = onEvents;
+    },
+    reset: () => {
+      state.resets += 1;
+    },
+    close: () => {
+      state.isClosed = true;
+    },
+  };
+  const stored: KvEvent = {
+    ...{ type: 'stored', names: ['1'], parent: undefined, tokens: [1], blockTokens: 1 },
+    ...{ isPlain: true, isOnDevice: true },
+  };
+  return { source, state, hear: (event: KvEvent = stored) => say([event]) };
+};
+
+test('a model whose engine publishes events is exact: what is served is no longer guessed', async () => {
+  const { source, state, hear } = events();
+  const { truth, serve, found, said } = truthOf(engineWith(), source);
+  truth.changed(report('ready', 'm'));
+  await found();
+  expect(said()).toEqual(['feed 0: m exact']);
+  hear();
+  serve();
+  expect(said()).toEqual([]);
+  hear({ type: 'cleared' });
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual(['0 cleared +0 -0']);
+  truth.changed(report('failed', 'm'));
+  expect(state).toEqual({ resets: 1, isClosed: false });
+  truth.close();
+  expect(state.isClosed).toBe(true);
+});
+
+test('what an engine with events said before it went away counts no longer', async () => {
+  const { source, hear } = events();
+  const { truth, found, said } = truthOf(engineWith(), source);
+  truth.changed(report('ready', 'm'));
+  await found();
+  truth.changed(report('failed', 'm'));
+  said();
+  hear({ type: 'cleared' });
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual([]);
+});
+
+test('of an engine with several models nobody can tell whose blocks they are', async () => {
+  const { truth, found, said } = truthOf(engineWith(), events().source);
+  truth.changed(report('ready', 'm', 'n'));
+  await found();
+  expect(said()[0]).toBe('feed 0: m approximate');
+});

@@ -1,0 +1,239 @@
+/**
+ * The truth of one replica: what room its cache has and how its prompts are written, found anew each time the engine
+ * comes up, and one feed for each model in use. An engine that went away took its cache with it: that is said before
+ * anything else. Owns the feeds' sources; the requests that are served write to their ledgers.
+ *
+ *   engine ready -> room -> profile of each model -> feed open -> requests are watched
+ *          gone  -> every feed cleared, at once
+ */
+
+import { prefixBlocksMax } from '@cognitora/protocol/limits';
+import type { OpenRequest, PrefixTerms, ReplicaReport } from '@cognitora/protocol/link';
+import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
+import { type ChainOptions, rootKey } from '@cognitora/protocol/prefix/chain';
+import type { Ask } from '../engines/ask.ts';
+import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
+import { findCapacity } from './capacity.ts';
+import { ExactModel } from './events/exact-model.ts';
+import { TokenBlocks } from './events/token-blocks.ts';
+import type { KvEvent } from './events/wire.ts';
+import type { EventSource } from './events/zeromq-source.ts';
+import type { FeedSource, KvFeeds } from './kv-feeds.ts';
+import { KvLedger } from './kv-ledger.ts';
+import { PagedCache } from './paged-cache.ts';
+import { type FoundProfile, findProfile } from './prompt-profile.ts';
+import { renderWays } from './render/render.ts';
+import { type Keeping, ServedPrompt } from './served-prompt.ts';
+import { SlotCache } from './slot-cache.ts';
+
+/** Up to so many models are looked at before they are used; of more (adapters, a catalogue) those that are. */
+const lookedAtAheadMax = 4;
+/** Of common text; what a prompt shows counts more. */
+const bytesPerToken = 4;
+
+export interface ReplicaTruthOptions {
+  readonly name: ReplicaReport['name'];
+  readonly ask: Ask;
+  readonly terms: PrefixTerms;
+  readonly feeds: KvFeeds;
+  readonly keeping: Keeping;
+  readonly monotonicMs: () => number;
+  readonly pause: (ms: number) => Promise<void>;
+  /** What an engine calls a model that is offered under this name. */
+  readonly servedName: (model: string) => string | undefined;
+  readonly onFound: (model: string, found: FoundProfile) => void;
+  /** Where the engine publishes events of its cache. */
+  readonly events: EventSource | undefined;
+}
+
+/** One start of the engine. */
+interface Life {
+  readonly cache: Promise<CacheModel>;
+  /** By served name. */
+  readonly profiles: Map<string, Promise<FoundProfile | undefined>>;
+  /** Models that are looked at, or that have a feed of this life, or could get none. */
+  readonly known: Set<string>;
+  /** One model is looked at after the other. */
+  looking: Promise<void>;
+}
+
+interface OpenModel {
+  readonly source: FeedSource;
+  readonly chain: ChainOptions;
+  readonly cache: CacheModel;
+  readonly life: Life;
+  readonly exact: ExactModel | undefined;
+}
+
+const isInferencePath = (path: string): path is InferencePath => Object.hasOwn(inferenceEndpoints, path);
+
+export class ReplicaTruth {
+  readonly #options: ReplicaTruthOptions;
+  #life: Life | undefined;
+  #names: ReadonlySet<string> = new Set();
+  readonly #models = new Map<string, OpenModel>();
+  readonly #blocks = new TokenBlocks();
+
+  constructor(options: ReplicaTruthOptions) {
+    this.#options = options;
+    options.events?.follow((events) => this.#heard(events));
+  }
+
+  /** What the engine is now. Call it before the edge hears the report. */
+  changed({ state, models }: ReplicaReport): void {
+    if (state !== 'ready') {
+      this.#over();
+      return;
+    }
+    this.#names = new Set(models.map(({ id }) => id));
+    for (const name of this.#models.keys()) if (!this.#names.has(name)) this.#close(name);
+    this.#life ??= this.#begin();
+    if (this.#names.size <= lookedAtAheadMax) for (const name of this.#names) this.#look(name);
+  }
+
+  /** How a request is written down; undefined when there is no feed for its model, and nothing has to be kept. */
+  watch({ model: name, path, stream, bodyBytes }: OpenRequest): ServedPrompt | undefined {
+    const model = this.#models.get(name);
+    if (model === undefined || model.life !== this.#life) {
+      this.#look(name);
+      return undefined;
+    }
+    if (!isInferencePath(path)) return undefined;
+    const { chain, cache, life, source, exact } = model;
+    return new ServedPrompt({
+      keeping: this.#options.keeping,
+      path,
+      isStream: stream,
+      bodyBytes,
+      chain,
+      cache,
+      ledger: source.ledger,
+      isOver: () => this.#models.get(name) !== model || this.#life !== life,
+      onChange: () => this.#options.feeds.changed(),
+      onPrompt: exact && ((request) => void exact.saw(request)),
+    });
+  }
+
+  /** The replica is served no longer. */
+  close(): void {
+    this.#life = undefined;
+    this.#options.events?.close();
+    for (const name of [...this.#models.keys()]) this.#close(name);
+  }
+
+  /** What comes from an engine that is gone counts no longer. */
+  #heard(events: readonly KvEvent[]): void {
+    if (this.#life === undefined) return;
+    const changes = this.#blocks.apply(events);
+    for (const { exact } of this.#models.values()) exact?.changed(changes);
+  }
+
+  #begin(): Life {
+    const { ask } = this.#options;
+    return {
+      cache: findCapacity(ask).then((capacity) => this.#cacheOf(capacity)),
+      profiles: new Map(),
+      known: new Set(),
+      looking: Promise.resolve(),
+    };
+  }
+
+  #cacheOf(capacity: Capacity): CacheModel {
+    if (capacity.kind === 'slots') return new SlotCache(capacity.slots);
+    return new PagedCache(capacity.tokens, this.#options.terms.blockBytes / bytesPerToken);
+  }
+
+  #over(): void {
+    if (this.#life === undefined) return;
+    this.#life = undefined;
+    this.#blocks.clear();
+    this.#options.events?.reset();
+    for (const { source } of this.#models.values()) {
+      source.ledger.clear();
+      this.#options.feeds.changedNow(source);
+    }
+  }
+
+  #look(name: string): void {
+    const life = this.#life;
+    if (life === undefined || life.known.has(name) || !this.#names.has(name)) return;
+    life.known.add(name);
+    life.looking = life.looking.then(() => this.#lookAt(name, life));
+  }
+
+  /** Never rejects. */
+  async #lookAt(name: string, life: Life): Promise<void> {
+    const served = this.#options.servedName(name);
+    const cache = await life.cache;
+    if (served === undefined || this.#life !== life) return;
+    const profile = life.profiles.get(served) ?? this.#find(served, life);
+    life.profiles.set(served, profile);
+    const found = await profile;
+    if (found === undefined || this.#life !== life || !this.#names.has(name)) return;
+    this.#open(name, served, found, cache, life);
+    this.#options.onFound(name, found);
+  }
+
+  #find(served: string, life: Life): Promise<FoundProfile | undefined> {
+    const { ask, monotonicMs, pause } = this.#options;
+    const isOver = (): boolean => this.#life !== life;
+    return findProfile({ ask, served, ways: renderWays, monotonicMs, pause, isOver });
+  }
+
+  /** A feed of an earlier life goes on, if prompts are still written alike. */
+  #open(name: string, served: string, found: FoundProfile, cache: CacheModel, life: Life): void {
+    const { terms, feeds, name: replica } = this.#options;
+    const { profile } = found;
+    const before = this.#models.get(name);
+    const trust = this.#isTold(found) ? 'exact' : 'approximate';
+    const isSame = before?.source.profile.id === profile.id && before.source.trust === trust;
+    if (before !== undefined && !isSame) this.#close(name);
+    const source: FeedSource =
+      isSame && before !== undefined
+        ? before.source
+        : { replica, model: name, trust, profile, ledger: new KvLedger() };
+    life.known.add(name);
+    if (!isSame && !feeds.open(source)) return;
+    const root = rootKey({ salt: terms.salt, model: name, adapter: undefined, profile });
+    const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
+    const exact = trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger) : undefined;
+    this.#models.set(name, { source, chain, cache: exact === undefined ? cache : noGuess, life, exact });
+  }
+
+  /** Events name tokens, not models: where an engine has several, nobody can tell whose they are. */
+  #isTold({ way }: FoundProfile): boolean {
+    const { events, servedName } = this.#options;
+    const served = new Set([...this.#names].map(servedName));
+    return events !== undefined && way?.tokens !== undefined && served.size === 1;
+  }
+
+  #exactModel(
+    served: string,
+    found: FoundProfile,
+    chain: ChainOptions,
+    ledger: KvLedger,
+  ): ExactModel | undefined {
+    const { ask, feeds } = this.#options;
+    if (found.way === undefined) return undefined;
+    const onChange = (): void => feeds.changed();
+    return new ExactModel({
+      ask,
+      served,
+      way: found.way,
+      found,
+      chain,
+      ledger,
+      blocks: this.#blocks,
+      onChange,
+    });
+  }
+
+  #close(name: string): void {
+    const model = this.#models.get(name);
+    if (model === undefined) return;
+    this.#models.delete(name);
+    this.#life?.known.delete(name);
+    model.cache.forget(model.source.ledger);
+    this.#options.feeds.close(model.source);
+  }
+}
