@@ -65,6 +65,7 @@ export interface ReplicaView {
 export interface NodeView {
   readonly node: string;
   readonly name: string;
+  readonly epoch: number;
   readonly live: number;
   readonly replicas: readonly ReplicaView[];
 }

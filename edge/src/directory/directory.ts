@@ -25,6 +25,7 @@ import { newReplicaWork, type ReplicaWork } from './member.ts';
 import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
+import { TokenScale } from './token-scale.ts';
 
 /** What is known of a replica's cache of one model. */
 export interface CacheView {
@@ -144,6 +145,8 @@ export class Directory {
   readonly #nodes = new Map<NodeId, NodeEntry>();
   readonly #models = new Map<string, ServedModel<Replica>>();
   readonly #policies = new Map<string, Policies>();
+  /** Of the models that were served last. */
+  readonly #scales = new Map<string, TokenScale>();
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
   readonly #budget: MapBudget;
@@ -363,9 +366,9 @@ export class Directory {
 
   #addModel(model: string): ServedModel<Replica> {
     const { secret, cellReplicasMax, mapBytes } = this.#options;
-    const policies = this.#policiesOf(model);
+    const [policies, scale] = [this.#policiesOf(model), this.#scaleOf(model)];
     const served = new ServedModel<Replica>({
-      ...{ secret, turns: this.#turns, budget: this.#budget, cellReplicasMax, mapBytes, policies },
+      ...{ secret, turns: this.#turns, budget: this.#budget, cellReplicasMax, mapBytes, policies, scale },
     });
     this.#models.set(model, served);
     return served;
@@ -373,6 +376,17 @@ export class Directory {
 
   #policiesOf(model: string): Policies {
     return this.#policies.get(model) ?? this.#options.policies ?? defaultPolicies;
+  }
+
+  #scaleOf(model: string): TokenScale {
+    const scale = this.#scales.get(model) ?? new TokenScale();
+    this.#scales.delete(model);
+    this.#scales.set(model, scale);
+    for (const oldest of this.#scales.keys()) {
+      if (this.#scales.size <= modelsRememberedMax) break;
+      this.#scales.delete(oldest);
+    }
+    return scale;
   }
 
   #offer(entry: NodeEntry, open: KvFeedOpen, nowMs: number): void {

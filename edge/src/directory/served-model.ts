@@ -13,7 +13,7 @@ import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
-import { TokenScale } from './token-scale.ts';
+import type { TokenScale } from './token-scale.ts';
 
 /** How a model's requests are decided, and by what beside it for comparison. */
 export interface Policies {
@@ -37,6 +37,8 @@ export interface ServedModelOptions {
   readonly mapBytes: number | undefined;
   readonly budget: MapBudget;
   readonly policies: Policies;
+  /** Outlives the model's replicas: when all links are cut at once they come back to what was learned. */
+  readonly scale: TokenScale;
 }
 
 export interface CellChoice {
@@ -45,15 +47,18 @@ export interface CellChoice {
 }
 
 export class ServedModel<Owner> {
-  readonly scale = new TokenScale();
+  readonly scale: TokenScale;
   readonly #options: ServedModelOptions;
   readonly #cells: Cell[] = [];
+  /** A cell keeps its number while it lives, so that one that goes moves only its own share of prompts. */
+  readonly #numbers = new Map<Cell, number>();
   readonly #seats = new Map<Member, { readonly seat: Seat; readonly owner: Owner }>();
   #policies: Policies;
   #profile: PromptProfile | undefined;
 
   constructor(options: ServedModelOptions) {
     this.#options = options;
+    this.scale = options.scale;
     this.#policies = options.policies;
   }
 
@@ -95,6 +100,7 @@ export class ServedModel<Owner> {
     seat.cell.leave(seat.member, nowMs);
     if (seat.cell.size === 0) {
       this.#cells.splice(this.#cells.indexOf(seat.cell), 1);
+      this.#numbers.delete(seat.cell);
       seat.cell.close();
     }
     this.#lead(nowMs);
@@ -123,14 +129,17 @@ export class ServedModel<Owner> {
   #asked(chain: Uint32Array): readonly Cell[] {
     if (this.#cells.length === 1) return this.#cells;
     const anchor = anchorOf(chain);
-    let named = 0;
-    let idle = 0;
-    for (const [index, cell] of this.#cells.entries()) {
-      if (rendezvousScore(anchor, index) > rendezvousScore(anchor, named)) named = index;
-      if (cell.meanLive < (this.#cells[idle]?.meanLive ?? 0)) idle = index;
+    let [named, idle] = [this.#cells[0], this.#cells[0]];
+    let highest = -1;
+    for (const cell of this.#cells) {
+      if (cell.meanLive < (idle?.meanLive ?? 0)) idle = cell;
+      const score = rendezvousScore(anchor, this.#numbers.get(cell) ?? 0);
+      if (score <= highest) continue;
+      highest = score;
+      named = cell;
     }
-    const cells = anchor === undefined || named === idle ? [idle] : [named, idle];
-    return cells.flatMap((index) => this.#cells[index] ?? []);
+    const asked = anchor === undefined || named === idle ? [idle] : [named, idle];
+    return asked.filter((cell) => cell !== undefined);
   }
 
   #addCell(): Cell {
@@ -141,6 +150,10 @@ export class ServedModel<Owner> {
       ...(mapBytes === undefined ? {} : { mapBytes }),
     });
     setPolicies(cell, this.#policies);
+    let number = 0;
+    const taken = new Set(this.#numbers.values());
+    while (taken.has(number)) number += 1;
+    this.#numbers.set(cell, number);
     this.#cells.push(cell);
     return cell;
   }

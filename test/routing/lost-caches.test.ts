@@ -1,19 +1,20 @@
-/** An engine that ends and comes back empty: what it held is not believed for one decision longer. */
+/** What is known of caches, through the loss of an engine, of a link and of the edge's own memory. */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { layouts } from '../harness/cluster.ts';
 import { startEmbedded } from '../harness/embedded.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { ask, words } from './conversations.ts';
-import { replicaViews, startReplicas } from './fleet.ts';
+import { replicas, replicaViews, startReplicas } from './fleet.ts';
 
-describe('an engine that restarts', () => {
-  const fixture = useCluster(() => ({ layout: 'one-object', regions: ['local'] }));
+describe.each(layouts)('what is known of caches, layout %s', (layout) => {
+  const fixture = useCluster(() => ({ layout, regions: ['local'] }));
   let engines: Awaited<ReturnType<typeof startReplicas>> = [];
   beforeAll(async () => {
     engines = await startReplicas(fixture.cluster);
   });
 
-  test('its entries are gone before the next decision, and trust shows it', async () => {
+  test('of an engine that restarts is gone before the next decision, and trust shows it', async () => {
     const { cluster } = fixture;
     const system = words(77, 300);
     await ask(cluster, { system, user: 'Begin.' });
@@ -39,5 +40,27 @@ describe('an engine that restarts', () => {
     const next = await ask(cluster, { system, user: 'And now?' });
     expect(next.replica).toBe(elsewhere.replica);
     expect(next.cachedTokens).toBeGreaterThan(1_000);
+  });
+
+  test('is asked for again when links are cut: a follow-up still goes to the holder', async () => {
+    const { cluster } = fixture;
+    const system = words(78, 300);
+    const first = await ask(cluster, { system, user: 'Begin.' });
+    const epochs = async () =>
+      (await cluster.regions()).flatMap(({ nodes }) => nodes.map((node) => node.epoch));
+    const before = Math.max(...(await epochs()));
+    await cluster.admin('POST', '/admin/goaway');
+    await until('every node to have a new link', async () => {
+      const now = await epochs();
+      return now.length === replicas && Math.min(...now) > 1 && Math.max(...now) > before;
+    });
+    await until('every cache to be known again', async () => {
+      const caches = [...(await replicaViews(cluster)).values()].flatMap((view) => view.caches);
+      return caches.length === replicas && caches.every((cache) => cache.trust !== 'blind');
+    });
+    const follow = await ask(cluster, { system, user: 'Go on.' });
+    expect(follow.replica).toBe(first.replica);
+    expect(follow.predictedTokens).toBeGreaterThan(1_000);
+    expect(follow.cachedTokens).toBeGreaterThan(1_000);
   });
 });
