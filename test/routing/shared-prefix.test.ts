@@ -48,11 +48,13 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
 
   test('a policy is changed without a restart, a shadow beside it, and the first token comes later', async () => {
     const { cluster } = fixture;
+    // Computed anew each time by round robin: in one layout as long as a real one, in the other it is enough to see it.
+    const prefixWords = layout === 'one-object' ? 500 : 150;
     const rounds = async (seed: number): Promise<readonly Served[]> => {
       const followUps: Served[] = [];
       for (let turn = 0; turn < 3; turn += 1) {
         for (let prefix = 0; prefix < 5; prefix += 1) {
-          const system = words(seed + prefix, 500);
+          const system = words(seed + prefix, prefixWords);
           const served = await ask(cluster, { system, user: words(turn, 4) });
           if (turn > 0) followUps.push(served);
         }
@@ -70,7 +72,8 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     expect(regions[0]?.models[0]?.shadow?.decisions).toBe(15);
     expect(regions[0]?.models[0]?.shadow?.differences).toBeGreaterThanOrEqual(5);
     await cluster.admin('PUT', '/admin/policies/tiny', {});
-    const cached = (served: readonly Served[]) => served.filter(({ cachedTokens }) => cachedTokens > 2_000);
+    const cached = (served: readonly Served[]) =>
+      served.filter(({ cachedTokens }) => cachedTokens > 4 * prefixWords);
     expect(cached(ours).length).toBeGreaterThanOrEqual(9);
     expect(cached(roundRobin).length).toBeLessThanOrEqual(3);
     const ratio = meanFirstByteMs(roundRobin) / meanFirstByteMs(ours);

@@ -80,7 +80,14 @@ describe('predicted latency', () => {
   test('keeps to the cache longer when caches are full, and when all have a queue', () => {
     const parts = [{ waitMs: 900, prefillMs: 10 }, { prefillMs: 100 }];
     expect(preferred(predictedLatency, parts)).toBe(1);
-    expect(preferred(predictedLatency, parts, 1)).toBe(0);
+    // At rest a replica's evictions count once, else twelve times.
+    expect(preferred(predictedLatency, parts, 1)).toBe(1);
+    const busy = [
+      { waitMs: 900, prefillMs: 10 },
+      { waitMs: 1, prefillMs: 100 },
+    ];
+    expect([preferred(predictedLatency, busy), preferred(predictedLatency, busy, 1)]).toEqual([0, 0]);
+    expect(preferred(predictedLatency, [{ waitMs: 190, prefillMs: 10 }, { prefillMs: 100 }], 1)).toBe(0);
     const queued = parts.map((part) => ({ ...part, waitMs: 20_000 + (part.waitMs ?? 0) }));
     expect(preferred(predictedLatency, queued)).toBe(0);
   });

@@ -18,6 +18,11 @@ const workPrice = 20;
  * one cache.
  */
 const evictionPrice = 12;
+/**
+ * At most so much of it for a replica with nothing to prefill: a burst whose prefix it would compute a second time need
+ * not queue elsewhere for the sake of what was evicted there some time.
+ */
+const evictionPriceAtRest = 1;
 /** And so much more per ms that even the least busy replica has waiting. */
 const workPricePerWaitMs = 0.002;
 /** A decode step that this request makes slower is felt by every token of those who decode: so many ms of one step. */
@@ -30,7 +35,8 @@ export const predictedLatency: Policy = {
     const fleetPrice = 1 + workPrice * busyShare(scene) ** 2 + queuePrice;
     for (const [index, candidate] of scene.candidates.entries()) {
       const { waitMs, prefillMs, rttMs, decoding, stepMs, evictionShare } = candidate;
-      const price = fleetPrice + evictionPrice * evictionShare;
+      const evictions = evictionPrice * evictionShare;
+      const price = fleetPrice + (waitMs > 0 ? evictions : Math.min(evictions, evictionPriceAtRest));
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       costs[index] = waitMs + rttMs + price * prefillMs + interferenceMs;
     }
