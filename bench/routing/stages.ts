@@ -172,7 +172,7 @@ export const decision: Stage = {
       const nowMs = reservations * decisionMs;
       const request: CellRequest = {
         chain: prefixChain(text, chainOptions).digests,
-        ...{ promptTokens, blockTokens: tokensPerBlock, nowMs, random: random.share },
+        ...{ promptTokens, blockTokens: tokensPerBlock, isStream: true, nowMs, random: random.share },
         isEligible: () => true,
       };
       const choice = cell.weigh(request);

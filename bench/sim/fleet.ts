@@ -88,6 +88,7 @@ export class Fleet {
     try {
       const { node, reservation } = this.#directory.decide({
         model,
+        isStream: true,
         prompt: {
           profile: profile.id,
           chain: this.#words.of(blocks, prefixBlocksMax),

@@ -131,7 +131,8 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     const { chain, ...note } = prompt;
     return send(object, { ...carry, prompt: note }, encodeChain(chain));
   }
-  const asked = { requestId, region, model: parsed.model, prompt: prompt ?? unreadPrompt };
+  const { model, stream: isStream } = parsed;
+  const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream };
   const booked = unwrap(await object.decide(asked));
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });

@@ -59,7 +59,7 @@ export const cellOf = (replicas: number, { isNew = false, seed = 1 } = {}): Cell
     hear: (member, added, removed = []) => say(member, false, added, removed),
     send: (request) => {
       const whole = {
-        ...{ chain: new Uint32Array(), promptTokens: 100, blockTokens, nowMs: 0, random },
+        ...{ chain: new Uint32Array(), promptTokens: 100, blockTokens, isStream: true, nowMs: 0, random },
         ...{ isEligible: () => true, ...request },
       };
       const choice = cell.weigh(whole);

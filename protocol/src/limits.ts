@@ -166,6 +166,8 @@ export const prefixRootsMax = 1_024;
 export const replyBytesMax = 2 * MiB;
 /** Digests in one KV message: 128 KiB, so that a snapshot holds up other streams for a moment only. */
 export const kvDigestsPerMessageMax = 16_384;
+/** Digests that one replica may hold of one model: 8 million tokens; with more it would push others out of the map. */
+export const kvDigestsPerFeedMax = 131_072;
 /** Feeds of one link: replicas and the models that are in use on them. */
 export const kvFeedsPerLinkMax = 256;
 /** Between two deltas an agent gathers what changed in its caches for this long: predictions bridge it. */

@@ -3,8 +3,8 @@
  * asked. Text only; keeps nothing and counts nothing of its own.
  */
 import { Hono } from 'hono';
-import type { NodeView } from '../directory/directory.ts';
 import type { ModelView } from '../directory/model-view.ts';
+import type { NodeView } from '../directory/node-view.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
 

@@ -162,7 +162,7 @@ class World {
     const asked = this.#replicas.filter(({ member }) => ((each.eligible >>> member.number) & 1) === 1);
     const request: CellRequest = {
       chain: digestsOf(prompt),
-      ...{ promptTokens, blockTokens, nowMs: this.#nowMs, random: this.#random },
+      ...{ promptTokens, blockTokens, isStream: true, nowMs: this.#nowMs, random: this.#random },
       isEligible: (member) => asked.some((replica) => replica.member === member),
     };
     const choice = this.cell.weigh(request);

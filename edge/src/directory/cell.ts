@@ -4,14 +4,8 @@
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
 import type { Trust } from '@cognitora/protocol/kv';
-import {
-  type Candidate,
-  chooseLowest,
-  defaultPolicy,
-  type Policy,
-  type Scene,
-  type Score,
-} from '../policy/policy.ts';
+import { kvDigestsPerFeedMax } from '@cognitora/protocol/limits';
+import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
@@ -29,6 +23,8 @@ export interface CellRequest {
   readonly promptTokens: number;
   /** Tokens that one digest stands for. */
   readonly blockTokens: number;
+  /** Of an answer in one piece nobody sees when its first token comes: it is never late. */
+  readonly isStream: boolean;
   readonly nowMs: number;
   readonly isEligible: (member: Member) => boolean;
   /** Uniform in [0, 1). */
@@ -53,6 +49,8 @@ interface Booked {
   readonly member: Member;
   readonly prediction: Prediction | undefined;
   readonly expectedTokens: number;
+  /** Of those, what the replica itself claimed: a guess of ours that fails is no lie of its. */
+  readonly claimedTokens: number;
   prefillMs: number | undefined;
 }
 
@@ -176,7 +174,9 @@ export class Cell {
       clear: (slot) => this.#maps?.map.clear(slot),
       show: (slot) => this.#maps?.map.show(slot),
       add: (digests, slot, tier) => {
-        this.#maps?.map.add(digests, slot, tier);
+        const map = this.#maps?.map;
+        const room = kvDigestsPerFeedMax - (map?.blocksOf(slot, tier) ?? 0);
+        map?.add(digests.subarray(0, 2 * Math.max(0, room)), slot, tier);
         member.counted(digests.length / 2, 0);
       },
       remove: (digests, slot, tier) => {
@@ -284,13 +284,12 @@ export class Cell {
     const promptTokens = Math.max(1, request.promptTokens);
     const scene = { candidates, promptTokens, random };
     this.#score ??= this.#policy.create();
-    const { costs, shadowCosts } = records;
+    const { costs } = records;
     this.#score(scene, costs);
     const index = chooseLowest(costs, candidates.length, random);
     const member = members[index ?? -1];
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
-    this.#lookAside(scene, shadowCosts, index);
     const { held, expected } = reachOf(depths, member.slot);
     const expectedTokens = tokensIn(expected, request);
     const cost = costs[index] ?? 0;
@@ -298,14 +297,16 @@ export class Cell {
   }
 
   /** Books a choice in the turn it was made. */
-  book(reservation: Reservation, choice: Choice, { chain, promptTokens, nowMs }: CellRequest): void {
+  book(reservation: Reservation, choice: Choice, request: CellRequest): void {
+    const { chain, promptTokens, nowMs, isStream } = request;
     const { member, candidate, expectedTokens, heldBlocks } = choice;
+    this.#lookAside(choice, request);
     member.work.load.book(reservation, {
       bookedAtMs: nowMs,
       contextTokens: promptTokens,
       uncachedTokens: promptTokens - expectedTokens,
       prefillMs: candidate.prefillMs,
-      lateAfterMs: Math.max(candidate.prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs),
+      lateAfterMs: isStream ? this.#lateAfterMs(member, candidate) : Number.POSITIVE_INFINITY,
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });
@@ -319,7 +320,9 @@ export class Cell {
             ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
           });
     this.#booked ??= new Map();
-    this.#booked.set(reservation, { member, prediction, expectedTokens, prefillMs: undefined });
+    const claimedTokens = tokensIn(heldBlocks, request);
+    const booked = { member, prediction, expectedTokens, claimedTokens, prefillMs: undefined };
+    this.#booked.set(reservation, booked);
   }
 
   /** The engine's first body byte of that request has come. */
@@ -336,7 +339,7 @@ export class Cell {
     const booked = this.#booked?.get(reservation);
     if (booked === undefined) return;
     this.#booked?.delete(reservation);
-    const { member, prediction, prefillMs, expectedTokens } = booked;
+    const { member, prediction, prefillMs, expectedTokens, claimedTokens } = booked;
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
     const { cachedTokens, completionTokens, nowMs } = settlement;
@@ -346,11 +349,16 @@ export class Cell {
       return;
     }
     if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
-    const contextTokens = settlement.promptTokens ?? live.contextTokens;
-    if (cachedTokens !== undefined) member.truth.compare(expectedTokens, cachedTokens);
+    const contextTokens = likelyTokens(settlement.promptTokens, live.contextTokens);
+    // In tokens as the engine counts them for this prompt: what others taught of its length is no fault of the replica.
+    const scale = contextTokens / Math.max(1, live.contextTokens);
+    if (cachedTokens !== undefined) member.truth.compare(claimedTokens * scale, cachedTokens);
     // An answer in one piece does not tell when its first token came.
-    if (prefillMs === undefined) return;
-    const uncachedTokens = contextTokens - (cachedTokens ?? expectedTokens);
+    if (prefillMs === undefined) {
+      member.work.answered += 1;
+      return;
+    }
+    const uncachedTokens = Math.max(0, contextTokens - (cachedTokens ?? expectedTokens * scale));
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
     const rates = this.#ratesOf(member);
     rates.sawPrefill(seen, prefillMs);
@@ -423,17 +431,27 @@ export class Cell {
     };
   }
 
-  #lookAside(scene: Scene, costs: Float64Array, chosen: number): void {
+  /** In the cell that was chosen, while the candidates of that choice still stand. */
+  #lookAside({ candidates, candidate: chosen }: Choice, { promptTokens, random }: CellRequest): void {
     const shadow = this.#shadow;
     if (shadow === undefined) return;
-    shadow.score(scene, costs);
-    const other = chooseLowest(costs, scene.candidates.length, scene.random);
+    const { shadowCosts: costs } = this.#recordsFor(candidates.length);
+    shadow.score({ candidates, promptTokens: Math.max(1, promptTokens), random }, costs);
+    const other = chooseLowest(costs, candidates.length, random);
     shadow.decisions += 1;
     // A tie is no difference of opinion.
-    const isWorse = other !== undefined && (costs[chosen] ?? 0) > (costs[other] ?? 0);
-    if (isWorse) shadow.differences += 1;
+    const chosenCost = costs[candidates.indexOf(chosen)] ?? 0;
+    if (other !== undefined && chosenCost > (costs[other] ?? 0)) shadow.differences += 1;
+  }
+
+  #lateAfterMs(member: Member, { prefillMs }: Readonly<Candidate>): number {
+    return Math.max(prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs);
   }
 }
+
+/** An engine's count of a prompt, unless it is beyond all reason. */
+const likelyTokens = (counted: number | undefined, estimated: number): number =>
+  counted === undefined || counted > 16 * estimated + 4_096 ? estimated : counted;
 
 const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
   predictionMsMin + predictionWaits * (waitMs + prefillMs);

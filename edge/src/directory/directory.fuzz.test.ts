@@ -144,7 +144,14 @@ const run = (operations: readonly Operation[]): void => {
       const best = model.best(next.model);
       const error = errorOf(() => {
         const decision = directory.decide({
-          ...{ model: next.model, prompt: unreadPrompt, nowMs, isLeased, random: () => next.random },
+          ...{
+            model: next.model,
+            prompt: unreadPrompt,
+            isStream: true,
+            nowMs,
+            isLeased,
+            random: () => next.random,
+          },
         });
         expect(best).toContain(`${decision.node}/${decision.replica}`);
         expect(decision.epoch).toBe(model.nodes.get(decision.node)?.epoch);

@@ -26,7 +26,15 @@ const decide = (
   directory: Directory,
   model = 'm',
   { random = 0, leased = true, nowMs = 0 }: { random?: number; leased?: boolean; nowMs?: number } = {},
-) => directory.decide({ model, prompt: unreadPrompt, nowMs, isLeased: () => leased, random: () => random });
+) =>
+  directory.decide({
+    model,
+    prompt: unreadPrompt,
+    isStream: true,
+    nowMs,
+    isLeased: () => leased,
+    random: () => random,
+  });
 
 const codeOf = (run: () => unknown): string | undefined => errorOf(run)?.code;
 

@@ -22,38 +22,11 @@ import type { Cell, CellRequest, Settlement } from './cell.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
 import { newReplicaWork, type ReplicaWork } from './member.ts';
+import { type NodeView, viewNode } from './node-view.ts';
 import { type CandidateView, viewCandidates } from './receipts.ts';
 import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 import { TokenScale } from './token-scale.ts';
-
-/** What is known of a replica's cache of one model. */
-export interface CacheView {
-  readonly model: string;
-  readonly trust: Trust;
-  /** Blocks of prompts that the map holds of it. */
-  readonly heldBlocks: number;
-  /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
-  readonly predictedTokens: number;
-  readonly confirmedTokens: number;
-}
-
-export interface ReplicaView {
-  readonly name: ReplicaName;
-  readonly state: ReplicaState;
-  readonly models: readonly string[];
-  readonly caches: readonly CacheView[];
-  readonly live: number;
-}
-
-export interface NodeView {
-  readonly node: NodeId;
-  readonly name: string;
-  readonly epoch: Epoch;
-  readonly connectedAtMs: number;
-  readonly live: number;
-  readonly replicas: readonly ReplicaView[];
-}
 
 export interface Replica {
   readonly node: NodeEntry;
@@ -67,7 +40,7 @@ export interface Replica {
   readonly seats: Map<string, Seat>;
 }
 
-interface NodeEntry {
+export interface NodeEntry {
   readonly node: NodeId;
   readonly name: string;
   readonly epoch: Epoch;
@@ -111,6 +84,7 @@ export interface Decision {
 export interface DecideOptions {
   readonly model: string;
   readonly prompt: PromptView;
+  readonly isStream: boolean;
   readonly nowMs: number;
   /** Whether the node's lease holds now. */
   readonly isLeased: (node: NodeId) => boolean;
@@ -206,6 +180,7 @@ export class Directory {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
     if (message.type === 'feed') {
+      this.#endFeed(entry, message.feed, nowMs);
       entry.feeds.set(message.feed.feed, message.feed);
       this.#offer(entry, message.feed, nowMs);
       return;
@@ -220,6 +195,11 @@ export class Directory {
     if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
     else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
     else feed.mark({ ...message.mark, epoch }, nowMs);
+  }
+
+  /** Whether that link of the node is the one that counts here. */
+  knows(node: NodeId, epoch: Epoch): boolean {
+    return this.#current(node, epoch) !== undefined;
   }
 
   /** What the node measured of its host and its way here. */
@@ -309,11 +289,7 @@ export class Directory {
   }
 
   nodes(): readonly NodeView[] {
-    return [...this.#nodes.values()].map(({ node, name, epoch, connectedAtMs, replicas }) => {
-      const views = [...replicas.values()].map(viewReplica);
-      const live = views.reduce((sum, replica) => sum + replica.live, 0);
-      return { node, name, epoch, connectedAtMs, live, replicas: views };
-    });
+    return [...this.#nodes.values()].map(viewNode);
   }
 
   #decision(
@@ -387,6 +363,14 @@ export class Directory {
       this.#scales.delete(oldest);
     }
     return scale;
+  }
+
+  /** A feed's number is used again: what was said under it, of whatever replica and model, counts no longer. */
+  #endFeed(entry: NodeEntry, { feed: number }: KvFeedOpen, nowMs: number): void {
+    const before = entry.feeds.get(number);
+    const seat =
+      before === undefined ? undefined : entry.replicas.get(before.replica)?.seats.get(before.model);
+    if (seat?.offer?.open.feed === number) seat.member.close(nowMs);
   }
 
   #offer(entry: NodeEntry, open: KvFeedOpen, nowMs: number): void {
@@ -464,27 +448,14 @@ const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   seats: new Map(),
 });
 
-const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
-  name,
-  state,
-  models: models.map(({ id }) => id),
-  caches: [...seats].map(([model, { cell, member }]) => ({
-    model,
-    trust: cell.trustOf(member),
-    heldBlocks: cell.heldBlocks(member),
-    predictedTokens: member.truth.predictedTokens,
-    confirmedTokens: member.truth.confirmedTokens,
-  })),
-  live: work.load.live,
-});
-
 const requestOf = (
   served: ServedModel<Replica>,
-  { prompt, nowMs, random, isLeased }: DecideOptions,
+  { prompt, isStream, nowMs, random, isLeased }: DecideOptions,
 ): CellRequest => ({
   chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
   promptTokens: served.scale.tokensIn(prompt.bytes),
   blockTokens: served.scale.tokensIn(prompt.blockBytes),
+  isStream,
   nowMs,
   random,
   isEligible: (member) => isEligible(served.ownerOf(member), isLeased),

@@ -55,7 +55,9 @@ export class PolicyStore {
       policy: named(policy ?? defaultPolicy.name, 'policy'),
       shadow: shadow === undefined ? undefined : named(shadow, 'shadow'),
     };
-    const [count] = this.#sql.exec('SELECT COUNT(*) AS models FROM policies').toArray();
+    const [count] = this.#sql
+      .exec('SELECT COUNT(*) AS models FROM policies WHERE model <> ?', model)
+      .toArray();
     if (Number(count?.models) >= modelsRememberedMax) {
       throw new CognitoraError('invalid_request', 'Too many models have a policy of their own.');
     }

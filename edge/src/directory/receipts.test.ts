@@ -11,7 +11,14 @@ const decision = (replicas = 3) => {
   }));
   directory.join('n' as NodeId, 1 as Epoch, 'host', reports, 0);
   const prompt = { ...unreadPrompt, bytes: 4_000 };
-  return directory.decide({ model: 'm', prompt, nowMs: 0, isLeased: () => true, random: () => 0.5 });
+  return directory.decide({
+    model: 'm',
+    prompt,
+    isStream: true,
+    nowMs: 0,
+    isLeased: () => true,
+    random: () => 0.5,
+  });
 };
 
 const about = (requestId: string) => ({

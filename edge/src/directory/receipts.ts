@@ -28,6 +28,8 @@ export interface CandidateView {
   readonly prefillMs: number;
   readonly stepMs: number;
   readonly rttMs: number;
+  /** Blocks that its cache evicts for each one it stores, 0 to 1. */
+  readonly evictionShare: number;
 }
 
 export interface Receipt {
@@ -68,7 +70,7 @@ export const viewCandidates = (
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);
     const owner = member === undefined ? undefined : served.ownerOf(member);
     if (candidate === undefined || member === undefined || owner === undefined) return [];
-    const { live, decoding, waitMs, prefillMs, stepMs, rttMs, cachedTokens } = candidate;
+    const { live, decoding, waitMs, prefillMs, stepMs, rttMs, evictionShare, cachedTokens } = candidate;
     return {
       node: owner.node.node,
       replica: owner.name,
@@ -81,6 +83,7 @@ export const viewCandidates = (
       prefillMs: rounded(prefillMs),
       stepMs: rounded(stepMs),
       rttMs: rounded(rttMs),
+      evictionShare: rounded(evictionShare),
     };
   });
 };
@@ -95,7 +98,8 @@ export const noteOf = (decision: Decision): ReceiptNote => {
   const { expectedTokens, promptTokens, trust, policy, candidates, replica } = decision;
   return {
     cache: `predicted=${Math.round(expectedTokens)}; prompt=${promptTokens}; trust=${trust}`,
-    route: `replica=${replica}; policy=${policy}; candidates=${candidates}`,
+    // Whatever a host calls its replica: a header's value has no room for it.
+    route: `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
   };
 };
 

@@ -24,9 +24,10 @@ import { LinkHost } from '../link/link-host.ts';
 import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
-import { Directory, type NodeView, type PromptView } from './directory.ts';
+import { Directory, type PromptView } from './directory.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
+import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
 import { noteOf, type Receipt, Receipts } from './receipts.ts';
 
@@ -47,6 +48,7 @@ export interface Asked {
   readonly region: RegionName;
   readonly model: string;
   readonly prompt: PromptView;
+  readonly isStream: boolean;
 }
 
 /** How a request ended, as a node's object tells it. */
@@ -54,6 +56,9 @@ export interface Ended {
   readonly reservation: Reservation;
   readonly record: FinalRecord | undefined;
 }
+
+/** Live requests whose receipts wait for their ends. */
+const requestsMax = 65_536;
 
 export class Region extends DurableObject<Env> {
   readonly #directory: Directory;
@@ -187,7 +192,7 @@ export class Region extends DurableObject<Env> {
 
   joined(node: NodeId, epoch: Epoch, hello: Hello, region: RegionName): void {
     this.#region = region;
-    this.vouched(node);
+    this.#vouchedAtMs.set(node, systemClock());
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
   }
 
@@ -199,9 +204,14 @@ export class Region extends DurableObject<Env> {
     this.#directory.leave(node, epoch, systemClock());
   }
 
-  /** A node's object says that its link was heard just now. */
-  vouched(node: NodeId): void {
+  /**
+   * A node's object says that its link was heard just now. False when that link is not known here, because this object
+   * lost its memory: the node has to say HELLO again.
+   */
+  vouched(node: NodeId, epoch: Epoch): boolean {
+    if (!this.#directory.knows(node, epoch)) return false;
     this.#vouchedAtMs.set(node, systemClock());
+    return true;
   }
 
   /** What a node's agent says of caches, in its order. */
@@ -244,14 +254,22 @@ export class Region extends DurableObject<Env> {
     return request;
   }
 
-  #decide({ requestId, region, model, prompt }: Asked): Booked {
+  #decide({ requestId, region, model, prompt, isStream }: Asked): Booked {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
     const isLeased = (node: NodeId): boolean => this.#isLeased(node);
-    const decision = this.#directory.decide({ model, prompt, nowMs, isLeased, random: systemRandom });
+    const decision = this.#directory.decide({
+      ...{ model, prompt, isStream, nowMs, isLeased },
+      random: systemRandom,
+    });
     const promptBlocks = prompt.chain.length / 2;
     this.#receipts.decided({ requestId, region, model, decidedAtMs: nowMs, promptBlocks }, decision);
     this.#requestOf.set(decision.reservation, requestId);
+    // Of a node whose object died nobody settles what it had.
+    for (const oldest of this.#requestOf.keys()) {
+      if (this.#requestOf.size <= requestsMax) break;
+      this.#requestOf.delete(oldest);
+    }
     const { reservation, node, epoch, replica } = decision;
     return { reservation, node, epoch, replica, receipt: noteOf(decision) };
   }
@@ -267,7 +285,8 @@ export class Region extends DurableObject<Env> {
   async #serve(request: Request): Promise<Response> {
     const { region, open, client, prompt } = decodeCarry(request.headers);
     const { requestId, model } = open;
-    const booked = this.#decide({ requestId, region, model, prompt: decodePrompt(request.headers, prompt) });
+    const view = decodePrompt(request.headers, prompt);
+    const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream });
     const { reservation, node, epoch, replica, receipt } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },

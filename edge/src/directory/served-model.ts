@@ -122,24 +122,33 @@ export class ServedModel<Owner> {
 
   /** The best choice of the cells that the prompt belongs to; of any cell when nobody there can serve it. */
   choose(request: CellRequest): CellChoice | undefined {
-    return best(this.#asked(request.chain), request) ?? best(this.#cells, request);
+    return best(this.#asked(request), request) ?? best(this.#cells, request);
   }
 
-  /** With several cells at most two: the one that the prompt's anchor names, and the least loaded. */
-  #asked(chain: Uint32Array): readonly Cell[] {
-    if (this.#cells.length === 1) return this.#cells;
-    const anchor = anchorOf(chain);
-    let [named, idle] = [this.#cells[0], this.#cells[0]];
+  /**
+   * With several cells at most two: the one that the prompt's anchor names, and the least loaded, by lot among equals.
+   * A policy that looks at no cache asks the second alone.
+   */
+  #asked({ chain, random }: CellRequest): readonly Cell[] {
+    if (this.#cells.length <= 1) return this.#cells;
+    const idle = this.#idlest(random);
+    const anchor = this.#policies.policy.followsCaches === true ? anchorOf(chain) : undefined;
+    if (anchor === undefined) return idle;
+    let named: Cell | undefined;
     let highest = -1;
-    for (const cell of this.#cells) {
-      if (cell.meanLive < (idle?.meanLive ?? 0)) idle = cell;
-      const score = rendezvousScore(anchor, this.#numbers.get(cell) ?? 0);
+    for (const [cell, number] of this.#numbers) {
+      const score = rendezvousScore(anchor, number);
       if (score <= highest) continue;
       highest = score;
       named = cell;
     }
-    const asked = anchor === undefined || named === idle ? [idle] : [named, idle];
-    return asked.filter((cell) => cell !== undefined);
+    return [...new Set([named, ...idle])].filter((cell) => cell !== undefined);
+  }
+
+  #idlest(random: () => number): readonly Cell[] {
+    const least = Math.min(...this.#cells.map((cell) => cell.meanLive));
+    const equals = this.#cells.filter((cell) => cell.meanLive === least);
+    return equals.slice(Math.floor(random() * equals.length)).slice(0, 1);
   }
 
   #addCell(): Cell {
@@ -164,6 +173,8 @@ export class ServedModel<Owner> {
     for (const { seat } of this.#seats.values()) {
       if (seat.offer === undefined || seat.offer.open.trust === 'blind') continue;
       const { profile } = seat.offer.open;
+      // Who can claim nothing has no say in how others' prompts are written.
+      if (profile.claims === 'none') continue;
       if (profile.id === this.#profile?.id) return;
       next ??= profile;
     }
@@ -190,17 +201,18 @@ const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
 };
 
 /**
- * How much cheaper a later cell must be than the one before it: the first is where the next turns will look, and the
- * same prompt in another cell is found again only by luck.
+ * What share of the cost a later cell must save against the one before it: the first is where the next turns will
+ * look, and the same prompt in another cell is found again only by luck.
  */
-const laterCellShare = 0.8;
+const laterCellGain = 0.2;
 
 const best = (cells: readonly Cell[], request: CellRequest): CellChoice | undefined => {
   let found: CellChoice | undefined;
   for (const cell of cells) {
     const choice = cell.weigh(request);
     if (choice === undefined) continue;
-    if (found === undefined || choice.cost < laterCellShare * found.choice.cost) found = { cell, choice };
+    const leastGain = laterCellGain * Math.abs(found?.choice.cost ?? 0);
+    if (found === undefined || found.choice.cost - choice.cost > leastGain) found = { cell, choice };
   }
   return found;
 };

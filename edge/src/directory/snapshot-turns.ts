@@ -12,6 +12,9 @@ export const snapshotWaitingMax = 4096;
 /** A turn ends when nothing arrived for this long. */
 export const snapshotSilenceMsMax = 10_000;
 
+/** The largest snapshot is 1 MiB: who takes longer for it, a byte at a time, keeps others from theirs. */
+export const snapshotTurnMsMax = 60_000;
+
 export interface TurnTaker {
   /** It has a turn from now on. */
   begin(nowMs: number): void;
@@ -20,8 +23,8 @@ export interface TurnTaker {
 }
 
 export class SnapshotTurns {
-  /** Who has a turn, with the time of its last progress. */
-  readonly #loading = new Map<TurnTaker, number>();
+  /** Who has a turn, since when, and when something last arrived. */
+  readonly #loading = new Map<TurnTaker, { readonly beganMs: number; readonly progressMs: number }>();
   readonly #waiting = new Set<TurnTaker>();
   /** Who waits from the next sweep on. */
   readonly #resting = new Set<TurnTaker>();
@@ -45,7 +48,8 @@ export class SnapshotTurns {
 
   /** Something arrived. */
   progress(taker: TurnTaker, nowMs: number): void {
-    if (this.#loading.has(taker)) this.#loading.set(taker, nowMs);
+    const turn = this.#loading.get(taker);
+    if (turn !== undefined) this.#loading.set(taker, { ...turn, progressMs: nowMs });
   }
 
   /** It is done, or wants no turn any more. */
@@ -66,8 +70,9 @@ export class SnapshotTurns {
   sweep(nowMs: number): void {
     for (const taker of this.#resting) this.#waiting.add(taker);
     this.#resting.clear();
-    for (const [taker, progressMs] of this.#loading) {
-      if (nowMs - progressMs < snapshotSilenceMsMax) continue;
+    for (const [taker, { beganMs, progressMs }] of this.#loading) {
+      const isSilent = nowMs - progressMs >= snapshotSilenceMsMax;
+      if (!isSilent && nowMs - beganMs < snapshotTurnMsMax) continue;
       this.#loading.delete(taker);
       this.#waiting.add(taker);
       taker.lose();
@@ -79,7 +84,7 @@ export class SnapshotTurns {
     for (const taker of this.#waiting) {
       if (this.#loading.size >= snapshotTurnsMax) return;
       this.#waiting.delete(taker);
-      this.#loading.set(taker, nowMs);
+      this.#loading.set(taker, { beganMs: nowMs, progressMs: nowMs });
       taker.begin(nowMs);
     }
   }

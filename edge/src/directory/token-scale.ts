@@ -7,6 +7,9 @@
 const priorTokensPerByte = 0.25;
 /** The prior counts as so many bytes of prompts. */
 const priorBytes = 1_024;
+/** Text in any known vocabulary is within these. */
+const tokensPerByteMin = 1 / 16;
+const tokensPerByteMax = 2;
 /** Older prompts count half once so many bytes came after them. */
 const memoryBytes = 1_048_576;
 
@@ -20,7 +23,9 @@ export class TokenScale {
 
   /** An engine counted `tokens` in a prompt of `bytes` canonical bytes. */
   learn(tokens: number, bytes: number): void {
-    if (bytes <= 0 || tokens <= 0) return;
+    const ratio = tokens / bytes;
+    // Bytes that say little of the tokens: an image, a list of prompts, a count that no tokenizer makes.
+    if (!(ratio >= tokensPerByteMin && ratio <= tokensPerByteMax)) return;
     this.#tokens += tokens;
     this.#bytes += bytes;
     if (this.#bytes < memoryBytes) return;

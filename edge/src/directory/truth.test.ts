@@ -44,11 +44,15 @@ describe('a replica', () => {
     expect(liar).toMatchObject({ share: 1, predictedTokens: 64_000, confirmedTokens: 64_000 });
   });
 
-  test('that begins anew is believed again, and judged again', () => {
+  test('that begins anew is judged anew, and until then believed as before', () => {
     const liar = after(64, 0);
     liar.forget();
-    expect(liar).toMatchObject({ share: 1, requests: 0, predictedTokens: 0, confirmedTokens: 0 });
-    expect(after(16, 0, liar).limit('exact')).toBe('blind');
+    expect(liar).toMatchObject({ share: 0, requests: 0, predictedTokens: 0, confirmedTokens: 0 });
+    expect(liar.limit('exact')).toBe('blind');
+    expect(after(16, 1000, liar).limit('exact')).toBe('exact');
+    const honest = after(64, 1000);
+    honest.forget();
+    expect(honest.limit('exact')).toBe('exact');
   });
 
   test('is not judged by a few tokens', () => {

@@ -26,6 +26,8 @@ export class Truth {
   #requests = 0;
   #predictedSum = 0;
   #confirmedSum = 0;
+  /** What it was believed before it began anew: a liar is not cleared by clearing its cache. */
+  #shareBefore = 1;
 
   /** Requests that were compared since it began. */
   get requests(): number {
@@ -41,9 +43,9 @@ export class Truth {
     return this.#confirmedSum;
   }
 
-  /** What share of a claim to believe, 0 to 1; all of it before there is something to judge by. */
+  /** What share of a claim to believe, 0 to 1; as before, or all of it, until there is something to judge by. */
   get share(): number {
-    if (this.#requests < judgedRequestsMin || this.#predictedSum === 0) return 1;
+    if (this.#requests < judgedRequestsMin || this.#predictedSum === 0) return this.#shareBefore;
     return this.#confirmedSum / this.#predictedSum;
   }
 
@@ -69,6 +71,7 @@ export class Truth {
 
   /** The replica begins anew: its engine restarted. */
   forget(): void {
+    this.#shareBefore = this.share;
     this.#window = undefined;
     this.#requests = 0;
     this.#predictedSum = 0;

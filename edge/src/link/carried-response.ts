@@ -295,7 +295,9 @@ export class CarriedResponse implements StreamHandler {
       // What HTTP does not allow is an engine's oddity and must not cost the link.
       if (!isOurs && namePattern.test(name) && valuePattern.test(value)) headers.push([name, value]);
     }
-    for (const [name, value] of this.#options.headers) headers.push([name, value]);
+    for (const [name, value] of this.#options.headers) {
+      if (valuePattern.test(value)) headers.push([name, value]);
+    }
     return headers;
   }
 }

@@ -36,7 +36,7 @@ export class NodeLink extends DurableObject<Env> {
         this.#report((region) => region.joined(node, epoch, hello, name));
         this.#stopHeartbeat();
         this.#heartbeat = setInterval(() => {
-          if (this.#host.isLeased(node)) this.#report((region) => region.vouched(node));
+          if (this.#host.isLeased(node)) this.#vouch(node, epoch);
         }, heartbeatMs);
       },
       reported: (node, epoch, replicas) => this.#report((region) => region.reported(node, epoch, replicas)),
@@ -123,6 +123,12 @@ export class NodeLink extends DurableObject<Env> {
       const heard = this.#heard;
       this.#heard = [];
       this.#report((region) => region.heard(node, epoch, heard));
+    });
+  }
+
+  #vouch(node: NodeId, epoch: Epoch): void {
+    this.#report(async (region) => {
+      if (!(await region.vouched(node, epoch))) this.#regionLost();
     });
   }
 

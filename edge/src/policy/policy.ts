@@ -46,6 +46,8 @@ export type Score = (scene: Scene, costs: Float64Array) => void;
 
 export interface Policy {
   readonly name: string;
+  /** Costs depend on what is cached: a prompt has a cell that it belongs to. */
+  readonly followsCaches?: true;
   /** A policy with a memory has one per cell. */
   create(): Score;
 }

@@ -30,6 +30,7 @@ const interferenceTokens = 4;
 
 export const predictedLatency: Policy = {
   name: 'predicted-latency',
+  followsCaches: true,
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
     const fleetPrice = 1 + workPrice * busyShare(scene) ** 2 + queuePrice;

@@ -11,6 +11,7 @@ const capacityWeight = 0.1;
 
 export const weighted: Policy = {
   name: 'weighted',
+  followsCaches: true,
   create: () => (scene, costs) => {
     let busiest = 1;
     let longest = 1;

@@ -2,7 +2,8 @@
  * How an engine that tells nothing of its cache is thought to keep what it computed: the interface of the guesses, and
  * what they all learn of tokens. A guess writes to ledgers what an engine of its kind would hold, rather too little.
  */
-import { type Digest, type KvLedger, ledgerDigestsMax } from './kv-ledger.ts';
+import { kvDigestsPerFeedMax } from '@cognitora/protocol/limits';
+import type { Digest, KvLedger } from './kv-ledger.ts';
 
 /** What room an engine has. */
 export type Capacity =
@@ -56,4 +57,4 @@ export class BlockTokens {
 }
 
 /** Of all models of a replica together. */
-export const replicaDigestsMax = ledgerDigestsMax;
+export const replicaDigestsMax = kvDigestsPerFeedMax;

@@ -5,10 +5,7 @@
  *
  *   oldest use  ... third, second, first block of a chain ...  newest use
  */
-import { kvDigestsPerMessageMax } from '@cognitora/protocol/limits';
-
-/** Of one replica and model: 8 million tokens; its snapshot is 1 MiB, and it takes some 15 MB here when full. */
-export const ledgerDigestsMax = 131_072;
+import { kvDigestsPerFeedMax, kvDigestsPerMessageMax } from '@cognitora/protocol/limits';
 
 /** A digest as one number: its first word is the low half. */
 export type Digest = bigint;
@@ -51,7 +48,7 @@ export class KvLedger {
   #isCleared = false;
   #sequence = 0;
 
-  constructor(digestsMax = ledgerDigestsMax) {
+  constructor(digestsMax = kvDigestsPerFeedMax) {
     this.#digestsMax = digestsMax;
   }
 

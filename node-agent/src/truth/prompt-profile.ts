@@ -12,6 +12,8 @@ import type { RenderWay } from './render/render.ts';
 
 /** A template takes some 300; whoever needs more is being led on. */
 const rendersMax = 600;
+/** Of one rendered probe, whose own text is a few hundred: comparing longer ones would hold up streams. */
+const promptCharsMax = 64 * 1024;
 /** All of them together, before the engine counts as busy. */
 const deriveMsMax = 120_000;
 const triesMax = 6;
@@ -49,7 +51,10 @@ const renderer = ({ ask, served, monotonicMs, isOver }: FindOptions, way: Render
     if (isOver() || renders > rendersMax || monotonicMs() - startedMs > deriveMsMax) {
       throw new NotAsked('the search for a prompt profile takes too long');
     }
-    return way.render(ask, served, body);
+    const prompt = await way.render(ask, served, body);
+    if ((prompt?.length ?? 0) > promptCharsMax)
+      throw new Error('the template writes too much to be looked at');
+    return prompt;
   };
   return (body: JsonRecord): Promise<string | undefined> => {
     const rendered = last.then(

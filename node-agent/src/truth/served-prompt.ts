@@ -71,11 +71,13 @@ export class ServedPrompt {
     this.#options = options;
     this.#run = { ledger: options.ledger };
     this.#keepsBody = options.bodyBytes <= prefixBodyBytesMax && this.#hasRoom(options.bodyBytes);
+    // Counted from the start: many bodies that arrive side by side would each find room.
+    if (this.#keepsBody) this.#count(options.bodyBytes);
   }
 
   /** More of the request's body. The bytes are copied: the link reuses its own. */
   body(bytes: Uint8Array, isLast: boolean): void {
-    if (this.#keepsBody && bytes.length > 0) this.#keep(new Uint8Array(bytes));
+    if (this.#keepsBody && bytes.length > 0) this.#parts.push(new Uint8Array(bytes));
     if (isLast) this.#options.keeping.later(() => this.#digest());
   }
 
@@ -111,8 +113,12 @@ export class ServedPrompt {
 
   #keep(bytes: Uint8Array): void {
     this.#parts.push(bytes);
-    this.#kept += bytes.length;
-    this.#options.keeping.bytes += bytes.length;
+    this.#count(bytes.length);
+  }
+
+  #count(bytes: number): void {
+    this.#kept += bytes;
+    this.#options.keeping.bytes += bytes;
   }
 
   #forget(): void {

@@ -288,20 +288,30 @@ export const alignTokenPrompt = (
   };
 };
 
-/**
- * The end of the last word that ends before `end`, with the white space that ends it: up to there any tokenizer that
- * keeps words apart gives the same tokens, whatever text follows `end`. Not before `from`.
- */
-const lastWordEnd = (rendered: string, end: number, from: number): number => {
-  for (let at = end - 1; at > from; at -= 1) {
-    if (/\s/.test(rendered.charAt(at)) && !/\s/.test(rendered.charAt(at - 1))) return at;
+/** Ends of words, for positions that only grow: looks at each character once, however long a text without spaces is. */
+class WordEnds {
+  readonly #text: string;
+  #seenEnd = 1;
+  #last = 0;
+
+  constructor(text: string) {
+    this.#text = text;
   }
-  return from;
-};
+
+  /** The end of the last word that ends before `end`, together with the white space that ends it. */
+  before(end: number): number {
+    for (; this.#seenEnd < end; this.#seenEnd += 1) {
+      const at = this.#seenEnd;
+      if (/\s/.test(this.#text.charAt(at)) && !/\s/.test(this.#text.charAt(at - 1))) this.#last = at;
+    }
+    return this.#last;
+  }
+}
 
 /**
  * Positions in characters as positions in tokens. `tokenEnds` has, for each token of the rendered prompt, the character
- * that it ends before. A word that the block cuts is not covered, because another text may go on with another token.
+ * that it ends before. A word that the block cuts is not covered, because another text may go on with another token: up
+ * to the white space behind a word any tokenizer that keeps words apart gives the same tokens, whatever text follows.
  */
 export const inTokens = (
   positions: BlockPositions,
@@ -312,9 +322,9 @@ export const inTokens = (
   const needs = new Int32Array(positions.needs.length);
   let covered = 0;
   let needed = 0;
-  let wordEnd = 0;
+  const words = new WordEnds(rendered);
   for (let block = 0; block < covers.length; block += 1) {
-    wordEnd = lastWordEnd(rendered, positions.covers[block] ?? 0, wordEnd);
+    const wordEnd = words.before(positions.covers[block] ?? 0);
     while (covered < tokenEnds.length && (tokenEnds[covered] ?? 0) <= wordEnd) covered += 1;
     while (needed < tokenEnds.length && (tokenEnds[needed - 1] ?? 0) < (positions.needs[block] ?? 0))
       needed += 1;

@@ -299,10 +299,10 @@ interface Rendered {
   readonly prompt: string;
 }
 
-/** Positions of how many characters or bytes two sequences share. */
-const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>): number => {
+/** Positions of how many characters or bytes two sequences share; `from` of them are known to be. */
+const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>, from = 0): number => {
   const max = Math.min(left.length, right.length);
-  let length = 0;
+  let length = from;
   while (length < max && left[length] === right[length]) length += 1;
   return length;
 };
@@ -329,12 +329,14 @@ export const holdsFor = (
       blocksMax: probeBytesMax,
     })?.covers,
   }));
+  // What a template writes before every prompt is not compared for each pair anew.
+  const preamble = Math.min(...prompts.map(({ prompt }) => sharedLength(prompt, prompts[0]?.prompt ?? '')));
   for (const [index, left] of aligned.entries()) {
     if (left.covers === undefined) return false;
     for (const right of aligned.slice(0, index)) {
       const shared = sharedLength(left.bytes, right.bytes);
       const claimed = Math.max(left.covers[shared - 1] ?? 0, right.covers?.[shared - 1] ?? 0);
-      if (claimed > sharedLength(left.prompt, right.prompt)) return false;
+      if (claimed > sharedLength(left.prompt, right.prompt, preamble)) return false;
     }
   }
   return true;

@@ -97,6 +97,9 @@ export class TokenBlocks {
       const chain = digestChain(key, bytes, bytes.length, 1);
       const [digest = 0n] = digestsOf(chain.digests);
       key = chain.key;
+      const before = this.#blocks.get(name)?.digest;
+      // A name that is used again stands for what it names now.
+      if (before !== undefined && before !== digest) this.#remove([name], changed);
       this.#blocks.set(name, { digest, key });
       if (!changed.has(digest)) changed.set(digest, this.#held.has(digest));
       this.#held.add(digest);

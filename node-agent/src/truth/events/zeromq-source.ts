@@ -28,10 +28,15 @@ const sequenceOf = (frame: Buffer | undefined): bigint | undefined =>
   frame?.length === sequenceBytes ? frame.readBigInt64BE() : undefined;
 
 /** Never rejects: who gets no answer in time knows of nothing. */
+/** vLLM keeps 10,000 steps for a replay. */
+const replayMessagesMax = 20_000;
+const replayBytesMax = 64 * 1024 * 1024;
+
 const askReplay = async (endpoint: string, first: bigint): Promise<readonly EventMessage[]> => {
   const { Dealer } = await import('zeromq');
   const socket = new Dealer({ linger: 0, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
   const messages: EventMessage[] = [];
+  let bytes = 0;
   const wanted = Buffer.alloc(sequenceBytes);
   wanted.writeBigInt64BE(first);
   try {
@@ -41,6 +46,9 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
       const sequence = sequenceOf(frame);
       if (sequence === undefined || sequence < 0n || payload === undefined) return messages;
       messages.push({ sequence, payload });
+      bytes += payload.length;
+      // Whoever sends more than an engine keeps is led by something else: all begins anew then.
+      if (messages.length > replayMessagesMax || bytes > replayBytesMax) return [];
     }
     return messages;
   } catch {

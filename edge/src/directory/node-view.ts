@@ -1,0 +1,53 @@
+/** What people and dashboards see of a node: its replicas, their load, how well their caches are known. Views only. */
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { Trust } from '@cognitora/protocol/kv';
+import type { ReplicaState } from '@cognitora/protocol/link';
+import type { NodeEntry, Replica } from './directory.ts';
+
+/** What is known of a replica's cache of one model. */
+export interface CacheView {
+  readonly model: string;
+  readonly trust: Trust;
+  /** Blocks of prompts that the map holds of it. */
+  readonly heldBlocks: number;
+  /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
+  readonly predictedTokens: number;
+  readonly confirmedTokens: number;
+}
+
+export interface ReplicaView {
+  readonly name: ReplicaName;
+  readonly state: ReplicaState;
+  readonly models: readonly string[];
+  readonly caches: readonly CacheView[];
+  readonly live: number;
+}
+
+export interface NodeView {
+  readonly node: NodeId;
+  readonly name: string;
+  readonly epoch: Epoch;
+  readonly connectedAtMs: number;
+  readonly live: number;
+  readonly replicas: readonly ReplicaView[];
+}
+
+const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
+  name,
+  state,
+  models: models.map(({ id }) => id),
+  caches: [...seats].map(([model, { cell, member }]) => ({
+    model,
+    trust: cell.trustOf(member),
+    heldBlocks: cell.heldBlocks(member),
+    predictedTokens: member.truth.predictedTokens,
+    confirmedTokens: member.truth.confirmedTokens,
+  })),
+  live: work.load.live,
+});
+
+export const viewNode = ({ node, name, epoch, connectedAtMs, replicas }: NodeEntry): NodeView => {
+  const views = [...replicas.values()].map(viewReplica);
+  const live = views.reduce((sum, replica) => sum + replica.live, 0);
+  return { node, name, epoch, connectedAtMs, live, replicas: views };
+};
