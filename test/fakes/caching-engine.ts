@@ -3,10 +3,13 @@
  * pages of 16 tokens, and `cached_tokens` for what it saw before. One that lies reports what a test tells it to. No
  * template can be asked of it, so its prompts are written as most engines write theirs.
  */
+import { pause } from '../harness/until.ts';
 import { FakeEngine, parseBody, sendEvents, sendJson } from './fake-engine.ts';
 
 const charsPerPage = 64;
 const charsPerToken = 4;
+/** A prompt of 5,000 characters takes 50 ms without any cache. */
+const prefillMsPerChar = 0.01;
 
 export interface CachingEngine {
   readonly engine: FakeEngine;
@@ -32,7 +35,7 @@ export const cachingEngine = (model: string): CachingEngine => {
   const remember = (prompt: string): void => {
     for (let end = charsPerPage; end <= prompt.length; end += charsPerPage) pages.add(prompt.slice(0, end));
   };
-  const engine = new FakeEngine(({ received, response }) => {
+  const engine = new FakeEngine(async ({ received, response }) => {
     if (received.path === '/v1/models') {
       const card = { id: model, object: 'model', created: 1, owned_by: 'vllm' };
       sendJson(response, 200, JSON.stringify({ object: 'list', data: [card] }));
@@ -45,6 +48,8 @@ export const cachingEngine = (model: string): CachingEngine => {
     }
     const prompt = promptOf(body.messages);
     const cached = caching.lie ?? cachedCharsOf(prompt) / charsPerToken;
+    // The truth, whatever it reports.
+    await pause((prompt.length - cachedCharsOf(prompt)) * prefillMsPerChar);
     remember(prompt);
     const promptTokens = Math.ceil(prompt.length / charsPerToken);
     const usage = {

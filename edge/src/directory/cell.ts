@@ -87,6 +87,8 @@ export interface CellOptions {
   /** Whose memory the map takes; without one it takes its own. */
   readonly budget?: MapBudget;
   readonly replicasMax?: number;
+  /** What the replicas of all cells of the model have taught, made when first asked for. */
+  readonly rates?: () => Rates;
 }
 
 /** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
@@ -105,6 +107,7 @@ export class Cell {
   readonly #secret: number;
   readonly #mapBytes: number;
   readonly #budget: MapBudget | undefined;
+  readonly #sharedRates: (() => Rates) | undefined;
   /** Of the budget. */
   #takenBytes = 0;
   readonly #turns: SnapshotTurns;
@@ -121,7 +124,9 @@ export class Cell {
   #score: Score | undefined;
   #shadow: Shadow | undefined;
 
-  constructor({ secret, turns, mapBytes = prefixMapBytesDefault, budget, replicasMax }: CellOptions) {
+  constructor(options: CellOptions) {
+    const { secret, turns, mapBytes = prefixMapBytesDefault, budget, replicasMax, rates } = options;
+    this.#sharedRates = rates;
     this.#secret = secret;
     this.#mapBytes = mapBytes;
     this.#budget = budget;
@@ -386,7 +391,7 @@ export class Cell {
   }
 
   #ratesOf({ work }: Member): ReplicaRates {
-    this.#common ??= new Rates();
+    this.#common ??= this.#sharedRates?.() ?? new Rates();
     work.rates ??= new ReplicaRates(this.#common);
     return work.rates;
   }

@@ -11,6 +11,7 @@ import { Cell, type CellRequest, type Choice } from './cell.ts';
 import { anchorOf, rendezvousScore } from './cell-choice.ts';
 import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
+import { Rates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
 import type { TokenScale } from './token-scale.ts';
@@ -53,6 +54,12 @@ export class ServedModel<Owner> {
   /** A cell keeps its number while it lives, so that one that goes moves only its own share of prompts. */
   readonly #numbers = new Map<Cell, number>();
   readonly #seats = new Map<Member, { readonly seat: Seat; readonly owner: Owner }>();
+  /** Cells are compared by cost, so they must not learn apart. */
+  readonly #sharedRates = (): Rates => {
+    this.#rates ??= new Rates();
+    return this.#rates;
+  };
+  #rates: Rates | undefined;
   #policies: Policies;
   #profile: PromptProfile | undefined;
 
@@ -155,7 +162,7 @@ export class ServedModel<Owner> {
     const { secret, turns, mapBytes, budget, cellReplicasMax = replicasPerCellMax } = this.#options;
     const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
     const cell = new Cell({
-      ...{ secret, turns, budget, replicasMax },
+      ...{ secret, turns, budget, replicasMax, rates: this.#sharedRates },
       ...(mapBytes === undefined ? {} : { mapBytes }),
     });
     setPolicies(cell, this.#policies);
