@@ -28,6 +28,7 @@ export class NodeLink extends DurableObject<Env> {
   /** Reports go one after the other, in the order they happened. */
   #reports: Promise<unknown> = Promise.resolve();
   #heartbeat: ReturnType<typeof setInterval> | undefined;
+  #vouchedEpoch: Epoch | undefined;
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
@@ -35,6 +36,7 @@ export class NodeLink extends DurableObject<Env> {
       joined: (node, epoch, hello, name) => {
         this.#report((region) => region.joined(node, epoch, hello, name));
         this.#stopHeartbeat();
+        this.#vouchedEpoch = epoch;
         this.#heartbeat = setInterval(() => {
           if (this.#host.isLeased(node)) this.#vouch(node, epoch);
         }, heartbeatMs);
@@ -42,7 +44,8 @@ export class NodeLink extends DurableObject<Env> {
       reported: (node, epoch, replicas) => this.#report((region) => region.reported(node, epoch, replicas)),
       left: (node, epoch) => {
         this.#report((region) => region.left(node, epoch));
-        if (this.#host.links === 0) this.#stopHeartbeat();
+        // An agent that says it leaves finishes its streams, and is vouched for no more.
+        if (epoch === this.#vouchedEpoch) this.#stopHeartbeat();
       },
       kv: (node, epoch, message) => this.#hear(node, epoch, message),
       measured: (node, epoch, telemetry) => this.#report((region) => region.measured(node, epoch, telemetry)),
