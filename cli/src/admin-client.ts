@@ -59,23 +59,30 @@ export class AdminClient {
   }
 }
 
-export interface EdgeChoice {
-  readonly edge: string | undefined;
-  readonly dataDirectory: string | undefined;
-}
+/** What every command that talks to an edge takes. */
+export const adminOptions = {
+  edge: { type: 'string' },
+  'data-dir': { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
 
-/** The edge a command talks to: named, or the one that `cgn up` left in the data directory. */
-export const adminClient = (
-  { edge, dataDirectory }: EdgeChoice,
-  environment: NodeJS.ProcessEnv,
-): AdminClient => {
-  const directory = dataDirectory ?? defaultDataDirectory();
+/** The edge a command talks to: the one its options name, or the one that `cgn up` left in the data directory. */
+export const clientOf = (values: {
+  readonly edge?: string | undefined;
+  readonly 'data-dir'?: string | undefined;
+}): AdminClient => {
+  const directory = values['data-dir'] ?? defaultDataDirectory();
   const known = loadCredentials(directory);
-  const url = edge ?? known?.url;
-  const key = environment.COGNITORA_ADMIN_KEY ?? known?.adminKey;
+  const url = values.edge ?? known?.url;
+  const given = process.env.COGNITORA_ADMIN_KEY;
+  const key = given ?? known?.adminKey;
   if (url === undefined)
     throw new UserError('Name the edge: --edge https://edge.example, or start one: "cgn up".', 2);
   if (key === undefined) throw new UserError('Give the admin key in COGNITORA_ADMIN_KEY.', 2);
-  const source = environment.COGNITORA_ADMIN_KEY === undefined ? directory : 'COGNITORA_ADMIN_KEY';
-  return new AdminClient(url.replace(/\/+$/, ''), key, source);
+  return new AdminClient(
+    url.replace(/\/+$/, ''),
+    key,
+    given === undefined ? directory : 'COGNITORA_ADMIN_KEY',
+  );
 };

@@ -1,6 +1,6 @@
 /** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
 import { parseArgs } from 'node:util';
-import { adminClient } from '../admin-client.ts';
+import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
@@ -33,10 +33,7 @@ const options = {
   tenant: { type: 'string' },
   expires: { type: 'string' },
   uses: { type: 'string' },
-  edge: { type: 'string' },
-  'data-dir': { type: 'string' },
-  json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false },
+  ...adminOptions,
 } as const;
 
 const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
@@ -85,9 +82,6 @@ const parse = (argv: readonly string[]) => {
     throw wrongArguments(thrown, 'keys', 'npm run cgn -- keys ls --json');
   }
 };
-
-const clientOf = (values: Values) =>
-  adminClient({ edge: values.edge, dataDirectory: values['data-dir'] }, process.env);
 
 const create = async (values: Values): Promise<void> => {
   if (values.name === undefined) throw new UserError('Name the key: --name laptop', 2);

@@ -1,6 +1,6 @@
 /** `cgn nodes`: which hosts are linked, what they serve, and how busy they are. */
 import { parseArgs } from 'node:util';
-import { adminClient } from '../admin-client.ts';
+import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
@@ -16,13 +16,6 @@ Usage
 Environment
   COGNITORA_ADMIN_KEY   the admin key, when it is not in the data directory
 `;
-
-const options = {
-  edge: { type: 'string' },
-  'data-dir': { type: 'string' },
-  json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false },
-} as const;
 
 interface NodesAnswer {
   readonly regions: readonly {
@@ -60,9 +53,14 @@ const rowsOf = ({ regions }: NodesAnswer): (string | number)[][] =>
   );
 
 export const nodes = async (argv: readonly string[]): Promise<number> => {
-  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+  let values: ReturnType<typeof parseArgs<{ options: typeof adminOptions }>>['values'];
   try {
-    values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+    values = parseArgs({
+      args: [...argv],
+      options: adminOptions,
+      strict: true,
+      allowPositionals: false,
+    }).values;
   } catch (thrown) {
     throw wrongArguments(thrown, 'nodes', 'npm run cgn -- nodes --json');
   }
@@ -70,8 +68,7 @@ export const nodes = async (argv: readonly string[]): Promise<number> => {
     say(nodesHelp.trimEnd());
     return 0;
   }
-  const client = adminClient({ edge: values.edge, dataDirectory: values['data-dir'] }, process.env);
-  const answer = (await client.call('GET', '/nodes')) as NodesAnswer;
+  const answer = (await clientOf(values).call('GET', '/nodes')) as NodesAnswer;
   if (values.json) sayJson(answer);
   else {
     const rows = rowsOf(answer);

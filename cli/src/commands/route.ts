@@ -1,6 +1,6 @@
 /** `cgn route`: why a request went where it went, and by which policy each model is decided. */
 import { parseArgs } from 'node:util';
-import { adminClient } from '../admin-client.ts';
+import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
@@ -28,10 +28,7 @@ Environment
 
 const options = {
   shadow: { type: 'string' },
-  edge: { type: 'string' },
-  'data-dir': { type: 'string' },
-  json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false },
+  ...adminOptions,
 } as const;
 
 type Values = ReturnType<typeof parse>['values'];
@@ -147,9 +144,6 @@ const policyRows = ({ regions }: PoliciesAnswer): (string | number)[][] =>
       return [region, model, policy, beside, sum(cells.map((cell) => cell.replicas)), cells.length, full];
     }),
   );
-
-const clientOf = (values: Values) =>
-  adminClient({ edge: values.edge, dataDirectory: values['data-dir'] }, process.env);
 
 const why = async (values: Values, [requestId]: readonly string[]): Promise<void> => {
   if (requestId === undefined) throw new UserError('Name the request: cgn route why REQUEST_ID', 2);

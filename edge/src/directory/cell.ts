@@ -3,7 +3,6 @@
  * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
-import type { Trust } from '@cognitora/protocol/kv';
 import { kvDigestsPerFeedMax } from '@cognitora/protocol/limits';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
@@ -265,14 +264,6 @@ export class Cell {
     const map = this.#maps?.map;
     if (map === undefined || slot === undefined) return 0;
     return map.blocksOf(slot, 'device') + map.blocksOf(slot, 'host');
-  }
-
-  members(): readonly Member[] {
-    return this.#members.filter((member) => member !== undefined);
-  }
-
-  trustOf(member: Member): Trust {
-    return member.trust;
   }
 
   /** The replica that the policy prefers; undefined when none is eligible. */

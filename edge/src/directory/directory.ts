@@ -308,7 +308,7 @@ export class Directory {
       policy: cell.policy,
       promptTokens,
       expectedTokens: choice.expectedTokens,
-      trust: cell.trustOf(choice.member),
+      trust: choice.member.trust,
       candidates: choice.candidates.length,
       considered: viewCandidates(served, cell, choice),
     };

@@ -38,7 +38,7 @@ const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView
   models: models.map(({ id }) => id),
   caches: [...seats].map(([model, { cell, member }]) => ({
     model,
-    trust: cell.trustOf(member),
+    trust: member.trust,
     heldBlocks: cell.heldBlocks(member),
     predictedTokens: member.truth.predictedTokens,
     confirmedTokens: member.truth.confirmedTokens,

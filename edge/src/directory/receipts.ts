@@ -74,7 +74,7 @@ export const viewCandidates = (
     return {
       node: owner.node.node,
       replica: owner.name,
-      trust: cell.trustOf(member),
+      trust: member.trust,
       cost: rounded(costs[index] ?? 0),
       cachedTokens: Math.round(cachedTokens),
       live,

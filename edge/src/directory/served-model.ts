@@ -90,10 +90,6 @@ export class ServedModel<Owner> {
     return this.#seats.get(member)?.owner;
   }
 
-  seats(): Iterable<{ readonly seat: Seat; readonly owner: Owner }> {
-    return this.#seats.values();
-  }
-
   sit(owner: Owner, work: ReplicaWork, ask: (member: Member) => number): Seat {
     const cell = this.#cells.find((known) => !known.isFull) ?? this.#addCell();
     const member = cell.join(work, ask);
