@@ -1,22 +1,13 @@
 /** Other systems' rules on scenes made by hand. */
 import { describe, expect, test } from 'vitest';
+import { emptyCandidate } from '../../../edge/src/directory/candidates.ts';
 import { type Candidate, chooseLowest, type Policy } from '../../../edge/src/policy/policy.ts';
 import { cacheAware } from './cache-aware.ts';
 import { kvCost } from './kv-cost.ts';
 import { scorer } from './scorer.ts';
 
 const candidateOf = (number: number, shape: Partial<Candidate>): Candidate => ({
-  live: 0,
-  decoding: 0,
-  decodingTokens: 0,
-  waitingTokens: 0,
-  waitMs: 0,
-  cachedTokens: 0,
-  prefillMs: 0,
-  stepMs: 0,
-  rttMs: 0,
-  evictionShare: 0,
-  powerShare: undefined,
+  ...emptyCandidate(),
   ...shape,
   number,
 });

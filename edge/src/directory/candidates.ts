@@ -95,7 +95,8 @@ export class CandidateRecords {
   }
 }
 
-const emptyCandidate = (): Candidate => ({
+/** One of whom nothing is known and who has nothing to do. */
+export const emptyCandidate = (): Candidate => ({
   number: 0,
   live: 0,
   decoding: 0,
