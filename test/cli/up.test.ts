@@ -18,7 +18,9 @@ interface Key {
 }
 
 const complete = async (up: Up, apiKey?: string): Promise<string> => {
-  const answer = await up.sdk(apiKey).chat.completions.create({ model: 'tiny', messages, max_tokens: 4 });
+  const answer = await up
+    .sdk(apiKey)
+    .chat.completions.create({ model: 'tiny', messages, max_tokens: 4, temperature: 0 });
   return answer.choices[0]?.message.content ?? '';
 };
 const statusOf = (up: Up, apiKey: string): Promise<number> =>
