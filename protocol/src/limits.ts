@@ -158,6 +158,10 @@ export const prefixBlocksMax = 2_048;
 export const prefixMapsBytesMaxSelfHosted = 512 * MiB;
 /** The same on Workers: with the bodies in flight it stays below an isolate's 128 MB. */
 export const prefixMapsBytesMaxWorkers = 48 * MiB;
+/** A replica that is away keeps its place in a cell this long: a host boots in minutes, and its cache is cold then. */
+export const cellPlaceMsMax = 900_000;
+/** Places kept for replicas that are away, and places in a region's database: 1,000 nodes with 64 such models each. */
+export const cellPlacesMax = 65_536;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */
 export const prefixBodyBytesMax = 2 * MiB;
 /** Root keys of models that an isolate remembers. */

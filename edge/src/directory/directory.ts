@@ -19,6 +19,7 @@ import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { KvMessage } from '../link/edge-link.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
+import { CellPlan } from './cell-plan.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
 import { newReplicaWork, type ReplicaWork } from './member.ts';
@@ -101,6 +102,8 @@ export interface DirectoryOptions {
   readonly policies?: Policies;
   /** Replicas of one cell; the default is as many as a map's planes have bits. */
   readonly cellReplicasMax?: number;
+  /** Which cells replicas belong to; the default forgets it with the directory. */
+  readonly plan?: CellPlan;
   /** Of one cell's prefix map, and of all of them together. */
   readonly mapBytes?: number;
   readonly mapsBytesMax?: number;
@@ -124,12 +127,14 @@ export class Directory {
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
   readonly #budget: MapBudget;
+  readonly #plan: CellPlan;
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
   readonly #modelSeenMs = new Map<string, number>();
   #nextReservation = 1;
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
+    this.#plan = options.plan ?? new CellPlan(undefined, 0);
     this.#budget = new MapBudget(options.mapsBytesMax ?? prefixMapsBytesMaxSelfHosted);
   }
 
@@ -210,9 +215,10 @@ export class Directory {
     for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
   }
 
-  /** Called now and then: snapshots that never came are asked for again. */
+  /** Called now and then: snapshots that never came are asked for again, places of who stayed away are given up. */
   sweep(nowMs: number): void {
     this.#turns.sweep(nowMs);
+    this.#plan.sweep(nowMs);
   }
 
   /**
@@ -330,8 +336,9 @@ export class Directory {
 
   #sit(replica: Replica, model: string, nowMs: number): void {
     const served = this.#models.get(model) ?? this.#addModel(model);
-    const seat: Seat = served.sit(replica, replica.work, () =>
-      this.#options.askSnapshot(replica.node.node, seat.offer?.open.feed ?? 0),
+    const { node } = replica.node;
+    const seat: Seat = served.sit(replica, `${node}/${replica.name}`, replica.work, () =>
+      this.#options.askSnapshot(node, seat.offer?.open.feed ?? 0),
     );
     replica.seats.set(model, seat);
     // Its agent may have spoken of the cache before it named the model.
@@ -344,7 +351,8 @@ export class Directory {
     const { secret, cellReplicasMax, mapBytes } = this.#options;
     const [policies, scale] = [this.#policiesOf(model), this.#scaleOf(model)];
     const served = new ServedModel<Replica>({
-      ...{ secret, turns: this.#turns, budget: this.#budget, cellReplicasMax, mapBytes, policies, scale },
+      ...{ model, secret, turns: this.#turns, budget: this.#budget, plan: this.#plan },
+      ...{ cellReplicasMax, mapBytes, policies, scale },
     });
     this.#models.set(model, served);
     return served;

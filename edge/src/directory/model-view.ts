@@ -27,7 +27,8 @@ export interface ModelView {
 export const viewModels = (models: ReadonlyMap<string, ServedModel<Replica>>): readonly ModelView[] =>
   [...models].map(([model, served]) => {
     const { policy, shadow } = served.policies;
-    const shadows = served.cells.flatMap((cell) => cell.shadow ?? []);
+    const cells = [...served.cells.values()];
+    const shadows = cells.flatMap((cell) => cell.shadow ?? []);
     return {
       model,
       policy: policy.name,
@@ -37,7 +38,7 @@ export const viewModels = (models: ReadonlyMap<string, ServedModel<Replica>>): r
         differences: shadows.reduce((sum, { differences }) => sum + differences, 0),
       },
       profile: served.profile?.id,
-      cells: served.cells.map(({ size, meanLive, counts }) => ({
+      cells: cells.map(({ size, meanLive, counts }) => ({
         replicas: size,
         meanLive,
         mapBytes: counts?.bytes ?? 0,

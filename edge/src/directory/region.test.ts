@@ -1,9 +1,10 @@
-import type { Epoch, NodeId, Region as RegionName } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region as RegionName, ReplicaName } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
-import type { Hello } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
 import { ObjectState } from '../../testing/object-state.ts';
+import { helloOf } from '../../testing/scripted-agent.ts';
+import { TestDatabase } from '../../testing/sql.ts';
 import { Region } from './region.ts';
 
 vi.mock('cloudflare:workers', () => ({
@@ -28,17 +29,24 @@ afterEach(() => {
 
 const node = 'n' as NodeId;
 
-/** A region's object over a table that holds one node. */
-const newRegion = (layout: 'one-object' | 'object-per-node' = 'one-object'): Region => {
-  let row: Record<string, string | number> | undefined;
-  const exec = (text: string, name = '', epoch = 0, dialed_at_ms = 0) => {
-    if (text.trim().startsWith('INSERT')) row = { node: name, epoch, dialed_at_ms };
-    const rows = row === undefined || text.includes('policies') ? [] : [row];
-    return { toArray: () => rows, [Symbol.iterator]: () => rows.values() };
-  };
-  const state = Object.assign(new ObjectState(), { storage: { sql: { exec } } });
-  return new Region(state.state, envOf({ LAYOUT: layout, REGIONS: 'local' }));
+/** A region's object over its database. */
+const newRegion = (variables: Parameters<typeof envOf>[0] = {}, database = new TestDatabase()): Region => {
+  const state = Object.assign(new ObjectState(), { storage: { sql: database.sql } });
+  return new Region(state.state, envOf({ REGIONS: 'local', ...variables }));
 };
+
+/** One replica of the model `m`, ready. */
+const hello = helloOf({
+  replicas: [
+    {
+      ...{ name: 'r0' as ReplicaName, state: 'ready' },
+      models: [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }],
+    },
+  ],
+});
+
+const join = (region: Region, name: NodeId, epoch = 1): void =>
+  region.joined(name, epoch as Epoch, hello, 'local' as RegionName);
 
 test('each dial of a node must be newer than its last, and gets the next epoch', () => {
   const region = newRegion();
@@ -62,12 +70,23 @@ test('a last dial from before the clock was set back bars nobody, and is forgott
 });
 
 test('after the clock was set back a node nobody vouches for keeps its lease for leaseMsMax at most', () => {
-  const region = newRegion('object-per-node');
-  const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
-  const replicas = [{ name: 'r0', state: 'ready', models }];
-  region.joined(node, 1 as Epoch, { name: 'host', replicas } as unknown as Hello, 'local' as RegionName);
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
   vi.setSystemTime(startMs - 3_600_000);
   expect(region.status().ready).toBe(true);
   vi.setSystemTime(Date.now() + leaseMsMax);
   expect(region.status().ready).toBe(false);
+});
+
+test('an object that lost its memory gives replicas the cells that its predecessor gave them', () => {
+  const database = new TestDatabase();
+  const sizes = (region: Region) => region.modelViews()[0]?.cells.map(({ replicas }) => replicas);
+  const region = newRegion({ CELL_REPLICAS_MAX: '2' }, database);
+  for (const name of ['a', 'b', 'c']) join(region, name as NodeId);
+  expect(sizes(region)).toEqual([2, 1]);
+  const restarted = newRegion({ CELL_REPLICAS_MAX: '2' }, database);
+  for (const name of ['c', 'a']) join(restarted, name as NodeId, 2);
+  expect(sizes(restarted)).toEqual([1, 1]);
+  join(restarted, 'b' as NodeId, 2);
+  expect(sizes(restarted)).toEqual([1, 2]);
 });

@@ -1,7 +1,7 @@
 /**
  * The object of one region: shell around its directory, and in the layout `one-object` around its nodes' links too, so
- * that deciding and carrying are one hop. Durable: the epoch and the last dial of each node, written before they are
- * used. Everything else is rebuilt from the agents' HELLOs.
+ * that deciding and carrying are one hop. Durable: the epoch and the last dial of each node, and which cell its
+ * replicas belong to, written before they are used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
@@ -24,6 +24,8 @@ import { LinkHost } from '../link/link-host.ts';
 import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
+import { CellPlan } from './cell-plan.ts';
+import { CellStore } from './cell-store.ts';
 import { Directory, type PromptView } from './directory.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
@@ -82,6 +84,7 @@ export class Region extends DurableObject<Env> {
     this.#directory = new Directory({
       secret: Math.floor(systemRandom() * 2 ** 32),
       mapsBytesMax,
+      plan: new CellPlan(new CellStore(state.storage.sql), systemClock()),
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
     });

@@ -9,6 +9,7 @@ import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Policy } from '../policy/policy.ts';
 import { Cell, type CellRequest, type Choice } from './cell.ts';
 import { anchorOf, rendezvousScore } from './cell-choice.ts';
+import type { CellPlan } from './cell-plan.ts';
 import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
 import { Rates } from './rates.ts';
@@ -31,15 +32,26 @@ export interface Seat {
 }
 
 export interface ServedModelOptions {
+  readonly model: string;
   /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
   readonly secret: number;
   readonly turns: SnapshotTurns;
   readonly cellReplicasMax: number | undefined;
   readonly mapBytes: number | undefined;
   readonly budget: MapBudget;
+  /** Outlives the model's replicas, too: they come back to their cells. */
+  readonly plan: CellPlan;
   readonly policies: Policies;
   /** Outlives the model's replicas: when all links are cut at once they come back to what was learned. */
   readonly scale: TokenScale;
+}
+
+interface Seated<Owner> {
+  readonly seat: Seat;
+  readonly owner: Owner;
+  readonly number: number;
+  /** As the plan knows it. */
+  readonly replica: string;
 }
 
 export interface CellChoice {
@@ -50,10 +62,9 @@ export interface CellChoice {
 export class ServedModel<Owner> {
   readonly scale: TokenScale;
   readonly #options: ServedModelOptions;
-  readonly #cells: Cell[] = [];
-  /** A cell keeps its number while it lives, so that one that goes moves only its own share of prompts. */
-  readonly #numbers = new Map<Cell, number>();
-  readonly #seats = new Map<Member, { readonly seat: Seat; readonly owner: Owner }>();
+  /** By number. A cell keeps its number, so that one that goes moves only its own share of prompts. */
+  readonly #cells = new Map<number, Cell>();
+  readonly #seats = new Map<Member, Seated<Owner>>();
   /** Cells are compared by cost, so they must not learn apart. */
   readonly #sharedRates = (): Rates => {
     this.#rates ??= new Rates();
@@ -73,7 +84,8 @@ export class ServedModel<Owner> {
     return this.#seats.size === 0;
   }
 
-  get cells(): readonly Cell[] {
+  /** By number. */
+  get cells(): ReadonlyMap<number, Cell> {
     return this.#cells;
   }
 
@@ -90,20 +102,25 @@ export class ServedModel<Owner> {
     return this.#seats.get(member)?.owner;
   }
 
-  sit(owner: Owner, work: ReplicaWork, ask: (member: Member) => number): Seat {
-    const cell = this.#cells.find((known) => !known.isFull) ?? this.#addCell();
+  /** Takes a replica in, known as `replica` whenever it comes. */
+  sit(owner: Owner, replica: string, work: ReplicaWork, ask: (member: Member) => number): Seat {
+    const number = this.#numberFor(replica);
+    const cell = this.#cells.get(number) ?? this.#addCell(number);
+    this.#options.plan.came(this.#options.model, replica);
     const member = cell.join(work, ask);
     const seat: Seat = { cell, member, offer: undefined };
-    this.#seats.set(member, { seat, owner });
+    this.#seats.set(member, { seat, owner, number, replica });
     return seat;
   }
 
   rise(seat: Seat, nowMs: number): void {
-    if (!this.#seats.delete(seat.member)) return;
+    const seated = this.#seats.get(seat.member);
+    if (seated === undefined) return;
+    this.#seats.delete(seat.member);
+    this.#options.plan.left(this.#options.model, seated.replica, nowMs);
     seat.cell.leave(seat.member, nowMs);
     if (seat.cell.size === 0) {
-      this.#cells.splice(this.#cells.indexOf(seat.cell), 1);
-      this.#numbers.delete(seat.cell);
+      this.#cells.delete(seated.number);
       seat.cell.close();
     }
     this.#lead(nowMs);
@@ -120,26 +137,26 @@ export class ServedModel<Owner> {
 
   usePolicies(policies: Policies): void {
     this.#policies = policies;
-    for (const cell of this.#cells) setPolicies(cell, policies);
+    for (const cell of this.#cells.values()) setPolicies(cell, policies);
   }
 
   /** The best choice of the cells that the prompt belongs to; of any cell when nobody there can serve it. */
   choose(request: CellRequest): CellChoice | undefined {
-    return best(this.#asked(request), request) ?? best(this.#cells, request);
+    return best(this.#asked(request), request) ?? best(this.#cells.values(), request);
   }
 
   /**
    * With several cells at most two: the one that the prompt's anchor names, and the least loaded, by lot among equals.
    * A policy that looks at no cache asks the second alone.
    */
-  #asked({ chain, random }: CellRequest): readonly Cell[] {
-    if (this.#cells.length <= 1) return this.#cells;
+  #asked({ chain, random }: CellRequest): Iterable<Cell> {
+    if (this.#cells.size <= 1) return this.#cells.values();
     const idle = this.#idlest(random);
     const anchor = this.#policies.policy.followsCaches === true ? anchorOf(chain) : undefined;
     if (anchor === undefined) return idle;
     let named: Cell | undefined;
     let highest = -1;
-    for (const [cell, number] of this.#numbers) {
+    for (const [number, cell] of this.#cells) {
       const score = rendezvousScore(anchor, number);
       if (score <= highest) continue;
       highest = score;
@@ -149,24 +166,40 @@ export class ServedModel<Owner> {
   }
 
   #idlest(random: () => number): readonly Cell[] {
-    const least = Math.min(...this.#cells.map((cell) => cell.meanLive));
-    const equals = this.#cells.filter((cell) => cell.meanLive === least);
+    const cells = [...this.#cells.values()];
+    const least = Math.min(...cells.map((cell) => cell.meanLive));
+    const equals = cells.filter((cell) => cell.meanLive === least);
     return equals.slice(Math.floor(random() * equals.length)).slice(0, 1);
   }
 
-  #addCell(): Cell {
-    const { secret, turns, mapBytes, budget, cellReplicasMax = replicasPerCellMax } = this.#options;
-    const replicasMax = Math.min(cellReplicasMax, replicasPerCellMax);
+  get #replicasMax(): number {
+    return Math.min(this.#options.cellReplicasMax ?? replicasPerCellMax, replicasPerCellMax);
+  }
+
+  /** A model with one cell needs no plan; with the second, all places are kept. */
+  #numberFor(replica: string): number {
+    const { plan, model } = this.#options;
+    if (!plan.has(model)) {
+      if (!this.#cells.get(0)?.isFull) return 0;
+      plan.begin(
+        model,
+        Array.from(this.#seats.values(), (seated) => seated.replica),
+      );
+    }
+    const kept = plan.cellOf(model, replica);
+    // It may be full nonetheless when cells are smaller now than they were.
+    if (kept !== undefined && !this.#cells.get(kept)?.isFull) return kept;
+    return plan.assign(model, replica, this.#replicasMax);
+  }
+
+  #addCell(number: number): Cell {
+    const { secret, turns, mapBytes, budget } = this.#options;
     const cell = new Cell({
-      ...{ secret, turns, budget, replicasMax, rates: this.#sharedRates },
+      ...{ secret, turns, budget, replicasMax: this.#replicasMax, rates: this.#sharedRates },
       ...(mapBytes === undefined ? {} : { mapBytes }),
     });
     setPolicies(cell, this.#policies);
-    let number = 0;
-    const taken = new Set(this.#numbers.values());
-    while (taken.has(number)) number += 1;
-    this.#numbers.set(cell, number);
-    this.#cells.push(cell);
+    this.#cells.set(number, cell);
     return cell;
   }
 
@@ -209,7 +242,7 @@ const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
  */
 const laterCellGain = 0.2;
 
-const best = (cells: readonly Cell[], request: CellRequest): CellChoice | undefined => {
+const best = (cells: Iterable<Cell>, request: CellRequest): CellChoice | undefined => {
   let found: CellChoice | undefined;
   for (const cell of cells) {
     const choice = cell.weigh(request);
