@@ -30,7 +30,8 @@ const method =
   'known whole, the others up to a random block; whole prompts: known to the last block. Digest: from ' +
   'the parsed chat request, 256 bytes of text a block, a quarter of the messages two-byte strings. ' +
   'Match: PrefixMap.match over 512 prompts in turn. Decision: digest, match, cost of every replica by ' +
-  'the default policy, choice, booking and prediction through Cell, over 128 prompts in turn; after ' +
+  'the default policy, choice, booking, prediction and what the receipt shows of the candidates, through ' +
+  'PromptDigests and Directory as a request does, over 128 prompts in turn; after ' +
   'each, the request 32 decisions before ends and its prediction is taken back, which is timed in ' +
   'workerd only. 4,000 calls of warm-up. In Node a sample is one call; workerd ticks in whole ms, so ' +
   'there a sample is the mean of as many calls as take 20 ms, and its p99 is one of such means. ' +

@@ -1,19 +1,16 @@
 /**
  * What of a routing decision is timed: one entry per stage. A stage is set up once per cell and then gives, for each
- * workload and length, prompts and what to do with one. All run production code: the prefix chain, the map, a cell.
+ * workload and length, prompts and what to do with one. All run production code: the digests of a prompt,
+ * the map, a directory.
  */
-import type { Epoch } from '@cognitora/protocol/ids';
-import type { Tier } from '@cognitora/protocol/kv';
-import { prefixBlockBytesDefault, prefixBlocksMax } from '@cognitora/protocol/limits';
-import { type ChainOptions, prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
-import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
+import { prefixBlockBytesDefault } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
-import { Cell, type CellRequest } from '../../edge/src/directory/cell.ts';
+import type { PromptView } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
-import { type Member, newReplicaWork } from '../../edge/src/directory/member.ts';
 import { PrefixMap, prefixMapBytesDefault } from '../../edge/src/directory/prefix-map.ts';
 import type { Slot } from '../../edge/src/directory/replica-slots.ts';
-import { SnapshotTurns } from '../../edge/src/directory/snapshot-turns.ts';
+import { PromptDigests, type PromptSource } from '../../edge/src/prompt-digests.ts';
+import { BenchRegion } from './region.ts';
 import { chatOf } from './texts.ts';
 import {
   type CellPlan,
@@ -87,16 +84,21 @@ export const matchIn = ({ map, slots, ...traffic }: MapWorld): ReturnType<Stage[
   };
 };
 
-const chainOptions: ChainOptions = {
-  root: rootKey({ salt: 'bench', model: 'bench', adapter: undefined, profile: plainProfile }),
-  profile: plainProfile,
-  blockBytes: prefixBlockBytesDefault,
-  blocksMax: prefixBlocksMax,
-};
+const model = 'bench';
+const prefix = { salt: 'bench', blockBytes: prefixBlockBytesDefault };
 const charsPerToken = prefixBlockBytesDefault / tokensPerBlock;
 
-const textsOf = (random: Random, promptTokens: number): PromptRequest[] =>
-  Array.from({ length: textsPrepared }, () => chatOf(random, promptTokens * charsPerToken));
+const textsOf = (random: Random, promptTokens: number): PromptSource[] =>
+  Array.from({ length: textsPrepared }, () => {
+    const { path, body } = chatOf(random, promptTokens * charsPerToken);
+    return { path, model, body, bodyBytes: promptTokens * charsPerToken, prefix };
+  });
+
+const digestsOf = (text: PromptSource): PromptView => {
+  const view = new PromptDigests(text).by(plainProfile);
+  if (view === undefined) throw new Error('a chat can be digested');
+  return view;
+};
 
 /** From the parsed request to its digests. */
 const digest: Stage = {
@@ -110,7 +112,7 @@ const digest: Stage = {
         prompts: texts.length,
         run: (index) => {
           const text = texts[index];
-          if (text !== undefined) prefixChain(text, chainOptions);
+          if (text !== undefined) digestsOf(text);
         },
       };
     };
@@ -119,83 +121,40 @@ const digest: Stage = {
 
 const match: Stage = { name: 'match', workloads, prepare: (plan) => matchIn(mapWorldOf(plan)) };
 
-const epoch = 1 as Epoch;
 /** Requests that are live at any time: after each decision the one so many before it ends, without a first byte. */
 const liveRequests = 32;
 const decisionMs = 1;
 
-interface CellWorld {
-  readonly cell: Cell;
-  readonly hold: Holders['add'];
-  readonly traffic: Traffic;
-}
-
-/** A cell that was told by feeds what its replicas hold. */
-const cellWorldOf = (plan: CellPlan): CellWorld => {
-  const cell = new Cell({ secret: plan.seed, turns: new SnapshotTurns() });
-  const members = Array.from({ length: plan.replicas }, () => cell.join(newReplicaWork(), () => 1));
-  const sequences = new Map<Member, number>();
-  const say = (member: Member, isCleared: boolean, tier: Tier, digests: Uint32Array): void => {
-    const sequence = (sequences.get(member) ?? 0) + 1;
-    sequences.set(member, sequence);
-    member.feed.delta({ epoch, sequence, isCleared, added: [{ tier, digests }], removed: [] }, 0);
-  };
-  for (const member of members) {
-    member.announced = 'exact';
-    member.feed.open(epoch, 0);
-    say(member, true, 'device', new Uint32Array());
-  }
-  const hold: Holders['add'] = (digests, replica, tier) => {
-    const member = members[replica];
-    if (member !== undefined) say(member, false, tier, digests);
-  };
-  const holders: Holders = {
-    get entries() {
-      return cell.counts?.entries ?? 0;
-    },
-    add: hold,
-  };
-  return { cell, hold, traffic: fill(holders, plan) };
-};
-
-/** Digest, match, cost of every replica, choice, booking and prediction. */
+/** Digest, then all that a region does in the turn of a decision. */
 export const decision: Stage = {
   name: 'decision',
   workloads,
   prepare: (plan) => {
-    const { cell, hold, traffic } = cellWorldOf(plan);
+    const region = new BenchRegion({ ...plan, model });
+    const traffic = fill(region, plan);
     const { random } = traffic;
     const live: Reservation[] = [];
-    let reservations = 0;
-    const decide = (text: PromptRequest, promptTokens: number): void => {
-      reservations += 1;
-      const nowMs = reservations * decisionMs;
-      const request: CellRequest = {
-        chain: prefixChain(text, chainOptions).digests,
-        ...{ promptTokens, blockTokens: tokensPerBlock, isStream: true, nowMs, random: random.share },
-        isEligible: () => true,
-      };
-      const choice = cell.weigh(request);
-      if (choice === undefined) throw new Error('all are eligible');
-      cell.book(reservations as Reservation, choice, request);
-      live.push(reservations as Reservation);
+    let nowMs = 0;
+    const decide = (text: PromptSource): void => {
+      nowMs += decisionMs;
+      live.push(region.decide(digestsOf(text), nowMs, random.share));
     };
     const endOldest = (): void => {
       const ended = live.length > liveRequests ? live.shift() : undefined;
-      if (ended !== undefined) cell.settle(ended, { nowMs: reservations * decisionMs });
+      if (ended !== undefined) region.end(ended, nowMs);
     };
     return (workload, promptTokens) => {
       const texts = textsOf(random, promptTokens);
       for (const text of texts) {
-        const { digests } = prefixChain(text, chainOptions);
-        const known = knownBlocksOf(workload, digests.length / 2, random);
-        hold(digests.subarray(0, 2 * known), random.between(0, plan.replicas), 'device');
+        const { chain } = digestsOf(text);
+        const known = knownBlocksOf(workload, chain.length / 2, random);
+        region.add(chain.subarray(0, 2 * known), random.between(0, plan.replicas), 'device');
       }
       return {
         prompts: texts.length,
         run: (index) => {
           const text = texts[index];
-          if (text !== undefined) decide(text, promptTokens);
+          if (text !== undefined) decide(text);
         },
         tidy: endOldest,
       };
