@@ -19,7 +19,7 @@ test('a table without rows is its header', () => {
 
 test('a name cannot move the cursor, colour the terminal or start a row', () => {
   const shown = table(['NAME'], [['\x1b[2Jhost\n\r\x07\x9b']]);
-  expect(shown).toBe('NAME\n?[2Jhost????');
+  expect(shown).toBe('NAME\n\\u001b[2Jhost\\u000a\\u000d\\u0007\\u009b');
 });
 
 const now = 1_800_000_000_000;
@@ -37,13 +37,15 @@ test.each([
   expect(relativeTime(now + ms, now)).toBe(words);
 });
 
-test('progress says a thing once, however often it is told', () => {
+test('progress says a thing once, however often it is told, and cannot move the cursor', () => {
   const lines: string[] = [];
   const written = vi
     .spyOn(process.stderr, 'write')
     .mockImplementation((text) => lines.push(String(text)) > 0);
   const progress = new Progress(false);
-  for (const text of ['waits', 'waits', 'answers', 'waits']) progress.update('model', text);
+  const texts = ['waits', 'waits', 'answers', '\x1b[2Jhi'];
+  for (const text of texts) progress.update('model', text);
   written.mockRestore();
-  expect(lines.map((line) => line.replace(/.*model +/s, '').trim())).toEqual(['waits', 'answers', 'waits']);
+  const said = lines.map((line) => line.replace(/.*model +/s, '').trim());
+  expect(said).toEqual(['waits', 'answers', '\\u001b[2Jhi']);
 });

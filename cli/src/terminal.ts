@@ -3,6 +3,8 @@
  * else in this room writes to either.
  */
 
+import { printable } from '@cognitora/protocol/printable';
+
 /** A failure that is the user's to fix: printed without a stack; the message says what to do. */
 export class UserError extends Error {
   readonly exitCode: number;
@@ -38,7 +40,7 @@ export class Progress {
     // A wait that looks again and again has nothing new to say each time.
     if (this.#quiet || this.#said.get(step) === text) return;
     this.#said.set(step, text);
-    const line = `  ${step.padEnd(9)} ${text}`;
+    const line = `  ${step.padEnd(9)} ${printable(text)}`;
     if (process.stderr.isTTY) {
       const width = Math.max(20, (process.stderr.columns || 80) - 1);
       process.stderr.write(
@@ -55,12 +57,9 @@ export class Progress {
   }
 }
 
-/** Hosts name themselves: what would move the cursor or colour the terminal is shown as a question mark. */
-const printable = (cell: string | number): string | number =>
-  typeof cell === 'number' ? cell : cell.replaceAll(/\p{Cc}/gu, '?');
-
 /** Rows as aligned columns under a header; numbers to the right. */
-export const table = (header: readonly string[], rows: readonly (readonly (string | number)[])[]): string => {
+export const table = (header: readonly string[], raw: readonly (readonly (string | number)[])[]): string => {
+  const rows = raw.map((row) => row.map((cell) => (typeof cell === 'number' ? cell : printable(cell))));
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => String(row[column] ?? '').length)),
   );
@@ -72,7 +71,7 @@ export const table = (header: readonly string[], rows: readonly (readonly (strin
       })
       .join('  ')
       .trimEnd();
-  return [line(header), ...rows.map((row) => line(row.map(printable)))].join('\n');
+  return [line(header), ...rows.map(line)].join('\n');
 };
 
 /** `3 min ago`, `in 2 h`: times for people. */

@@ -78,10 +78,14 @@ app.route('/admin', keyRoutes);
 app.route('/admin', nodeRoutes);
 app.route('/admin', routingRoutes);
 
+/** Of a path that is not known so much is said back: enough to see a typo. */
+const pathShownCharsMax = 128;
+
 app.notFound(({ req }) => {
   const allowed = Object.hasOwn(inferenceEndpoints, req.path) ? 'POST' : 'GET';
   const known = allowed === 'POST' || req.path === '/v1/models';
-  const what = `${req.method} ${req.path}`;
+  const cut = req.path.length > pathShownCharsMax;
+  const what = `${req.method} ${req.path.slice(0, pathShownCharsMax)}${cut ? '…' : ''}`;
   if (!known) return errorResponse(new CognitoraError('not_found', `There is no ${what}.`));
   const message = `${what} is not allowed here: use ${allowed}.`;
   const answer = errorResponse(new CognitoraError('method_not_allowed', message));

@@ -2,15 +2,17 @@
  * One line per event on standard error: JSON for programs, plain words on a terminal. Never a prompt, a key or a
  * token; never a line per frame.
  */
+import { printable } from '@cognitora/protocol/printable';
 
 export type LogFields = { readonly [name: string]: string | number | boolean | undefined };
 
 export type Log = (level: 'info' | 'warn' | 'error', event: string, fields?: LogFields) => void;
 
-const plain = (level: string, event: string, fields: LogFields): string => {
+/** For a terminal: whatever an engine or a peer says of itself cannot move its cursor. */
+export const plain = (level: string, event: string, fields: LogFields): string => {
   const details = Object.entries(fields).filter(([, value]) => value !== undefined);
   const text = details.map(([name, value]) => `${name}=${String(value)}`).join(' ');
-  return `${level === 'info' ? '' : `${level}: `}${event}${text === '' ? '' : ` (${text})`}\n`;
+  return `${level === 'info' ? '' : `${level}: `}${printable(`${event}${text === '' ? '' : ` (${text})`}`)}\n`;
 };
 
 /** Writes to standard error. */

@@ -157,6 +157,11 @@ export class Attacker {
       .map(({ payload }) => parseGoaway(payload).code);
   }
 
+  /** Bytes that the edge did not take yet. */
+  get buffered(): number {
+    return this.#socket.bufferedAmount;
+  }
+
   close(): void {
     this.#socket.terminate();
   }

@@ -323,3 +323,11 @@ describe('a cell', () => {
     expect(member.work.load.live).toBe(0);
   });
 });
+
+test('a cell counts who sits in it, and nobody twice', () => {
+  const { cell, members, join } = cellOf(3);
+  for (const member of [members[1], members[1]]) if (member !== undefined) cell.leave(member, 0);
+  expect(cell.size).toBe(2);
+  join();
+  expect([cell.size, cell.isFull]).toEqual([3, false]);
+});

@@ -112,6 +112,7 @@ export class Cell {
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
+  #size = 0;
   /** Made, like all that follows it here, when first used: a region may hear of thousands of models nobody asks for. */
   #booked: Map<Reservation, Booked> | undefined;
   /** Learned from all members. */
@@ -134,7 +135,7 @@ export class Cell {
   }
 
   get size(): number {
-    return this.#members.reduce((count, member) => count + (member === undefined ? 0 : 1), 0);
+    return this.#size;
   }
 
   get isFull(): boolean {
@@ -241,6 +242,7 @@ export class Cell {
     const member = new Member(work, number, newFeed);
     member.ramp(this.#isAnySettled);
     this.#members[number] = member;
+    this.#size += 1;
     return member;
   }
 
@@ -248,6 +250,7 @@ export class Cell {
   leave(member: Member, nowMs: number): void {
     if (this.#members[member.number] !== member) return;
     this.#members[member.number] = undefined;
+    this.#size -= 1;
     member.close(nowMs);
   }
 

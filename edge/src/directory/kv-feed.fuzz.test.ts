@@ -7,10 +7,10 @@ import type { Epoch } from '@cognitora/protocol/ids';
 import { type KvDelta, type KvMark, type KvSnapshotPart, tiers } from '@cognitora/protocol/kv';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { type Ask, feedsOver } from '../../testing/kv-feeds.ts';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
-import { KvFeed, type OfEpoch } from './kv-feed.ts';
-import { PrefixMap } from './prefix-map.ts';
-import { SnapshotTurns, snapshotSilenceMsMax } from './snapshot-turns.ts';
+import type { OfEpoch } from './kv-feed.ts';
+import { snapshotSilenceMsMax } from './snapshot-turns.ts';
 
 const replicas = 3;
 const digestCount = 12;
@@ -62,33 +62,19 @@ type Message =
   | { readonly kind: 'mark'; readonly of: number; readonly says: OfEpoch<KvMark> }
   | { readonly kind: 'part'; readonly of: number; readonly says: OfEpoch<KvSnapshotPart> };
 
-interface Ask {
-  readonly of: number;
-  readonly epoch: Epoch;
-  readonly request: number;
-}
-
 class World {
-  readonly map = new PrefixMap({ bytesMax: 24 * 400, secret: 3 });
-  readonly turns = new SnapshotTurns();
-  readonly asks: Ask[] = [];
   readonly link: Message[] = [];
   readonly ledgers = Array.from({ length: replicas }, () => new KvLedger());
-  readonly feeds: readonly KvFeed[];
+  readonly #over = feedsOver(24 * 400, replicas);
+  readonly map = this.#over.map;
+  readonly turns = this.#over.turns;
+  readonly asks = this.#over.asks;
+  readonly feeds = this.#over.feeds;
   nowMs = 0;
   /** The latest that was heard of each ledger, by replica and epoch. */
   readonly #heard = new Map<string, number>();
-  #requests = 0;
 
   constructor() {
-    this.feeds = this.ledgers.map((_, of) => {
-      const ask = (epoch: Epoch): number => {
-        this.#requests += 1;
-        this.asks.push({ of, epoch, request: this.#requests });
-        return this.#requests;
-      };
-      return new KvFeed({ store: this.map, turns: this.turns, ask, onCleared: () => {} });
-    });
     for (const feed of this.feeds) feed.open(1 as Epoch, 0);
   }
 

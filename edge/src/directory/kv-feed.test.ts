@@ -1,30 +1,15 @@
 import type { Epoch } from '@cognitora/protocol/ids';
 import { describe, expect, test } from 'vitest';
+import { feedsOver } from '../../testing/kv-feeds.ts';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
-import { heldDigestsMax, KvFeed } from './kv-feed.ts';
-import { PrefixMap } from './prefix-map.ts';
+import { heldDigestsMax, type KvFeed } from './kv-feed.ts';
 import type { Slot } from './replica-slots.ts';
-import { SnapshotTurns, snapshotTurnsMax } from './snapshot-turns.ts';
+import { snapshotTurnsMax } from './snapshot-turns.ts';
 
-const feedsOf = (count: number) => {
-  const map = new PrefixMap({ bytesMax: 2 ** 18, secret: 5 });
-  const turns = new SnapshotTurns();
-  const asked: number[] = [];
-  const cleared: number[] = [];
-  let requests = 0;
-  const feeds = Array.from({ length: count }, (_, of) => {
-    const ask = (): number => {
-      asked.push(of);
-      requests += 1;
-      return requests;
-    };
-    return new KvFeed({ store: map, turns, ask, onCleared: () => cleared.push(of) });
-  });
-  return { map, turns, asked, cleared, feeds };
-};
+const mapBytes = 2 ** 18;
 
 const oneFeed = () => {
-  const { map, turns, asked, cleared, feeds } = feedsOf(1);
+  const { map, turns, asks, cleared, feeds } = feedsOver(mapBytes, 1);
   const feed = feeds[0] as KvFeed;
   feed.open(1 as Epoch, 0);
   const ledger = new KvLedger();
@@ -32,7 +17,7 @@ const oneFeed = () => {
     const options = { blocks: 1, eligibleLo: -1, eligibleHi: -1, nowMs: 0 };
     return map.match({ chain: digestsOf([index]), ...options }).held[feed.slot ?? 64] === 1;
   };
-  return { map, turns, asked, cleared, feed, ledger, holds };
+  return { map, turns, asks, cleared, feed, ledger, holds };
 };
 
 /** Loaded with blocks 0 to 9. */
@@ -46,7 +31,7 @@ const inStep = () => {
 
 describe('a feed', () => {
   test('is blind until its snapshot has come whole, and follows deltas from there', () => {
-    const { feed, ledger, holds, asked } = oneFeed();
+    const { feed, ledger, holds, asks } = oneFeed();
     ledger.change('device', [0, 1, 2], []);
     const parts = ledger.snapshot(1, 1);
     for (const part of parts.slice(0, 2)) feed.snapshotPart(part, 0);
@@ -55,7 +40,7 @@ describe('a feed', () => {
     expect([feed.state, holds(0), holds(2), holds(3)]).toEqual(['in-step', true, true, false]);
     feed.delta(ledger.change('host', [3], []), 0);
     feed.delta(ledger.change('device', [], [0]), 0);
-    expect([holds(0), holds(3), feed.sequence, asked.length]).toEqual([false, true, 3, 1]);
+    expect([holds(0), holds(3), feed.sequence, asks.length]).toEqual([false, true, 3, 1]);
   });
 
   test('tells when its engine began anew, and only then', () => {
@@ -69,14 +54,14 @@ describe('a feed', () => {
   });
 
   test('that was closed is opened again by the same link, and by no older one', () => {
-    const { feed, ledger, asked, holds } = inStep();
+    const { feed, ledger, asks, holds } = inStep();
     feed.close(0);
     feed.delta(ledger.change('device', [10], []), 0);
     expect([feed.state, feed.slot, holds(0)]).toEqual(['closed', undefined, false]);
     feed.open(0 as Epoch, 0);
     expect(feed.state).toBe('closed');
     feed.open(1 as Epoch, 0);
-    for (const part of ledger.snapshot(asked.length, 4)) feed.snapshotPart(part, 0);
+    for (const part of ledger.snapshot(asks.length, 4)) feed.snapshotPart(part, 0);
     expect([feed.state, holds(0), holds(10)]).toEqual(['in-step', true, true]);
   });
 
@@ -94,19 +79,19 @@ describe('a feed', () => {
   });
 
   test('is blind from a gap on, and asks', () => {
-    const { feed, ledger, holds, asked } = inStep();
+    const { feed, ledger, holds, asks } = inStep();
     ledger.change('device', [], [0]);
     feed.delta(ledger.change('device', [10], []), 0);
-    expect([feed.state, holds(0), holds(1), asked.length]).toEqual(['asked', false, false, 2]);
+    expect([feed.state, holds(0), holds(1), asks.length]).toEqual(['asked', false, false, 2]);
   });
 
   test('hears of a lost last delta from a mark', () => {
-    const { feed, ledger, asked } = inStep();
+    const { feed, ledger, asks } = inStep();
     feed.mark(ledger.mark(), 0);
     expect(feed.state).toBe('in-step');
     ledger.change('device', [], [0]);
     feed.mark(ledger.mark(), 0);
-    expect([feed.state, asked.length]).toEqual(['asked', 2]);
+    expect([feed.state, asks.length]).toEqual(['asked', 2]);
   });
 
   test('takes a delta once', () => {
@@ -180,17 +165,17 @@ describe('a feed', () => {
 });
 
 test('after a mass reconnect a few load at once, all get their turn, and the others are blind until then', () => {
-  const { feeds, asked, map } = feedsOf(64);
+  const { feeds, asks, map } = feedsOver(mapBytes, 64);
   const ledgers = feeds.map((feed, of) => {
     feed.open(1 as Epoch, 0);
     const ledger = new KvLedger();
     ledger.change('device', [of, of + 1], []);
     return ledger;
   });
-  expect(asked).toHaveLength(snapshotTurnsMax);
+  expect(asks).toHaveLength(snapshotTurnsMax);
   expect(new Set(feeds.map(({ slot }) => slot)).size).toBe(64);
   for (let turn = 0; turn < 64; turn += 1) {
-    const of = asked[turn] as number;
+    const of = asks[turn]?.of ?? -1;
     for (const part of ledgers[of]?.snapshot(turn + 1, 1) ?? []) feeds[of]?.snapshotPart(part, 0);
     expect(feeds.filter(({ isInStep }) => isInStep)).toHaveLength(turn + 1);
   }
@@ -201,7 +186,7 @@ test('after a mass reconnect a few load at once, all get their turn, and the oth
 });
 
 test('a cell that is full leaves further replicas blind until a slot is free', () => {
-  const { feeds, map, turns, asked } = feedsOf(65);
+  const { feeds, map, turns, asks } = feedsOver(mapBytes, 65);
   const ledger = new KvLedger();
   const restart = ledger.change('device', [1], [], true);
   for (const feed of feeds) {
@@ -211,10 +196,10 @@ test('a cell that is full leaves further replicas blind until a slot is free', (
   const last = feeds[64] as KvFeed;
   expect([last.state, last.slot]).toEqual(['waiting', undefined]);
   turns.sweep(500);
-  expect([last.state, asked.includes(64)]).toEqual(['waiting', false]);
+  expect([last.state, asks.some(({ of }) => of === 64)]).toEqual(['waiting', false]);
   (feeds[0] as KvFeed).close(500);
   turns.sweep(1000);
-  expect([last.state, asked.includes(64)]).toEqual(['asked', true]);
+  expect([last.state, asks.some(({ of }) => of === 64)]).toEqual(['asked', true]);
   last.delta(ledger.change('device', [1], [], true), 1000);
   expect([last.isInStep, map.blocksOf(last.slot as Slot, 'device')]).toEqual([true, 1]);
 });

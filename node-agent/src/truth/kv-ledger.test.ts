@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { KvLedger } from './kv-ledger.ts';
 
 const chain = (...digests: number[]): readonly bigint[] => digests.map(BigInt);
@@ -50,6 +50,17 @@ describe('a ledger', () => {
     ledger.add(chain(1, 6), 3);
     ledger.removeBranch(2n);
     expect([1n, 2n, 3n, 4n, 5n, 6n].filter((digest) => ledger.has(digest))).toEqual([1n, 6n]);
+  });
+
+  test('loses a branch without a look at all that it holds', () => {
+    const ledger = new KvLedger();
+    for (let first = 1; first < 1_000; first += 2) ledger.add(chain(first, first + 1), first);
+    const walks = [vi.spyOn(Map.prototype, 'keys'), vi.spyOn(Map.prototype, 'entries')];
+    ledger.removeBranch(1n);
+    const walked = walks.map(({ mock }) => mock.calls.length);
+    for (const walk of walks) walk.mockRestore();
+    expect(walked).toEqual([0, 0]);
+    expect([ledger.has(1n), ledger.has(2n), ledger.size]).toEqual([false, false, 998]);
   });
 
   test('that was cleared says so once, with what it held since', () => {

@@ -42,6 +42,8 @@ export class KvLedger {
   readonly #digestsMax: number;
   /** Oldest use first; each block before the blocks that it stands on. */
   readonly #held = new Map<Digest, Entry>();
+  /** Which held blocks stand right on a block: as a rule one, so that only more of them cost a set. */
+  readonly #children = new Map<Digest, Digest | Set<Digest>>();
   /** Against what was held at the last delta. */
   readonly #added = new Set<Digest>();
   readonly #removed = new Set<Digest>();
@@ -87,7 +89,14 @@ export class KvLedger {
     for (let at = Math.min(chain.length, this.#digestsMax) - 1; at >= 0; at -= 1) {
       const digest = chain[at] ?? 0n;
       const parent = at === 0 ? undefined : chain[at - 1];
-      if (!this.#held.delete(digest) && !this.#removed.delete(digest)) this.#added.add(digest);
+      const before = this.#held.get(digest);
+      if (before === undefined && !this.#removed.delete(digest)) this.#added.add(digest);
+      if (before === undefined || before.parent !== parent) {
+        this.#unlink(digest, before?.parent);
+        this.#link(digest, parent);
+      }
+      // Deleted first, so that it comes last in the order of use.
+      this.#held.delete(digest);
       this.#held.set(digest, { use, parent });
     }
     if (this.#held.size > this.#digestsMax) this.evict(this.#held.size - this.#digestsMax);
@@ -104,24 +113,28 @@ export class KvLedger {
   }
 
   remove(digest: Digest): void {
-    if (this.#held.delete(digest) && !this.#added.delete(digest)) this.#removed.add(digest);
+    const entry = this.#held.get(digest);
+    if (entry === undefined) return;
+    this.#held.delete(digest);
+    this.#unlink(digest, entry.parent);
+    if (!this.#added.delete(digest)) this.#removed.add(digest);
   }
 
-  /** Drops a block and all that stand on it, which an engine without it cannot use. */
+  /** Drops a block and all that stand on it, which an engine without it cannot use. Costs what it drops. */
   removeBranch(root: Digest): void {
-    const gone = new Set([root]);
-    const digests = [...this.#held.keys()];
-    for (let at = digests.length - 1; at >= 0; at -= 1) {
-      const digest = digests[at] ?? 0n;
-      const parent = this.#held.get(digest)?.parent;
-      if (parent !== undefined && gone.has(parent)) gone.add(digest);
+    const gone = [root];
+    for (let digest = gone.pop(); digest !== undefined; digest = gone.pop()) {
+      this.remove(digest);
+      const children = this.#children.get(digest);
+      if (typeof children === 'bigint') gone.push(children);
+      else if (children !== undefined) gone.push(...children);
     }
-    for (const digest of gone) this.remove(digest);
   }
 
   /** All is gone. */
   clear(): void {
     this.#held.clear();
+    this.#children.clear();
     this.#added.clear();
     this.#removed.clear();
     this.#isCleared = true;
@@ -151,6 +164,23 @@ export class KvLedger {
   cut(): LedgerCut {
     if (this.hasChanges) throw new Error('a cut with changes that no delta has told');
     return { sequence: this.#sequence, digests: wordsOf([...this.#held.keys()].reverse()) };
+  }
+
+  #link(digest: Digest, parent: Digest | undefined): void {
+    if (parent === undefined) return;
+    const children = this.#children.get(parent);
+    if (children === undefined) this.#children.set(parent, digest);
+    else if (typeof children === 'bigint') this.#children.set(parent, new Set([children, digest]));
+    else children.add(digest);
+  }
+
+  #unlink(digest: Digest, parent: Digest | undefined): void {
+    if (parent === undefined) return;
+    const children = this.#children.get(parent);
+    if (children === digest) this.#children.delete(parent);
+    else if (typeof children === 'object' && children.delete(digest) && children.size === 0) {
+      this.#children.delete(parent);
+    }
   }
 }
 

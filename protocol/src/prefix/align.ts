@@ -288,48 +288,14 @@ export const alignTokenPrompt = (
   };
 };
 
-/** Ends of words, for positions that only grow: looks at each character once, however long a text without spaces is. */
-class WordEnds {
-  readonly #text: string;
-  #seenEnd = 1;
-  #last = 0;
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  /** The end of the last word that ends before `end`, together with the white space that ends it. */
-  before(end: number): number {
-    for (; this.#seenEnd < end; this.#seenEnd += 1) {
-      const at = this.#seenEnd;
-      if (/\s/.test(this.#text.charAt(at)) && !/\s/.test(this.#text.charAt(at - 1))) this.#last = at;
-    }
-    return this.#last;
-  }
-}
-
 /**
- * Positions in characters as positions in tokens. `tokenEnds` has, for each token of the rendered prompt, the character
- * that it ends before. A word that the block cuts is not covered, because another text may go on with another token: up
- * to the white space behind a word any tokenizer that keeps words apart gives the same tokens, whatever text follows.
+ * Positions in characters as numbers of tokens that reach them. `tokenEnds` has, for each token of the rendered prompt,
+ * the character that it ends before.
  */
-export const inTokens = (
-  positions: BlockPositions,
-  rendered: string,
-  tokenEnds: ArrayLike<number>,
-): BlockPositions => {
-  const covers = new Int32Array(positions.covers.length);
-  const needs = new Int32Array(positions.needs.length);
-  let covered = 0;
-  let needed = 0;
-  const words = new WordEnds(rendered);
-  for (let block = 0; block < covers.length; block += 1) {
-    const wordEnd = words.before(positions.covers[block] ?? 0);
-    while (covered < tokenEnds.length && (tokenEnds[covered] ?? 0) <= wordEnd) covered += 1;
-    while (needed < tokenEnds.length && (tokenEnds[needed - 1] ?? 0) < (positions.needs[block] ?? 0))
-      needed += 1;
-    covers[block] = covered;
-    needs[block] = needed;
-  }
-  return { covers, needs };
+export const tokensReaching = (positions: Int32Array, tokenEnds: ArrayLike<number>): Int32Array => {
+  let tokens = 0;
+  return positions.map((position) => {
+    while (tokens < tokenEnds.length && (tokenEnds[tokens - 1] ?? 0) < position) tokens += 1;
+    return tokens;
+  });
 };

@@ -1,14 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { JsonRecord } from '../shape.ts';
-import { alignBlocks, inTokens } from './align.ts';
+import { alignBlocks } from './align.ts';
 import { blocksOf, type Chain } from './blake3.ts';
 import { prefixChain, rootKey } from './chain.ts';
 import { type DerivedProfile, deriveProfile } from './derive.ts';
 import { chatTemplates, renderer } from './testing/chat-templates.ts';
 import { conversationPair } from './testing/conversations.ts';
 import { templateProfiles } from './testing/template-profiles.ts';
-import { tokensOf } from './testing/word-tokens.ts';
 
 const path = '/v1/chat/completions';
 const blocksMax = 4096;
@@ -24,16 +23,14 @@ const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>): numb
 const sharedBlocks = (left: Chain, right: Chain): number =>
   Math.floor(sharedLength(left.digests, right.digests) / 2);
 
-/** What a request's blocks stand for in its prompt, in characters and in tokens. */
+/** What a request's blocks stand for in its prompt. */
 const claimsOf = (body: JsonRecord, rendered: string, derived: DerivedProfile, blockBytes: number) => {
   const { profile, facts } = derived;
   const root = rootKey({ salt: 'salt', model: 'm', adapter: undefined, profile });
   const request = { path, body } as const;
   const chain = prefixChain(request, { root, profile, blockBytes, blocksMax });
   const aligned = alignBlocks({ request, profile, facts, rendered, blockBytes, blocksMax });
-  const tokens = tokensOf(rendered);
-  const inBlocks = aligned === undefined ? undefined : inTokens(aligned, rendered, tokens.ends);
-  return { chain, aligned, tokens, inBlocks };
+  return { chain, aligned };
 };
 
 describe.each(chatTemplates)('$name', (template) => {
@@ -45,7 +42,7 @@ describe.each(chatTemplates)('$name', (template) => {
     expect(await deriveProfile(async (body) => render(body))).toEqual(known);
   });
 
-  test('the digests that two requests share never stand for more tokens than their prompts share', () => {
+  test('the digests that two requests share never stand for more than their prompts share', () => {
     const seen = { pairs: 0, sharing: 0, aligned: 0 };
     const holds = ({ left, right }: { left: JsonRecord; right: JsonRecord }, blockBytes: number): void => {
       const [leftPrompt, rightPrompt] = [render(left), render(right)];
@@ -57,14 +54,12 @@ describe.each(chatTemplates)('$name', (template) => {
       if (blocks === 0) return;
       seen.sharing += 1;
       const chars = sharedLength(leftPrompt, rightPrompt);
-      const tokens = sharedLength(one.tokens.texts, other.tokens.texts);
-      for (const { aligned, inBlocks } of [one, other]) {
-        if (aligned === undefined || inBlocks === undefined) continue;
+      for (const { aligned } of [one, other]) {
+        if (aligned === undefined) continue;
         seen.aligned += 1;
         // Behind an image nothing has a place.
         const last = Math.min(blocks, aligned.covers.length) - 1;
         expect(aligned.covers[last] ?? 0).toBeLessThanOrEqual(chars);
-        expect(inBlocks.covers[last] ?? 0).toBeLessThanOrEqual(tokens);
       }
     };
     fc.assert(fc.property(conversationPair, fc.constantFrom(1, 8, 16, 64), holds), { numRuns: runs });
@@ -92,8 +87,8 @@ describe.each(chatTemplates)('$name', (template) => {
     const one = claimsOf(left, leftPrompt, known, 64);
     const other = claimsOf(right, rightPrompt, known, 64);
     const blocks = sharedBlocks(one.chain, other.chain);
-    const shared = sharedLength(one.tokens.texts, other.tokens.texts);
+    const shared = sharedLength(leftPrompt, rightPrompt);
     expect(blocksOf(one.chain)).toBeGreaterThan(40);
-    expect(one.inBlocks?.covers[blocks - 1]).toBeGreaterThan(0.9 * shared);
+    expect(one.aligned?.covers[blocks - 1]).toBeGreaterThan(0.9 * shared);
   });
 });

@@ -3,7 +3,7 @@
  * request path, and each of their digests waits for the token block that it needs. What the engine's events then say is
  * told; what could not be rendered, or is not found in the rendered text, is not claimed.
  */
-import { alignBlocks, inTokens } from '@cognitora/protocol/prefix/align';
+import { alignBlocks, tokensReaching } from '@cognitora/protocol/prefix/align';
 import { type ChainOptions, prefixChain } from '@cognitora/protocol/prefix/chain';
 import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import { headFields } from '@cognitora/protocol/prefix/profile';
@@ -102,6 +102,6 @@ export class ExactModel {
     const { profile, blockBytes, blocksMax } = chain;
     const options = { request, profile, facts: found.facts, rendered, blockBytes, blocksMax };
     const positions = alignBlocks(options);
-    return positions === undefined ? undefined : inTokens(positions, rendered, ends).needs;
+    return positions === undefined ? undefined : tokensReaching(positions.needs, ends);
   }
 }
