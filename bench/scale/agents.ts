@@ -7,10 +7,12 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '@cognitora/node-agent/clock';
-import type { AgentConfig } from '@cognitora/node-agent/config';
+import type { AgentConfig } from '@cognitora/node-agent/config/agent-config';
 import { Agent } from '@cognitora/node-agent/daemon';
+import { attachedSources } from '@cognitora/node-agent/engines/source';
 import { HostIdentity } from '@cognitora/node-agent/identity';
 import type { Log } from '@cognitora/node-agent/log';
+import type { ReplicaName } from '@cognitora/protocol/ids';
 import { monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import type { AgentsAnswer, AgentsCommand } from './agents-messages.ts';
@@ -44,11 +46,22 @@ const startAgent = (options: Start, index: number): void => {
     region: undefined,
     name: `bench-${index}`,
     dataDirectory: join(options.directory, `agent-${index}`),
-    engineUrls: [new URL(`${options.engineUrl}/${model}`)],
-    aliases: new Map(),
-    kvEvents: [],
+    engines: [
+      {
+        name: 'r0' as ReplicaName,
+        profile: 'openai',
+        role: 'both',
+        kvOffload: 'none',
+        source: {
+          kind: 'attached',
+          url: new URL(`${options.engineUrl}/${model}`),
+          kvEvents: undefined,
+        },
+        aliases: new Map(),
+        apiKey: undefined,
+      },
+    ],
     joinToken: options.joinToken,
-    engineApiKey: undefined,
     parentPipe: undefined,
   };
   const log: Log = (_level, message) => {
@@ -56,6 +69,7 @@ const startAgent = (options: Start, index: number): void => {
   };
   const agent = new Agent({
     config,
+    sources: attachedSources(config.engines),
     identity: new HostIdentity(config.dataDirectory, systemClock, log),
     clock: systemClock,
     random: Math.random,

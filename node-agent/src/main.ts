@@ -6,9 +6,11 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
+import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
+import { agentHelp, parseConfig } from './config/parse.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { attachedSources } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { standardErrorLog } from './log.ts';
 
@@ -58,6 +60,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
+    sources: attachedSources(parsed.engines),
     identity,
     clock: systemClock,
     random: Math.random,

@@ -6,39 +6,16 @@ import { readFileSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parseRegion, type Region } from '@cognitora/protocol/ids';
+import { parseRegion, type ReplicaName } from '@cognitora/protocol/ids';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
+import type { EngineConfig, KvEventEndpoints } from '../engines/engine-config.ts';
+import { type AgentConfig, ConfigError, type ParentPipe } from './agent-config.ts';
 
 /** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
 const parentPipes = new Map<string | undefined, ParentPipe>([
   ['1', 'stdin'],
   ['3', 'descriptor 3'],
 ]);
-export type ParentPipe = 'stdin' | 'descriptor 3';
-
-export interface KvEventEndpoints {
-  readonly events: string;
-  readonly replay: string | undefined;
-}
-
-export interface AgentConfig {
-  readonly edge: URL;
-  readonly region: Region | undefined;
-  readonly name: string;
-  readonly dataDirectory: string;
-  readonly engineUrls: readonly URL[];
-  /** Public name -> served name. */
-  readonly aliases: ReadonlyMap<string, string>;
-  readonly joinToken: string | undefined;
-  readonly engineApiKey: string | undefined;
-  /** Where the engines publish events of their caches, in the order of the engines. */
-  readonly kvEvents: readonly KvEventEndpoints[];
-  /** The agent ends when what it reads here does: its parent holds the other end. */
-  readonly parentPipe: ParentPipe | undefined;
-}
-
-/** The configuration is wrong: the message says what to do. */
-export class ConfigError extends Error {}
 
 export const agentHelp = `cgn agent: connect this host's engines to an edge
 
@@ -173,18 +150,33 @@ export const parseConfig = (
     throw new ConfigError(`--region must be a lower-case name such as weur, not "${values.region}".`);
   }
   if (values.name === '') throw new ConfigError('--name must not be empty: leave it out for the hostname.');
+  const aliases = parseAliases(values.alias ?? []);
+  const kvEvents = kvEventEndpoints(
+    values['kv-events'] ?? [],
+    values['kv-events-replay'] ?? [],
+    engines.length,
+  );
   return {
     edge: httpUrl(values.edge, '--edge', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'),
     region,
     name: (values.name ?? hostname()).slice(0, nameCharsMax),
     dataDirectory: values['data-dir'] ?? join(homedir(), '.cognitora', 'agent'),
-    engineUrls: engines.map((text) =>
-      httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
+    engines: engines.map(
+      (text, at): EngineConfig => ({
+        name: `r${at}` as ReplicaName,
+        profile: 'openai',
+        role: 'both',
+        kvOffload: 'none',
+        source: {
+          kind: 'attached',
+          url: httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
+          kvEvents: kvEvents[at],
+        },
+        aliases,
+        apiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
+      }),
     ),
-    kvEvents: kvEventEndpoints(values['kv-events'] ?? [], values['kv-events-replay'] ?? [], engines.length),
-    aliases: parseAliases(values.alias ?? []),
     joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
-    engineApiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),
   };
 };

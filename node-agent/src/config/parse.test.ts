@@ -3,7 +3,8 @@ import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
-import { ConfigError, parseAliases, parseConfig } from './config.ts';
+import { ConfigError } from './agent-config.ts';
+import { parseAliases, parseConfig } from './parse.ts';
 
 const needed = ['--edge', 'https://edge.example', '--engine-url', 'http://127.0.0.1:8000'];
 
@@ -20,11 +21,18 @@ test('what is needed is enough', () => {
     region: undefined,
     name: hostname(),
     dataDirectory: join(homedir(), '.cognitora', 'agent'),
-    engineUrls: [new URL('http://127.0.0.1:8000')],
-    aliases: new Map(),
-    kvEvents: [],
+    engines: [
+      {
+        name: 'r0',
+        profile: 'openai',
+        role: 'both',
+        kvOffload: 'none',
+        source: { kind: 'attached', url: new URL('http://127.0.0.1:8000'), kvEvents: undefined },
+        aliases: new Map(),
+        apiKey: undefined,
+      },
+    ],
     joinToken: undefined,
-    engineApiKey: undefined,
     parentPipe: undefined,
   });
 });
@@ -38,9 +46,10 @@ test('KV events belong to the engines in their order', () => {
     '--kv-events',
     'tcp://b:2',
   ];
-  expect(parse([...needed, ...more, '--kv-events-replay', 'tcp://127.0.0.1:5558']).kvEvents).toEqual([
-    { events: 'tcp://127.0.0.1:5557', replay: 'tcp://127.0.0.1:5558' },
-    { events: 'tcp://b:2', replay: undefined },
+  const { engines } = parse([...needed, ...more, '--kv-events-replay', 'tcp://127.0.0.1:5558']);
+  expect(engines.map(({ source }) => source)).toMatchObject([
+    { kvEvents: { events: 'tcp://127.0.0.1:5557', replay: 'tcp://127.0.0.1:5558' } },
+    { kvEvents: { events: 'tcp://b:2', replay: undefined } },
   ]);
   for (const wrong of [
     ['--kv-events', 'tcp://*:5557'],
@@ -64,13 +73,15 @@ test('every option and variable is read', () => {
     name: 'host',
     dataDirectory: '/d',
     joinToken: 'cgj_x',
-    engineApiKey: 'sk',
     parentPipe: 'stdin',
   });
-  expect(config.engineUrls.map(String)).toEqual(['http://127.0.0.1:8000/', 'http://b:1/v1']);
-  expect([...config.aliases]).toEqual([
+  const aliases = new Map([
     ['a', 'x=y'],
     ['b', 'z'],
+  ]);
+  expect(config.engines).toMatchObject([
+    { name: 'r0', source: { url: new URL('http://127.0.0.1:8000') }, aliases, apiKey: 'sk' },
+    { name: 'r1', source: { url: new URL('http://b:1/v1') }, aliases, apiKey: 'sk' },
   ]);
 });
 
@@ -82,7 +93,7 @@ test('the parent may hold another pipe than standard input, which stays free the
 test('an empty variable is one that is not set', () => {
   const config = parse(needed, { COGNITORA_JOIN_TOKEN: '', COGNITORA_ENGINE_API_KEY: '' });
   expect(config.joinToken).toBeUndefined();
-  expect(config.engineApiKey).toBeUndefined();
+  expect(config.engines[0]?.apiKey).toBeUndefined();
 });
 
 test('help is asked for before anything is missed', () => {
