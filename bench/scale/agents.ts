@@ -7,8 +7,8 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '@cognitora/node-agent/clock';
-import type { AgentConfig } from '@cognitora/node-agent/config/agent-config';
 import { Agent } from '@cognitora/node-agent/daemon';
+import type { EngineConfig } from '@cognitora/node-agent/engines/engine-config';
 import { attachedSources } from '@cognitora/node-agent/engines/source';
 import { HostIdentity } from '@cognitora/node-agent/identity';
 import type { Log } from '@cognitora/node-agent/log';
@@ -41,36 +41,27 @@ type Start = Extract<AgentsCommand, { kind: 'start' }>;
 
 const startAgent = (options: Start, index: number): void => {
   const model = options.models[index % options.models.length] ?? 'bench';
-  const config: AgentConfig = {
-    edge: new URL(options.edgeUrl),
-    region: undefined,
-    name: `bench-${index}`,
-    dataDirectory: join(options.directory, `agent-${index}`),
-    engines: [
-      {
-        name: 'r0' as ReplicaName,
-        profile: 'openai',
-        role: 'both',
-        kvOffload: 'none',
-        source: {
-          kind: 'attached',
-          url: new URL(`${options.engineUrl}/${model}`),
-          kvEvents: undefined,
-        },
-        aliases: new Map(),
-        apiKey: undefined,
-      },
-    ],
-    joinToken: options.joinToken,
-    parentPipe: undefined,
+  const engine: EngineConfig = {
+    name: 'r0' as ReplicaName,
+    profile: 'openai',
+    role: 'both',
+    kvOffload: 'none',
+    source: { kind: 'attached', url: new URL(`${options.engineUrl}/${model}`), kvEvents: undefined },
+    aliases: new Map(),
+    apiKey: undefined,
   };
   const log: Log = (_level, message) => {
     if (message.startsWith('link closed')) joinedUs.delete(index);
   };
   const agent = new Agent({
-    config,
-    sources: attachedSources(config.engines),
-    identity: new HostIdentity(config.dataDirectory, systemClock, log),
+    config: {
+      edge: new URL(options.edgeUrl),
+      region: undefined,
+      name: `bench-${index}`,
+      joinToken: options.joinToken,
+    },
+    sources: attachedSources([engine]),
+    identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,
     random: Math.random,
     log,

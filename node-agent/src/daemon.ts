@@ -32,7 +32,7 @@ import { KvTruth } from './truth/kv-truth.ts';
 export const agentVersion = 'cognitora-agent/0.1.0';
 
 export interface AgentOptions {
-  readonly config: AgentConfig;
+  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken'>;
   /** Of the configured engines. */
   readonly sources: readonly EngineSource[];
   readonly identity: HostIdentity;

@@ -3,16 +3,49 @@ import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
+import { knownProfiles } from '../engines/known-profiles.ts';
 import { ConfigError } from './agent-config.ts';
-import { parseAliases, parseConfig } from './parse.ts';
+import { describeConfig } from './describe.ts';
+import { agentHelp } from './help.ts';
+import { parseAliases } from './options.ts';
+import { parseConfig } from './parse.ts';
 
 const needed = ['--edge', 'https://edge.example', '--engine-url', 'http://127.0.0.1:8000'];
 
+const options = { profiles: knownProfiles, hostsOwn: '/nonexistent/agent.toml' };
+
 const parse = (argv: readonly string[], environment: NodeJS.ProcessEnv = {}) => {
-  const config = parseConfig(argv, environment);
-  if (config === 'help') throw new Error('help');
-  return config;
+  const parsed = parseConfig(argv, environment, options);
+  if (parsed === 'help') throw new Error('help');
+  return parsed.config;
 };
+
+const newDirectory = (): string => {
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return directory;
+};
+
+/** A file with that text. */
+const written = (text: string, name = 'agent.toml'): string => {
+  const path = join(newDirectory(), name);
+  writeFileSync(path, text);
+  return path;
+};
+
+const wholeFile = `edge = "https://file.example"
+region = "weur"
+
+[log]
+level = "warn"
+
+[[engine]]
+profile = "vllm"
+url = "http://127.0.0.1:8000"
+`;
+
+const parseFile = (text: string, environment: NodeJS.ProcessEnv = {}, argv: readonly string[] = []) =>
+  parse(['--config', written(text), ...argv], environment);
 
 test('what is needed is enough', () => {
   const config = parse(needed);
@@ -33,6 +66,8 @@ test('what is needed is enough', () => {
       },
     ],
     joinToken: undefined,
+    log: { format: 'auto', level: 'info' },
+    status: { host: '127.0.0.1', port: 0 },
     parentPipe: undefined,
   });
 });
@@ -97,7 +132,7 @@ test('an empty variable is one that is not set', () => {
 });
 
 test('help is asked for before anything is missed', () => {
-  expect(parseConfig(['--help'], {})).toBe('help');
+  expect(parseConfig(['--help', '--edge', 'x'], {}, options)).toBe('help');
 });
 
 const without = (option: string): string[] => {
@@ -117,13 +152,13 @@ test.each([
   ],
   ['--region must be', [...needed, '--region', 'EU West']],
   ['--alias must be PUBLIC=SERVED', [...needed, '--alias', 'gpt']],
-  ['--name must not be empty', [...needed, '--name', '']],
+  ['--name must be a name', [...needed, '--name', '']],
   ['--join-token', [...needed, '--join-token', 'cgj_x']],
   ['cgn agent --help', [...needed, '--unknown']],
   ['cgn agent --help', [...needed, 'positional']],
   ['cannot be read', [...needed, '--join-token-file', '/nonexistent/token']],
 ])('a wrong option names the fix: %s', (words, argv) => {
-  const parsing = () => parseConfig(argv, {});
+  const parsing = () => parseConfig(argv, {}, options);
   expect(parsing).toThrow(ConfigError);
   expect(parsing).toThrow(words);
 });
@@ -133,8 +168,9 @@ test.each([
   ['--engine-url', 'http://hunter2@127.0.0.1:8000/v1', 'COGNITORA_ENGINE_API_KEY'],
   ['--engine-url', 'https://:hunter2@engine.example', 'COGNITORA_ENGINE_API_KEY'],
   ['--edge', 'https://user:hunter2@edge.example', 'COGNITORA_JOIN_TOKEN'],
+  ['--edge', 'https://user:hunter2@', 'COGNITORA_JOIN_TOKEN'],
 ])('a secret in the URL of %s is refused and not repeated: %s', (option, url, instead) => {
-  const parsing = () => parseConfig([...without(option), option, url], {});
+  const parsing = () => parseConfig([...without(option), option, url], {}, options);
   expect(parsing).toThrow(ConfigError);
   expect(parsing).toThrow(instead);
   expect(parsing).not.toThrow('hunter2');
@@ -148,12 +184,103 @@ test.each(['gpt', '=x', 'gpt=', '', `${'x'.repeat(257)}=m`, `m=${'x'.repeat(257)
 );
 
 test('a token’s file goes before the environment, and must hold one', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'cognitora-'));
-  onTestFinished(() => rmSync(directory, { recursive: true }));
-  const file = join(directory, 'token');
-  writeFileSync(file, 'cgj_file\n');
+  const file = written('cgj_file\n', 'token');
   const argv = [...needed, '--join-token-file', file];
   expect(parse(argv, { COGNITORA_JOIN_TOKEN: 'cgj_environment' }).joinToken).toBe('cgj_file');
   writeFileSync(file, '\n');
   expect(() => parse(argv)).toThrow('is empty');
+});
+
+test('an option goes before a variable, a variable before the file, the file before the default', () => {
+  const file = written(wholeFile);
+  const variables = { COGNITORA_REGION: 'enam', COGNITORA_LOG_LEVEL: 'error', COGNITORA_CONFIG: file };
+  expect(parse([], { COGNITORA_CONFIG: file })).toMatchObject({
+    edge: new URL('https://file.example'),
+    region: 'weur',
+    log: { format: 'auto', level: 'warn' },
+  });
+  expect(parse([], variables)).toMatchObject({ region: 'enam', log: { level: 'error' } });
+  expect(parse(['--region', 'apac'], variables)).toMatchObject({ region: 'apac' });
+});
+
+test('the host’s own file is read where none is named, if it is there', () => {
+  const hostsOwn = written(wholeFile);
+  const parsed = parseConfig([], {}, { ...options, hostsOwn });
+  expect(parsed).toMatchObject({ path: hostsOwn, config: { region: 'weur' } });
+  expect(parseConfig(['--config', '/dev/null', ...needed], {}, { ...options, hostsOwn })).toMatchObject({
+    config: { region: undefined },
+  });
+});
+
+test('engines that options name go before all of the file’s', () => {
+  const { engines } = parseFile(wholeFile, {}, ['--engine-url', 'http://other:1']);
+  expect(engines).toMatchObject([{ profile: 'openai', source: { url: new URL('http://other:1') } }]);
+});
+
+test.each([
+  ['an unknown key', wholeFile.replace('region', 'regoin'), ':2: there is no key "regoin"', 'is "region"'],
+  ['in a table', wholeFile.replace('level', 'lvl'), ':5: there is no key "lvl" in [log]', 'is "level"'],
+  ['an unknown table', `${wholeFile}[stats]\nlisten = "off"\n`, ':10: there is no key "stats"', 'nearest'],
+  ['of an engine', `${wholeFile}gpu = [0]\n`, ':10: there is no key "gpu" in [[engine]]', 'is "gpus"'],
+  [
+    'below a table',
+    `${wholeFile}edge = "http://x"\n`,
+    ':10: there is no key "edge"',
+    'at the top of the file',
+  ],
+  ['a wrong type', wholeFile.replace('"weur"', '7'), ':2: region must be a lower-case name', 'not 7'],
+  ['a wrong word', wholeFile.replace('"warn"', '"warning"'), ':5: level must be one of', '"warn", "error"'],
+  ['no TOML', `${wholeFile}url =\n`, ':10: ', ''],
+  ['a value for a table', 'log = 1\n', ':1: "log" must be a table', '[log]'],
+  ['a table for engines', '[engine]\nprofile = "vllm"\n', ':1: each engine', '[[engine]]'],
+])('a wrong file is told with its line and the fix: %s', (_, text, where, fix) => {
+  const path = written(text);
+  const parsing = () => parse(['--config', path, ...(text.includes('edge') ? [] : ['--edge', 'http://x'])]);
+  expect(parsing).toThrow(ConfigError);
+  expect(parsing).toThrow(`${path}${where}`);
+  expect(parsing).toThrow(fix);
+});
+
+test('a file that is missing, or no configuration at all, is told', () => {
+  expect(() => parse(['--config', '/nonexistent/agent.toml'])).toThrow('cannot be read: ENOENT');
+  expect(() => parse(['--config', '/dev/zero'])).toThrow('is longer than');
+});
+
+test.each([
+  ['join_token = "cgj_hunter2"\n', 'join_token_file = '],
+  ['api_key = "hunter2"\n', '_file = '],
+])('a secret in the file is refused and not repeated: %s', (line, fix) => {
+  const parsing = () => parseFile(line + wholeFile);
+  expect(parsing).toThrow(fix);
+  expect(parsing).not.toThrow('hunter2');
+});
+
+test('where the agent tells of itself is loopback unless other hosts are let in', () => {
+  const status = (table: string) => parseFile(`${wholeFile}[status]\n${table}`).status;
+  expect(status('listen = "[::1]:9400"')).toEqual({ host: '::1', port: 9400 });
+  expect(status('listen = "off"')).toBeUndefined();
+  expect(status('listen = "0.0.0.0:1"\nallow_remote = true')).toEqual({ host: '0.0.0.0', port: 1 });
+  for (const remote of ['0.0.0.0:9400', '[::]:9400', '10.0.0.1:0', '128.0.0.1:1']) {
+    expect(() => status(`listen = "${remote}"`)).toThrow('allow_remote = true');
+  }
+  for (const wrong of ['127.0.0.1', '127.0.0.1:70000', '::1:80', '1.2.3:4', 'rack-7:1', '']) {
+    expect(() => status(`listen = "${wrong}"`)).toThrow('listen must be an address and a port');
+  }
+});
+
+test('a configuration is shown without its secrets', () => {
+  const key = written('sk-hunter2', 'key');
+  const token = written('cgj_hunter2', 'token');
+  const config = parseFile(`join_token_file = "${token}"\n${wholeFile}api_key_file = "${key}"\n`);
+  const shown = describeConfig(config, 'agent.toml');
+  expect(config.engines[0]?.apiKey).toBe('sk-hunter2');
+  expect(shown).toContain('vllm, runs at http://127.0.0.1:8000');
+  expect(shown).not.toContain('hunter2');
+});
+
+test('the help names every option and where the keys are described', () => {
+  for (const words of ['--config FILE', '--check-config', '--edge URL', '--data-dir DIR', '--alias']) {
+    expect(agentHelp()).toContain(words);
+  }
+  expect(agentHelp()).toContain('docs/agent-config.md');
 });

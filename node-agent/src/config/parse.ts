@@ -1,15 +1,29 @@
 /**
- * The agent's configuration: argv and environment, parsed once into a readonly value. A wrong one names the fix.
- * Secrets come from the environment or a file, never from argv.
+ * The agent's configuration: options, environment and file, read once into a readonly value; options go before the
+ * environment, that before the file. A wrong one names the fix. Secrets come from the environment or a file, never
+ * from options, and never from the configuration file itself.
  */
-import { readFileSync } from 'node:fs';
-import { homedir, hostname } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
-import { parseRegion, type ReplicaName } from '@cognitora/protocol/ids';
-import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
-import type { EngineConfig, KvEventEndpoints } from '../engines/engine-config.ts';
-import { type AgentConfig, ConfigError, type ParentPipe } from './agent-config.ts';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import type { KnownProfiles } from '../engines/known-profiles.ts';
+import { type AgentConfig, ConfigError, type Listen, type ParentPipe } from './agent-config.ts';
+import { ConfigFile, type KeyPath, readBoundedFile } from './config-file.ts';
+import { checkKind, type EngineEntry, engineConfigs } from './engines.ts';
+import { enginesMax, secretBytesMax } from './limits.ts';
+import { engineOptions, entriesOfOptions } from './options.ts';
+import {
+  configVariable,
+  engineSection,
+  logSection,
+  type Section,
+  secretVariables,
+  sections,
+  statusSection,
+  topSection,
+} from './schema.ts';
+import { type Given, readSection, refuseUnknown } from './values.ts';
 
 /** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
 const parentPipes = new Map<string | undefined, ParentPipe>([
@@ -17,108 +31,31 @@ const parentPipes = new Map<string | undefined, ParentPipe>([
   ['3', 'descriptor 3'],
 ]);
 
-export const agentHelp = `cgn agent: connect this host's engines to an edge
+export interface ParsedConfig {
+  readonly config: AgentConfig;
+  /** The file it was read from, if any. */
+  readonly path: string | undefined;
+  /** It is only to be shown. */
+  readonly isCheck: boolean;
+}
 
-  The agent dials out to the edge and keeps one link open; nothing on this host listens to the network.
-  On its first start it joins with a token ("cgn keys join" makes one), afterwards with the key it made here.
+export interface ParseOptions {
+  readonly profiles: KnownProfiles;
+  /** The file that is read where none is named, if it is there. */
+  readonly hostsOwn: string;
+}
 
-Usage
-  cgn agent --edge https://edge.example --engine-url http://127.0.0.1:8000
-
-Options
-  --edge URL              the edge to serve (required)
-  --engine-url URL        an OpenAI-compatible engine; repeat for several (required)
-  --kv-events ENDPOINT    where the engine publishes events of its KV cache, such as tcp://127.0.0.1:5557:
-                          what it holds is known then, not guessed; repeat in the order of the engines
-  --kv-events-replay ENDPOINT
-                          where it answers for events that were missed; repeat likewise
-  --region NAME           the edge's region to join; the edge's first one if absent
-  --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
-  --name NAME             this host's name as "cgn nodes" shows it (default: its hostname)
-  --data-dir DIR          where the host's key is kept (default: ~/.cognitora/agent)
-  --join-token-file FILE  read the join token from FILE
-  --help                  this text
-
-Environment
-  COGNITORA_JOIN_TOKEN      the join token, when there is no file; asked for on a terminal if both are absent
-  COGNITORA_ENGINE_API_KEY  sent to the engines as a bearer token
-`;
+const schemaOptions = sections.flatMap(({ keys }) =>
+  Object.values(keys).flatMap(({ option }) => (option === undefined ? [] : [option[0]])),
+);
 
 const options = {
-  edge: { type: 'string' },
-  'engine-url': { type: 'string', multiple: true },
-  'kv-events': { type: 'string', multiple: true },
-  'kv-events-replay': { type: 'string', multiple: true },
-  region: { type: 'string' },
-  alias: { type: 'string', multiple: true },
-  name: { type: 'string' },
-  'data-dir': { type: 'string' },
-  'join-token-file': { type: 'string' },
+  config: { type: 'string' },
+  'check-config': { type: 'boolean' },
+  ...Object.fromEntries(schemaOptions.map((name) => [name, { type: 'string' as const }])),
+  ...engineOptions,
   help: { type: 'boolean', short: 'h' },
 } as const;
-
-/** `instead` says where a secret goes that somebody wrote into the URL; the URL is not repeated then. */
-const httpUrl = (text: string, option: string, instead: string): URL => {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url !== undefined && (url.username !== '' || url.password !== '')) {
-    throw new ConfigError(
-      `${option} must not hold a user or a password, which every process here can read. ${instead}`,
-    );
-  }
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new ConfigError(`${option} must be a URL such as http://127.0.0.1:8000, not "${text}".`);
-  }
-  return url;
-};
-
-const endpointPattern = /^(?:tcp:\/\/[^\s/*]+:\d{1,5}|ipc:\/\/\S+)$/;
-
-const kvEventEndpoints = (
-  events: readonly string[],
-  replays: readonly string[],
-  engines: number,
-): readonly KvEventEndpoints[] => {
-  if (events.length > engines || replays.length > events.length) {
-    throw new ConfigError(
-      '--kv-events is at most one for each --engine-url, and --kv-events-replay for each of them.',
-    );
-  }
-  const wrong = [...events, ...replays].find((endpoint) => !endpointPattern.test(endpoint));
-  if (wrong !== undefined) {
-    throw new ConfigError(`--kv-events must be an endpoint such as tcp://127.0.0.1:5557, not "${wrong}".`);
-  }
-  return events.map((endpoint, at) => ({ events: endpoint, replay: replays[at] }));
-};
-
-/** `PUBLIC=SERVED` pairs as a map. */
-export const parseAliases = (pairs: readonly string[]): ReadonlyMap<string, string> => {
-  const aliases = new Map<string, string>();
-  for (const pair of pairs) {
-    const at = pair.indexOf('=');
-    const publicName = pair.slice(0, at);
-    const served = pair.slice(at + 1);
-    if (at < 1 || served === '' || publicName.length > nameCharsMax || served.length > nameCharsMax) {
-      throw new ConfigError(
-        `--alias must be PUBLIC=SERVED, each of at most ${nameCharsMax} characters, not "${pair}".`,
-      );
-    }
-    aliases.set(publicName, served);
-  }
-  return aliases;
-};
-
-const readToken = (file: string | undefined, environment: string | undefined): string | undefined => {
-  // An empty variable is how scripts say that there is none.
-  if (file === undefined) return environment?.trim() || undefined;
-  let token: string;
-  try {
-    token = readFileSync(file, 'utf8').trim();
-  } catch {
-    throw new ConfigError(`The join token's file ${file} cannot be read.`);
-  }
-  if (token === '') throw new ConfigError(`The join token's file ${file} is empty.`);
-  return token;
-};
 
 const parseOptions = (argv: readonly string[]) => {
   try {
@@ -133,50 +70,121 @@ const parseOptions = (argv: readonly string[]) => {
   }
 };
 
+/** Throws `ConfigError`. `what` begins the sentence. */
+const readSecret = (path: string, what: string): string => {
+  let secret: string;
+  try {
+    secret = readBoundedFile(path, secretBytesMax).trim();
+  } catch (thrown) {
+    const why = thrown instanceof RangeError ? 'is too long for one' : 'cannot be read';
+    throw new ConfigError(`${what}: the file ${path} ${why}.`);
+  }
+  if (secret === '') throw new ConfigError(`${what}: the file ${path} is empty.`);
+  return secret;
+};
+
+/** The file that is named; else the host's own, where it is there. */
+const openFile = (named: string | undefined, hostsOwn: string): ConfigFile | undefined => {
+  if (named !== undefined) return ConfigFile.read(named);
+  return existsSync(hostsOwn) ? ConfigFile.read(hostsOwn) : undefined;
+};
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What is given of one section: its table in the file is checked for keys that are none. */
+const givenOf = (
+  section: Section,
+  file: ConfigFile | undefined,
+  options: Options,
+  environment: NodeJS.ProcessEnv,
+): Given => {
+  const { table: name } = section;
+  const path = name === '' ? [] : [name];
+  const table = name === '' ? (file?.table ?? {}) : (file?.table[name] ?? {});
+  if (!isRecord(table)) throw new ConfigError(`${file?.at(path)}: "${name}" must be a table: [${name}]`);
+  const beside = name === '' ? sections.map((other) => other.table) : [];
+  if (file !== undefined) refuseUnknown(file, section, table, path, beside);
+  return { table, called: callerOf(file, path), options, environment };
+};
+
+/** `agent.toml:12: name`; nothing where there is no file. */
+const callerOf =
+  (file: ConfigFile | undefined, path: KeyPath): Given['called'] =>
+  (name) =>
+    file === undefined ? '' : name === undefined ? file.at(path) : `${file.at([...path, name])}: ${name}`;
+
+const engineTables = (file: ConfigFile): readonly JsonRecord[] => {
+  const { engine = [] } = file.table;
+  if (Array.isArray(engine) && engine.every(isRecord)) {
+    if (engine.length <= enginesMax) return engine;
+    throw new ConfigError(`${file.path}: at most ${enginesMax} engines per host.`);
+  }
+  throw new ConfigError(`${file.at(['engine'])}: each engine is an entry of its own: [[engine]]`);
+};
+
+const entriesOfFile = (file: ConfigFile): readonly EngineEntry[] =>
+  engineTables(file).map((table, index) => {
+    const path = ['engine', index];
+    refuseUnknown(file, engineSection, table, path);
+    const called = callerOf(file, path);
+    const entry = readSection(engineSection, { table, called, options: {}, environment: {} });
+    const at: EngineEntry['at'] = (key) =>
+      file.at(key !== undefined && Object.hasOwn(table, key) ? [...path, key] : path);
+    checkKind({ entry, at }, Object.keys(table));
+    return { entry, at };
+  });
+
+const statusOf = (given: Given): Listen | undefined => {
+  const { listen, allow_remote } = readSection(statusSection, given);
+  if (listen === 'off') return undefined;
+  const { host } = listen;
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (isLoopback || allow_remote) return listen;
+  throw new ConfigError(
+    `status.listen = "${host}:${listen.port}" can be reached from other hosts, who may then read what ` +
+      'this one serves. Take 127.0.0.1, or say allow_remote = true in [status].',
+  );
+};
+
+/** The option names a file, then the variables, then the file. */
+const joinTokenOf = (path: string | undefined, isOption: boolean, environment: NodeJS.ProcessEnv) => {
+  const [variable] = secretVariables.joinToken;
+  const token = isOption ? undefined : environment[variable]?.trim() || undefined;
+  if (token !== undefined || path === undefined) return token;
+  return readSecret(path, 'The join token');
+};
+
 /** `help` when that was asked for. Throws `ConfigError`. */
 export const parseConfig = (
   argv: readonly string[],
   environment: NodeJS.ProcessEnv,
-): AgentConfig | 'help' => {
+  { profiles, hostsOwn }: ParseOptions,
+): ParsedConfig | 'help' => {
   const values = parseOptions(argv);
   if (values.help) return 'help';
-  if (values.edge === undefined) throw new ConfigError('Name the edge: --edge https://edge.example');
-  const engines = values['engine-url'] ?? [];
-  if (engines.length === 0) throw new ConfigError('Name an engine: --engine-url http://127.0.0.1:8000');
-  if (engines.length > replicasPerNodeMax)
-    throw new ConfigError(`At most ${replicasPerNodeMax} engines per host.`);
-  const region = values.region === undefined ? undefined : parseRegion(values.region);
-  if (values.region !== undefined && region === undefined) {
-    throw new ConfigError(`--region must be a lower-case name such as weur, not "${values.region}".`);
+  const file = openFile(values.config ?? (environment[configVariable] || undefined), hostsOwn);
+  const given = (section: Section): Given => givenOf(section, file, values, environment);
+  const top = readSection(topSection, given(topSection));
+  const log = readSection(logSection, given(logSection));
+  const status = statusOf(given(statusSection));
+  const ofOptions = entriesOfOptions(values);
+  const entries = ofOptions.length > 0 || file === undefined ? ofOptions : entriesOfFile(file);
+  if (entries.length === 0) {
+    throw new ConfigError(
+      'Name an engine: --engine-url http://127.0.0.1:8000, or an [[engine]] in the configuration file.',
+    );
   }
-  if (values.name === '') throw new ConfigError('--name must not be empty: leave it out for the hostname.');
-  const aliases = parseAliases(values.alias ?? []);
-  const kvEvents = kvEventEndpoints(
-    values['kv-events'] ?? [],
-    values['kv-events-replay'] ?? [],
-    engines.length,
-  );
-  return {
-    edge: httpUrl(values.edge, '--edge', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'),
-    region,
-    name: (values.name ?? hostname()).slice(0, nameCharsMax),
-    dataDirectory: values['data-dir'] ?? join(homedir(), '.cognitora', 'agent'),
-    engines: engines.map(
-      (text, at): EngineConfig => ({
-        name: `r${at}` as ReplicaName,
-        profile: 'openai',
-        role: 'both',
-        kvOffload: 'none',
-        source: {
-          kind: 'attached',
-          url: httpUrl(text, '--engine-url', "Set COGNITORA_ENGINE_API_KEY to the engine's key."),
-          kvEvents: kvEvents[at],
-        },
-        aliases,
-        apiKey: environment.COGNITORA_ENGINE_API_KEY || undefined,
-      }),
-    ),
-    joinToken: readToken(values['join-token-file'], environment.COGNITORA_JOIN_TOKEN),
+  const apiKey = environment[secretVariables.engineApiKey[0]] || undefined;
+  const config: AgentConfig = {
+    edge: top.edge,
+    region: top.region,
+    name: top.name,
+    dataDirectory: top.data_dir,
+    engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
+    joinToken: joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
+    log,
+    status,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),
   };
+  return { config, path: file?.path, isCheck: values['check-config'] === true };
 };
