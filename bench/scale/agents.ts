@@ -7,10 +7,12 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '@cognitora/node-agent/clock';
-import type { AgentConfig } from '@cognitora/node-agent/config';
 import { Agent } from '@cognitora/node-agent/daemon';
+import type { EngineConfig } from '@cognitora/node-agent/engines/engine-config';
+import { attachedSources } from '@cognitora/node-agent/engines/source';
 import { HostIdentity } from '@cognitora/node-agent/identity';
 import type { Log } from '@cognitora/node-agent/log';
+import type { ReplicaName } from '@cognitora/protocol/ids';
 import { monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import type { AgentsAnswer, AgentsCommand } from './agents-messages.ts';
@@ -39,24 +41,27 @@ type Start = Extract<AgentsCommand, { kind: 'start' }>;
 
 const startAgent = (options: Start, index: number): void => {
   const model = options.models[index % options.models.length] ?? 'bench';
-  const config: AgentConfig = {
-    edge: new URL(options.edgeUrl),
-    region: undefined,
-    name: `bench-${index}`,
-    dataDirectory: join(options.directory, `agent-${index}`),
-    engineUrls: [new URL(`${options.engineUrl}/${model}`)],
+  const engine: EngineConfig = {
+    name: 'r0' as ReplicaName,
+    profile: 'openai',
+    role: 'both',
+    kvOffload: 'none',
+    source: { kind: 'attached', url: new URL(`${options.engineUrl}/${model}`), kvEvents: undefined },
     aliases: new Map(),
-    kvEvents: [],
-    joinToken: options.joinToken,
-    engineApiKey: undefined,
-    parentPipe: undefined,
+    apiKey: undefined,
   };
   const log: Log = (_level, message) => {
     if (message.startsWith('link closed')) joinedUs.delete(index);
   };
   const agent = new Agent({
-    config,
-    identity: new HostIdentity(config.dataDirectory, systemClock, log),
+    config: {
+      edge: new URL(options.edgeUrl),
+      region: undefined,
+      name: `bench-${index}`,
+      joinToken: options.joinToken,
+    },
+    sources: attachedSources([engine]),
+    identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,
     random: Math.random,
     log,

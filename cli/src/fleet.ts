@@ -3,6 +3,7 @@
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
 import { execFile } from 'node:child_process';
+import { devNull } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -124,7 +125,9 @@ export class Fleet {
   async startAgent(edgeUrl: string, joinToken: string): Promise<void> {
     const { settings, progress } = this.#options;
     const engines = await Promise.race([this.#started, this.failed]);
-    const argv = ['--edge', edgeUrl, '--data-dir', join(settings.dataDirectory, 'agent')];
+    // Not the file of this host, if it has one: that is for an agent that a service manager runs.
+    const argv = ['--config', devNull, '--edge', edgeUrl];
+    argv.push('--data-dir', join(settings.dataDirectory, 'agent'));
     for (const { url, events } of engines) {
       argv.push('--engine-url', url);
       if (events !== undefined) argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);

@@ -16,8 +16,10 @@ import {
 } from '@cognitora/protocol/link';
 import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
-import type { AgentConfig } from './config.ts';
+import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
+import type { KvEventEndpoints } from './engines/engine-config.ts';
+import type { EngineSource } from './engines/source.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import { redialDelayMs } from './link/backoff.ts';
 import { fitReports } from './link/fit-reports.ts';
@@ -30,7 +32,9 @@ import { KvTruth } from './truth/kv-truth.ts';
 export const agentVersion = 'cognitora-agent/0.1.0';
 
 export interface AgentOptions {
-  readonly config: AgentConfig;
+  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken'>;
+  /** Of the configured engines. */
+  readonly sources: readonly EngineSource[];
   readonly identity: HostIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -56,25 +60,20 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { engineUrls, engineApiKey, aliases, kvEvents } = options.config;
-    for (const [index, url] of engineUrls.entries()) {
-      const name = `r${index}` as ReplicaName;
-      const engine: Engine = new Engine({
-        name,
-        url,
-        apiKey: engineApiKey,
-        aliases,
-        log: options.log,
-        onChange: () => this.#changed(engine),
-      });
+    const { clock, log, sources } = options;
+    const events = new Map<ReplicaName, KvEventEndpoints>();
+    for (const { config, url, kvEvents } of sources) {
+      const { name, apiKey, aliases } = config;
+      const onChange = (): void => this.#changed(engine);
+      const engine: Engine = new Engine({ name, url, apiKey, aliases, log, onChange });
       this.#engines.set(name, engine);
+      if (kvEvents !== undefined) events.set(name, kvEvents);
     }
-    const { clock, log } = options;
-    const events = new Map(kvEvents.map((endpoints, index) => [`r${index}` as ReplicaName, endpoints]));
     this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines, events });
   }
 
   start(): void {
+    for (const source of this.#options.sources) source.start();
     for (const engine of this.#engines.values()) engine.start();
     this.#sweeper = setInterval(() => {
       const now = this.#options.clock.monotonicMs();
@@ -97,6 +96,7 @@ export class Agent {
     this.#truth.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
+    await Promise.all(this.#options.sources.map((source) => source.stop()));
   }
 
   async #dial(): Promise<void> {

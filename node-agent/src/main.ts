@@ -6,9 +6,15 @@ import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, agentHelp, ConfigError, type ParentPipe, parseConfig } from './config.ts';
+import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
+import { describeConfig } from './config/describe.ts';
+import { agentHelp } from './config/help.ts';
+import { parseConfig } from './config/parse.ts';
+import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { knownProfiles } from './engines/known-profiles.ts';
+import { attachedSources } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { standardErrorLog } from './log.ts';
 
@@ -28,11 +34,13 @@ const askJoinToken = async (): Promise<string | undefined> => {
   return token === '' ? undefined : token;
 };
 
+/** Undefined when there is nothing to run: the exit status is set then. */
 const readConfig = (): AgentConfig | undefined => {
   try {
-    const config = parseConfig(process.argv.slice(2), process.env);
-    if (config !== 'help') return config;
-    process.stdout.write(agentHelp);
+    const options = { profiles: knownProfiles, hostsOwn: defaultConfigPath };
+    const parsed = parseConfig(process.argv.slice(2), process.env, options);
+    if (parsed !== 'help' && !parsed.isCheck) return parsed.config;
+    process.stdout.write(parsed === 'help' ? agentHelp() : describeConfig(parsed.config, parsed.path));
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;
     process.stderr.write(`${thrown.message}\n`);
@@ -58,6 +66,7 @@ const run = async (parsed: AgentConfig): Promise<void> => {
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
+    sources: attachedSources(parsed.engines),
     identity,
     clock: systemClock,
     random: Math.random,

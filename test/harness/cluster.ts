@@ -128,6 +128,7 @@ export class Cluster implements AsyncDisposable {
       spec.name,
       [
         agentMain,
+        ...['--config', '/dev/null'],
         ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),

@@ -1,0 +1,38 @@
+/**
+ * What the configuration says, once it is read: types only, and the error of a wrong one. `parse.ts` reads it.
+ */
+import type { Region } from '@cognitora/protocol/ids';
+import type { EngineConfig } from '../engines/engine-config.ts';
+
+export type ParentPipe = 'stdin' | 'descriptor 3';
+
+export const logFormats = ['auto', 'json', 'pretty'] as const;
+/** `auto` is pretty on a terminal and JSON elsewhere. */
+export type LogFormat = (typeof logFormats)[number];
+
+export const logLevels = ['info', 'warn', 'error'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** Where a server of this host listens; port 0 lets the operating system choose. */
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface AgentConfig {
+  readonly edge: URL;
+  readonly region: Region | undefined;
+  readonly name: string;
+  readonly dataDirectory: string;
+  /** At least one; in the order in which they are configured. */
+  readonly engines: readonly EngineConfig[];
+  readonly joinToken: string | undefined;
+  readonly log: { readonly format: LogFormat; readonly level: LogLevel };
+  /** Where the agent tells of itself; undefined: nowhere. */
+  readonly status: Listen | undefined;
+  /** The agent ends when what it reads here does: its parent holds the other end. */
+  readonly parentPipe: ParentPipe | undefined;
+}
+
+/** The configuration is wrong: the message says what to do. */
+export class ConfigError extends Error {}

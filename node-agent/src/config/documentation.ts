@@ -1,0 +1,86 @@
+/** docs/agent-config.md, made of the schema's tables. `scripts/agent-config-document.ts` writes it. */
+import type { KnownProfiles } from '../engines/known-profiles.ts';
+import {
+  configVariable,
+  defaultConfigPath,
+  type Key,
+  type Section,
+  secretVariables,
+  sections,
+  variableOf,
+} from './schema.ts';
+
+const introduction = (profiles: KnownProfiles): string => `# The agent's configuration
+
+Made by \`node scripts/agent-config-document.ts\` from \`node-agent/src/config/schema.ts\`: edit that.
+
+\`cgn agent\` reads one TOML file: the one that \`--config\` or \`${configVariable}\` names, else
+\`${defaultConfigPath}\` where that is there. An option goes before a variable, a variable before the file, the
+file before the default. A key that is none is an error which names the nearest one.
+\`cgn agent --check-config\` says what would be run, and ends with 0, or with 2 and what is wrong.
+
+Secrets never stand in the file. A key ending in \`_file\` names the file that holds one; the variables are:
+
+${Object.values(secretVariables)
+  .map(([name, doc]) => `- \`${name}\`: ${doc}`)
+  .join('\n')}
+
+\`\`\`toml
+edge = "https://edge.example"
+join_token_file = "/etc/cognitora/join-token"
+
+[[engine]]                      # it runs already
+profile = "${profiles.names[0]}"
+url = "http://127.0.0.1:8000"
+kv_events = "tcp://127.0.0.1:5557"
+
+[[engine]]                      # the agent starts two of it, each with a GPU of its own
+name = "qwen"
+profile = "${profiles.names[0]}"
+model = "Qwen/Qwen3-8B"
+replicas = 2
+gpus = [0, 1]
+arguments = ["--max-model-len", "16384"]
+\`\`\`
+
+An engine with \`url\` runs already; one with \`model\` is started. Profiles:
+${profiles.names.map((name) => `\`${name}\``).join(', ')}.
+`;
+
+const titles: Readonly<Record<Section['header'], string>> = {
+  '': 'At the top of the file',
+  '[log]': '`[log]`',
+  '[status]': '`[status]`',
+  '[[engine]]': '`[[engine]]`, once for each kind of engine',
+};
+
+const defaultOf = ({ fallback, says, kind, isRequired }: Key<unknown>): string => {
+  if (isRequired) return 'Required.';
+  if (says !== undefined) return `Default: ${says}.`;
+  return `Default: \`${fallback === undefined ? 'none' : kind.show(fallback())}\`.`;
+};
+
+const entry = (section: Section, name: string, key: Key<unknown>): string => {
+  const ways = [
+    ...(key.option === undefined ? [] : [`\`--${key.option[0]} ${key.option[1]}\``]),
+    ...(section.hasVariables ? [`\`${variableOf(section, name)}\``] : []),
+  ];
+  const also = ways.length === 0 ? '' : ` Also ${ways.join(' or ')}.`;
+  return [
+    `### \`${name}\``,
+    '',
+    `${key.doc} Must be ${key.kind.says}. ${defaultOf(key)}${also}`,
+    '',
+    '```toml',
+    `${name} = ${key.example}`,
+    '```',
+  ].join('\n');
+};
+
+export const configDocument = (profiles: KnownProfiles): string => {
+  const parts = sections.flatMap((section) => [
+    `## ${titles[section.header]}`,
+    ...Object.entries(section.keys).map(([name, key]) => entry(section, name, key)),
+  ]);
+  return `${[introduction(profiles).trimEnd(), ...parts].join('\n\n')}\n`;
+};

@@ -1,0 +1,71 @@
+/** What `cgn agent --help` says: the options and variables, of the schema's tables. */
+import { configVariable, defaultConfigPath, secretVariables, sections } from './schema.ts';
+
+const textColumn = 26;
+
+/** Words in lines of at most 110 characters, the first one after `head`. */
+const wrapped = (head: string, words: string): string => {
+  const indent = ' '.repeat(textColumn);
+  const lines: string[] = [];
+  let line = head.length < textColumn - 1 ? head.padEnd(textColumn) : `${head}\n${indent}`;
+  for (const word of words.split(' ')) {
+    const width = line.length - (line.lastIndexOf('\n') + 1);
+    if (width + word.length > 110) {
+      lines.push(line.trimEnd());
+      line = indent;
+    }
+    line += `${word} `;
+  }
+  return [...lines, line.trimEnd()].join('\n');
+};
+
+/** A sentence as one of a list. */
+const sentenceless = (doc: string): string => (doc[0] ?? '').toLowerCase() + doc.slice(1).replace(/\.$/, '');
+
+const schemaOptions = (): readonly string[] =>
+  sections.flatMap(({ keys }) =>
+    Object.values(keys).flatMap(({ option, doc, isRequired, says }) => {
+      if (option === undefined) return [];
+      const more = isRequired ? ' (required)' : ` (default: ${says ?? 'none'})`;
+      return [wrapped(`  --${option[0]} ${option[1]}`, sentenceless(doc) + more)];
+    }),
+  );
+
+const engineOptions = [
+  wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
+  wrapped(
+    '  --kv-events ENDPOINT',
+    'where the engine publishes events of its KV cache, such as tcp://127.0.0.1:5557: what it holds is ' +
+      'known then, not guessed; repeat in the order of the engines',
+  ),
+  wrapped('  --kv-events-replay ENDPOINT', 'where it answers for events that were missed; repeat likewise'),
+  wrapped('  --alias PUBLIC=SERVED', "offer the engines' model SERVED under the name PUBLIC; repeatable"),
+];
+
+export const agentHelp = (): string => `cgn agent: connect this host's engines to an edge
+
+  The agent dials out to the edge and keeps one link open; nothing on this host listens to the network.
+  On its first start it joins with a token ("cgn keys join" makes one), afterwards with the key it made here.
+
+Usage
+  cgn agent                                   with ${defaultConfigPath}
+  cgn agent --edge https://edge.example --engine-url http://127.0.0.1:8000
+  cgn agent status                            what the agent of this host does now
+
+  Every key of the configuration file is in docs/agent-config.md. Options go before the environment, and that
+  before the file; the engines that options name go before all of the file's.
+
+Options
+${wrapped('  --config FILE', `the configuration file (default: ${defaultConfigPath}, if it is there)`)}
+${wrapped('  --check-config', 'say what would be run, without secrets, and end: 0 if it can be, else 2')}
+${schemaOptions().join('\n')}
+${engineOptions.join('\n')}
+${wrapped('  --help', 'this text')}
+
+Environment
+${Object.values(secretVariables)
+  .map(([name, doc]) => wrapped(`  ${name}`, sentenceless(doc)))
+  .join('\n')}
+${wrapped(`  ${configVariable}`, 'the configuration file')}
+${wrapped('  COGNITORA_<KEY>', 'any key outside [[engine]], such as COGNITORA_REGION or COGNITORA_LOG_LEVEL')}
+`;

@@ -1,0 +1,190 @@
+/**
+ * The agent's configuration: options, environment and file, read once into a readonly value; options go before the
+ * environment, that before the file. A wrong one names the fix. Secrets come from the environment or a file, never
+ * from options, and never from the configuration file itself.
+ */
+import { existsSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { parseArgs } from 'node:util';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import type { KnownProfiles } from '../engines/known-profiles.ts';
+import { type AgentConfig, ConfigError, type Listen, type ParentPipe } from './agent-config.ts';
+import { ConfigFile, type KeyPath, readBoundedFile } from './config-file.ts';
+import { checkKind, type EngineEntry, engineConfigs } from './engines.ts';
+import { enginesMax, secretBytesMax } from './limits.ts';
+import { engineOptions, entriesOfOptions } from './options.ts';
+import {
+  configVariable,
+  engineSection,
+  logSection,
+  type Section,
+  secretVariables,
+  sections,
+  statusSection,
+  topSection,
+} from './schema.ts';
+import { type Given, readSection, refuseUnknown } from './values.ts';
+
+/** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
+const parentPipes = new Map<string | undefined, ParentPipe>([
+  ['1', 'stdin'],
+  ['3', 'descriptor 3'],
+]);
+
+export interface ParsedConfig {
+  readonly config: AgentConfig;
+  /** The file it was read from, if any. */
+  readonly path: string | undefined;
+  /** It is only to be shown. */
+  readonly isCheck: boolean;
+}
+
+export interface ParseOptions {
+  readonly profiles: KnownProfiles;
+  /** The file that is read where none is named, if it is there. */
+  readonly hostsOwn: string;
+}
+
+const schemaOptions = sections.flatMap(({ keys }) =>
+  Object.values(keys).flatMap(({ option }) => (option === undefined ? [] : [option[0]])),
+);
+
+const options = {
+  config: { type: 'string' },
+  'check-config': { type: 'boolean' },
+  ...Object.fromEntries(schemaOptions.map((name) => [name, { type: 'string' as const }])),
+  ...engineOptions,
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const parseOptions = (argv: readonly string[]) => {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (thrown) {
+    const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+    const isPositional =
+      thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
+    // npm keeps options before a "--" and hands on their values alone.
+    const hint = isPositional ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
+    throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
+  }
+};
+
+/** Throws `ConfigError`. `what` begins the sentence. */
+const readSecret = (path: string, what: string): string => {
+  let secret: string;
+  try {
+    secret = readBoundedFile(path, secretBytesMax).trim();
+  } catch (thrown) {
+    const why = thrown instanceof RangeError ? 'is too long for one' : 'cannot be read';
+    throw new ConfigError(`${what}: the file ${path} ${why}.`);
+  }
+  if (secret === '') throw new ConfigError(`${what}: the file ${path} is empty.`);
+  return secret;
+};
+
+/** The file that is named; else the host's own, where it is there. */
+const openFile = (named: string | undefined, hostsOwn: string): ConfigFile | undefined => {
+  if (named !== undefined) return ConfigFile.read(named);
+  return existsSync(hostsOwn) ? ConfigFile.read(hostsOwn) : undefined;
+};
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What is given of one section: its table in the file is checked for keys that are none. */
+const givenOf = (
+  section: Section,
+  file: ConfigFile | undefined,
+  options: Options,
+  environment: NodeJS.ProcessEnv,
+): Given => {
+  const { table: name } = section;
+  const path = name === '' ? [] : [name];
+  const table = name === '' ? (file?.table ?? {}) : (file?.table[name] ?? {});
+  if (!isRecord(table)) throw new ConfigError(`${file?.at(path)}: "${name}" must be a table: [${name}]`);
+  const beside = name === '' ? sections.map((other) => other.table) : [];
+  if (file !== undefined) refuseUnknown(file, section, table, path, beside);
+  return { table, called: callerOf(file, path), options, environment };
+};
+
+/** `agent.toml:12: name`; nothing where there is no file. */
+const callerOf =
+  (file: ConfigFile | undefined, path: KeyPath): Given['called'] =>
+  (name) =>
+    file === undefined ? '' : name === undefined ? file.at(path) : `${file.at([...path, name])}: ${name}`;
+
+const engineTables = (file: ConfigFile): readonly JsonRecord[] => {
+  const { engine = [] } = file.table;
+  if (Array.isArray(engine) && engine.every(isRecord)) {
+    if (engine.length <= enginesMax) return engine;
+    throw new ConfigError(`${file.path}: at most ${enginesMax} engines per host.`);
+  }
+  throw new ConfigError(`${file.at(['engine'])}: each engine is an entry of its own: [[engine]]`);
+};
+
+const entriesOfFile = (file: ConfigFile): readonly EngineEntry[] =>
+  engineTables(file).map((table, index) => {
+    const path = ['engine', index];
+    refuseUnknown(file, engineSection, table, path);
+    const called = callerOf(file, path);
+    const entry = readSection(engineSection, { table, called, options: {}, environment: {} });
+    const at: EngineEntry['at'] = (key) =>
+      file.at(key !== undefined && Object.hasOwn(table, key) ? [...path, key] : path);
+    checkKind({ entry, at }, Object.keys(table));
+    return { entry, at };
+  });
+
+const statusOf = (given: Given): Listen | undefined => {
+  const { listen, allow_remote } = readSection(statusSection, given);
+  if (listen === 'off') return undefined;
+  const { host } = listen;
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (isLoopback || allow_remote) return listen;
+  throw new ConfigError(
+    `status.listen = "${host}:${listen.port}" can be reached from other hosts, who may then read what ` +
+      'this one serves. Take 127.0.0.1, or say allow_remote = true in [status].',
+  );
+};
+
+/** The option names a file, then the variables, then the file. */
+const joinTokenOf = (path: string | undefined, isOption: boolean, environment: NodeJS.ProcessEnv) => {
+  const [variable] = secretVariables.joinToken;
+  const token = isOption ? undefined : environment[variable]?.trim() || undefined;
+  if (token !== undefined || path === undefined) return token;
+  return readSecret(path, 'The join token');
+};
+
+/** `help` when that was asked for. Throws `ConfigError`. */
+export const parseConfig = (
+  argv: readonly string[],
+  environment: NodeJS.ProcessEnv,
+  { profiles, hostsOwn }: ParseOptions,
+): ParsedConfig | 'help' => {
+  const values = parseOptions(argv);
+  if (values.help) return 'help';
+  const file = openFile(values.config ?? (environment[configVariable] || undefined), hostsOwn);
+  const given = (section: Section): Given => givenOf(section, file, values, environment);
+  const top = readSection(topSection, given(topSection));
+  const log = readSection(logSection, given(logSection));
+  const status = statusOf(given(statusSection));
+  const ofOptions = entriesOfOptions(values);
+  const entries = ofOptions.length > 0 || file === undefined ? ofOptions : entriesOfFile(file);
+  if (entries.length === 0) {
+    throw new ConfigError(
+      'Name an engine: --engine-url http://127.0.0.1:8000, or an [[engine]] in the configuration file.',
+    );
+  }
+  const apiKey = environment[secretVariables.engineApiKey[0]] || undefined;
+  const config: AgentConfig = {
+    edge: top.edge,
+    region: top.region,
+    name: top.name,
+    dataDirectory: top.data_dir,
+    engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
+    joinToken: joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
+    log,
+    status,
+    parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),
+  };
+  return { config, path: file?.path, isCheck: values['check-config'] === true };
+};

@@ -1,0 +1,270 @@
+/**
+ * Every key of the configuration, once: where it may stand, what it may be, its default and what it is for. The parser,
+ * the help and docs/agent-config.md are made from these tables; nothing else lists a key.
+ */
+import { homedir, hostname } from 'node:os';
+import { join } from 'node:path';
+import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
+import { kvOffloads, roles } from '../engines/engine-config.ts';
+import { logFormats, logLevels } from './agent-config.ts';
+import * as kinds from './kinds.ts';
+import * as limits from './limits.ts';
+
+export interface Key<Value> {
+  readonly kind: kinds.Kind<Value>;
+  readonly doc: string;
+  /** As it stands in the file. */
+  readonly example: string;
+  readonly isRequired?: true;
+  /** Absent: nothing, and `says` tells what that means. */
+  readonly fallback?: () => Value;
+  /** How the default is written down, where it depends on the host or is none. */
+  readonly says?: string;
+  /** The option of `cgn agent`, and its argument in the help. */
+  readonly option?: readonly [name: string, argument: string];
+}
+
+/** A value of the key's kind, undefined where it may be absent. */
+export type ValueOf<K> =
+  K extends Key<infer Value>
+    ? K extends { readonly isRequired: true } | { readonly fallback: () => unknown }
+      ? Value
+      : Value | undefined
+    : never;
+
+export type Values<Keys> = { readonly [Name in keyof Keys]: ValueOf<Keys[Name]> };
+
+type Keys = Readonly<Record<string, Key<unknown>>>;
+
+const key =
+  <Value>(kind: kinds.Kind<Value>) =>
+  <const Rest extends Omit<Key<Value>, 'kind'>>(rest: Rest): { readonly kind: kinds.Kind<Value> } & Rest => ({
+    kind,
+    ...rest,
+  });
+
+const file = kinds.text('the path of a file');
+
+/** At the top of the file, before the first table. */
+export const topKeys = {
+  edge: key(kinds.httpUrl('https://edge.example', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'))({
+    doc: 'The edge to serve.',
+    example: '"https://edge.example"',
+    isRequired: true,
+    option: ['edge', 'URL'],
+  }),
+  region: key(kinds.region)({
+    doc: "The edge's region to join.",
+    example: '"weur"',
+    says: "the edge's first one",
+    option: ['region', 'NAME'],
+  }),
+  name: key(kinds.name)({
+    doc: 'This host\'s name as "cgn nodes" shows it.',
+    example: '"rack-7"',
+    fallback: () => hostname().slice(0, nameCharsMax),
+    says: 'the hostname',
+    option: ['name', 'NAME'],
+  }),
+  data_dir: key(kinds.text('the path of a directory'))({
+    doc: "Where the host's key, its locks and logs are kept.",
+    example: '"/var/lib/cognitora/agent"',
+    fallback: () => join(homedir(), '.cognitora', 'agent'),
+    says: '~/.cognitora/agent',
+    option: ['data-dir', 'DIR'],
+  }),
+  join_token_file: key(file)({
+    doc: 'A file with the join token, which the first start needs.',
+    example: '"/etc/cognitora/join-token"',
+    says: 'COGNITORA_JOIN_TOKEN, else asked for on a terminal',
+    option: ['join-token-file', 'FILE'],
+  }),
+} as const satisfies Keys;
+
+export const logKeys = {
+  format: key(kinds.choice(logFormats))({
+    doc: 'How log lines look on standard error: "auto" is pretty on a terminal and JSON elsewhere.',
+    example: '"json"',
+    fallback: () => 'auto',
+  }),
+  level: key(kinds.choice(logLevels))({
+    doc: 'The least level that is written.',
+    example: '"warn"',
+    fallback: () => 'info',
+  }),
+} as const satisfies Keys;
+
+export const statusKeys = {
+  listen: key(kinds.listen)({
+    doc:
+      'Where /healthz, /metrics and /status are served. Port 0 lets the operating system choose; the URL ' +
+      'is in status.json of data_dir, where "cgn agent status" finds it. "off" serves nothing.',
+    example: '"127.0.0.1:9400"',
+    fallback: () => ({ host: '127.0.0.1', port: 0 }),
+  }),
+  allow_remote: key(kinds.flag)({
+    doc: 'Lets listen name an address that other hosts reach. Nothing there is encrypted or asks who reads.',
+    example: 'true',
+    fallback: () => false,
+  }),
+} as const satisfies Keys;
+
+const variables = kinds.table(
+  (_, value) => {
+    const file = typeof value === 'object' && value !== null && 'file' in value ? value.file : undefined;
+    if (file !== undefined) return typeof file === 'string' && file !== '' ? { file } : undefined;
+    return typeof value === 'string' && value.length <= limits.textCharsMax ? value : undefined;
+  },
+  limits.variablesMax,
+  `a table of at most ${limits.variablesMax} variables, each a text or { file = "..." }`,
+);
+
+const aliases = kinds.table(
+  (publicName, value) => (publicName.length <= nameCharsMax ? kinds.name.read(value) : undefined),
+  limits.aliasesMax,
+  `a table of at most ${limits.aliasesMax} names, PUBLIC = "SERVED"`,
+);
+
+/** Of an entry of `[[engine]]`. */
+export const engineKeys = {
+  profile: key(kinds.text('the name of an engine'))({
+    doc: 'Which engine it is.',
+    example: '"openai"',
+    isRequired: true,
+  }),
+  name: key(kinds.replicaName)({
+    doc: "The replica's name on this host; several replicas are NAME-0, NAME-1 and so on.",
+    example: '"qwen"',
+    says: 'r0, r1 and so on, in the order of all replicas',
+  }),
+  url: key(
+    kinds.httpUrl('http://127.0.0.1:8000', 'Its key goes into api_key_file or COGNITORA_ENGINE_API_KEY.'),
+  )({
+    doc: 'Where an engine answers that runs already.',
+    example: '"http://127.0.0.1:8000"',
+    says: 'the agent starts the engine, and needs model',
+  }),
+  api_key_file: key(file)({
+    doc: "A file with the engine's key, which is sent as a bearer token.",
+    example: '"/etc/cognitora/engine-key"',
+    says: 'COGNITORA_ENGINE_API_KEY, if that is set',
+  }),
+  kv_events: key(kinds.zeromqEndpoint)({
+    doc: 'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed.',
+    example: '"tcp://127.0.0.1:5557"',
+    says: 'what it holds is inferred',
+  }),
+  kv_events_replay: key(kinds.zeromqEndpoint)({
+    doc: 'Where it answers for events that were missed.',
+    example: '"tcp://127.0.0.1:5558"',
+    says: 'what was missed counts as lost',
+  }),
+  model: key(kinds.text('the path or the name of a model'))({
+    doc: 'The model of an engine to start: a path, or a name that the engine knows how to fetch.',
+    example: '"/models/qwen.gguf"',
+    says: 'the engine runs already, at url',
+  }),
+  served_name: key(kinds.name)({
+    doc: 'What a started engine shall call its model.',
+    example: '"qwen3-8b"',
+    says: 'as the engine likes',
+  }),
+  command: key(file)({
+    doc: 'The program to start.',
+    example: '"/opt/engine/bin/serve"',
+    says: "the profile's own",
+  }),
+  arguments: key(
+    kinds.list(kinds.text('a text'), limits.argumentsMax, `a list of at most ${limits.argumentsMax} texts`),
+  )({
+    doc: 'More arguments for it, appended as they are.',
+    example: '["--ctx-size", "16384"]',
+    fallback: () => [],
+  }),
+  environment: key(variables)({
+    doc:
+      'Variables for it. What is secret stands in a file of its own: ' +
+      'HF_TOKEN = { file = "/etc/cognitora/hf-token" }.',
+    example: '{ OMP_NUM_THREADS = "4" }',
+    fallback: () => new Map(),
+  }),
+  replicas: key(kinds.wholeNumber(1, replicasPerNodeMax))({
+    doc: 'How many of it to start.',
+    example: '2',
+    fallback: () => 1,
+  }),
+  gpus: key(
+    kinds.list(kinds.wholeNumber(0, 1023), limits.gpusMax, `a list of at most ${limits.gpusMax} GPU numbers`),
+  )({
+    doc: 'The GPUs of all its replicas together; each replica sees its own.',
+    example: '[0, 1]',
+    fallback: () => [],
+    says: '[]: the engine sees what the agent sees',
+  }),
+  gpus_per_replica: key(kinds.wholeNumber(1, limits.gpusMax))({
+    doc: 'How many of gpus each replica gets. All of them: the replicas share them.',
+    example: '2',
+    says: 'gpus divided by replicas',
+  }),
+  tensor_parallel: key(kinds.wholeNumber(1, limits.gpusMax))({
+    doc: 'Between how many GPUs each replica splits its model.',
+    example: '2',
+    says: 'all GPUs of the replica',
+  }),
+  kv_offload: key(kinds.choice(kvOffloads))({
+    doc: 'Where a started engine keeps KV that its own memory cannot hold. Not every profile has each.',
+    example: '"lmcache"',
+    fallback: () => 'none',
+  }),
+  kv_directory: key(kinds.text('the path of a directory'))({
+    doc: 'Where a started engine keeps KV that it moves or offloads.',
+    example: '"/var/lib/cognitora/kv"',
+    says: 'nowhere',
+  }),
+  role: key(kinds.choice(roles))({
+    doc: 'Only "both" gets requests until prefill and decode are split.',
+    example: '"both"',
+    fallback: () => 'both',
+  }),
+  aliases: key(aliases)({
+    doc: 'Names under which clients find the engine\'s models: PUBLIC = "SERVED".',
+    example: '{ "gpt-4o" = "qwen3-8b" }',
+    fallback: () => new Map(),
+  }),
+} as const satisfies Keys;
+
+export interface Section<Named extends Keys = Keys> {
+  /** As its header stands in the file; empty at the top. */
+  readonly header: '' | '[log]' | '[status]' | '[[engine]]';
+  readonly table: '' | 'log' | 'status' | 'engine';
+  readonly keys: Named;
+  /** Each key may be a variable: `COGNITORA_`, the table's name and its own, in capitals. */
+  readonly hasVariables: boolean;
+}
+
+const sectionOf = <Named extends Keys>(
+  header: Section['header'],
+  table: Section['table'],
+  keys: Named,
+): Section<Named> => ({ header, table, keys, hasVariables: table !== 'engine' });
+
+export const topSection = sectionOf('', '', topKeys);
+export const logSection = sectionOf('[log]', 'log', logKeys);
+export const statusSection = sectionOf('[status]', 'status', statusKeys);
+export const engineSection = sectionOf('[[engine]]', 'engine', engineKeys);
+export const sections: readonly Section[] = [topSection, logSection, statusSection, engineSection];
+
+export const variableOf = ({ table }: Section, name: string): string =>
+  ['COGNITORA', ...(table === '' ? [] : [table]), name].join('_').toUpperCase();
+
+/** Secrets stand in variables or in files, never in the configuration itself. */
+export const secretVariables = {
+  joinToken: ['COGNITORA_JOIN_TOKEN', 'The join token; goes before every join_token_file but the option.'],
+  engineApiKey: [
+    'COGNITORA_ENGINE_API_KEY',
+    'Sent as a bearer token to each engine without an api_key_file.',
+  ],
+} as const;
+
+export const configVariable = 'COGNITORA_CONFIG';
+export const defaultConfigPath = '/etc/cognitora/agent.toml';

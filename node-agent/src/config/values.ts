@@ -1,0 +1,129 @@
+/**
+ * One table of keys read from one table of a file, and from options and variables that go before it. Refuses what no
+ * key is, naming the nearest one, and what looks like a secret. Knows the keys only as the schema's tables.
+ */
+import { isRecord } from '@cognitora/protocol/shape';
+import { ConfigError } from './agent-config.ts';
+import type { ConfigFile, KeyPath } from './config-file.ts';
+import { nearestOf } from './nearest.ts';
+import { type Section, sections, type Values, variableOf } from './schema.ts';
+
+const documentation = 'docs/agent-config.md';
+
+/** Of a key that holds a secret itself, where a `_file` would name its place. */
+const secretPattern = /(?:^|[_-])(?:token|api_?key|key|secret|password|passwd|credentials?)$/i;
+export const looksSecret = (name: string): boolean => secretPattern.test(name);
+
+/** A secret's key, and where it goes instead. */
+const refuseSecret = (where: string, section: Section, name: string): void => {
+  if (!looksSecret(name)) return;
+  const fits = Object.keys(section.keys).filter((known) => known.endsWith('_file'));
+  const [first = 'join_token_file', ...rest] = fits;
+  const fix = nearestOf(`${name}_file`, [first, ...rest]);
+  const example = `/etc/cognitora/${fix.replace(/_file$/, '').replaceAll('_', '-')}`;
+  throw new ConfigError(
+    `${where}: "${name}" looks like a secret, which must not stand in this file. ` +
+      `Put it into a file that only the agent may read, and name that: ${fix} = "${example}".`,
+  );
+};
+
+const placeOf = ({ header }: Section): string =>
+  header === '' ? 'at the top of the file, before the first [table]' : `in ${header}`;
+
+/** The key that was meant, here or in another table. */
+const meant = (section: Section, name: string): string => {
+  const elsewhere = sections.find((other) => other !== section && Object.hasOwn(other.keys, name));
+  if (elsewhere !== undefined) return `it belongs ${placeOf(elsewhere)}`;
+  const [first = '', ...rest] = Object.keys(section.keys);
+  return `the nearest known one is "${nearestOf(name, [first, ...rest])}"`;
+};
+
+/** Throws `ConfigError` for the first key of the table that the section does not have. */
+export const refuseUnknown = (
+  file: ConfigFile,
+  section: Section,
+  table: Readonly<Record<string, unknown>>,
+  path: KeyPath,
+  beside: readonly string[] = [],
+): void => {
+  for (const name of Object.keys(table)) {
+    if (Object.hasOwn(section.keys, name) || beside.includes(name)) continue;
+    const where = file.at([...path, name]);
+    refuseSecret(where, section, name);
+    const place = placeOf(section);
+    throw new ConfigError(
+      `${where}: there is no key "${name}" ${place}; ${meant(section, name)}. See ${documentation}.`,
+    );
+  }
+};
+
+export interface Given {
+  /** Of the section in the file. */
+  readonly table: Readonly<Record<string, unknown>>;
+  /** How a key of the table is called in an error, or the table itself. */
+  readonly called: (name?: string) => string;
+  /** By option, without its dashes. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+interface Found {
+  readonly value: unknown;
+  /** How it is called where it was found, for an error. */
+  readonly called: () => string;
+}
+
+/** An option goes before a variable, a variable before the file. */
+const find = (section: Section, name: string, given: Given): Found | undefined => {
+  const { kind, option } = section.keys[name] ?? {};
+  const [optionName] = option ?? [];
+  const ofOption = optionName === undefined ? undefined : given.options[optionName];
+  if (typeof ofOption === 'string') return { value: kind?.ofText(ofOption), called: () => `--${optionName}` };
+  const variable = variableOf(section, name);
+  // An empty variable is how scripts say that there is none.
+  const ofVariable = section.hasVariables ? given.environment[variable] || undefined : undefined;
+  if (ofVariable !== undefined) return { value: kind?.ofText(ofVariable), called: () => variable };
+  if (!Object.hasOwn(given.table, name)) return undefined;
+  return { value: given.table[name], called: () => given.called(name) };
+};
+
+const readKey = (section: Section, name: string, given: Given): unknown => {
+  const key = section.keys[name];
+  if (key === undefined) return undefined;
+  const found = find(section, name, given);
+  if (found === undefined) {
+    if (key.isRequired !== true) return key.fallback?.();
+    const place = given.called();
+    const option =
+      key.option === undefined ? '' : `--${key.option[0]} ${key.example.replaceAll('"', '')}, or `;
+    const header = section.header === '' ? '' : ` in ${section.header}`;
+    throw new ConfigError(
+      `${place === '' ? '' : `${place}: `}"${name}"${header} is missing: ${option}${name} = ${key.example}`,
+    );
+  }
+  const hidden = key.kind.mayHide?.(found.value);
+  if (hidden !== undefined) throw new ConfigError(`${found.called()} ${hidden}`);
+  const value = key.kind.read(found.value);
+  if (value !== undefined) return value;
+  throw new ConfigError(`${found.called()} must be ${key.kind.says}, not ${shown(found.value)}.`);
+};
+
+const shownCharsMax = 80;
+
+/** A wrong value in words; what is long is cut. */
+const shown = (value: unknown): string => {
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (isRecord(value)) return 'a table';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > shownCharsMax ? `${text.slice(0, shownCharsMax)}...` : text;
+};
+
+/** All keys of the section. Throws `ConfigError`. */
+export const readSection = <Keys extends Section['keys']>(
+  section: Section<Keys>,
+  given: Given,
+): Values<Keys> => {
+  const values = Object.keys(section.keys).map((name) => [name, readKey(section, name, given)]);
+  // Each value was read by its own key's kind.
+  return Object.fromEntries(values) as Values<Keys>;
+};
