@@ -55,10 +55,17 @@ export const configProblem = (
     }
     return `"${profile.name}" publishes no events of its cache: leave kv_events out.`;
   }
+  return launchProblem(profile, { config: source, kvOffload, role });
+};
+
+const launchProblem = (
+  profile: EngineProfile,
+  { config, kvOffload, role }: Pick<LaunchPlan, 'config' | 'kvOffload' | 'role'>,
+): string | undefined => {
   if (profile.launching === undefined) {
     return `"${profile.name}" can only be attached: give the url of a running engine in place of a model.`;
   }
-  if (source.tensorParallel > 1 && profile.launching.splits === 'never') {
+  if (config.tensorParallel > 1 && profile.launching.splits === 'never') {
     return `"${profile.name}" can't split a model between GPUs: give each replica one of them.`;
   }
   return offloadProblem(profile, kvOffload, role);
@@ -66,10 +73,9 @@ export const configProblem = (
 
 /** Throws `LaunchImpossible`. */
 export const launchOf = (profile: EngineProfile, plan: LaunchPlan): Launch => {
-  const { config, kvOffload, role } = plan;
-  if (profile.launching === undefined) throw new LaunchImpossible(`"${profile.name}" can't be launched.`);
-  const problem = offloadProblem(profile, kvOffload, role);
-  if (problem !== undefined) throw new LaunchImpossible(problem);
+  const { config } = plan;
+  const problem = launchProblem(profile, plan);
+  if (problem !== undefined || profile.launching === undefined) throw new LaunchImpossible(problem);
   const rendered = profile.launching.render(plan);
   const gpus: [string, string][] =
     config.gpus.length === 0 ? [] : [['CUDA_VISIBLE_DEVICES', config.gpus.join(',')]];

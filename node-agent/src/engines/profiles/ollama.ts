@@ -10,12 +10,13 @@ export const ollama: EngineProfile = {
     program: 'ollama',
     helpArgv: ['serve', '--help'],
     splits: 'any',
-    render: ({ host, ports }) => ({
+    render: ({ config, host, ports }) => ({
       argv: ['serve'],
       environment: {
         OLLAMA_HOST: `${host}:${ports.http}`,
         // A model that is thrown out takes its cache with it.
         OLLAMA_KEEP_ALIVE: '-1',
+        ...(config.tensorParallel === 1 ? {} : { OLLAMA_SCHED_SPREAD: '1' }),
       },
     }),
   },

@@ -30,7 +30,9 @@ const configOf = ({ kvOffload, role }: LaunchPlan): object => ({
         },
       }
     : {}),
+  // Without these its metrics stay empty.
   return_perf_metrics: true,
+  enable_iter_perf_stats: true,
 });
 
 const argvOf = ({ config, host, ports }: LaunchPlan, file: string): readonly string[] => [

@@ -41,6 +41,7 @@ const transferConfig = ({ config, kvOffload }: LaunchPlan): object | undefined =
 const environmentOf = ({ config, kvOffload, host, ports }: LaunchPlan): Record<string, string> => {
   switch (kvOffload) {
     case 'nixl':
+      // Of this host alone: an address that other hosts reach belongs into the configuration's environment.
       return {
         VLLM_NIXL_SIDE_CHANNEL_HOST: host,
         VLLM_NIXL_SIDE_CHANNEL_PORT: String(ports.transfer),
