@@ -106,6 +106,12 @@ describe('the rule', () => {
       "if (engine === 'vllm') f();",
       'variant names 2',
     ],
+    [
+      'a variant is named in no other file',
+      'node-agent/src/engines/engine.ts',
+      "f('vllm');",
+      'variant names 2',
+    ],
     ['a variant has no identifier elsewhere', 'node-agent/src/a.ts', 'f(isLlamaServer);', 'variant names 2'],
     ['one machine does not matter', 'docs/a.md', `see ${'/work'}/a`, 'one machine only 2'],
     ['one home does not matter', 'a.toml', `path = "${'/home'}/me"`, 'one machine only 2'],
@@ -142,7 +148,7 @@ describe('the rule', () => {
     ['JSON.parse in a parser', 'protocol/src/shape.ts', 'JSON.parse(text);'],
     ['biome-ignore with a reason', 'edge/src/a.ts', '// biome-ignore lint/a/b: the range is the point.'],
     ['variants in comments', 'node-agent/src/a.ts', '// as vLLM does'],
-    ['variants in their files', 'node-agent/src/engines/vllm.ts', "f('vllm');"],
+    ['variants in their files', 'node-agent/src/engines/profiles/vllm.ts', "f('vllm');"],
     ['comments of 120 characters', 'edge/src/a.ts', `// ${'x'.repeat(117)}`],
     ['URLs', 'docs/a.md', `https://host${'/home'}/a and ./a${'/work'}/b`],
     [

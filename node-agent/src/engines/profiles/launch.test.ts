@@ -1,0 +1,215 @@
+import { join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { launchedEngine, launchPlan } from '../../../testing/launch-plans.ts';
+import {
+  type AttachedEngine,
+  type EngineConfig,
+  type KvOffload,
+  kvOffloads,
+  type Role,
+  roles,
+} from '../engine-config.ts';
+import { configProblem, type Launch, LaunchImpossible, launchOf, offloadProblem } from './launch.ts';
+import type { EngineProfile, LaunchPlan } from './profile.ts';
+import { engineProfiles } from './profiles.ts';
+
+const profileOf = (name: string): EngineProfile => {
+  const profile = engineProfiles.get(name);
+  if (profile === undefined) throw new Error(`no profile ${name}`);
+  return profile;
+};
+
+const root = join(import.meta.dirname, '../../../..');
+const shown = (word: string): string => {
+  if (word === process.execPath) return 'node';
+  return word.startsWith(root) ? relative(root, word) : word;
+};
+
+/** As a person would type it: variables, then the program, an option with its value on each line. */
+const asTyped = (profile: EngineProfile, plan: LaunchPlan): string => {
+  try {
+    return typed(launchOf(profile, plan));
+  } catch (thrown) {
+    if (thrown instanceof LaunchImpossible) return thrown.message;
+    throw thrown;
+  }
+};
+
+const typed = ({ program, argv, environment, files }: Launch): string => {
+  const lines = [...environment].map(([name, value]) => `${name}=${value}`);
+  lines.push(shown(program));
+  for (const word of argv) {
+    const quoted = /^[\w@%+=:,./-]+$/.test(word) ? shown(word) : `'${word}'`;
+    if (word.startsWith('-') || lines.length === 0) lines.push(`  ${quoted}`);
+    else lines.push(`${lines.pop()} ${quoted}`);
+  }
+  const written = [...files].map(
+    ([path, content]) => `${path}:\n${content.replaceAll(/^/gm, '  ').trimEnd()}`,
+  );
+  return [lines.join(' \\\n'), ...written].join('\n');
+};
+
+type Topology = readonly [name: string, plans: (of: Partial<LaunchPlan>) => readonly LaunchPlan[]];
+
+const topologies: readonly Topology[] = [
+  ['1 GPU', (of) => [launchPlan(of)]],
+  ['2 replicas', (of) => [launchPlan(of), launchPlan(of, 1)]],
+  [
+    'tensor parallel 2, named, with a directory',
+    (of) => [
+      launchPlan({
+        config: launchedEngine({
+          gpus: [0, 1],
+          tensorParallel: 2,
+          servedName: 'qwen',
+          kvDirectory: '/var/lib/kv',
+          arguments: ['--seed', '7'],
+          environment: new Map([['HF_HUB_OFFLINE', '1']]),
+        }),
+        ...of,
+      }),
+    ],
+  ],
+];
+
+const section = (profile: EngineProfile, kvOffload: KvOffload, role: Role): string => {
+  const title = `## ${profile.name}, kv_offload ${kvOffload}, role ${role}`;
+  const problem = offloadProblem(profile, kvOffload, role);
+  if (problem !== undefined) return `${title}\n\n${problem}`;
+  const launches = topologies.map(([name, plans]) => {
+    const replicas = plans({ kvOffload, role }).map((plan) => asTyped(profile, plan));
+    return `### ${name}\n\n${replicas.join('\n\n')}`;
+  });
+  return [title, ...launches].join('\n\n');
+};
+
+const launchable = [...engineProfiles.values()].filter(({ launching }) => launching !== undefined);
+
+test.each(launchable)(
+  '$name is launched as its golden file says, for each offload, role and topology',
+  async (profile) => {
+    const sections = kvOffloads.flatMap((kvOffload) =>
+      roles.map((role) => section(profile, kvOffload, role)),
+    );
+    const text = `# What runs, by launch.test.ts\n\n${sections.join('\n\n')}\n`;
+    await expect(text).toMatchFileSnapshot(`golden/${profile.name}.txt`);
+  },
+);
+
+test('the pairs that engines have are these', () => {
+  const pairs = [...engineProfiles.values()].map(({ name, offloads }) => {
+    const named = Object.entries(offloads).map(([offload, of]) => `${offload}: ${of.join(' ')}`);
+    return `${name} - ${named.join('; ')}`;
+  });
+  expect(pairs).toEqual([
+    'vllm - none: both; nixl: both prefill decode; lmcache: both; hicache: both; kvbm: both',
+    'sglang - none: both; nixl: prefill decode; lmcache: both; hicache: both',
+    'llama-cpp - none: both',
+    'trtllm - none: both; nixl: both prefill decode; hicache: both; kvbm: both',
+    'ollama - none: both',
+    'openai - none: both',
+    'embedded - none: both',
+  ]);
+});
+
+describe('a launch', () => {
+  test('of a pair that the engine does not have is refused with those that it has', () => {
+    expect(() => launchOf(profileOf('sglang'), launchPlan({ kvOffload: 'kvbm' }))).toThrow(
+      new LaunchImpossible(
+        'kv_offload "kvbm" in the role "both" is not possible with "sglang". Possible are, with their roles: ' +
+          'none (both), nixl (prefill, decode), lmcache (both), hicache (both).',
+      ),
+    );
+  });
+
+  test('has the same hash seed whichever engine it is', () => {
+    for (const profile of launchable) {
+      expect(launchOf(profile, launchPlan()).environment.get('PYTHONHASHSEED'), profile.name).toBe('0');
+    }
+  });
+
+  test('takes what the configuration says over what the profile says', () => {
+    const config = launchedEngine({
+      command: '/opt/vllm/bin/vllm',
+      gpus: [2, 3],
+      arguments: ['--port', '1'],
+      environment: new Map([
+        ['PYTHONHASHSEED', '5'],
+        ['LMCACHE_LOCAL_CPU', 'False'],
+      ]),
+    });
+    const launch = launchOf(profileOf('vllm'), launchPlan({ config, kvOffload: 'lmcache' }));
+    expect(launch.program).toBe('/opt/vllm/bin/vllm');
+    expect(launch.argv.slice(-2)).toEqual(['--port', '1']);
+    expect(Object.fromEntries(launch.environment)).toMatchObject({
+      PYTHONHASHSEED: '5',
+      LMCACHE_LOCAL_CPU: 'False',
+      CUDA_VISIBLE_DEVICES: '2,3',
+    });
+  });
+
+  test('pins no GPU where none is named', () => {
+    const launch = launchOf(profileOf('vllm'), launchPlan({ config: launchedEngine({ gpus: [] }) }));
+    expect(launch.environment.has('CUDA_VISIBLE_DEVICES')).toBe(false);
+  });
+
+  test('says where its events are heard, when the profile subscribes to them', () => {
+    for (const profile of launchable) {
+      const { kvEvents } = launchOf(profile, launchPlan());
+      expect(kvEvents?.events, profile.name).toBe(
+        profile.kvEvents?.kind === 'zmq' ? 'tcp://127.0.0.1:5500' : undefined,
+      );
+    }
+  });
+
+  test('writes its files into the directory that it was given, and names them in its arguments', () => {
+    const { argv, files } = launchOf(profileOf('trtllm'), launchPlan());
+    const paths = [...files.keys()];
+    expect(paths).toEqual(['/var/lib/cognitora/r0/trtllm.yaml']);
+    expect(argv).toContain(paths[0]);
+  });
+});
+
+describe('a configuration', () => {
+  const attached: AttachedEngine = {
+    kind: 'attached',
+    url: new URL('http://127.0.0.1:8000'),
+    kvEvents: undefined,
+  };
+  const events = { events: 'tcp://127.0.0.1:5557', replay: undefined };
+  const problemOf = (profile: string, source: EngineConfig['source'], more: Partial<EngineConfig> = {}) =>
+    configProblem(profileOf(profile), {
+      name: 'r0' as EngineConfig['name'],
+      profile,
+      role: 'both',
+      kvOffload: 'none',
+      source,
+      aliases: new Map(),
+      apiKey: undefined,
+      ...more,
+    });
+
+  test('is fine where the engine has what it asks for', () => {
+    expect(problemOf('vllm', launchedEngine({ tensorParallel: 4 }))).toBeUndefined();
+    expect(problemOf('openai', attached)).toBeUndefined();
+    expect(problemOf('vllm', { ...attached, kvEvents: events })).toBeUndefined();
+    // Whatever speaks so is heard.
+    expect(problemOf('openai', { ...attached, kvEvents: events })).toBeUndefined();
+  });
+
+  test('launches only what has a program', () => {
+    expect(problemOf('openai', launchedEngine())).toContain('can only be attached');
+  });
+
+  test('splits no model that the engine cannot split', () => {
+    expect(problemOf('embedded', launchedEngine({ tensorParallel: 2 }))).toContain("can't split a model");
+  });
+
+  test('listens to no events that are never published', () => {
+    expect(problemOf('llama-cpp', { ...attached, kvEvents: events })).toContain('publishes no events');
+  });
+
+  test('holds attached engines to the same matrix', () => {
+    expect(problemOf('ollama', attached, { kvOffload: 'nixl' })).toContain('not possible with "ollama"');
+  });
+});

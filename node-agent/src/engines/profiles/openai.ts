@@ -1,0 +1,15 @@
+/** Any URL that speaks OpenAI's API, a hosted one too: nothing is assumed, all is asked. */
+import type { EngineProfile } from './profile.ts';
+
+export const openai: EngineProfile = {
+  name: 'openai',
+  launching: undefined,
+  health: undefined,
+  metrics: undefined,
+  kvEvents: undefined,
+  renders: undefined,
+  handsOver: undefined,
+  reportsCachedTokens: true,
+  offloads: { none: ['both'] },
+  evidence: [{ kind: 'constructed', from: "OpenAI's reference of its API" }],
+};
