@@ -36,7 +36,7 @@ export class BenchRegion implements Holders {
   }
 
   get entries(): number {
-    return this.#directory.served().get(this.#model)?.cells[0]?.counts?.entries ?? 0;
+    return this.#directory.served().get(this.#model)?.cells.get(0)?.counts?.entries ?? 0;
   }
 
   add(digests: Uint32Array, replica: number, tier: Tier): void {
