@@ -3,7 +3,7 @@
  * the regions in order, hand the engine's bytes back as they are. Owns the one rule of when another region is tried:
  * nothing of the request was served, all of its body is still here, and the failure is not the client's.
  */
-import { CognitoraError, errorTable, isErrorCode } from '@cognitora/protocol/errors';
+import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
 import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
@@ -13,10 +13,12 @@ import {
   inferenceEndpoints,
   readInferenceRequest,
 } from '@cognitora/protocol/openai';
+import { type FailedAttempt, failureCode, mayTryNext, tellFailure, withRequestId } from './attempts.ts';
 import { type HeldBody, readBody } from './body-budget.ts';
 import { type PromptView, unreadPrompt } from './directory/directory.ts';
+import type { EarlierAttempt } from './directory/receipts.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
-import { codeHeader, errorResponse } from './error-response.ts';
+import { errorResponse, withRoute } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
 import {
   type CarryRequest,
@@ -95,8 +97,12 @@ const promptFor = async (region: RegionName, options: Attempt): Promise<PromptVi
   return digests.isPossible ? digests.by(await profileOf(env, region, parsed.model)) : undefined;
 };
 
-/** Asks one region to decide and carry. */
-const attempt = async (region: RegionName, options: Attempt): Promise<Response> => {
+/** Asks one region to decide and carry; `earlier` are those that were asked before. */
+const attempt = async (
+  region: RegionName,
+  earlier: readonly EarlierAttempt[],
+  options: Attempt,
+): Promise<Response> => {
   const { env, parsed, body, path, query, requestId, request, gone } = options;
   const open = {
     requestId,
@@ -112,7 +118,7 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
   const object = regionObject(env, region);
   // Plain workerd's only: address and port.
   const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
-  const carry = { region, open, ...(client === undefined ? {} : { client }) };
+  const carry = { region, open, earlier, ...(client === undefined ? {} : { client }) };
   const prompt = await promptFor(region, options);
   const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest, digests?: string): Promise<Response> =>
     stub.fetch('https://object/open', {
@@ -132,49 +138,22 @@ const attempt = async (region: RegionName, options: Attempt): Promise<Response> 
     return send(object, { ...carry, prompt: note }, encodeChain(chain));
   }
   const { model, stream: isStream } = parsed;
-  const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream };
+  const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream, earlier };
   const booked = unwrap(await object.decide(asked));
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
   } catch (thrown) {
     // The node's object may never have heard of it; to release what it released too means nothing.
     await object.settled([], [{ reservation: booked.reservation, record: undefined }]);
-    throw thrown;
+    throw withRoute(regionError(thrown), booked.receipt.route);
   }
 };
 
 /** A region's object that restarts or is overloaded throws whatever the platform throws: another region may serve. */
-const regionFailed = (thrown: unknown): Response =>
-  errorResponse(
-    thrown instanceof CognitoraError
-      ? thrown
-      : new CognitoraError('link_lost', 'The region did not answer. Try again.'),
-  );
-
-/** Whether the answer is a failure of ours that another region may not share. */
-const mayTryNext = (answer: Response): boolean => {
-  const code = answer.headers.get(codeHeader) ?? '';
-  return code === 'model_not_found' || (isErrorCode(code) && errorTable[code].retryable);
-};
-
-/** Which failure says most, when no region could serve: that it broke, that it is full, not found, not there. */
-const tellingOrder = ['no_nodes', 'model_not_found', 'no_capacity'];
-
-const moreTelling = (first: Response | undefined, second: Response): Response => {
-  if (first === undefined) return second;
-  const rank = (answer: Response): number => {
-    const index = tellingOrder.indexOf(answer.headers.get(codeHeader) ?? '');
-    return index < 0 ? tellingOrder.length : index;
-  };
-  return rank(second) > rank(first) ? second : first;
-};
-
-/** A failure, with the request's id, so that a person can name it. */
-const withRequestId = (failure: Response, requestId: RequestId): Response => {
-  const answer = new Response(failure.body, failure);
-  answer.headers.set('x-request-id', requestId);
-  return answer;
-};
+const regionError = (thrown: unknown): CognitoraError =>
+  thrown instanceof CognitoraError
+    ? thrown
+    : new CognitoraError('link_lost', 'The region did not answer. Try again.');
 
 export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
   const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
@@ -208,15 +187,20 @@ const serve = async (
     const gone = passOn(request.signal);
     const options = { env, settings, path, query, request, gone, requestId, parsed, digests, body };
     const continent = request.cf?.continent as string | undefined;
-    let failed: Response | undefined;
+    const failures: FailedAttempt[] = [];
     for (const region of orderRegions(settings.regions, continent)) {
-      const answer = await attempt(region, options).catch(regionFailed);
-      if (gone.aborted || !mayTryNext(answer)) return answer;
-      failed = moreTelling(failed, answer);
-      if (!body.isWhole) break;
+      const earlier = failures.map(({ region: asked, code }) => ({ region: asked, code }));
+      const answer = await attempt(region, earlier, options).catch((thrown) =>
+        errorResponse(regionError(thrown)),
+      );
+      const code = failureCode(answer);
+      if (code === undefined) return answer;
+      failures.push({ region, code, answer });
+      if (gone.aborted || !mayTryNext(code) || !body.isWhole) break;
     }
-    if (failed === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');
-    return withRequestId(failed, requestId);
+    const failure = tellFailure(failures, requestId);
+    if (failure === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');
+    return failure;
   } finally {
     body.release();
   }

@@ -1,17 +1,25 @@
 /** Errors as the client sees them: OpenAI-shaped JSON with the status of the table's row. */
-import { type CognitoraError, openAiErrorJson, toCognitoraError } from '@cognitora/protocol/errors';
+import { CognitoraError, openAiErrorJson, toCognitoraError } from '@cognitora/protocol/errors';
 
 /** On an answer that is an error of ours: its code, so that the Worker can decide whether to try elsewhere. */
 export const codeHeader = 'x-cognitora-code';
+
+/** On every answer to a request that was to be placed: what was chosen, or why nothing was. */
+export const routeHeader = 'x-cognitora-route';
 
 /** Headers of an error answer. */
 export const errorHeaders = (error: CognitoraError): Headers => {
   const headers = new Headers({ 'content-type': 'application/json', [codeHeader]: error.code });
   const seconds = error.retryAfterSeconds ?? (error.row.status === 503 ? 1 : undefined);
   if (seconds !== undefined) headers.set('retry-after', String(seconds));
+  if (error.route !== undefined) headers.set(routeHeader, error.route);
   if (error.row.status === 401) headers.set('www-authenticate', 'Bearer');
   return headers;
 };
+
+/** A failure of a request that had been placed: it says where. */
+export const withRoute = (thrown: unknown, route: string): unknown =>
+  thrown instanceof CognitoraError ? new CognitoraError(thrown.code, thrown.message, { route }) : thrown;
 
 /** Anything thrown, as an answer. What was not foreseen is logged: its text never reaches a client. */
 export const errorResponse = (thrown: unknown): Response => {

@@ -2,25 +2,24 @@
  * A result that crosses an RPC between the Worker and its objects: a thrown error would lose its class on the way. Both
  * ends use these two: `refusal` where the error is, `unwrap` where it is needed again, with all its fields.
  */
-import { CognitoraError, type ErrorCode } from '@cognitora/protocol/errors';
+import { CognitoraError, type ErrorCode, type ErrorExtra } from '@cognitora/protocol/errors';
 
 export type Outcome<Value> = { readonly value: Value } | { readonly refused: Refusal };
 
-interface Refusal {
+interface Refusal extends ErrorExtra {
   readonly code: ErrorCode;
   readonly message: string;
-  readonly param?: string;
-  readonly retryAfterSeconds?: number;
 }
 
 export const refusal = (error: CognitoraError): Outcome<never> => {
-  const { code, message, param, retryAfterSeconds } = error;
+  const { code, message, param, retryAfterSeconds, route } = error;
   return {
     refused: {
       code,
       message,
       ...(param === undefined ? {} : { param }),
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      ...(route === undefined ? {} : { route }),
     },
   };
 };

@@ -53,19 +53,29 @@ export type ErrorCode = keyof typeof errorTable;
 /** True when `text` names a row: what a peer one version ahead sends may not. */
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorTable, text);
 
+/** What some failures say beside their row. */
+export interface ErrorExtra {
+  readonly param?: string;
+  readonly retryAfterSeconds?: number;
+  readonly route?: string;
+}
+
 /** A failure with its row. `message` is for people and says what to do; it never holds a secret or a prompt. */
 export class CognitoraError extends Error {
   readonly code: ErrorCode;
   readonly param: string | undefined;
   /** Seconds until a retry makes sense; sent as `Retry-After`. */
   readonly retryAfterSeconds: number | undefined;
+  /** Of a request that was to be placed: what was chosen, or why nothing was; sent as `x-cognitora-route`. */
+  readonly route: string | undefined;
 
-  constructor(code: ErrorCode, message: string, extra: { param?: string; retryAfterSeconds?: number } = {}) {
+  constructor(code: ErrorCode, message: string, extra: ErrorExtra = {}) {
     super(message);
     this.name = 'CognitoraError';
     this.code = code;
     this.param = extra.param;
     this.retryAfterSeconds = extra.retryAfterSeconds;
+    this.route = extra.route;
   }
 
   get row(): Row {

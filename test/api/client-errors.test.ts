@@ -85,6 +85,9 @@ describe.each(layouts)('refusals, layout %s', (layout) => {
         const answer = await ask(path, { body: JSON.stringify({ model: 'nobody', stream }) });
         expectError(answer, { status: 404, code: 'model_not_found', param: 'model' });
         expect(answer.headers['retry-after']).toBeUndefined();
+        expect(answer.headers['x-cognitora-route']).toBe(
+          'region=weur; code=model_not_found; replicas=0, region=enam; code=no_nodes; replicas=0',
+        );
       }
     },
   );
@@ -215,6 +218,9 @@ describe.each(layouts)('no capacity, layout %s', (layout) => {
   const expectUnavailable = (answer: RawAnswer, code: string): void => {
     expectError(answer, { status: 503, code, type: 'server_error' });
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+    expect(answer.headers['x-cognitora-route']).toMatch(
+      new RegExp(`^region=weur; code=${code}; replicas=\\d`),
+    );
   };
 
   test('503 JSON with Retry-After, streaming or not: no node yet, and once the only replica is gone', async () => {
@@ -229,6 +235,17 @@ describe.each(layouts)('no capacity, layout %s', (layout) => {
     await engine.stop();
     await cluster.node('brief', (node) => node.replicas[0]?.state === 'failed');
     for (const stream of [true, false]) expectUnavailable(await ask(stream), 'no_capacity');
+    const { headers } = await ask(true);
+    expect(headers['x-cognitora-route']).toMatch(
+      /^region=weur; code=no_capacity; replicas=1; failed=1, region=enam; code=no_nodes/,
+    );
+    const { node } = await cluster.node('brief');
+    expect(await cluster.admin('GET', `/admin/requests/${headers['x-request-id']}`)).toMatchObject({
+      decisions: [
+        { outcome: 'refused', code: 'no_nodes', earlier: [{ region: 'weur', code: 'no_capacity' }] },
+        { outcome: 'refused', code: 'no_capacity', keptBack: [{ node, replica: 'r0', why: 'failed' }] },
+      ],
+    });
     await cluster.program('brief').stop();
     await until('the node to leave', async () => (await cluster.regions()).every(({ links }) => links === 0));
     for (const stream of [true, false]) expectUnavailable(await ask(stream), 'no_capacity');

@@ -53,7 +53,42 @@ describe.each(layouts)('two regions, layout %s', (layout) => {
     expect(await served('only-near')).toBe('weur');
     expect(await served('only-far')).toBe('enam');
     for (let times = 0; times < 5; times += 1) expect(await served('everywhere')).toBe('weur');
-    expect((await ask('nowhere')).status).toBe(404);
+  });
+
+  test('a request that no region serves says of each region why', async () => {
+    const nowhere = await ask('nowhere');
+    expect([nowhere.status, nowhere.headers['x-cognitora-route']]).toEqual([
+      404,
+      'region=weur; code=model_not_found; replicas=0, region=enam; code=model_not_found; replicas=0',
+    ]);
+  });
+
+  test('after a retry both attempts can be read, each with its region', async () => {
+    const { headers } = await ask('only-far');
+    expect(headers['x-cognitora-route']).toMatch(/^replica=r0; .*; after=weur:model_not_found$/);
+    const path = `/admin/requests/${headers['x-request-id']}`;
+    const { decisions } = await fixture.cluster.admin<{ readonly decisions: unknown }>('GET', path);
+    expect(decisions).toMatchObject([
+      { outcome: 'placed', region: 'enam', earlier: [{ region: 'weur', code: 'model_not_found' }] },
+      { outcome: 'refused', region: 'weur', code: 'model_not_found', earlier: [] },
+    ]);
+  });
+
+  test('two live requests under one id have a receipt each, and each its own end', async () => {
+    const id = freshId();
+    const options = {
+      body: JSON.stringify({ model: 'only-near', messages: [] }),
+      headers: { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id },
+    };
+    await Promise.all([1, 2].map(() => send(fixture.cluster.url + chatPath, options)));
+    const ended = await until('both to have ended', async () => {
+      const { decisions } = await fixture.cluster.admin<{
+        readonly decisions: readonly { readonly ended?: { readonly record?: unknown } }[];
+      }>('GET', `/admin/requests/${id}`);
+      const ends = decisions.flatMap(({ ended: end }) => end?.record ?? []);
+      return ends.length === 2 ? decisions : undefined;
+    });
+    expect(ended).toHaveLength(2);
   });
 
   test('a body that is kept only in part is served from the second region all the same', async () => {

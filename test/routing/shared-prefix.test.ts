@@ -37,8 +37,8 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     const { requestId, replica } = await ask(fixture.cluster, { system: words(5, 50), user: 'Hi.' });
     const receipt = await until('the receipt to be closed', async () => {
       const path = `/admin/requests/${requestId}`;
-      const seen = await fixture.cluster.admin<Record<string, unknown>>('GET', path);
-      return seen.ended === undefined ? undefined : seen;
+      const { decisions } = await fixture.cluster.admin<DecisionsView>('GET', path);
+      return decisions[0]?.ended === undefined ? undefined : decisions[0];
     });
     expect(`${receipt.node}/${receipt.replica}`).toBe(replica);
     expect(receipt).toMatchObject({ policy: 'predicted-latency', candidates: replicas, model: 'tiny' });
@@ -92,6 +92,10 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     expect(expected.length).toBeGreaterThanOrEqual(32 - replicas);
   });
 });
+
+interface DecisionsView {
+  readonly decisions: readonly Readonly<Record<string, unknown>>[];
+}
 
 interface PoliciesView {
   readonly regions: readonly {

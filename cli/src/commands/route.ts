@@ -2,18 +2,20 @@
 import { parseArgs } from 'node:util';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
-import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+import { type RequestAnswer, requestReport } from '../receipt-report.ts';
+import { say, sayJson, table, UserError } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
 
 export const routeHelp = `cgn route: where requests go, and why
 
 Usage
-  cgn route why REQUEST_ID        the decision: who was considered, at which cost, and how it ended
+  cgn route why REQUEST_ID        each decision: who was considered, at which cost, and how it ended
   cgn route policies              each model's policy, and how full its prefix maps are
   cgn route use MODEL POLICY [--shadow POLICY]    decides MODEL by POLICY from now on
   cgn route reset MODEL           the default policy again
 
-Every answer carries its request's id in the header x-request-id; the edge remembers the latest.
+Every answer carries its request's id in the header x-request-id; the edge remembers the latest. A client may
+use an id many times, and a request may be tried in several regions: all decisions are shown, newest first.
 With --shadow a second policy decides beside the first; only where it differs is counted.
 
 Options
@@ -39,77 +41,6 @@ const parse = (argv: readonly string[]) => {
   } catch (thrown) {
     throw wrongArguments(thrown, 'route', 'npm run cgn -- route policies --json');
   }
-};
-
-export interface ReceiptAnswer {
-  readonly requestId: string;
-  readonly region: string;
-  readonly model: string;
-  readonly decidedAtMs: number;
-  readonly policy: string;
-  readonly node: string;
-  readonly replica: string;
-  readonly trust: string;
-  readonly promptTokens: number;
-  readonly expectedTokens: number;
-  readonly candidates: number;
-  readonly considered: readonly {
-    readonly node: string;
-    readonly replica: string;
-    readonly trust: string;
-    readonly cost: number;
-    readonly cachedTokens: number;
-    readonly live: number;
-    readonly waitMs: number;
-    readonly prefillMs: number;
-  }[];
-  readonly ended?: {
-    readonly record?: {
-      readonly totalMs: number;
-      readonly firstByteMs?: number;
-      readonly usage?: { readonly promptTokens: number; readonly cachedTokens?: number };
-    };
-  };
-}
-
-const endOf = ({ ended }: ReceiptAnswer): string => {
-  if (ended === undefined) return 'It is still running.';
-  const { record } = ended;
-  if (record === undefined) return 'It ended before its agent could say how.';
-  const { usage, firstByteMs, totalMs } = record;
-  const cached = usage?.cachedTokens === undefined ? 'no word on its cache' : `${usage.cachedTokens} cached`;
-  const tokens =
-    usage === undefined
-      ? 'The engine counted no tokens'
-      : `The engine counted ${usage.promptTokens} prompt tokens, ${cached}`;
-  const first = firstByteMs === undefined ? '' : `; first byte after ${firstByteMs} ms`;
-  return `${tokens}${first}; over after ${totalMs} ms.`;
-};
-
-/** A receipt for people. */
-export const receiptReport = (receipt: ReceiptAnswer, nowMs: number): string => {
-  const rows = receipt.considered.map((candidate) => [
-    candidate.node === receipt.node && candidate.replica === receipt.replica ? '*' : '',
-    candidate.node,
-    candidate.replica,
-    candidate.cost,
-    candidate.cachedTokens,
-    candidate.trust,
-    candidate.live,
-    Math.round(candidate.waitMs),
-    Math.round(candidate.prefillMs),
-  ]);
-  const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
-  const { requestId, model, region, policy, candidates, promptTokens, trust } = receipt;
-  const when = relativeTime(receipt.decidedAtMs, nowMs);
-  const expected = Math.round(receipt.expectedTokens);
-  return [
-    `${requestId}  ${model}, region ${region}, ${when}\n`,
-    `Decided by ${policy} among ${candidates}: about ${promptTokens} prompt tokens,`,
-    `${expected} of them expected in the chosen cache (${trust}).\n`,
-    `${table(header, rows)}\n`,
-    endOf(receipt),
-  ].join('\n');
 };
 
 interface PoliciesAnswer {
@@ -147,12 +78,10 @@ const policyRows = ({ regions }: PoliciesAnswer): (string | number)[][] =>
 
 const why = async (values: Values, [requestId]: readonly string[]): Promise<void> => {
   if (requestId === undefined) throw new UserError('Name the request: cgn route why REQUEST_ID', 2);
-  const receipt = (await clientOf(values).call(
-    'GET',
-    `/requests/${encodeURIComponent(requestId)}`,
-  )) as ReceiptAnswer;
-  if (values.json) sayJson(receipt);
-  else say(receiptReport(receipt, wallMs()));
+  const path = `/requests/${encodeURIComponent(requestId)}`;
+  const answer = (await clientOf(values).call('GET', path)) as RequestAnswer;
+  if (values.json) sayJson(answer);
+  else say(requestReport(answer, wallMs()));
 };
 
 const list = async (values: Values): Promise<void> => {
@@ -179,10 +108,24 @@ const reset = async (values: Values, [model]: readonly string[]): Promise<void> 
   await change(values, model, {});
 };
 
+export interface ChangeAnswer {
+  readonly model: string;
+  /** Where somebody serves the model now. */
+  readonly servedIn: readonly string[];
+  /** What is odd about the change. */
+  readonly note?: string;
+}
+
+export const changeReport = ({ model, servedIn, note }: ChangeAnswer): string =>
+  servedIn.length > 0
+    ? `${model} is decided so from now on. "cgn route policies" shows it.`
+    : `${model}: ${note ?? 'kept'}. The policy holds once a replica serves it: is the name right?`;
+
 const change = async (values: Values, model: string, body: object): Promise<void> => {
-  const changed = await clientOf(values).call('PUT', `/policies/${encodeURIComponent(model)}`, body);
+  const path = `/policies/${encodeURIComponent(model)}`;
+  const changed = (await clientOf(values).call('PUT', path, body)) as ChangeAnswer;
   if (values.json) sayJson(changed);
-  else say(`${model} is decided so from now on. "cgn route policies" shows it.`);
+  else say(changeReport(changed));
 };
 
 const actions = { why, policies: list, use, reset } as const;

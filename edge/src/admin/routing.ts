@@ -1,9 +1,10 @@
 /** The admin API's view of routing: why a request went where it went, each model's policy, and the change of it. */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { parseRequestId } from '@cognitora/protocol/ids';
+import { parseRequestId, type RequestId } from '@cognitora/protocol/ids';
 import { nameCharsMax } from '@cognitora/protocol/limits';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Hono } from 'hono';
+import type { Receipt } from '../directory/receipts.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
@@ -26,13 +27,20 @@ const readChange = async (
   };
 };
 
+/** Newest first; of two in one instant the one that was asked later. */
+const decisionsOf = async (requestId: RequestId, env: Env): Promise<readonly Receipt[]> => {
+  const { regions } = settingsOf(env);
+  const found = await Promise.all(regions.map((region) => regionObject(env, region).receipts(requestId)));
+  const order = (left: Receipt, right: Receipt): number =>
+    right.decidedAtMs - left.decidedAtMs || right.earlier.length - left.earlier.length;
+  return found.flat().sort(order);
+};
+
 export const routingRoutes = new Hono<{ Bindings: Env }>()
   .get('/requests/:id', async ({ env, req }) => {
     const requestId = parseRequestId(req.param('id'));
-    const { regions } = settingsOf(env);
-    const asked =
-      requestId === undefined ? [] : regions.map((region) => regionObject(env, region).receipt(requestId));
-    for (const receipt of await Promise.all(asked)) if (receipt !== undefined) return Response.json(receipt);
+    const decisions = requestId === undefined ? [] : await decisionsOf(requestId, env);
+    if (decisions.length > 0) return Response.json({ requestId, decisions });
     throw new CognitoraError('not_found', 'No region remembers this request: the latest are kept.');
   })
   .get('/policies', async ({ env }) => {
@@ -50,6 +58,9 @@ export const routingRoutes = new Hono<{ Bindings: Env }>()
     const { policy, shadow } = await readChange(req.raw);
     const { regions } = settingsOf(env);
     const changed = regions.map((region) => regionObject(env, region).usePolicy(model, policy, shadow));
-    for (const outcome of await Promise.all(changed)) unwrap(outcome);
-    return Response.json({ model, policy: policy ?? null, shadow: shadow ?? null });
+    const served = (await Promise.all(changed)).map((outcome) => unwrap(outcome).isServed);
+    const servedIn = regions.filter((_, index) => served[index]);
+    // A policy may be set before its model comes; a name that is misspelt looks the same.
+    const note = servedIn.length > 0 ? {} : { note: 'model not served now' };
+    return Response.json({ model, policy: policy ?? null, shadow: shadow ?? null, servedIn, ...note });
   });

@@ -1,6 +1,7 @@
 /** What agents say of their caches, and how the directory's decisions follow it. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { KvFeedOpen, Trust } from '@cognitora/protocol/kv';
+import type { ReplicaReport } from '@cognitora/protocol/link';
 import { blindProfile, type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
@@ -169,4 +170,58 @@ test('in a region of many cells a shared prefix finds its holder all the same', 
   const chosen = Array.from({ length: 12 }, () => decide(promptOf(chainOf(9, 80))).node);
   // One cell of two replicas holds the prefix; the idlest of the others may be asked beside it.
   expect(new Set(chosen).size).toBeLessThanOrEqual(4);
+});
+
+test('a decision tells which cells were asked, what each would have cost, and why one was taken', () => {
+  const { directory, join, offer, load, decide } = fleet(2);
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  for (const name of names) {
+    join(name);
+    offer(name);
+    load(name, new Uint32Array());
+  }
+  const prompt = promptOf(chainOf(9, 80));
+  const first = decide(prompt).cells;
+  expect(first.asked[0]).toMatchObject({ askedFor: 'anchor', replicas: 2, candidates: 2 });
+  const own = first.asked[0]?.cell;
+  // Nobody is busy: where the next turn will look is as good as any.
+  expect(first).toMatchObject({ taken: own, because: first.asked.length > 1 ? 'own' : 'only' });
+  let later = decide(prompt).cells;
+  for (let turn = 0; turn < 40 && later.because !== 'cheaper'; turn += 1) later = decide(prompt).cells;
+  const [home, other] = later.asked;
+  expect(later).toMatchObject({ taken: other?.cell, because: 'cheaper' });
+  expect([home?.askedFor, other?.askedFor]).toEqual(['anchor', 'load']);
+  expect(other?.cost).toBeLessThan(0.8 * (home?.cost ?? 0));
+  const ownNames = names.slice(2 * (own ?? 0), 2 * (own ?? 0) + 2);
+  const draining = [{ ...ready[0], state: 'draining' as const }] as unknown as ReplicaReport[];
+  for (const name of ownNames) directory.report(name as NodeId, 1 as Epoch, draining, 0);
+  const without = decide(prompt).cells;
+  expect(without.asked[0]).toMatchObject({ cell: own, askedFor: 'anchor', candidates: 0, cost: undefined });
+  expect(without).toMatchObject({ taken: without.asked.at(-1)?.cell });
+  expect(['only', 'fallback']).toContain(without.because);
+});
+
+test('where nobody in the asked cells can serve it, any other cell may, and the decision says so', () => {
+  const { directory, join, decide } = fleet(1);
+  for (const name of ['a', 'b', 'c']) join(name);
+  const draining = [{ ...ready[0], state: 'draining' as const }] as unknown as ReplicaReport[];
+  for (const name of ['a', 'b']) directory.report(name as NodeId, 1 as Epoch, draining, 0);
+  // Without digests the least loaded is asked alone; `random` 0 names the first of equals.
+  expect(decide(promptOf(new Uint32Array()))).toMatchObject({
+    node: 'c',
+    cells: {
+      asked: [
+        { cell: 0, askedFor: 'load', candidates: 0 },
+        { cell: 2, askedFor: 'fallback', candidates: 1 },
+      ],
+      ...{ taken: 2, because: 'fallback' },
+    },
+  });
+});
+
+test('a model of one cell has nothing to choose among', () => {
+  const { join, decide } = fleet();
+  join('a');
+  const { cells } = decide(promptOf(chainOf(1, 20)));
+  expect(cells).toMatchObject({ asked: [{ cell: 0, askedFor: 'only' }], taken: 0, because: 'only' });
 });

@@ -156,6 +156,11 @@ class World {
     ];
   }
 
+  #creditedTokens(replica: Replica, prompt: readonly number[]): number {
+    const [device, held, expected] = this.#depths(replica, prompt);
+    return (device + 0.75 * (held - device) + expected - held) * blockTokens;
+  }
+
   #send(each: Send): void {
     const prompt = promptOf(each.family, each.blocks);
     const promptTokens = each.blocks * blockTokens + 5;
@@ -174,11 +179,9 @@ class World {
     );
     if (choice === undefined) return;
     for (const [index, replica] of eligible.entries()) {
-      const [device, held, expected] = this.#depths(replica, prompt);
-      const credited = (device + 0.75 * (held - device) + expected - held) * blockTokens;
       const live = this.#requests.filter((one) => one.replica === replica && !one.isOver);
       expect(choice.candidates[index]).toMatchObject({
-        cachedTokens: Math.min(credited, promptTokens - 1),
+        cachedTokens: Math.min(this.#creditedTokens(replica, prompt), promptTokens - 1),
         live: live.length,
         decoding: live.filter(({ isDecoding }) => isDecoding).length,
       });
@@ -186,8 +189,9 @@ class World {
     expect(choice.cost).toBe(Math.min(...choice.costs.subarray(0, eligible.length)));
     const replica = eligible.find(({ member }) => member === choice.member);
     if (replica === undefined) throw new Error('the choice is one of the eligible');
-    const [, held, expected] = this.#depths(replica, prompt);
-    expect([choice.heldBlocks, choice.expectedTokens]).toEqual([held, expected * blockTokens]);
+    const [, held] = this.#depths(replica, prompt);
+    const credited = this.#creditedTokens(replica, prompt);
+    expect([choice.heldBlocks, choice.expectedTokens]).toEqual([held, credited]);
     this.#reservations += 1;
     const reservation = this.#reservations as Reservation;
     this.cell.book(reservation, choice, request);

@@ -119,7 +119,9 @@ describe('a session', () => {
     const [slower, faster] = members;
     if (slower === undefined || faster === undefined) throw new Error('two members');
     hear(slower, [{ tier: 'host', digests: turn(40).chain }]);
-    expect(send(turn(40))?.choice).toMatchObject({ member: slower, heldBlocks: 40 });
+    const { choice } = send(turn(40)) ?? {};
+    expect(choice).toMatchObject({ member: slower, heldBlocks: 40, expectedTokens: 0.75 * 2560 });
+    expect(choice?.candidate.cachedTokens).toBe(choice?.expectedTokens);
     hear(faster, [{ tier: 'device', digests: turn(40).chain }]);
     expect(send({ ...turn(40), nowMs: 10_000 })?.choice.member).toBe(faster);
   });
@@ -224,7 +226,8 @@ describe('what ends', () => {
       cell.settle(one.reservation, { nowMs: 100 * index + 50, cachedTokens: 0, completionTokens: 2 });
     }
     expect([member.trust, member.truth.share]).toEqual(['blind', 0]);
-    expect(send(siblingOf(1))?.choice.candidate.cachedTokens).toBe(0);
+    // What is told of the decision is what its cost counted: nothing of a liar's claims.
+    expect(send(siblingOf(1))?.choice).toMatchObject({ expectedTokens: 0, candidate: { cachedTokens: 0 } });
     restart(member);
     // Clearing its cache does not clear it.
     expect([member.trust, member.truth.share]).toEqual(['blind', 0]);

@@ -37,7 +37,7 @@ export interface Choice {
   readonly cost: number;
   /** Blocks that the replica is known to hold, on any tier. */
   readonly heldBlocks: number;
-  /** Tokens expected in its cache, by what it claims and what was sent there. */
+  /** Tokens expected in its cache, as its cost counts them: by tier, and by how true its claims were. */
   readonly expectedTokens: number;
   /** All that could have been chosen, with their costs, for the receipt. */
   readonly candidates: readonly Readonly<Candidate>[];
@@ -289,8 +289,8 @@ export class Cell {
     const member = members[index ?? -1];
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
-    const { held, expected } = reachOf(depths, member.slot);
-    const expectedTokens = tokensIn(expected, request);
+    const { held } = reachOf(depths, member.slot);
+    const expectedTokens = candidate.cachedTokens;
     const cost = costs[index] ?? 0;
     return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs };
   }

@@ -11,7 +11,6 @@ import {
   modelMemoryMsMax,
   modelsRememberedMax,
   prefixMapsBytesMaxSelfHosted,
-  streamsPerLinkMax,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognitora/protocol/link';
@@ -20,12 +19,13 @@ import type { KvMessage } from '../link/edge-link.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
+import { exclusionOf, ineligibilityOf, NoReplicaError } from './eligibility.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
 import { newReplicaWork, type ReplicaWork } from './member.ts';
 import { type NodeView, viewNode } from './node-view.ts';
-import { type CandidateView, viewCandidates } from './receipts.ts';
-import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
+import { type CandidateView, viewCandidates, viewVerdict } from './receipts.ts';
+import { type CellChoice, type CellVerdict, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 import { TokenScale } from './token-scale.ts';
 
@@ -74,12 +74,14 @@ export interface Decision {
   readonly replica: ReplicaName;
   readonly policy: string;
   readonly promptTokens: number;
-  /** Tokens of the prompt that are expected in the replica's cache, and how well that is known. */
+  /** Tokens of the prompt that the cost counted as cached there, and how well that is known. */
   readonly expectedTokens: number;
   readonly trust: Trust;
   /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
+  /** The cells that were asked, and which of them was taken for what. */
+  readonly cells: CellVerdict;
 }
 
 export interface DecideOptions {
@@ -224,6 +226,7 @@ export class Directory {
   /**
    * Chooses a replica and books the request. Throws `no_capacity` when nobody can serve the model now, but some replica
    * does otherwise, lately did, or may once it is loaded; `model_not_found` when none does, `no_nodes` without nodes.
+   * Each of them is a `NoReplicaError`, which names who was kept back and by what.
    */
   decide(options: DecideOptions): Decision {
     const served = this.#models.get(options.model);
@@ -289,7 +292,9 @@ export class Directory {
   /** Whether any request could be served now. */
   isReady(isLeased: (node: NodeId) => boolean): boolean {
     for (const { replicas } of this.#nodes.values()) {
-      for (const replica of replicas.values()) if (isEligible(replica, isLeased)) return true;
+      for (const replica of replicas.values()) {
+        if (ineligibilityOf(replica, isLeased) === undefined) return true;
+      }
     }
     return false;
   }
@@ -300,7 +305,7 @@ export class Directory {
 
   #decision(
     served: ServedModel<Replica>,
-    { cell, choice }: CellChoice,
+    { cell, choice, verdict }: CellChoice,
     replica: Replica,
     { promptTokens }: CellRequest,
   ): Decision {
@@ -317,6 +322,7 @@ export class Directory {
       trust: choice.member.trust,
       candidates: choice.candidates.length,
       considered: viewCandidates(served, cell, choice),
+      cells: viewVerdict(verdict),
     };
   }
 
@@ -386,37 +392,38 @@ export class Directory {
     if (seat !== undefined) this.#models.get(open.model)?.offer(seat, entry.epoch, open, nowMs);
   }
 
-  #noReplica({ model, nowMs, isLeased }: DecideOptions): CognitoraError {
+  #noReplica({ model, nowMs, isLeased }: DecideOptions): NoReplicaError {
+    const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
+    const served = this.#models.get(model);
+    const kept = exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, isLeased));
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
-    if (isRecent || this.#models.has(model)) {
-      const message = `No replica can serve ${JSON.stringify(model)} now. Check "cgn nodes", then try again.`;
-      return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
+    if (isRecent || served !== undefined) {
+      const message = `No replica can serve ${name} now. Check "cgn nodes", then try again.`;
+      return new NoReplicaError('no_capacity', message, kept, again);
     }
     if (this.#nodes.size === 0) {
       const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
-      return new CognitoraError('no_nodes', message, { retryAfterSeconds: 5 });
+      return new NoReplicaError('no_nodes', message, kept, again);
     }
-    if (this.#isSomeUnnamed(nowMs, isLeased)) {
-      const message = `Nobody serves ${JSON.stringify(model)} yet; one replica loads and has not said what.`;
-      return new CognitoraError('no_capacity', message, { retryAfterSeconds: 5 });
+    const unnamed = exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed');
+    if (unnamed.replicas > 0) {
+      const message = `Nobody serves ${name} yet; one replica loads and has not said what.`;
+      return new NoReplicaError('no_capacity', message, unnamed, again);
     }
-    return new CognitoraError(
-      'model_not_found',
-      `The model ${JSON.stringify(model)} does not exist here. GET /v1/models lists those that do.`,
-      { param: 'model' },
-    );
+    const message = `The model ${name} does not exist here. GET /v1/models lists those that do.`;
+    return new NoReplicaError('model_not_found', message, kept, { param: 'model' });
   }
 
-  /** Whether some replica loads a model that nobody knows yet: it may be any. */
-  #isSomeUnnamed(nowMs: number, isLeased: (node: NodeId) => boolean): boolean {
+  /** Replicas that load a model which nobody knows yet: it may be any. */
+  *#unnamed(nowMs: number, isLeased: (node: NodeId) => boolean): Generator<Replica> {
     for (const { node, replicas } of this.#nodes.values()) {
-      for (const { unnamedSinceMs } of replicas.values()) {
+      for (const replica of replicas.values()) {
+        const { unnamedSinceMs } = replica;
         const isAwaited = unnamedSinceMs !== undefined && nowMs - unnamedSinceMs <= unnamedLoadMsMax;
-        if (isAwaited && isLeased(node)) return true;
+        if (isAwaited && isLeased(node)) yield replica;
       }
     }
-    return false;
   }
 
   #remember(models: readonly ModelCard[], nowMs: number): void {
@@ -466,13 +473,8 @@ const requestOf = (
   isStream,
   nowMs,
   random,
-  isEligible: (member) => isEligible(served.ownerOf(member), isLeased),
+  isEligible: (member) => {
+    const replica = served.ownerOf(member);
+    return replica !== undefined && ineligibilityOf(replica, isLeased) === undefined;
+  },
 });
-
-/** The one filter every path goes through: leased, ready, and with a stream to spare on its link. */
-const isEligible = (replica: Replica | undefined, isLeased: (node: NodeId) => boolean): boolean => {
-  if (replica === undefined || replica.state !== 'ready' || !isLeased(replica.node.node)) return false;
-  let live = 0;
-  for (const sibling of replica.node.replicas.values()) live += sibling.work.load.live;
-  return live < streamsPerLinkMax;
-};

@@ -1,16 +1,22 @@
 /**
- * Why requests went where they went: the latest decisions of a region, each with what was considered and how it ended.
- * Pure; bounded; forgotten with the object. Holds no prompt and no key.
+ * Why requests went where they went: the latest decisions of a region, each with what was considered and how it
+ * ended, or with who was kept back and by what. Ends are found by reservation, since a client may use a request's id
+ * many times at once. Pure; bounded; forgotten with the object. Holds no prompt and no key.
  */
+import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision, Replica } from './directory.ts';
-import type { ServedModel } from './served-model.ts';
+import type { Exclusion, NoReplicaError } from './eligibility.ts';
+import type { Reservation } from './load.ts';
+import type { CellVerdict, ServedModel } from './served-model.ts';
 
-/** Requests that are remembered: with eight candidates each about 2 MiB. */
+/** Decisions that are remembered: with eight candidates each about 2 MiB. */
 export const receiptsMax = 1_024;
+/** Of those under one id so many are shown: an answer of 64 KiB. */
+export const receiptsPerIdMax = 32;
 /** Of the candidates the cheapest are shown. */
 const consideredMax = 8;
 
@@ -32,27 +38,48 @@ export interface CandidateView {
   readonly evictionShare: number;
 }
 
-export interface Receipt {
+/** Another region that was asked before, and why it did not serve the request. */
+export interface EarlierAttempt {
+  readonly region: Region;
+  readonly code: ErrorCode;
+}
+
+/** Of a receipt, what the decision itself does not know. */
+export interface ReceiptSubject {
   readonly requestId: RequestId;
   readonly region: Region;
   readonly model: string;
   readonly decidedAtMs: number;
+  readonly promptBlocks: number;
+  /** In the order they were asked; empty for the first region. */
+  readonly earlier: readonly EarlierAttempt[];
+}
+
+/** A replica was chosen. */
+export interface PlacedReceipt extends ReceiptSubject {
+  readonly outcome: 'placed';
   readonly policy: string;
   readonly node: NodeId;
   readonly replica: ReplicaName;
   readonly trust: Trust;
   /** As far as the edge can tell without a tokenizer. */
   readonly promptTokens: number;
-  readonly promptBlocks: number;
+  /** Of these, what the cost counted as cached: by tier, and by how true the replica's claims were. */
   readonly expectedTokens: number;
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
+  readonly cells: CellVerdict;
   /** Absent while the request runs; `record` is absent when the agent never said how it ended. */
   readonly ended?: { readonly atMs: number; readonly record?: FinalRecord };
 }
 
-/** Of a receipt, what the decision itself does not know. */
-export type ReceiptSubject = Pick<Receipt, 'requestId' | 'region' | 'model' | 'decidedAtMs' | 'promptBlocks'>;
+/** Nobody could be chosen. */
+export interface RefusedReceipt extends ReceiptSubject, Exclusion {
+  readonly outcome: 'refused';
+  readonly code: ErrorCode;
+}
+
+export type Receipt = PlacedReceipt | RefusedReceipt;
 
 const rounded = (value: number): number => Math.round(value * 100) / 100;
 
@@ -88,45 +115,73 @@ export const viewCandidates = (
   });
 };
 
+export const viewVerdict = ({ asked, ...verdict }: CellVerdict): CellVerdict => ({
+  ...verdict,
+  asked: asked.map((cell) => ({ ...cell, cost: cell.cost === undefined ? undefined : rounded(cell.cost) })),
+});
+
 /** What every answer tells of the decision, as the values of two headers. */
 export interface ReceiptNote {
   readonly cache: string;
   readonly route: string;
 }
 
-export const noteOf = (decision: Decision): ReceiptNote => {
+export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): ReceiptNote => {
   const { expectedTokens, promptTokens, trust, policy, candidates, replica } = decision;
+  const after = earlier.map(({ region, code }) => `${region}:${code}`).join(',');
   return {
     cache: `predicted=${Math.round(expectedTokens)}; prompt=${promptTokens}; trust=${trust}`,
     // Whatever a host calls its replica: a header's value has no room for it.
-    route: `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
+    route: [
+      `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
+      ...(after === '' ? [] : [`after=${after}`]),
+    ].join('; '),
   };
 };
 
+interface Remembered {
+  receipt: Receipt;
+  readonly reservation: Reservation | undefined;
+}
+
 export class Receipts {
-  readonly #byRequest = new Map<RequestId, Receipt>();
+  /** Oldest first. */
+  readonly #latest = new Set<Remembered>();
+  /** Of those, the requests that run. */
+  readonly #live = new Map<Reservation, Remembered>();
 
-  /** A client may use an id twice: the latest counts. */
   decided(about: ReceiptSubject, decision: Decision): void {
-    const { reservation: _, epoch: __, ...shown } = decision;
-    this.#byRequest.delete(about.requestId);
-    this.#byRequest.set(about.requestId, { ...about, ...shown });
-    for (const oldest of this.#byRequest.keys()) {
-      if (this.#byRequest.size <= receiptsMax) return;
-      this.#byRequest.delete(oldest);
+    const { reservation, epoch: _, ...shown } = decision;
+    const remembered = { receipt: { ...about, outcome: 'placed' as const, ...shown }, reservation };
+    this.#live.set(reservation, remembered);
+    this.#remember(remembered);
+  }
+
+  refused(about: ReceiptSubject, { code, exclusion }: NoReplicaError): void {
+    this.#remember({ receipt: { ...about, outcome: 'refused', code, ...exclusion }, reservation: undefined });
+  }
+
+  ended(reservation: Reservation, atMs: number, record: FinalRecord | undefined): void {
+    const remembered = this.#live.get(reservation);
+    if (remembered?.receipt.outcome !== 'placed') return;
+    this.#live.delete(reservation);
+    const ended = { atMs, ...(record === undefined ? {} : { record }) };
+    remembered.receipt = { ...remembered.receipt, ended };
+  }
+
+  /** The latest decisions under this id, newest first: a client may use an id for many requests. */
+  of(requestId: RequestId): readonly Receipt[] {
+    const found: Receipt[] = [];
+    for (const { receipt } of this.#latest) if (receipt.requestId === requestId) found.push(receipt);
+    return found.reverse().slice(0, receiptsPerIdMax);
+  }
+
+  #remember(remembered: Remembered): void {
+    this.#latest.add(remembered);
+    for (const oldest of this.#latest) {
+      if (this.#latest.size <= receiptsMax) return;
+      this.#latest.delete(oldest);
+      if (oldest.reservation !== undefined) this.#live.delete(oldest.reservation);
     }
-  }
-
-  ended(requestId: RequestId, atMs: number, record: FinalRecord | undefined): void {
-    const known = this.#byRequest.get(requestId);
-    if (known === undefined || known.ended !== undefined) return;
-    this.#byRequest.set(requestId, {
-      ...known,
-      ended: { atMs, ...(record === undefined ? {} : { record }) },
-    });
-  }
-
-  get(requestId: RequestId): Receipt | undefined {
-    return this.#byRequest.get(requestId);
   }
 }

@@ -1,11 +1,14 @@
-import type { Epoch, NodeId, Region as RegionName, ReplicaName } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
+import type { ReplicaState } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
 import { ObjectState } from '../../testing/object-state.ts';
 import { helloOf } from '../../testing/scripted-agent.ts';
 import { TestDatabase } from '../../testing/sql.ts';
-import { Region } from './region.ts';
+import { unwrap } from '../outcome.ts';
+import { unreadPrompt } from './directory.ts';
+import { type Asked, Region } from './region.ts';
 
 vi.mock('cloudflare:workers', () => ({
   DurableObject: class {
@@ -35,18 +38,12 @@ const newRegion = (variables: Parameters<typeof envOf>[0] = {}, database = new T
   return new Region(state.state, envOf({ REGIONS: 'local', ...variables }));
 };
 
-/** One replica of the model `m`, ready. */
-const hello = helloOf({
-  replicas: [
-    {
-      ...{ name: 'r0' as ReplicaName, state: 'ready' },
-      models: [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }],
-    },
-  ],
-});
-
-const join = (region: Region, name: NodeId, epoch = 1): void =>
+/** A node with one replica of the model `m`. */
+const join = (region: Region, name: NodeId, epoch = 1, state: ReplicaState = 'ready'): void => {
+  const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+  const hello = helloOf({ replicas: [{ name: 'r0' as ReplicaName, state, models }] });
   region.joined(name, epoch as Epoch, hello, 'local' as RegionName);
+};
 
 test('each dial of a node must be newer than its last, and gets the next epoch', () => {
   const region = newRegion();
@@ -89,4 +86,54 @@ test('an object that lost its memory gives replicas the cells that its predecess
   expect(sizes(restarted)).toEqual([1, 1]);
   join(restarted, 'b' as NodeId, 2);
   expect(sizes(restarted)).toEqual([1, 2]);
+});
+
+const requestId = 'chosen-by-a-client' as RequestId;
+
+/** Asks the region to decide, after it was tried elsewhere. */
+const ask = (region: Region, model = 'm', earlier: Asked['earlier'] = []) =>
+  region.decide({
+    ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true, earlier },
+  });
+
+test('requests under one id are settled each for itself, in whatever order they end', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  const [first, second] = [unwrap(ask(region)), unwrap(ask(region))];
+  const endOf = (totalMs: number) => ({ bodyBytes: 1, totalMs });
+  region.settled([], [{ reservation: second.reservation, record: endOf(2) }]);
+  region.settled([], [{ reservation: first.reservation, record: endOf(1) }]);
+  expect(region.receipts(requestId)).toMatchObject([
+    { outcome: 'placed', ended: { record: { totalMs: 2 } } },
+    { outcome: 'placed', ended: { record: { totalMs: 1 } } },
+  ]);
+});
+
+test('a refusal is remembered, and tells the client why nobody was chosen', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node, 1, 'draining');
+  const earlier = [{ region: 'weur' as RegionName, code: 'link_lost' as const }];
+  expect(ask(region, 'm', earlier)).toMatchObject({
+    refused: { code: 'no_capacity', route: 'replicas=1; draining=1' },
+  });
+  expect(ask(region, 'nobody')).toMatchObject({ refused: { code: 'model_not_found', route: 'replicas=0' } });
+  expect(region.receipts(requestId)).toMatchObject([
+    { outcome: 'refused', code: 'model_not_found', keptBack: [] },
+    { outcome: 'refused', earlier, keptBack: [{ node, replica: 'r0', why: 'draining' }] },
+  ]);
+});
+
+test('a request that was tried elsewhere before says so in its receipt and to its client', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  const earlier = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
+  expect(unwrap(ask(region, 'm', earlier)).receipt.route).toMatch(/; after=weur:no_capacity$/);
+  expect(region.receipts(requestId)).toMatchObject([{ outcome: 'placed', region: 'local', earlier }]);
+});
+
+test('a policy is kept for a model that nobody serves, and told to be so', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  expect(region.usePolicy('m', 'round-robin', undefined)).toEqual({ value: { isServed: true } });
+  expect(region.usePolicy('typo', 'round-robin', undefined)).toEqual({ value: { isServed: false } });
 });

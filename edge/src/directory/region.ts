@@ -26,12 +26,13 @@ import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
 import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
-import { Directory, type PromptView } from './directory.ts';
+import { type DecideOptions, type Decision, Directory, type PromptView } from './directory.ts';
+import { NoReplicaError } from './eligibility.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
 import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
-import { noteOf, type Receipt, Receipts } from './receipts.ts';
+import { type EarlierAttempt, noteOf, type Receipt, type ReceiptSubject, Receipts } from './receipts.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -51,6 +52,8 @@ export interface Asked {
   readonly model: string;
   readonly prompt: PromptView;
   readonly isStream: boolean;
+  /** The regions that were asked before. */
+  readonly earlier: readonly EarlierAttempt[];
 }
 
 /** How a request ended, as a node's object tells it. */
@@ -59,15 +62,11 @@ export interface Ended {
   readonly record: FinalRecord | undefined;
 }
 
-/** Live requests whose receipts wait for their ends. */
-const requestsMax = 65_536;
-
 export class Region extends DurableObject<Env> {
   readonly #directory: Directory;
   readonly #host: LinkHost;
   readonly #policies: PolicyStore;
   readonly #receipts = new Receipts();
-  readonly #requestOf = new Map<Reservation, RequestId>();
   #region: RegionName | undefined;
   #nextSnapshot = 1;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
@@ -170,15 +169,24 @@ export class Region extends DurableObject<Env> {
     return viewModels(this.#directory.served());
   }
 
-  receipt(requestId: RequestId): Receipt | undefined {
-    return this.#receipts.get(requestId);
+  /** The latest decisions under this id, newest first. */
+  receipts(requestId: RequestId): readonly Receipt[] {
+    return this.#receipts.of(requestId);
   }
 
-  /** Decides a model's requests by this policy from now on, durably; undefined: by the default again. */
-  usePolicy(model: string, policy: string | undefined, shadow: string | undefined): Outcome<null> {
+  /**
+   * Decides a model's requests by this policy from now on, durably; undefined: by the default again. Says whether
+   * somebody serves that model now.
+   */
+  usePolicy(
+    model: string,
+    policy: string | undefined,
+    shadow: string | undefined,
+  ): Outcome<{ readonly isServed: boolean }> {
     try {
       this.#policies.use(model, policy, shadow);
-      return { value: null };
+      const models = this.#directory.models((node) => this.#isLeased(node));
+      return { value: { isServed: models.some(({ id }) => id === model) } };
     } catch (thrown) {
       return refusal(toCognitoraError(thrown));
     }
@@ -257,39 +265,43 @@ export class Region extends DurableObject<Env> {
     return request;
   }
 
-  #decide({ requestId, region, model, prompt, isStream }: Asked): Booked {
+  #decide({ requestId, region, model, prompt, isStream, earlier }: Asked): Booked {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
     const isLeased = (node: NodeId): boolean => this.#isLeased(node);
-    const decision = this.#directory.decide({
+    const promptBlocks = prompt.chain.length / 2;
+    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks, earlier };
+    const decision = this.#noted(about, {
       ...{ model, prompt, isStream, nowMs, isLeased },
       random: systemRandom,
     });
-    const promptBlocks = prompt.chain.length / 2;
-    this.#receipts.decided({ requestId, region, model, decidedAtMs: nowMs, promptBlocks }, decision);
-    this.#requestOf.set(decision.reservation, requestId);
-    // Of a node whose object died nobody settles what it had.
-    for (const oldest of this.#requestOf.keys()) {
-      if (this.#requestOf.size <= requestsMax) break;
-      this.#requestOf.delete(oldest);
-    }
     const { reservation, node, epoch, replica } = decision;
-    return { reservation, node, epoch, replica, receipt: noteOf(decision) };
+    return { reservation, node, epoch, replica, receipt: noteOf(decision, earlier) };
+  }
+
+  /** Decides, and notes the decision or why there is none. */
+  #noted(about: ReceiptSubject, options: DecideOptions): Decision {
+    try {
+      const decision = this.#directory.decide(options);
+      this.#receipts.decided(about, decision);
+      return decision;
+    } catch (thrown) {
+      if (thrown instanceof NoReplicaError) this.#receipts.refused(about, thrown);
+      throw thrown;
+    }
   }
 
   #settle(reservation: Reservation, record: FinalRecord | undefined): void {
     const nowMs = systemClock();
     this.#directory.settle(reservation, { nowMs, ...record?.usage });
-    const requestId = this.#requestOf.get(reservation);
-    this.#requestOf.delete(reservation);
-    if (requestId !== undefined) this.#receipts.ended(requestId, nowMs, record);
+    this.#receipts.ended(reservation, nowMs, record);
   }
 
   async #serve(request: Request): Promise<Response> {
-    const { region, open, client, prompt } = decodeCarry(request.headers);
+    const { region, open, client, prompt, earlier } = decodeCarry(request.headers);
     const { requestId, model } = open;
     const view = decodePrompt(request.headers, prompt);
-    const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream });
+    const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream, earlier });
     const { reservation, node, epoch, replica, receipt } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },

@@ -8,7 +8,7 @@ import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Policy } from '../policy/policy.ts';
 import { Cell, type CellRequest, type Choice } from './cell.ts';
-import { anchorOf, rendezvousScore } from './cell-choice.ts';
+import { type Anchor, anchorOf, rendezvousScore } from './cell-choice.ts';
 import type { CellPlan } from './cell-plan.ts';
 import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
@@ -54,9 +54,44 @@ interface Seated<Owner> {
   readonly replica: string;
 }
 
+/**
+ * What a cell is asked for: the model has no other, the prompt's beginning names it, it is the least loaded, or nobody
+ * in those can serve the request.
+ */
+type AskedFor = 'only' | 'anchor' | 'load' | 'fallback';
+
+interface Question {
+  readonly number: number;
+  readonly cell: Cell;
+  readonly askedFor: AskedFor;
+}
+
+/** What a cell answered. */
+export interface AskedCell {
+  /** Its number, which it keeps while it lives. */
+  readonly cell: number;
+  readonly askedFor: AskedFor;
+  readonly replicas: number;
+  /** Of those, how many could have served it, and at which cost the best; undefined when none could. */
+  readonly candidates: number;
+  readonly cost: number | undefined;
+}
+
+/** Which cells were asked, in order, and why the one that was taken was. */
+export interface CellVerdict {
+  readonly asked: readonly AskedCell[];
+  readonly taken: number;
+  /**
+   * Nobody else could; it was asked first and no other is cheaper by a fifth; it is cheaper by that; or nobody in those
+   * that were asked first could serve the request.
+   */
+  readonly because: 'only' | 'own' | 'cheaper' | 'fallback';
+}
+
 export interface CellChoice {
   readonly cell: Cell;
   readonly choice: Choice;
+  readonly verdict: CellVerdict;
 }
 
 export class ServedModel<Owner> {
@@ -96,6 +131,10 @@ export class ServedModel<Owner> {
   /** How prompts are to be written for their digests; undefined while no replica's cache is known. */
   get profile(): PromptProfile | undefined {
     return this.#profile;
+  }
+
+  *owners(): Generator<Owner> {
+    for (const { owner } of this.#seats.values()) yield owner;
   }
 
   ownerOf(member: Member): Owner | undefined {
@@ -142,33 +181,49 @@ export class ServedModel<Owner> {
 
   /** The best choice of the cells that the prompt belongs to; of any cell when nobody there can serve it. */
   choose(request: CellRequest): CellChoice | undefined {
-    return best(this.#asked(request), request) ?? best(this.#cells.values(), request);
+    const questions = this.#questions(request);
+    const best = bestOf(questions, request);
+    if (best !== undefined || questions.length === this.#cells.size) return best;
+    const found = bestOf(this.#questionsOf('fallback'), request);
+    if (found === undefined) return undefined;
+    const { taken, asked } = found.verdict;
+    const first = questions.map((question) => answerOf(question, undefined));
+    const last = asked.filter(({ cell }) => cell === taken);
+    return { ...found, verdict: { asked: [...first, ...last], taken, because: 'fallback' } };
   }
 
   /**
    * With several cells at most two: the one that the prompt's anchor names, and the least loaded, by lot among equals.
    * A policy that looks at no cache asks the second alone.
    */
-  #asked({ chain, random }: CellRequest): Iterable<Cell> {
-    if (this.#cells.size <= 1) return this.#cells.values();
-    const idle = this.#idlest(random);
+  #questions({ chain, random }: CellRequest): readonly Question[] {
+    if (this.#cells.size <= 1) return this.#questionsOf('only');
     const anchor = this.#policies.policy.followsCaches === true ? anchorOf(chain) : undefined;
-    if (anchor === undefined) return idle;
-    let named: Cell | undefined;
+    const named = anchor === undefined ? [] : this.#namedBy(anchor);
+    const idlest = this.#idlest(random);
+    return [...named, ...idlest.filter(({ number }) => number !== named[0]?.number)];
+  }
+
+  #questionsOf(askedFor: AskedFor): readonly Question[] {
+    return Array.from(this.#cells, ([number, cell]) => ({ number, cell, askedFor }));
+  }
+
+  #namedBy(anchor: Anchor): readonly Question[] {
+    let named: Question | undefined;
     let highest = -1;
     for (const [number, cell] of this.#cells) {
       const score = rendezvousScore(anchor, number);
       if (score <= highest) continue;
       highest = score;
-      named = cell;
+      named = { number, cell, askedFor: 'anchor' };
     }
-    return [...new Set([named, ...idle])].filter((cell) => cell !== undefined);
+    return named === undefined ? [] : [named];
   }
 
-  #idlest(random: () => number): readonly Cell[] {
-    const cells = [...this.#cells.values()];
-    const least = Math.min(...cells.map((cell) => cell.meanLive));
-    const equals = cells.filter((cell) => cell.meanLive === least);
+  #idlest(random: () => number): readonly Question[] {
+    const questions = this.#questionsOf('load');
+    const least = Math.min(...questions.map(({ cell }) => cell.meanLive));
+    const equals = questions.filter(({ cell }) => cell.meanLive === least);
     return equals.slice(Math.floor(random() * equals.length)).slice(0, 1);
   }
 
@@ -242,13 +297,27 @@ const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
  */
 const laterCellGain = 0.2;
 
-const best = (cells: Iterable<Cell>, request: CellRequest): CellChoice | undefined => {
-  let found: CellChoice | undefined;
-  for (const cell of cells) {
+/** Asks these cells in order: a later one is taken only where it is much cheaper. */
+const bestOf = (questions: readonly Question[], request: CellRequest): CellChoice | undefined => {
+  const asked: AskedCell[] = [];
+  let found: { readonly number: number; readonly cell: Cell; readonly choice: Choice } | undefined;
+  let because: CellVerdict['because'] = 'only';
+  for (const question of questions) {
+    const { number, cell } = question;
     const choice = cell.weigh(request);
+    asked.push(answerOf(question, choice));
     if (choice === undefined) continue;
     const leastGain = laterCellGain * Math.abs(found?.choice.cost ?? 0);
-    if (found === undefined || found.choice.cost - choice.cost > leastGain) found = { cell, choice };
+    const isCheaper = found !== undefined && found.choice.cost - choice.cost > leastGain;
+    if (found !== undefined) because = isCheaper ? 'cheaper' : 'own';
+    if (found === undefined || isCheaper) found = { number, cell, choice };
   }
-  return found;
+  if (found === undefined) return undefined;
+  const { number: taken, cell, choice } = found;
+  return { cell, choice, verdict: { asked, taken, because } };
 };
+
+const answerOf = ({ number, cell, askedFor }: Question, choice: Choice | undefined): AskedCell => ({
+  ...{ cell: number, askedFor, replicas: cell.size },
+  ...{ candidates: choice?.candidates.length ?? 0, cost: choice?.cost },
+});

@@ -6,7 +6,7 @@ import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids
 import type { OpenRequest } from '@cognitora/protocol/link';
 import { type PromptView, unreadPrompt } from '../directory/directory.ts';
 import type { Reservation } from '../directory/load.ts';
-import type { ReceiptNote } from '../directory/receipts.ts';
+import type { EarlierAttempt, ReceiptNote } from '../directory/receipts.ts';
 
 export const openHeader = 'x-cognitora-open';
 export const chainHeader = 'x-cognitora-chain';
@@ -32,6 +32,8 @@ export interface CarryRequest {
   /** Absent when it is booked, or when nobody's cache of the model is known. */
   readonly prompt?: PromptNote;
   readonly booked?: Booked;
+  /** The regions that were asked before. */
+  readonly earlier: readonly EarlierAttempt[];
   /** The client's address, where its supervisor may say that it hung up. */
   readonly client?: string;
 }

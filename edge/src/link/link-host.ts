@@ -33,6 +33,7 @@ import {
 } from '@cognitora/protocol/link';
 import type { Clock } from '../clock.ts';
 import type { ReceiptNote } from '../directory/receipts.ts';
+import { routeHeader, withRoute } from '../error-response.ts';
 import { CarriedResponse } from './carried-response.ts';
 import { watchClient } from './client-watch.ts';
 import { EdgeLink, type KvMessage } from './edge-link.ts';
@@ -186,7 +187,7 @@ export class LinkHost {
       return await this.#carry(hosted, options);
     } catch (thrown) {
       options.onOver(undefined);
-      throw thrown;
+      throw withRoute(thrown, options.receipt.route);
     }
   }
 
@@ -215,7 +216,7 @@ export class LinkHost {
         ['x-cognitora-node', hosted.node],
         ['x-cognitora-region', options.region],
         ['x-cognitora-cache', options.receipt.cache],
-        ['x-cognitora-route', options.receipt.route],
+        [routeHeader, options.receipt.route],
       ],
       remainingMs: open.remainingMs,
       onConsumed: (bytes) => {

@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest';
+import { type PlacedAnswer, type RefusedAnswer, requestReport } from './receipt-report.ts';
+
+const candidate = { trust: 'exact', cost: 12.5, cachedTokens: 512, live: 1, waitMs: 3.4, prefillMs: 9 };
+const asked = { cell: 0, askedFor: 'only', replicas: 2, candidates: 2, cost: 12.5 };
+const placed: PlacedAnswer = {
+  ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
+  ...{ policy: 'predicted-latency', node: 'n1', replica: 'r0', trust: 'exact' },
+  ...{ promptTokens: 600, expectedTokens: 512, candidates: 2 },
+  considered: [
+    { ...candidate, node: 'n1', replica: 'r0' },
+    { ...candidate, node: 'n2', replica: 'r0', cost: 80, cachedTokens: 0 },
+  ],
+  cells: { asked: [asked], taken: 0, because: 'only' },
+};
+const refused: RefusedAnswer = {
+  ...{ outcome: 'refused', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
+  ...{ code: 'no_capacity', replicas: 3, reasons: { loading: 2, unleased: 1 } },
+  keptBack: [
+    { node: 'n1', replica: 'r0', why: 'loading' },
+    { node: 'n2', replica: 'r0', why: 'unleased' },
+  ],
+};
+const reportOf = (...decisions: (PlacedAnswer | RefusedAnswer)[]): string =>
+  requestReport({ requestId: 'req_1', decisions }, 60_000);
+
+test('a decision shows the chosen one first, each cost, and that the request still runs', () => {
+  const lines = reportOf(placed).split('\n');
+  expect(lines[0]).toBe('req_1  m, region weur, 60 s ago');
+  expect(lines.find((line) => line.startsWith('*'))).toMatch(/n1 +r0 +12.5 +512 +exact/);
+  expect(lines.at(-1)).toBe('It is still running.');
+  expect(lines.join('\n')).not.toMatch(/CELL|Attempt/);
+});
+
+test('the end tells what the engine reported', () => {
+  const usage = { promptTokens: 590, cachedTokens: 500 };
+  const record = { totalMs: 80, firstByteMs: 12, usage };
+  expect(reportOf({ ...placed, ended: { record } })).toContain(
+    '590 prompt tokens, 500 cached; first byte after 12 ms; over after 80 ms.',
+  );
+  expect(reportOf({ ...placed, ended: {} })).toContain('before its agent could say how');
+});
+
+test('with several cells it says which were asked, and why one was taken', () => {
+  const cells = {
+    asked: [
+      { ...asked, cell: 3, askedFor: 'anchor' },
+      { ...asked, cell: 1, askedFor: 'load', cost: 4 },
+    ],
+    ...{ taken: 1, because: 'cheaper' },
+  };
+  const text = reportOf({ ...placed, cells });
+  expect(text).toMatch(/^ +3 +anchor +2 +2 +12.5$/m);
+  expect(text).toMatch(/^\* +1 +load +2 +2 +4$/m);
+  expect(text).toContain('Cell 1 was taken: it was cheaper by a fifth.');
+});
+
+test('a refusal shows each replica and what kept it', () => {
+  const text = reportOf(refused);
+  expect(text).toContain('no_capacity: of 3 replicas none was eligible\n(2 loading, 1 unleased).');
+  expect(text).toMatch(/^n1 +r0 +loading$/m);
+  expect(text).toMatch(/^n2 +r0 +unleased$/m);
+  expect(text).toContain('and 1 more');
+  expect(reportOf({ ...refused, replicas: 0, reasons: {}, keptBack: [] })).toContain('no replica here');
+});
+
+test('a second attempt names the first, and both are shown', () => {
+  const earlier = [{ region: 'weur', code: 'no_capacity' }];
+  const text = reportOf({ ...placed, region: 'enam', earlier }, refused);
+  expect(text).toContain('req_1  m, region enam, 60 s ago\nAttempt 2, after weur: no_capacity.\n');
+  expect(text).toContain('\n\nreq_1  m, region weur, 60 s ago\n\nRefused, no_capacity');
+});

@@ -1,0 +1,145 @@
+/** The decisions about a request as the admin API answers them, and how a person reads them. Asks nobody. */
+import { relativeTime, table } from './terminal.ts';
+
+interface Subject {
+  readonly region: string;
+  readonly model: string;
+  readonly decidedAtMs: number;
+  /** Regions that were asked before. */
+  readonly earlier: readonly { readonly region: string; readonly code: string }[];
+}
+
+export interface PlacedAnswer extends Subject {
+  readonly outcome: 'placed';
+  readonly policy: string;
+  readonly node: string;
+  readonly replica: string;
+  readonly trust: string;
+  readonly promptTokens: number;
+  readonly expectedTokens: number;
+  readonly candidates: number;
+  readonly considered: readonly {
+    readonly node: string;
+    readonly replica: string;
+    readonly trust: string;
+    readonly cost: number;
+    readonly cachedTokens: number;
+    readonly live: number;
+    readonly waitMs: number;
+    readonly prefillMs: number;
+  }[];
+  readonly cells: {
+    readonly asked: readonly {
+      readonly cell: number;
+      readonly askedFor: string;
+      readonly replicas: number;
+      readonly candidates: number;
+      readonly cost?: number;
+    }[];
+    readonly taken: number;
+    readonly because: string;
+  };
+  readonly ended?: {
+    readonly record?: {
+      readonly totalMs: number;
+      readonly firstByteMs?: number;
+      readonly usage?: { readonly promptTokens: number; readonly cachedTokens?: number };
+    };
+  };
+}
+
+export interface RefusedAnswer extends Subject {
+  readonly outcome: 'refused';
+  readonly code: string;
+  readonly replicas: number;
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly keptBack: readonly { readonly node: string; readonly replica: string; readonly why: string }[];
+}
+
+export interface RequestAnswer {
+  readonly requestId: string;
+  /** Newest first. */
+  readonly decisions: readonly (PlacedAnswer | RefusedAnswer)[];
+}
+
+const endOf = ({ ended }: PlacedAnswer): string => {
+  if (ended === undefined) return 'It is still running.';
+  const { record } = ended;
+  if (record === undefined) return 'It ended before its agent could say how.';
+  const { usage, firstByteMs, totalMs } = record;
+  const cached = usage?.cachedTokens === undefined ? 'no word on its cache' : `${usage.cachedTokens} cached`;
+  const tokens =
+    usage === undefined
+      ? 'The engine counted no tokens'
+      : `The engine counted ${usage.promptTokens} prompt tokens, ${cached}`;
+  const first = firstByteMs === undefined ? '' : `; first byte after ${firstByteMs} ms`;
+  return `${tokens}${first}; over after ${totalMs} ms.`;
+};
+
+const takenBecause: Readonly<Record<string, string>> = {
+  only: 'no other could serve it',
+  own: 'no other was cheaper by a fifth',
+  cheaper: 'it was cheaper by a fifth',
+  fallback: 'nobody in those asked first could serve it',
+};
+
+/** Nothing where the model has one cell. */
+const cellsOf = ({ cells: { asked, taken, because } }: PlacedAnswer): readonly string[] => {
+  if (asked.length === 1 && asked[0]?.askedFor === 'only') return [];
+  const rows = asked.map(({ cell, askedFor, replicas, candidates, cost }) => [
+    ...[cell === taken ? '*' : '', cell, askedFor, replicas, candidates, cost ?? '-'],
+  ]);
+  const header = ['', 'CELL', 'ASKED FOR', 'REPLICAS', 'ELIGIBLE', 'BEST COST'];
+  return [`${table(header, rows)}\n`, `Cell ${taken} was taken: ${takenBecause[because] ?? because}.\n`];
+};
+
+const placedReport = (placed: PlacedAnswer): readonly string[] => {
+  const rows = placed.considered.map((candidate) => [
+    candidate.node === placed.node && candidate.replica === placed.replica ? '*' : '',
+    candidate.node,
+    candidate.replica,
+    candidate.cost,
+    candidate.cachedTokens,
+    candidate.trust,
+    candidate.live,
+    Math.round(candidate.waitMs),
+    Math.round(candidate.prefillMs),
+  ]);
+  const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
+  const { policy, candidates, promptTokens, trust, expectedTokens } = placed;
+  return [
+    `Decided by ${policy} among ${candidates}: about ${promptTokens} prompt tokens,`,
+    `${Math.round(expectedTokens)} of them expected in the chosen cache (${trust}).\n`,
+    `${table(header, rows)}\n`,
+    ...cellsOf(placed),
+    endOf(placed),
+  ];
+};
+
+const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): readonly string[] => {
+  if (replicas === 0) return [`Refused, ${code}: no replica here serves it.`];
+  const counts = Object.entries(reasons).map(([why, count]) => `${count} ${why}`);
+  const rows = keptBack.map(({ node, replica, why }) => [node, replica, why]);
+  const more = replicas > rows.length ? [`\nand ${replicas - rows.length} more`] : [];
+  return [
+    `Refused, ${code}: of ${replicas} ${replicas === 1 ? 'replica' : 'replicas'} none was eligible`,
+    `(${counts.join(', ')}).\n`,
+    table(['NODE', 'REPLICA', 'WHY NOT'], rows),
+    ...more,
+  ];
+};
+
+/** All decisions under a request's id, for people. */
+export const requestReport = ({ requestId, decisions }: RequestAnswer, nowMs: number): string =>
+  decisions
+    .map((decision) => {
+      const { model, region, decidedAtMs, earlier } = decision;
+      const before = earlier.map((attempt) => `${attempt.region}: ${attempt.code}`).join(', ');
+      return [
+        `${requestId}  ${model}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
+        ...(before === '' ? [] : [`Attempt ${earlier.length + 1}, after ${before}.`]),
+        '',
+        ...(decision.outcome === 'placed' ? placedReport(decision) : refusedReport(decision)),
+      ].join('\n');
+    })
+    .join('\n\n');

@@ -1,0 +1,79 @@
+/**
+ * The one filter that every decision goes through: whether a replica may be given a request now, and if not, what keeps
+ * it. Owns the refusal that names all whom the filter kept back. Pure; leases come in with each call.
+ */
+import { CognitoraError, type ErrorCode, type ErrorExtra } from '@cognitora/protocol/errors';
+import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import { streamsPerLinkMax } from '@cognitora/protocol/limits';
+import type { ReplicaState } from '@cognitora/protocol/link';
+import type { Replica } from './directory.ts';
+
+export type Ineligibility =
+  | Exclude<ReplicaState, 'ready'>
+  /** Its node's link was not heard for a lease. */
+  | 'unleased'
+  /** Its link carries as many streams as it may. */
+  | 'full'
+  /** It loads and has not said which models it will serve. */
+  | 'unnamed';
+
+/** What keeps a replica that serves the model from a request; undefined when nothing does. */
+export const ineligibilityOf = (
+  { node, state }: Replica,
+  isLeased: (node: NodeId) => boolean,
+): Exclude<Ineligibility, 'unnamed'> | undefined => {
+  if (state !== 'ready') return state;
+  if (!isLeased(node.node)) return 'unleased';
+  let live = 0;
+  for (const sibling of node.replicas.values()) live += sibling.work.load.live;
+  return live < streamsPerLinkMax ? undefined : 'full';
+};
+
+/** One replica that might have served the request, and what kept it. */
+export interface KeptBack {
+  readonly node: NodeId;
+  readonly replica: ReplicaName;
+  readonly why: Ineligibility;
+}
+
+/** Of those kept back so many are named; all are counted. A receipt of them takes about 2 KiB. */
+export const keptBackShownMax = 32;
+
+/** All whom the filter kept from one request. */
+export interface Exclusion {
+  readonly replicas: number;
+  readonly reasons: Readonly<Partial<Record<Ineligibility, number>>>;
+  readonly keptBack: readonly KeptBack[];
+}
+
+export const exclusionOf = (
+  replicas: Iterable<Replica>,
+  whyOf: (replica: Replica) => Ineligibility | undefined,
+): Exclusion => {
+  const reasons: Partial<Record<Ineligibility, number>> = {};
+  const keptBack: KeptBack[] = [];
+  let count = 0;
+  for (const replica of replicas) {
+    const why = whyOf(replica);
+    if (why === undefined) continue;
+    count += 1;
+    reasons[why] = (reasons[why] ?? 0) + 1;
+    if (keptBack.length < keptBackShownMax) {
+      keptBack.push({ node: replica.node.node, replica: replica.name, why });
+    }
+  }
+  return { replicas: count, reasons, keptBack };
+};
+
+const routeOf = ({ replicas, reasons }: Exclusion): string =>
+  [`replicas=${replicas}`, ...Object.entries(reasons).map(([why, count]) => `${why}=${count}`)].join('; ');
+
+/** Nobody can serve the request. */
+export class NoReplicaError extends CognitoraError {
+  readonly exclusion: Exclusion;
+
+  constructor(code: ErrorCode, message: string, exclusion: Exclusion, extra: Omit<ErrorExtra, 'route'> = {}) {
+    super(code, message, { ...extra, route: routeOf(exclusion) });
+    this.exclusion = exclusion;
+  }
+}
