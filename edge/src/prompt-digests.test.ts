@@ -13,7 +13,7 @@ const other: PromptProfile = profileOf({ ...plainProfile, system: 'last-user' })
 
 test('a prompt’s digests are those of the protocol, with its length', () => {
   const body = bodyOf(1_000);
-  const root = rootKey({ salt: prefix.salt, model: 'm', adapter: undefined, profile: plainProfile });
+  const root = rootKey({ salt: prefix.salt, model: 'm', profile: plainProfile });
   const chain = prefixChain(
     { path, body },
     { root, profile: plainProfile, blockBytes: 256, blocksMax: 2048 },
@@ -42,8 +42,13 @@ test('where nobody’s cache is known the body is not kept for later', () => {
   expect(digestsOf(undefined).isPossible).toBe(false);
 });
 
-test('prompts of two models never share a digest', () => {
+test('prompts of two models never share a digest, nor those of two adapters of one base model', () => {
   const source = { path, body: bodyOf(1_000), bodyBytes: 1, prefix } as const;
-  const [one, two] = ['m', 'n'].map((model) => new PromptDigests({ ...source, model }).by(plainProfile));
-  expect(one?.chain[0]).not.toBe(two?.chain[0]);
+  const named = ['base', 'base-legal', 'base-medical'].map((model) =>
+    new PromptDigests({ ...source, model }).by(plainProfile),
+  );
+  const digests = named.flatMap((view) => [
+    ...new BigUint64Array(view?.chain.slice().buffer ?? new ArrayBuffer()),
+  ]);
+  expect([digests.length, new Set(digests).size]).toEqual([9, 9]);
 });

@@ -18,7 +18,7 @@ const rootOf = (salt: string, model: string, profile: PromptProfile): Uint32Arra
   const name = `${salt}\n${profile.id}\n${model}`;
   const known = roots.get(name);
   if (known !== undefined) return known;
-  const root = rootKey({ salt, model, adapter: undefined, profile });
+  const root = rootKey({ salt, model, profile });
   roots.set(name, root);
   for (const oldest of roots.keys()) {
     if (roots.size <= prefixRootsMax) break;

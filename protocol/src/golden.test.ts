@@ -92,7 +92,6 @@ test('a node is named, enrols and dials with these bytes', async () => {
 interface GoldenPrompt {
   readonly name: string;
   readonly profile: string;
-  readonly adapter?: string;
   readonly path: InferencePath;
   readonly body: JsonRecord;
   readonly rootHex: string;
@@ -112,13 +111,13 @@ const prompts = golden('prefix-v1.json') as GoldenPrompts;
 
 test.each(prompts.cases)('a prompt has these bytes, this root and these digests: $name', (prompt) => {
   const { salt, model, blockBytes, profiles } = prompts;
-  const { adapter, path, body } = prompt;
+  const { path, body } = prompt;
   const { id, message } = profiles[prompt.profile] ?? { id: '', message: {} };
   const profile = parseProfile(message);
   expect(profile.id).toBe(id);
   const bytes = canonicalBytes({ path, body }, profile, blockBytes * prefixBlocksMax);
   expect(Buffer.from(bytes).toString('latin1')).toBe(prompt.canonical);
-  const root = rootKey({ salt, model, adapter, profile });
+  const root = rootKey({ salt, model, profile });
   expect(hashHex(root)).toBe(prompt.rootHex);
   const chain = prefixChain({ path, body }, { root, profile, blockBytes, blocksMax: prefixBlocksMax });
   expect(digestHex(chain.digests)).toEqual(prompt.digests);
@@ -126,9 +125,9 @@ test.each(prompts.cases)('a prompt has these bytes, this root and these digests:
 
 test.each(prompts.cases)('another library comes to the same as the page says: $name', (prompt) => {
   const { salt, model, blockBytes, profiles } = prompts;
-  const { adapter, canonical } = prompt;
+  const { canonical } = prompt;
   const { id } = profiles[prompt.profile] ?? { id: '' };
-  const texts = ['cognitora prefix v1', salt, id, model, ...(adapter === undefined ? [] : [adapter])];
+  const texts = ['cognitora prefix v1', salt, id, model];
   const root = hash(texts.map((part) => `${Buffer.byteLength(part)}:${part}`).join(''));
   expect(root.toString('hex')).toBe(prompt.rootHex);
   const bytes = Buffer.from(canonical, 'latin1');

@@ -27,7 +27,7 @@ const path = '/v1/chat/completions';
 
 /** How many blocks the prompt has, as the edge would count. */
 const blocksAtEdge = (profile: PromptProfile, model: string): number => {
-  const root = rootKey({ salt: terms.salt, model, adapter: undefined, profile });
+  const root = rootKey({ salt: terms.salt, model, profile });
   return prefixChain({ path, body }, { root, profile, blockBytes: 64, blocksMax: 99 }).digests.length / 2;
 };
 

@@ -194,7 +194,7 @@ export class ReplicaTruth {
         : { replica, model: name, trust, profile, ledger: new KvLedger() };
     life.known.add(name);
     if (!isSame && !feeds.open(source)) return;
-    const root = rootKey({ salt: terms.salt, model: name, adapter: undefined, profile });
+    const root = rootKey({ salt: terms.salt, model: name, profile });
     const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
     const exact = trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger) : undefined;
     this.#models.set(name, { source, chain, cache: exact === undefined ? cache : noGuess, life, exact });

@@ -10,7 +10,7 @@ import { keptBytesMax, ServedPrompt, type ServedPromptOptions } from './served-p
 import { SlotCache } from './slot-cache.ts';
 
 const path = '/v1/chat/completions';
-const root = rootKey({ salt: 's', model: 'm', adapter: undefined, profile: plainProfile });
+const root = rootKey({ salt: 's', model: 'm', profile: plainProfile });
 const chain = { root, profile: plainProfile, blockBytes: 64, blocksMax: 2048 };
 const says = (role: string, content: string): JsonRecord => ({ role, content });
 const asks = (...messages: JsonRecord[]): JsonRecord => ({ model: 'm', messages });

@@ -116,6 +116,9 @@ test('each of these changes the bytes', () => {
     { ...base, response_format: { type: 'json_object' } },
     { ...base, reasoning_effort: 'low' },
     { ...base, cache_salt: 's' },
+    { ...base, lora: [{ id: 0, scale: 1 }] },
+    { ...base, lora: [{ id: 1, scale: 1 }] },
+    { ...base, lora_path: 'legal' },
     { ...base, chat_template_kwargs: { enable_thinking: false } },
     { ...base, documents: [{ title: 't' }] },
   ];

@@ -17,7 +17,7 @@ const blockBytes = fc.constantFrom(1, 16, 64, 256);
 const blocksMax = 2048;
 
 const optionsOf = (known: PromptProfile, bytes: number, more: Partial<RootOptions> = {}) => ({
-  root: rootKey({ salt: 'salt', model: 'model', adapter: undefined, profile: known, ...more }),
+  root: rootKey({ salt: 'salt', model: 'model', profile: known, ...more }),
   profile: known,
   blockBytes: bytes,
   blocksMax,
@@ -80,20 +80,19 @@ test('a change before a block changes it and all after, with any profile', () =>
   );
 });
 
-test('salts, models, adapters and profiles never share a digest', () => {
+test('salts, models and profiles never share a digest', () => {
   const name = fc.oneof(fc.string({ maxLength: 4 }), fc.constantFrom('1:a', 'a', '', '2:b1:a'));
   const root = fc.record({
     salt: name,
     model: name,
-    adapter: fc.option(name, { nil: undefined }),
     profile: fc.oneof(profile, someFacts.map(profileOf)),
   });
   const body = { prompt: 'once upon a time there was a prompt of several blocks'.repeat(4) };
   fc.assert(
     fc.property(root, root, (left, right) => {
       const isSame =
-        JSON.stringify([left.salt, left.model, left.adapter ?? null, left.profile.id]) ===
-        JSON.stringify([right.salt, right.model, right.adapter ?? null, right.profile.id]);
+        JSON.stringify([left.salt, left.model, left.profile.id]) ===
+        JSON.stringify([right.salt, right.model, right.profile.id]);
       const [one, other] = [left, right].map((options) =>
         digestsOf(
           prefixChain(

@@ -1,7 +1,7 @@
 /**
  * HOT. From a request to its prefix digests, the same at the edge and in the agent. The root stands for all that keeps
- * two prompts' KV apart whatever their text: the trust domain's salt, the model, its adapter, the prompt profile. Owns
- * no policy: block size and bounds are the caller's.
+ * two prompts' KV apart whatever their text: the trust domain's salt, the model, the prompt profile. An adapter is a
+ * model with a name of its own. Owns no policy: block size and bounds are the caller's.
  */
 import { joinBytes, utf8 } from '../bytes.ts';
 import type { JsonRecord } from '../shape.ts';
@@ -15,17 +15,14 @@ const domain = `cognitora prefix v${profileVersion}`;
 export interface RootOptions {
   /** Of the trust domain: nobody without it can tell what a digest stands for. */
   readonly salt: string;
-  /** As the fleet names it, not as an engine does. */
+  /** As the fleet names it, not as an engine does; an adapter's own name, not its base model's. */
   readonly model: string;
-  /** The LoRA adapter, when one is used. */
-  readonly adapter: string | undefined;
   readonly profile: PromptProfile;
 }
 
-/** The key of a prompt's first block. Constant per (salt, model, adapter, profile): worth keeping. */
-export const rootKey = ({ salt, model, adapter, profile }: RootOptions): Uint32Array => {
-  const named = adapter === undefined ? [] : [adapter];
-  const fields = [domain, salt, profile.id, model, ...named];
+/** The key of a prompt's first block. Constant per (salt, model, profile): worth keeping. */
+export const rootKey = ({ salt, model, profile }: RootOptions): Uint32Array => {
+  const fields = [domain, salt, profile.id, model];
   return blake3(joinBytes(fields.map(utf8).flatMap((field) => [utf8(`${field.length}:`), field])));
 };
 
@@ -48,7 +45,7 @@ const scratchOf = (bytes: number): Uint8Array<ArrayBuffer> => {
  * The prefix digests of a prompt. Never throws, whatever the body holds.
  *
  * @example
- * const root = rootKey({ salt, model, adapter: undefined, profile });
+ * const root = rootKey({ salt, model, profile });
  * const chain = prefixChain({ path, body }, { root, profile, blockBytes, blocksMax: prefixBlocksMax });
  */
 export const prefixChain = (request: PromptRequest, options: ChainOptions): Chain => {

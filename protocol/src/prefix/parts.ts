@@ -77,6 +77,8 @@ export const alwaysHeadFields = [
   'thinking',
   'enable_thinking',
   'suffix',
+  'lora',
+  'lora_path',
 ] as const;
 /** Values that mean the same as no value. */
 const defaultValues: Readonly<Record<string, string>> = {

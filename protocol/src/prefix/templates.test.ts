@@ -26,7 +26,7 @@ const sharedBlocks = (left: Chain, right: Chain): number =>
 /** What a request's blocks stand for in its prompt. */
 const claimsOf = (body: JsonRecord, rendered: string, derived: DerivedProfile, blockBytes: number) => {
   const { profile, facts } = derived;
-  const root = rootKey({ salt: 'salt', model: 'm', adapter: undefined, profile });
+  const root = rootKey({ salt: 'salt', model: 'm', profile });
   const request = { path, body } as const;
   const chain = prefixChain(request, { root, profile, blockBytes, blocksMax });
   const aligned = alignBlocks({ request, profile, facts, rendered, blockBytes, blocksMax });

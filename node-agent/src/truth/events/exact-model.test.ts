@@ -41,7 +41,7 @@ const model = () => {
     return answer({ prompt: `${render(body.messages)}<|assistant|>` });
   };
   const profile = profileOf(plainProfile);
-  const root = rootKey({ salt: 's', model: 'm', adapter: undefined, profile });
+  const root = rootKey({ salt: 's', model: 'm', profile });
   const chain = { root, profile, blockBytes: 64, blocksMax: 99 };
   const [ledger, blocks] = [new KvLedger(), new TokenBlocks()];
   const facts = { verbatim: ['system', 'user', 'assistant'] as const, toolText: undefined };

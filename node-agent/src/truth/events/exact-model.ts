@@ -19,7 +19,7 @@ import { type BlockChanges, type TokenBlocks, tokenChain } from './token-blocks.
 const waitingMax = 64;
 
 /** With one of these an engine keeps blocks apart that have the same tokens. */
-const apartFields = ['cache_salt', 'lora'];
+const apartFields = ['cache_salt', 'lora', 'lora_path'];
 
 export interface ExactModelOptions {
   readonly ask: Ask;
