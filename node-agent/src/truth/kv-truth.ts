@@ -10,11 +10,12 @@ import type { Clock } from '../clock.ts';
 import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../log.ts';
+import type { RequestWatch } from '../serve.ts';
 import { type ZeromqEndpoints, zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
 import { ReplicaTruth } from './replica-truth.ts';
-import type { Keeping, ReadReply, ServedPrompt } from './served-prompt.ts';
+import type { Keeping, ReadReply } from './served-prompt.ts';
 
 export interface KvTruthOptions {
   readonly clock: Clock;
@@ -71,7 +72,7 @@ export class KvTruth {
   }
 
   /** How a request is written down; undefined when nobody wants to know. */
-  watch(open: OpenRequest): ServedPrompt | undefined {
+  watch(open: OpenRequest): RequestWatch | undefined {
     return this.#replicas.get(open.replica)?.watch(open);
   }
 

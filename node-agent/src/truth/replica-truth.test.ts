@@ -9,9 +9,11 @@ import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openOf } from '../../testing/scripted-edge.ts';
 import type { Ask } from '../engines/ask.ts';
+import { awaitedPromptsMax } from './awaited-prompt.ts';
 import type { KvEvent } from './events/wire.ts';
 import type { EventSource } from './events/zeromq-source.ts';
 import { KvFeeds } from './kv-feeds.ts';
+import { digestsOf } from './kv-ledger.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 
 beforeEach(() => {
@@ -59,6 +61,8 @@ const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
 const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) => {
   const said: string[] = [];
   const profiles: PromptProfile[] = [];
+  /** All that were told to be held. */
+  const digests: bigint[] = [];
   const feeds = new KvFeeds();
   feeds.linked({
     kv: (frame, payload) => {
@@ -68,17 +72,19 @@ const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) =>
         said.push(`feed ${feed}: ${model} ${trust}`);
       } else if (frame === 'kvdelta') {
         const { feed, isCleared, added, removed } = parseKvDelta(payload);
+        for (const { digests: words } of added) digests.push(...digestsOf(words));
         const blocks = (list: typeof added): number => (list[0]?.digests.length ?? 0) / 2;
         said.push(`${feed}${isCleared ? ' cleared' : ''} +${blocks(added)} -${blocks(removed)}`);
       }
     },
   });
+  const keeping = { bytes: 0, later: (run: () => void) => run(), readReply: () => undefined };
   const truth = new ReplicaTruth({
     name: 'r0' as ReplicaName,
     ask: engine.ask,
     terms,
     feeds,
-    keeping: { bytes: 0, later: (run) => run(), readReply: () => undefined },
+    keeping,
     monotonicMs: () => 0,
     pause: async () => {},
     servedName: (model) => model.replace('alias-of-', ''),
@@ -97,13 +103,17 @@ const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) =>
   const found = async (): Promise<void> => {
     for (let turn = 0; turn < 20_000 && said.length === 0; turn += 1) await Promise.resolve();
   };
-  return { truth, serve, found, said: () => said.splice(0), profiles };
+  /** Nothing is looked for any more, and what was learned is told. */
+  const settled = async (): Promise<void> => {
+    for (let turn = 0; turn < 20_000; turn += 1) await Promise.resolve();
+    vi.advanceTimersByTime(kvDeltaMs);
+  };
+  return { truth, serve, found, settled, said: () => said.splice(0), profiles, keeping, digests };
 };
 
 test('a model gets a feed once its prompts are understood; what is served is told as the edge counts', async () => {
   const { truth, serve, found, said, profiles } = truthOf(engineWith());
   truth.changed(report('ready', 'm'));
-  expect(serve()).toBeUndefined();
   await found();
   expect(said()).toEqual(['feed 0: m approximate']);
   serve();
@@ -113,7 +123,7 @@ test('a model gets a feed once its prompts are understood; what is served is tol
 });
 
 test('an engine that goes away is cleared at once; when it is back the feed goes on', async () => {
-  const { truth, serve, found, said } = truthOf(engineWith());
+  const { truth, serve, found, settled, said } = truthOf(engineWith());
   truth.changed(report('ready', 'm'));
   await found();
   const running = truth.watch(openOf(9, { model: 'm', path }));
@@ -123,8 +133,55 @@ test('an engine that goes away is cleared at once; when it is back the feed goes
   expect(said()).toEqual(['0 cleared +0 -0']);
   running?.data(utf8('{'));
   truth.changed(report('ready', 'm'));
-  for (let turn = 0; turn < 20_000 && serve() === undefined; turn += 1) await Promise.resolve();
+  serve();
+  expect(said()).toEqual([]);
+  await settled();
   expect(said()).toEqual([expect.stringMatching(/^0 \+[1-9]/)]);
+});
+
+test('what is served before the profile is found is learned once it is, as if it were served then', async () => {
+  const { truth, serve, keeping, settled, said, profiles } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  serve();
+  // This one still runs when the profile is there.
+  const bytes = utf8(
+    JSON.stringify({ ...body, messages: [{ role: 'user', content: 'other '.repeat(100) }] }),
+  );
+  const running = truth.watch(openOf(bytes.length, { model: 'm', path }));
+  running?.body(bytes, true);
+  running?.head(200);
+  expect([said(), keeping.bytes > bytes.length]).toEqual([[], true]);
+  await settled();
+  const blocks = blocksAtEdge(profiles[0] ?? plainProfile, 'm');
+  expect(said()).toEqual(['feed 0: m approximate', `0 +${blocks} -0`]);
+  running?.data(utf8('{'));
+  running?.ended(true, undefined);
+  vi.advanceTimersByTime(kvDeltaMs);
+  expect(said()).toEqual([expect.stringMatching(/^0 \+[1-9]/)]);
+  expect(keeping.bytes).toBe(0);
+});
+
+test('of what waits for a profile the newest is kept, and nothing of an engine that is gone', async () => {
+  const { truth, serve, keeping, settled, said } = truthOf(engineWith());
+  truth.changed(report('ready', 'm'));
+  serve();
+  const eachBytes = keeping.bytes;
+  for (let count = 0; count < 2 * awaitedPromptsMax; count += 1) serve();
+  expect(keeping.bytes).toBe(awaitedPromptsMax * eachBytes);
+  truth.changed(report('failed', 'm'));
+  expect(keeping.bytes).toBe(0);
+  truth.changed(report('ready', 'm'));
+  await settled();
+  expect(said()).toEqual(['feed 0: m approximate']);
+});
+
+test('two adapters of one base model have a feed each, and share no digest', async () => {
+  const { truth, serve, settled, digests } = truthOf(engineWith());
+  truth.changed(report('ready', 'base', 'base-legal', 'base-medical'));
+  await settled();
+  for (const name of ['base-legal', 'base-medical']) serve(name);
+  expect(digests.length).toBeGreaterThan(10);
+  expect(new Set(digests).size).toBe(digests.length);
 });
 
 test('an engine that comes back with another template gets a new feed', async () => {
@@ -143,13 +200,14 @@ test('an engine that comes back with another template gets a new feed', async ()
 });
 
 test('a model that is gone is blind, and requests for it are not watched', async () => {
-  const { truth, serve, found, said } = truthOf(engineWith());
+  const { truth, serve, found, said, keeping } = truthOf(engineWith());
   truth.changed(report('ready', 'm'));
   await found();
   said();
   truth.changed(report('ready', 'n'));
   expect(said()).toEqual(['feed 0: m blind']);
   expect(serve()).toBeUndefined();
+  expect(keeping.bytes).toBe(0);
 });
 
 test('a model under two names is looked at once, and has a feed for each name', async () => {
@@ -165,14 +223,15 @@ test('a model under two names is looked at once, and has a feed for each name', 
 });
 
 test('of a catalogue only what is used is looked at', async () => {
-  const { truth, serve, found, said } = truthOf(engineWith());
+  const { truth, serve, settled, said } = truthOf(engineWith());
   truth.changed(report('ready', 'a', 'b', 'c', 'd', 'm'));
   for (let turn = 0; turn < 20_000; turn += 1) await Promise.resolve();
   expect(said()).toEqual([]);
-  serve('not offered');
+  expect(serve('not offered')).toBeUndefined();
   serve();
-  await found();
-  expect(said()).toEqual(['feed 0: m approximate']);
+  await settled();
+  // The request that was the first to ask for it is learned, too.
+  expect(said()).toEqual(['feed 0: m approximate', expect.stringMatching(/^0 \+[1-9]/)]);
 });
 
 test('an engine with one slot loses a prompt to the next one', async () => {

@@ -3,7 +3,7 @@
  * comes up, and one feed for each model in use. An engine that went away took its cache with it: that is said before
  * anything else. Owns the feeds' sources; the requests that are served write to their ledgers.
  *
- *   engine ready -> room -> profile of each model -> feed open -> requests are watched
+ *   engine ready -> room -> profile of each model -> feed open -> requests are watched, those that waited first
  *          gone  -> every feed cleared, at once
  */
 
@@ -12,6 +12,8 @@ import type { OpenRequest, PrefixTerms, ReplicaReport } from '@cognitora/protoco
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
 import { type ChainOptions, rootKey } from '@cognitora/protocol/prefix/chain';
 import type { Ask } from '../engines/ask.ts';
+import type { RequestWatch } from '../serve.ts';
+import { AwaitedPrompt, awaitedPromptsMax } from './awaited-prompt.ts';
 import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
 import { findCapacity } from './capacity.ts';
 import { ExactModel } from './events/exact-model.ts';
@@ -53,6 +55,10 @@ interface Life {
   readonly profiles: Map<string, Promise<FoundProfile | undefined>>;
   /** Models that are looked at, or that have a feed of this life, or could get none. */
   readonly known: Set<string>;
+  /** Of those, the ones that are looked at now. */
+  readonly sought: Set<string>;
+  /** Requests for them, the oldest first. */
+  awaited: AwaitedPrompt[];
   /** One model is looked at after the other. */
   looking: Promise<void>;
 }
@@ -91,13 +97,23 @@ export class ReplicaTruth {
     if (this.#names.size <= lookedAtAheadMax) for (const name of this.#names) this.#look(name);
   }
 
-  /** How a request is written down; undefined when there is no feed for its model, and nothing has to be kept. */
-  watch({ model: name, path, stream, bodyBytes }: OpenRequest): ServedPrompt | undefined {
+  /** How a request is written down; undefined when its model gets no feed, and nothing has to be kept. */
+  watch(open: OpenRequest): RequestWatch | undefined {
+    const { model: name, path } = open;
     const model = this.#models.get(name);
-    if (model === undefined || model.life !== this.#life) {
-      this.#look(name);
-      return undefined;
-    }
+    const life = this.#life;
+    if (model !== undefined && model.life === life) return this.#servedPrompt(model, open);
+    this.#look(name);
+    if (life === undefined || !life.sought.has(name) || !this.#names.has(name)) return undefined;
+    if (!isInferencePath(path)) return undefined;
+    const prompt = new AwaitedPrompt(open, this.#options.keeping);
+    life.awaited.push(prompt);
+    if (life.awaited.length > awaitedPromptsMax) life.awaited.shift()?.forget();
+    return prompt;
+  }
+
+  #servedPrompt(model: OpenModel, open: OpenRequest): ServedPrompt | undefined {
+    const { model: name, path, stream, bodyBytes } = open;
     if (!isInferencePath(path)) return undefined;
     const { chain, cache, life, source, exact } = model;
     return new ServedPrompt({
@@ -116,7 +132,7 @@ export class ReplicaTruth {
 
   /** The replica is served no longer. */
   close(): void {
-    this.#life = undefined;
+    this.#endLife();
     this.#options.events?.close();
     for (const name of [...this.#models.keys()]) this.#close(name);
   }
@@ -128,12 +144,19 @@ export class ReplicaTruth {
     for (const { exact } of this.#models.values()) exact?.changed(changes);
   }
 
+  #endLife(): void {
+    for (const prompt of this.#life?.awaited.splice(0) ?? []) prompt.forget();
+    this.#life = undefined;
+  }
+
   #begin(): Life {
     const { ask } = this.#options;
     return {
       cache: findCapacity(ask).then((capacity) => this.#cacheOf(capacity)),
       profiles: new Map(),
       known: new Set(),
+      sought: new Set(),
+      awaited: [],
       looking: Promise.resolve(),
     };
   }
@@ -145,7 +168,7 @@ export class ReplicaTruth {
 
   #over(): void {
     if (this.#life === undefined) return;
-    this.#life = undefined;
+    this.#endLife();
     this.#blocks.clear();
     this.#options.events?.reset();
     for (const { source } of this.#models.values()) {
@@ -158,7 +181,28 @@ export class ReplicaTruth {
     const life = this.#life;
     if (life === undefined || life.known.has(name) || !this.#names.has(name)) return;
     life.known.add(name);
-    life.looking = life.looking.then(() => this.#lookAt(name, life));
+    life.sought.add(name);
+    life.looking = life.looking
+      .then(() => this.#lookAt(name, life))
+      .then(() => {
+        life.sought.delete(name);
+        this.#repeatAwaited(name, life);
+      });
+  }
+
+  /** Those that waited for this model: one after the other, when nobody waits for anything. */
+  #repeatAwaited(name: string, life: Life): void {
+    const waited = life.awaited.filter(({ open }) => open.model === name);
+    life.awaited = life.awaited.filter(({ open }) => open.model !== name);
+    for (const prompt of waited) {
+      this.#options.keeping.later(() => {
+        const model = this.#models.get(name);
+        const isOpen = model?.life === life && this.#life === life;
+        const served = isOpen ? this.#servedPrompt(model, prompt.open) : undefined;
+        if (served === undefined) prompt.forget();
+        else prompt.repeatTo(served);
+      });
+    }
   }
 
   /** Never rejects. */

@@ -17,7 +17,7 @@ import type { CacheModel, Run } from './cache-model.ts';
 import { digestsOf, type KvLedger } from './kv-ledger.ts';
 
 /** Of one answer: 16 k tokens as events of 250 bytes. A longer one is not added to its prompt. */
-const answerBytesMax = 4 * 1024 * 1024;
+export const answerBytesMax = 4 * 1024 * 1024;
 /** Bodies and answers of all requests together; while they are more, nothing of further ones is kept. */
 export const keptBytesMax = 64 * 1024 * 1024;
 /** A report that is short by less is none of a lost block: engines count in blocks of their own. */
