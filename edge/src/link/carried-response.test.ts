@@ -1,5 +1,6 @@
 import { utf8 } from '@cognitora/protocol/bytes';
 import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
+import type { HeaderList } from '@cognitora/protocol/link';
 import { keepAliveComment } from '@cognitora/protocol/sse';
 import { text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
@@ -400,4 +401,17 @@ test('a slow client that reads now and then is not cut off', async () => {
   }
   expect(time.nowMs).toBeGreaterThan(clientStallMsMax * 3);
   expect(told).toEqual([]);
+});
+
+test('an engine cannot say what is the edge’s to say', async () => {
+  const { carried } = carry();
+  const forged: HeaderList = [
+    ['x-cognitora-code', 'no_capacity'],
+    ['X-Cognitora-Extra', '1'],
+    ['x-engine', 'yes'],
+  ];
+  carried.head(sseHead(200, forged));
+  carried.settled();
+  const { headers } = await carried.response;
+  expect([...headers.keys()]).toEqual(['content-type', 'x-engine', 'x-request-id']);
 });

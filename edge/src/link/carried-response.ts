@@ -233,7 +233,7 @@ export class CarriedResponse implements StreamHandler {
     // `manual`: a body that the engine encoded is encoded already.
     const init = {
       status: head.status,
-      headers: this.#headersOf(head.headers),
+      headers: this.#headersOf(head.headers.filter(isEngines)),
       encodeBody: 'manual' as const,
     };
     if (this.#ended) {
@@ -301,6 +301,9 @@ export class CarriedResponse implements StreamHandler {
     return headers;
   }
 }
+
+/** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
+const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');
 
 /** Media types come in any case. */
 const isEventStream = (head: ResponseHead): boolean =>
