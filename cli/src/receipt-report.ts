@@ -15,7 +15,8 @@ export interface PlacedAnswer extends Subject {
   readonly node: string;
   readonly replica: string;
   readonly trust: string;
-  readonly promptTokens: number;
+  /** Absent of a prompt that nobody read. */
+  readonly promptTokens?: number;
   readonly expectedTokens: number;
   readonly candidates: number;
   readonly considered: readonly {
@@ -107,9 +108,10 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
   ]);
   const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
   const { policy, candidates, promptTokens, trust, expectedTokens } = placed;
+  const length = promptTokens === undefined ? 'an unread prompt' : `about ${promptTokens} prompt tokens`;
   return [
-    `Decided by ${policy} among ${candidates}: about ${promptTokens} prompt tokens,`,
-    `${Math.round(expectedTokens)} of them expected in the chosen cache (${trust}).\n`,
+    `Decided by ${policy} among ${candidates}: ${length},`,
+    `${Math.round(expectedTokens)} tokens expected in the chosen cache (${trust}).\n`,
     `${table(header, rows)}\n`,
     ...cellsOf(placed),
     endOf(placed),
@@ -117,7 +119,7 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
 };
 
 const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): readonly string[] => {
-  if (replicas === 0) return [`Refused, ${code}: no replica here serves it.`];
+  if (replicas === 0) return [`Refused, ${code}: no replica here serves it now.`];
   const counts = Object.entries(reasons).map(([why, count]) => `${count} ${why}`);
   const rows = keptBack.map(({ node, replica, why }) => [node, replica, why]);
   const more = replicas > rows.length ? [`\nand ${replicas - rows.length} more`] : [];

@@ -66,6 +66,16 @@ test('ties are broken by the random number, so that an idle fleet has no favouri
   expect(chosen).toEqual(['a', 'a', 'b', 'b']);
 });
 
+test('a decision says how long the prompt is only if somebody read it', () => {
+  const directory = with2();
+  expect(decide(directory).promptTokens).toBeUndefined();
+  const prompt = { ...unreadPrompt, bytes: 400 };
+  const read = directory.decide({
+    ...{ model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => 0 },
+  });
+  expect(read.promptTokens).toBe(100);
+});
+
 test('a decision names the epoch and the replica it was made for', () => {
   const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(9), 'a', [replica('r0', ['other']), replica('r1', ['m'])], 0);

@@ -73,7 +73,8 @@ export interface Decision {
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
   readonly policy: string;
-  readonly promptTokens: number;
+  /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
+  readonly promptTokens: number | undefined;
   /** Tokens of the prompt that the cost counted as cached there, and how well that is known. */
   readonly expectedTokens: number;
   readonly trust: Trust;
@@ -235,9 +236,10 @@ export class Directory {
     const chosen = served.choose(request);
     const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
     if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
-    const decision = this.#decision(served, chosen, replica, request);
-    chosen.cell.book(decision.reservation, chosen.choice, request);
     const promptBytes = options.prompt.bytes;
+    const promptTokens = promptBytes === 0 ? undefined : request.promptTokens;
+    const decision = this.#decision(served, chosen, replica, promptTokens);
+    chosen.cell.book(decision.reservation, chosen.choice, request);
     this.#reservations.set(decision.reservation, { cell: chosen.cell, served, promptBytes });
     return decision;
   }
@@ -307,7 +309,7 @@ export class Directory {
     served: ServedModel<Replica>,
     { cell, choice, verdict }: CellChoice,
     replica: Replica,
-    { promptTokens }: CellRequest,
+    promptTokens: number | undefined,
   ): Decision {
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;

@@ -150,5 +150,6 @@ test('headers tell the prediction, its trust, who decided, and which regions fai
     cache: 'predicted=0; prompt=1000; trust=blind',
     route: expect.stringMatching(/^replica=r\d; policy=predicted-latency; candidates=3$/),
   });
+  expect(noteOf({ ...decision(), promptTokens: undefined }, []).cache).toBe('predicted=0; trust=blind');
   expect(noteOf(decision(), after).route).toMatch(/; candidates=3; after=weur:link_lost$/);
 });

@@ -62,8 +62,8 @@ export interface PlacedReceipt extends ReceiptSubject {
   readonly node: NodeId;
   readonly replica: ReplicaName;
   readonly trust: Trust;
-  /** As far as the edge can tell without a tokenizer. */
-  readonly promptTokens: number;
+  /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
+  readonly promptTokens: number | undefined;
   /** Of these, what the cost counted as cached: by tier, and by how true the replica's claims were. */
   readonly expectedTokens: number;
   readonly candidates: number;
@@ -130,7 +130,11 @@ export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): 
   const { expectedTokens, promptTokens, trust, policy, candidates, replica } = decision;
   const after = earlier.map(({ region, code }) => `${region}:${code}`).join(',');
   return {
-    cache: `predicted=${Math.round(expectedTokens)}; prompt=${promptTokens}; trust=${trust}`,
+    cache: [
+      `predicted=${Math.round(expectedTokens)}`,
+      ...(promptTokens === undefined ? [] : [`prompt=${promptTokens}`]),
+      `trust=${trust}`,
+    ].join('; '),
     // Whatever a host calls its replica: a header's value has no room for it.
     route: [
       `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
