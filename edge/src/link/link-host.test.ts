@@ -212,3 +212,10 @@ test('a pause of the object itself is nobody’s silence: what came meanwhile is
   expect(over).not.toHaveBeenCalled();
   void answer;
 });
+
+test('a request whose link is gone says where it had been placed', async () => {
+  const { carry } = hosting();
+  const { answer, over } = carry('nobody' as NodeId);
+  await expect(answer).rejects.toMatchObject({ code: 'link_lost', route: 'r' });
+  expect(over).toHaveBeenCalledOnce();
+});
