@@ -7,6 +7,7 @@ const patient = [
   'test/cli/up-failures.test.ts',
   'test/cli/keys-and-agents.test.ts',
   'test/api/regions.test.ts',
+  'test/routing/lost-edge.test.ts',
 ];
 
 export default defineConfig({

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
 import { freePort } from '../../cli/src/free-port.ts';
-import { type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
+import { type EdgeOptions, type RunningEdge, startEdge } from '../../cli/src/workerd.ts';
 import { buildEdge } from '../../scripts/build-edge.ts';
 import { leftoversOf } from './leftovers.ts';
 import { ClusterLog } from './log.ts';
@@ -95,13 +95,15 @@ export class Cluster implements AsyncDisposable {
   readonly directory: string;
   /** May chat and embed. */
   apiKey = '';
-  readonly #edge: RunningEdge;
+  readonly #edgeOptions: EdgeOptions;
+  #edge: RunningEdge;
   readonly #programs = new Map<string, Program>();
   #joinToken = '';
   #stopped = false;
 
-  constructor(edge: RunningEdge, directory: string, adminKey: string, log: ClusterLog) {
+  constructor({ edge, options }: OpenedEdge, directory: string, adminKey: string, log: ClusterLog) {
     this.#edge = edge;
+    this.#edgeOptions = options;
     this.url = edge.url;
     this.directory = directory;
     this.adminKey = adminKey;
@@ -113,6 +115,15 @@ export class Cluster implements AsyncDisposable {
   readonly #killEdge = (): void => {
     process.kill(this.#edge.pid, 'SIGKILL');
   };
+
+  /** The edge crashes and is started again on the same data: all that objects had in memory is lost. */
+  async crashEdge(): Promise<void> {
+    const { pid } = this.#edge;
+    this.#killEdge();
+    // No goodbye, but its port is free only once it is gone.
+    await until('workerd to be gone', () => !isAlive(pid));
+    this.#edge = await startEdge(this.#edgeOptions);
+  }
 
   /** Makes the keys, starts the agents, waits until each of their replicas is ready. */
   async bringUp(agents: readonly AgentSpec[]): Promise<void> {
@@ -215,31 +226,43 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
+interface OpenedEdge {
+  readonly edge: RunningEdge;
+  readonly options: EdgeOptions;
+}
+
 const openEdge = async (
-  options: ClusterOptions,
+  { regions = ['weur', 'enam'], layout, origins = [], cellReplicasMax }: ClusterOptions,
   directory: string,
   adminKey: string,
   log: ClusterLog,
-): Promise<RunningEdge> => {
+): Promise<OpenedEdge> => {
   for (let tries = 1; ; tries += 1) {
+    const options: EdgeOptions = {
+      dataDirectory: directory,
+      host: '127.0.0.1',
+      // The origins an agent may dial name the port, so it is chosen beforehand.
+      port: await freePort(),
+      ...{ regions, layout, origins },
+      adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
+      fleetSecret: randomBytes(32).toString('base64url'),
+      ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
+      onOutput: (line) => log.add('workerd', line),
+      onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
+    };
     try {
-      return await startEdge({
-        dataDirectory: directory,
-        host: '127.0.0.1',
-        // The origins an agent may dial name the port, so it is chosen beforehand.
-        port: await freePort(),
-        regions: options.regions ?? ['weur', 'enam'],
-        layout: options.layout,
-        adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
-        fleetSecret: randomBytes(32).toString('base64url'),
-        origins: options.origins ?? [],
-        ...(options.cellReplicasMax === undefined ? {} : { cellReplicasMax: options.cellReplicasMax }),
-        onOutput: (line) => log.add('workerd', line),
-        onExit: (code, signal) => log.add('workerd', `ended: ${signal ?? code}`),
-      });
+      return { edge: await startEdge(options), options };
     } catch (thrown) {
       if (tries === portTriesMax || !/in use/.test(String(thrown))) throw thrown;
     }
+  }
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
   }
 };
 

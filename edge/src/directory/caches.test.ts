@@ -105,20 +105,34 @@ const openOf = (feed: number): KvFeedOpen => ({
 });
 
 test('only replicas with the leading profile are known; when the last of them goes another leads', () => {
-  const { directory, join, offer, load, cacheOf, decide } = fleet();
+  const { directory, asked, join, offer, load, cacheOf, decide } = fleet();
   const other: PromptProfile = { ...plainProfile, id: 'other' };
   for (const name of ['a', 'b']) join(name);
   offer('a');
   load('a', chainOf(1, 10));
   offer('b', 'exact', other);
   expect(directory.profiles().get('m')?.id).toBe(plainProfile.id);
-  expect(cacheOf('b')?.trust).toBe('blind');
+  expect(asked.map(({ node }) => node)).toEqual(['a']);
+  load('b', chainOf(1, 10));
+  expect(cacheOf('b')).toMatchObject({ trust: 'blind', heldBlocks: 0 });
   directory.leave('a' as NodeId, 1 as Epoch, 0);
   expect(directory.profiles().get('m')?.id).toBe('other');
   load('b', chainOf(3, 10));
   expect(cacheOf('b')?.trust).toBe('exact');
   expect(decide(promptOf(chainOf(3, 10))).expectedTokens).toBe(0);
   expect(decide(promptOf(chainOf(3, 10), other)).expectedTokens).toBe(640);
+});
+
+test('a replica whose prompts come to be written otherwise than the others’ is blind, and what it held is gone', () => {
+  const { join, offer, load, cacheOf, decide } = fleet();
+  for (const name of ['a', 'b']) {
+    join(name);
+    offer(name);
+    load(name, chainOf(1, 10));
+  }
+  offer('b', 'exact', { ...plainProfile, id: 'other' });
+  expect(cacheOf('b')).toMatchObject({ trust: 'blind', heldBlocks: 0 });
+  expect(decide(promptOf(chainOf(1, 10)))).toMatchObject({ node: 'a', expectedTokens: 640 });
 });
 
 test('a replica that takes its offer back is blind, and may offer again on the same link', () => {

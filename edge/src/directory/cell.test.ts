@@ -233,6 +233,22 @@ describe('what ends', () => {
     expect([member.trust, member.truth.share]).toEqual(['blind', 0]);
   });
 
+  test('is expected in the cache for a second more; by then the agent has told what is', () => {
+    const { cell, send } = cellOf(1);
+    const one = send(siblingOf(0));
+    if (one === undefined) throw new Error('it is eligible');
+    cell.firstByte(one.reservation, 5_000);
+    cell.settle(one.reservation, { nowMs: 6_000 });
+    const expectedAt = (nowMs: number) => {
+      const next = send({ ...siblingOf(0), nowMs });
+      if (next === undefined) throw new Error('it is eligible');
+      // This one never begins, so that it leaves no guess of its own.
+      cell.settle(next.reservation, { nowMs });
+      return next.choice.expectedTokens;
+    };
+    expect([expectedAt(6_999) > 0, expectedAt(7_000)]).toEqual([true, 0]);
+  });
+
   test('teaches the replica its rates, and a later one begins with them', () => {
     const { cell, members, join, send } = cellOf(1);
     for (let index = 0; index < 60; index += 1) {

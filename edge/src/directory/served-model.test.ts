@@ -1,0 +1,66 @@
+/** Which of a model's cells gets a request, by costs that a test sets. */
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import { plainProfile } from '@cognitora/protocol/prefix/profile';
+import { expect, test } from 'vitest';
+import { randomWords } from '../../testing/digests.ts';
+import type { Policy } from '../policy/policy.ts';
+import { Directory } from './directory.ts';
+
+/** Costs what the way to a replica takes, in steps of 20 ms. */
+const nearest: Policy = {
+  name: 'nearest',
+  followsCaches: true,
+  create: () => (scene, costs) => {
+    for (const [index, { rttMs }] of scene.candidates.entries()) costs[index] = rttMs;
+  },
+};
+
+/** Two cells of one replica each; `decide` tells whose a prompt of that seed is. */
+const twoCells = () => {
+  const policies = { policy: nearest, shadow: undefined };
+  const directory = new Directory({ secret: 1, policies, cellReplicasMax: 1, askSnapshot: () => 0 });
+  const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+  const replica = { name: 'r0' as ReplicaName, state: 'ready' as const, models };
+  for (const name of ['a', 'b']) {
+    directory.join(name as NodeId, 1 as Epoch, name, [replica], 0);
+    const open = {
+      feed: 0,
+      replica: replica.name,
+      model: 'm',
+      trust: 'exact',
+      profile: plainProfile,
+    } as const;
+    directory.heard(name as NodeId, 1 as Epoch, { type: 'feed', feed: open }, 0);
+  }
+  const measured = (name: string, rttMs: number): void =>
+    directory.measured(name as NodeId, 1 as Epoch, { rttMs });
+  const decide = (seed: number, lot: number): string => {
+    const chain = randomWords(seed, 2 * 64);
+    const prompt = { profile: plainProfile.id, chain, bytes: 64 * 256, blockBytes: 256 };
+    const options = { model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => lot };
+    const { node, reservation } = directory.decide(options);
+    directory.settle(reservation, { nowMs: 0 });
+    return node;
+  };
+  return { measured, decide };
+};
+
+const seeds = Array.from({ length: 40 }, (_, index) => index + 1);
+/** Of two idle cells the first or the second counts as the idlest. */
+const lots = [0, 0.99];
+
+test('a prompt leaves the cell that its beginning names only for one that is cheaper by more than a fifth', () => {
+  const { measured, decide } = twoCells();
+  const chosen = (): string[][] => lots.map((lot) => seeds.map((seed) => decide(seed, lot)));
+  measured('a', 100);
+  measured('b', 100);
+  const [home, again] = chosen();
+  expect(home).toEqual(again);
+  expect(new Set(home)).toEqual(new Set(['a', 'b']));
+  // A fifth cheaper is not enough, whichever cell is the idlest.
+  measured('b', 80);
+  expect(chosen()).toEqual([home, home]);
+  measured('b', 60);
+  // More is, where it is asked at all; and nobody leaves for what is dearer.
+  expect(chosen()).toEqual([home, seeds.map(() => 'b')]);
+});
