@@ -97,7 +97,7 @@ describe('a session', () => {
     const holder = members[2];
     if (holder === undefined) throw new Error('four members');
     hear(holder, [{ tier: 'device', digests: turn(40).chain }]);
-    expect(times(20, () => send(turn(50))?.choice).every((choice) => choice?.member === holder)).toBe(true);
+    expect(times(10, () => send(turn(50))?.choice).every((choice) => choice?.member === holder)).toBe(true);
     expect(send(turn(40))?.choice).toMatchObject({ heldBlocks: 40, expectedTokens: 2560 });
   });
 

@@ -92,6 +92,24 @@ describe('predicted latency', () => {
     expect(preferred(predictedLatency, queued)).toBe(0);
   });
 
+  test('counts a queue at the holder as no sign that the others are busy', () => {
+    const queued = { waitMs: 150, prefillMs: 10, cachedTokens: 900 };
+    expect(preferred(predictedLatency, [queued, {}])).toBe(1);
+    // Those that are busy beside it make the copy dearer: one of two by far, one of six by half.
+    const busy = { waitMs: 500 };
+    expect(preferred(predictedLatency, [queued, busy, {}])).toBe(0);
+    expect(preferred(predictedLatency, [queued, busy, {}, {}, {}, {}, {}])).toBe(0);
+    expect(preferred(predictedLatency, [{ ...queued, waitMs: 170 }, busy, {}, {}, {}, {}, {}])).toBe(2);
+    // Of several holders only the one with the shortest queue is left out.
+    expect(preferred(predictedLatency, [queued, { ...queued, waitMs: 500 }, {}])).toBe(0);
+  });
+
+  test('lets a cached prefix be computed again only where that saves a quarter more time than it takes', () => {
+    const queued = { prefillMs: 10, cachedTokens: 900 };
+    expect(preferred(predictedLatency, [{ ...queued, waitMs: 110 }, {}])).toBe(0);
+    expect(preferred(predictedLatency, [{ ...queued, waitMs: 115 }, {}])).toBe(1);
+  });
+
   test('avoids who is far away, and who would slow others down', () => {
     expect(preferred(predictedLatency, [{ rttMs: 30 }, {}])).toBe(1);
     expect(preferred(predictedLatency, [{ decoding: 8 }, {}])).toBe(1);

@@ -5,13 +5,19 @@
  * then every millisecond of work is waited for by many. docs/design/0005-simulator.md has the figures behind the
  * constants.
  */
-import type { Policy, Scene } from './policy.ts';
+import type { Candidate, Policy, Scene } from './policy.ts';
 
 /**
- * How many times its own time a prefill is charged on top when every replica has something to prefill. Falls with the
- * square of the share that has: while half the fleet is idle a second copy of a prefix costs others next to nothing.
+ * How many times its own time a prefill is charged on top when every replica beside the prompt's holder has something
+ * to prefill. Falls with the square of the share that has: while half of them are idle a second copy of a prefix costs
+ * others next to nothing.
  */
 const workPrice = 20;
+/**
+ * And this much where nobody waits: it takes joules, and the replica from whoever comes next. A second copy of a prefix
+ * so has to save its siblings a quarter more time than it takes; two of them alone never make one.
+ */
+const workPriceAtRest = 0.25;
 /**
  * And on top of that when each block that the replica stores evicts another, which somebody will compute anew. A
  * replica with room costs nothing of this: so new prefixes spread over the fleet instead of driving each other out of
@@ -33,7 +39,7 @@ export const predictedLatency: Policy = {
   followsCaches: true,
   create: () => (scene, costs) => {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
-    const fleetPrice = 1 + workPrice * busyShare(scene) ** 2 + queuePrice;
+    const fleetPrice = 1 + workPriceAtRest + workPrice * busyShareOfOthers(scene) ** 2 + queuePrice;
     for (const [index, candidate] of scene.candidates.entries()) {
       const { waitMs, prefillMs, rttMs, decoding, stepMs, evictionShare } = candidate;
       const evictions = evictionPrice * evictionShare;
@@ -50,8 +56,25 @@ const leastWaitMs = ({ candidates }: Scene): number => {
   return Number.isFinite(least) ? least : 0;
 };
 
-const busyShare = ({ candidates }: Scene): number => {
+/**
+ * The prompt's holder left out: what waits there is no sign that room is scarce elsewhere. In a burst it is the very
+ * siblings that a second copy would relieve, and counting them made the copy dearer the more it was needed: of two
+ * replicas the first got all.
+ */
+const busyShareOfOthers = ({ candidates }: Scene): number => {
+  const holder = holderOf(candidates);
   let busy = 0;
-  for (const { waitMs } of candidates) if (waitMs > 0) busy += 1;
-  return busy / Math.max(1, candidates.length);
+  for (const candidate of candidates) if (candidate !== holder && candidate.waitMs > 0) busy += 1;
+  return busy / Math.max(1, candidates.length - (holder === undefined ? 0 : 1));
+};
+
+/** Who has most of the prompt cached, of several the one with the shortest wait. */
+const holderOf = (candidates: readonly Candidate[]): Candidate | undefined => {
+  let holder: Candidate | undefined;
+  for (const candidate of candidates) {
+    const more = candidate.cachedTokens - (holder?.cachedTokens ?? 0);
+    if (more > 0 || (more === 0 && holder !== undefined && candidate.waitMs < holder.waitMs))
+      holder = candidate;
+  }
+  return holder;
 };
