@@ -1,7 +1,11 @@
 /** The conformance suite of engines: every profile against its fake, `embedded` and a `llama-server` for real. */
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
+import { ensureTiny } from '../../embedded-engine/src/models/tiny.ts';
 import type { EngineProfile } from '../../node-agent/src/engines/profiles/profile.ts';
 import { engineProfiles } from '../../node-agent/src/engines/profiles/profiles.ts';
 import type { ErrorCode } from '../../protocol/src/errors.ts';
@@ -198,14 +202,17 @@ describe('embedded, the real engine', () => {
 });
 
 const hasLlamaServer = spawnSync('llama-server', ['--version']).error === undefined;
-const toyModel = process.env.LLAMA_TEST_MODEL ?? '';
 
-describe.runIf(hasLlamaServer && toyModel !== '')('llama-cpp, a llama-server of this machine', () => {
+describe.runIf(hasLlamaServer)('llama-cpp, a llama-server of this machine', () => {
   const profile = engineProfiles.get('llama-cpp') as EngineProfile;
+  let models = '';
   let program: LaunchedProgram;
   beforeAll(async () => {
-    program = await LaunchedProgram.start(profile, { model: toyModel, servedName: model });
+    models = mkdtempSync(join(tmpdir(), 'cognitora-models-'));
+    const { path } = await ensureTiny(models);
+    program = await LaunchedProgram.start(profile, { model: path, servedName: model });
   });
+  afterAll(() => rmSync(models, { recursive: true, force: true }));
   afterAll(() => program.stop());
   conformanceOfAll(profile, () => program.subject);
   realTests(profile, () => program.subject);
