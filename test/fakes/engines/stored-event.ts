@@ -1,6 +1,7 @@
 /**
- * One message of KV events as vLLM and SGLang publish it, `[time, [["BlockStored", hashes, parent, tokens, size, ...]]]`,
- * in MessagePack, written out by hand after the format's specification.
+ * One message of KV events as vLLM and SGLang publish it,
+ * `[time, [["BlockStored", hashes, parent, tokens, size, ...]]]` in MessagePack, written out by hand after
+ * the format's specification.
  */
 
 /** As short as the format has it, which is how these engines write. */

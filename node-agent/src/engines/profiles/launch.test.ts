@@ -209,7 +209,8 @@ describe('a configuration', () => {
     expect(problemOf('llama-cpp', { ...attached, kvEvents: events })).toContain('publishes no events');
   });
 
-  test('holds attached engines to the same matrix', () => {
+  test('of an attached engine has to do with the matrix where it names an offload', () => {
+    expect(problemOf('vllm', attached, { role: 'decode' })).toBeUndefined();
     expect(problemOf('ollama', attached, { kvOffload: 'nixl' })).toContain('not possible with "ollama"');
   });
 });
