@@ -1,6 +1,6 @@
 /**
- * `cgn doctor`: whether this host can do what its configuration asks for. The looking is a program of the agent's, which
- * says each finding as a line of JSON; here they are shown, and counted.
+ * `cgn doctor`: whether this host can do what its configuration asks for. The looking is a program of the agent's,
+ * which says each finding as a line of JSON; here they are shown, and counted.
  */
 import { spawn } from 'node:child_process';
 import { dirname, join, resolve } from 'node:path';

@@ -39,6 +39,12 @@ export const unknownOptions = (argv: readonly string[], help: string): readonly 
   return optionsIn(argv).filter((option) => !known.has(option));
 };
 
+/** Without what leads to the engine itself, such as an interpreter's own options: its help has those not. */
+const behind = (helpArgv: readonly string[], argv: readonly string[]): readonly string[] => {
+  const differ = argv.findIndex((word, at) => word !== helpArgv[at]);
+  return differ < 0 ? [] : argv.slice(differ);
+};
+
 const lastLine = (text: string): string => text.trim().split('\n').at(-1)?.trim().slice(0, 300) ?? '';
 
 const helpCheck = (
@@ -96,8 +102,9 @@ const launchedChecks = async (
     });
   } else {
     checks.push({ what: `${what}: program`, outcome: 'ok', says: found });
-    const ran = await host.run(found, profile.launching?.helpArgv ?? [], launch.environment);
-    const options = { ours: launch.argv, configured: engine.arguments };
+    const helpArgv = profile.launching?.helpArgv ?? [];
+    const ran = await host.run(found, helpArgv, launch.environment);
+    const options = { ours: behind(helpArgv, launch.argv), configured: engine.arguments };
     checks.push(helpCheck(`${what}: options`, found, ran, options));
   }
   if (engine.model.startsWith('/') && !host.isThere(engine.model)) {

@@ -114,6 +114,16 @@ test('an engine whose help lacks an option that it would get is named with that 
   );
 });
 
+test("an interpreter's own options are not looked for in the engine's help", async () => {
+  const engine = engineOf({ profile: 'sglang' });
+  const output = helpOf(engine).replace('-m ', '');
+  const found = await examined(
+    { programs: ['python3'], runs: { '/bin/python3': { status: 0, output } } },
+    engine,
+  );
+  expect(found['engine r0: options']).toMatch(/^ok/);
+});
+
 test('what the configuration adds and the help lacks is told, and fails nothing', async () => {
   const engine = engineOf({ source: launchedEngine({ gpus: [], arguments: ['--swap-space=4'] }) });
   const output = helpOf(engineOf());
