@@ -60,6 +60,11 @@ export class LaunchedProgram {
     return this.#said;
   }
 
+  /** Undefined while it runs. */
+  get status(): number | undefined {
+    return this.#child.exitCode ?? undefined;
+  }
+
   async stop(): Promise<void> {
     const gone = new Promise<void>((resolve) => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null) resolve();

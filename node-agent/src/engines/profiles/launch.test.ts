@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launchedEngine, launchPlan } from '../../../testing/launch-plans.ts';
@@ -110,6 +111,28 @@ test('the pairs that engines have are these', () => {
     'openai - none: both',
     'embedded - none: both',
   ]);
+});
+
+const recordings = join(root, 'test/fakes/recordings');
+
+test('what a profile says was recorded is there, and what is there is said', () => {
+  const said = [...engineProfiles.values()].flatMap(({ evidence }) =>
+    evidence.flatMap((one) => (one.kind === 'recorded' ? [one.folder] : [])),
+  );
+  expect(said.sort()).toEqual(readdirSync(recordings).sort());
+});
+
+/** Recorded from `--help=all` of the release that the folder's README names. */
+test('the recorded vLLM knows every option that it is started with', () => {
+  const known = new Set(readFileSync(join(recordings, 'vllm/help-options.txt'), 'utf8').split('\n'));
+  const options = kvOffloads.flatMap((kvOffload) => {
+    const config = launchedEngine({ servedName: 'm', tensorParallel: 2, kvDirectory: '/kv' });
+    return launchOf(profileOf('vllm'), launchPlan({ config, kvOffload })).argv.filter((word) =>
+      word.startsWith('--'),
+    );
+  });
+  expect(options.length).toBeGreaterThan(20);
+  expect(options.filter((option) => !known.has(option))).toEqual([]);
 });
 
 describe('a launch', () => {
