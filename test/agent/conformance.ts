@@ -3,9 +3,13 @@
  * check goes through the agent's own `Engine` and `ServedRequest`, and through nothing else that knows an engine.
  */
 import { expect, onTestFinished, test } from 'vitest';
+import { asker } from '../../node-agent/src/engines/ask.ts';
 import { Engine } from '../../node-agent/src/engines/engine.ts';
 import type { EngineProfile, MetricNames } from '../../node-agent/src/engines/profiles/profile.ts';
 import { zeromqSource } from '../../node-agent/src/truth/events/zeromq-source.ts';
+import { applyTemplate } from '../../node-agent/src/truth/render/apply-template.ts';
+import type { RenderWay } from '../../node-agent/src/truth/render/render.ts';
+import { tokenizeMessages } from '../../node-agent/src/truth/render/tokenize-messages.ts';
 import type { ReplicaName } from '../../protocol/src/ids.ts';
 import { until } from '../harness/until.ts';
 import { serve } from './served.ts';
@@ -35,7 +39,7 @@ export const attach = (profile: EngineProfile, { url, apiKey }: Subject): Engine
 };
 
 export const ready = (engine: Engine): Promise<unknown> =>
-  until(`the engine to be ready`, () => engine.report.state === 'ready', 30_000);
+  until(`the engine to be ready`, () => engine.report.state === 'ready', 60_000);
 
 export const attachReady = async (profile: EngineProfile, subject: Subject): Promise<Engine> => {
   const engine = attach(profile, subject);
@@ -117,6 +121,35 @@ const usageTests = (profile: EngineProfile, subject: () => Subject): void => {
     const { code, usage } = await over;
     expect(code).toBeUndefined();
     expect(usage?.promptTokens).toBeGreaterThan(0);
+  });
+};
+
+const waysOf: Readonly<Record<NonNullable<EngineProfile['renders']>, RenderWay>> = {
+  'template, then tokens': applyTemplate,
+  'tokens of messages': tokenizeMessages,
+};
+
+/** What only a real engine can show: fakes have no template. */
+export const conformanceOfReal = (profile: EngineProfile, subject: () => Subject): void => {
+  test.runIf(profile.renders)('it shows its prompts as the profile says', async () => {
+    const way = waysOf[profile.renders ?? 'tokens of messages'];
+    const ask = asker(await attachReady(profile, subject()));
+    const rendered = await way.render(ask, subject().model, { messages: [{ role: 'user', content }] });
+    expect(rendered).toContain(content);
+    if (profile.renders !== 'template, then tokens') return;
+    const tokens = await way.tokens?.(ask, rendered ?? '');
+    expect(tokens?.ids.length).toBeGreaterThan(0);
+  });
+
+  test('a client that leaves ends the work of the engine', async () => {
+    const engine = await attachReady(profile, subject());
+    const running = async (): Promise<number | undefined> =>
+      figure(await metricsPage(profile, subject()), profile.metrics?.running ?? []);
+    const served = serve(engine, chat(subject().model, { stream: true, max_tokens: 800 }));
+    await served.firstBytes();
+    expect(await running()).toBe(1);
+    served.cancel();
+    await until('the engine to be idle', async () => (await running()) === 0);
   });
 };
 

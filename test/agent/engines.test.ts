@@ -18,6 +18,7 @@ import {
   attachReady,
   chat,
   conformanceOfAll,
+  conformanceOfReal,
   figure,
   metricsPage,
   ready,
@@ -159,19 +160,6 @@ const fakeTests = (profile: EngineProfile, kind: Kind): void => {
   failureTests(profile, kind);
 };
 
-const realTests = (profile: EngineProfile, subject: () => Subject): void => {
-  test('a client that leaves ends the work of the engine', async () => {
-    const engine = await attachReady(profile, subject());
-    const running = async (): Promise<number | undefined> =>
-      figure(await metricsPage(profile, subject()), profile.metrics?.running ?? []);
-    const served = serve(engine, chat(model, { stream: true, max_tokens: 2_000 }));
-    await served.firstBytes();
-    expect(await running()).toBe(1);
-    served.cancel();
-    await until('the engine to be idle', async () => (await running()) === 0);
-  });
-};
-
 describe.each([...kinds])('%s, a fake', (name, kind) => {
   const profile = engineProfiles.get(name) as EngineProfile;
   let fake: LivingFake;
@@ -198,7 +186,7 @@ describe('embedded, the real engine', () => {
   });
   afterAll(() => program.stop());
   conformanceOfAll(profile, () => program.subject);
-  realTests(profile, () => program.subject);
+  conformanceOfReal(profile, () => program.subject);
 });
 
 const hasLlamaServer = spawnSync('llama-server', ['--version']).error === undefined;
@@ -215,5 +203,5 @@ describe.runIf(hasLlamaServer)('llama-cpp, a llama-server of this machine', () =
   afterAll(() => rmSync(models, { recursive: true, force: true }));
   afterAll(() => program.stop());
   conformanceOfAll(profile, () => program.subject);
-  realTests(profile, () => program.subject);
+  conformanceOfReal(profile, () => program.subject);
 });
