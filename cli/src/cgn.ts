@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `cgn`, the one command a person types: picks the command and turns failures into words and an exit status. */
 import { agent } from './commands/agent.ts';
+import { doctor } from './commands/doctor.ts';
 import { keys } from './commands/keys.ts';
 import { nodes } from './commands/nodes.ts';
 import { route } from './commands/route.ts';
@@ -13,6 +14,7 @@ const commands = {
   agent: { run: agent, summary: "connect this host's engines to an edge" },
   keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
   nodes: { run: nodes, summary: 'the hosts that are linked, and how busy they are' },
+  doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },
   route: { run: route, summary: 'why a request went where it went; policies of models' },
 } as const;
 

@@ -19,6 +19,7 @@ import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
 import type { KvEventEndpoints } from './engines/engine-config.ts';
+import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import { redialDelayMs } from './link/backoff.ts';
@@ -64,8 +65,9 @@ export class Agent {
     const events = new Map<ReplicaName, KvEventEndpoints>();
     for (const { config, url, kvEvents } of sources) {
       const { name, apiKey, aliases } = config;
+      const healthPath = engineProfiles.get(config.profile)?.health?.path;
       const onChange = (): void => this.#changed(engine);
-      const engine: Engine = new Engine({ name, url, apiKey, aliases, log, onChange });
+      const engine: Engine = new Engine({ name, url, apiKey, aliases, healthPath, log, onChange });
       this.#engines.set(name, engine);
       if (kvEvents !== undefined) events.set(name, kvEvents);
     }

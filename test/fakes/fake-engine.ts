@@ -35,10 +35,12 @@ export class FakeEngine implements AsyncDisposable {
   readonly #server = createServer((incoming, response) => {
     this.#serve(incoming, response).catch((thrown: unknown) => response.destroy(thrown as Error));
   });
-  #port = 0;
+  #port: number;
 
-  constructor(answer: Answer) {
+  /** At a free port, if none is named. */
+  constructor(answer: Answer, port = 0) {
     this.#answer = answer;
+    this.#port = port;
     // An agent's pool must be the one that closes idle connections.
     this.#server.keepAliveTimeout = 60_000;
     this.#server.on('connection', (socket) => {

@@ -103,7 +103,7 @@ const complete = ({ received, response }: Exchange): void => {
   else sendEvents(response, isChat ? chatEvents(asked) : completionEvents(asked));
 };
 
-const answerOf = ({ models, loaded = Promise.resolve() }: LlamaServerOptions): Answer => {
+export const llamaServerAnswer = ({ models, loaded = Promise.resolve() }: LlamaServerOptions): Answer => {
   let isLoaded = false;
   loaded.then(
     () => {
@@ -129,4 +129,4 @@ const answerOf = ({ models, loaded = Promise.resolve() }: LlamaServerOptions): A
 };
 
 export const startLlamaServer = (options: LlamaServerOptions): Promise<FakeEngine> =>
-  new FakeEngine(answerOf(options)).start();
+  new FakeEngine(llamaServerAnswer(options)).start();

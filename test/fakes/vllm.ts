@@ -254,7 +254,7 @@ const completions = ({ response }: Exchange, asked: Asked, volunteers: boolean):
   else sendJson(response, 200, completionBody(asked));
 };
 
-const answerOf = ({ models, volunteersUsage = false }: VllmOptions): Answer => {
+export const vllmAnswer = ({ models, volunteersUsage = false }: VllmOptions): Answer => {
   const unknownModel = (name: string): string =>
     vllmError(`The model \`${name}\` does not exist.`, 'NotFoundError', 404);
   return (exchange) => {
@@ -273,4 +273,4 @@ const answerOf = ({ models, volunteersUsage = false }: VllmOptions): Answer => {
 };
 
 export const startVllm = (options: VllmOptions): Promise<FakeEngine> =>
-  new FakeEngine(answerOf(options)).start();
+  new FakeEngine(vllmAnswer(options)).start();

@@ -184,11 +184,7 @@ test.each([
     attached('api_key_file = "/nonexistent/key"'),
     ":5: the engine's key: the file",
   ],
-  [
-    'what its profile cannot',
-    launched().replace('vllm', 'openai'),
-    ':2: profile = "openai" is an engine of any kind',
-  ],
+  ['what its profile cannot', launched().replace('vllm', 'openai'), ':2: "openai" can only be attached'],
   [
     'too many',
     launched(`replicas = ${replicasPerNodeMax}`) + launched(),

@@ -26,6 +26,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     /** The list word for word, where set. */
     raw: undefined as string | undefined,
     status: 200,
+    healthStatus: 200,
     probes: 0,
     probeStatus: 200,
     paths: [] as string[],
@@ -39,6 +40,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
   const states: string[] = [];
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     server.paths.push(request.url ?? '');
+    if (request.url?.endsWith('/health')) return answerJson(response, {}, server.healthStatus);
     if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
     if (request.method === 'GET') return answerJson(response, server.list, server.status);
     server.probes += 1;
@@ -93,6 +95,22 @@ test('an engine is loading until it lists its models and takes a completion', as
     state: 'ready',
     models: [{ id: 'm', createdSeconds: 7, ownedBy: 'x' }],
   });
+});
+
+test('where a path tells of health, an engine that lists its models already waits for that too', async () => {
+  const { engine, server, states } = await start({ healthPath: '/health' }, 'proxy/');
+  server.healthStatus = 503;
+  await until(() => server.paths.length > 2);
+  expect(server.paths.every((path) => path === '/proxy/health')).toBe(true);
+  expect(engine.report.state).toBe('loading');
+  server.healthStatus = 200;
+  await until(() => states.length > 0);
+  expect(states).toEqual(['ready']);
+  // One that serves is not asked for its health beside its list.
+  const asked = server.paths.filter((path) => path === '/proxy/health').length;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 1);
+  expect(server.paths.filter((path) => path === '/proxy/health')).toHaveLength(asked);
 });
 
 test('an engine that stops answering has failed, and is ready again once it answers, probed anew', async () => {

@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly apiKey: string | undefined;
   /** Public name -> served name. */
   readonly aliases: ReadonlyMap<string, string>;
+  /** A path that answers 200 once the model is there; undefined: its list of models has to do. */
+  readonly healthPath?: string | undefined;
   readonly log: Log;
   /** The report changed. */
   readonly onChange: () => void;
@@ -48,11 +50,11 @@ const modelListBytesMax = 4 * 1024 * 1024;
 /** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
 const probedAheadMax = 4;
 
-class ListRefused extends Error {
+class LookRefused extends Error {
   readonly isFinal: boolean;
 
-  constructor(statusCode: number) {
-    super(`GET /v1/models answered ${statusCode}`);
+  constructor(path: string, statusCode: number) {
+    super(`GET ${path} answered ${statusCode}`);
     this.isFinal = [401, 403, 404].includes(statusCode);
   }
 }
@@ -62,7 +64,7 @@ const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
 
 /** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
 const isFinal = (thrown: unknown): boolean =>
-  thrown instanceof ListRefused
+  thrown instanceof LookRefused
     ? thrown.isFinal
     : thrown instanceof Error && 'code' in thrown && finalCodes.includes(String(thrown.code));
 
@@ -163,7 +165,10 @@ export class Engine {
 
   async #look(): Promise<void> {
     try {
-      this.#learn(await this.#listModels());
+      const { healthPath } = this.#options;
+      // Of one that serves, the list tells as much.
+      if (healthPath !== undefined && this.#state !== 'ready') await this.#get(healthPath);
+      this.#learn(readModelList(await this.#get('/v1/models')));
       await this.#probe();
       this.#become('ready');
       this.#wasReady = true;
@@ -193,16 +198,16 @@ export class Engine {
     if (!this.#stopped) this.#timer = setTimeout(() => void this.#poll(), ms);
   }
 
-  async #listModels(): Promise<readonly ModelCard[]> {
+  async #get(path: string): Promise<Uint8Array> {
     const { statusCode, body } = await this.pool.request({
       method: 'GET',
-      path: this.pathOf('/v1/models'),
+      path: this.pathOf(path),
       headers: this.headers,
       signal: AbortSignal.timeout(pollTimeoutMs),
     });
     const text = await readBounded(body, modelListBytesMax);
-    if (statusCode !== 200) throw new ListRefused(statusCode);
-    return readModelList(text);
+    if (statusCode !== 200) throw new LookRefused(path, statusCode);
+    return text;
   }
 
   /** Keeps what is known of models that stay, so that a poll never forgets a probe. */

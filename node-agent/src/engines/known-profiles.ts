@@ -1,5 +1,7 @@
 /** What the configuration has to know of engines' profiles: their names, and what each can do. */
 import type { EngineConfig } from './engine-config.ts';
+import { configProblem } from './profiles/launch.ts';
+import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
   readonly names: readonly [string, ...string[]];
@@ -7,10 +9,12 @@ export interface KnownProfiles {
   readonly check: (engine: EngineConfig) => string | undefined;
 }
 
+const [first = '', ...others] = engineProfiles.keys();
+
 export const knownProfiles: KnownProfiles = {
-  names: ['vllm', 'sglang', 'llama-cpp', 'trtllm', 'ollama', 'openai', 'embedded'],
-  check: ({ profile, source }) =>
-    profile === 'openai' && source.kind === 'launched'
-      ? 'profile = "openai" is an engine of any kind that runs already: give its url, or name another.'
-      : undefined,
+  names: [first, ...others],
+  check: (engine) => {
+    const profile = engineProfiles.get(engine.profile);
+    return profile && configProblem(profile, engine);
+  },
 };

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launchedEngine, launchPlan } from '../../../testing/launch-plans.ts';
@@ -112,6 +113,28 @@ test('the pairs that engines have are these', () => {
   ]);
 });
 
+const recordings = join(root, 'test/fakes/recordings');
+
+test('what a profile says was recorded is there, and what is there is said', () => {
+  const said = [...engineProfiles.values()].flatMap(({ evidence }) =>
+    evidence.flatMap((one) => (one.kind === 'recorded' ? [one.folder] : [])),
+  );
+  expect(said.sort()).toEqual(readdirSync(recordings).sort());
+});
+
+/** Recorded from `--help=all` of the release that the folder's README names. */
+test('the recorded vLLM knows every option that it is started with', () => {
+  const known = new Set(readFileSync(join(recordings, 'vllm/help-options.txt'), 'utf8').split('\n'));
+  const options = kvOffloads.flatMap((kvOffload) => {
+    const config = launchedEngine({ servedName: 'm', tensorParallel: 2, kvDirectory: '/kv' });
+    return launchOf(profileOf('vllm'), launchPlan({ config, kvOffload })).argv.filter((word) =>
+      word.startsWith('--'),
+    );
+  });
+  expect(options.length).toBeGreaterThan(20);
+  expect(options.filter((option) => !known.has(option))).toEqual([]);
+});
+
 describe('a launch', () => {
   test('of a pair that the engine does not have is refused with those that it has', () => {
     expect(() => launchOf(profileOf('sglang'), launchPlan({ kvOffload: 'kvbm' }))).toThrow(
@@ -209,7 +232,8 @@ describe('a configuration', () => {
     expect(problemOf('llama-cpp', { ...attached, kvEvents: events })).toContain('publishes no events');
   });
 
-  test('holds attached engines to the same matrix', () => {
+  test('of an attached engine has to do with the matrix where it names an offload', () => {
+    expect(problemOf('vllm', attached, { role: 'decode' })).toBeUndefined();
     expect(problemOf('ollama', attached, { kvOffload: 'nixl' })).toContain('not possible with "ollama"');
   });
 });

@@ -45,17 +45,12 @@ export const configProblem = (
   profile: EngineProfile,
   { source, kvOffload, role }: EngineConfig,
 ): string | undefined => {
-  if (source.kind === 'attached') {
-    if (
-      source.kvEvents === undefined ||
-      profile.kvEvents?.kind === 'zmq' ||
-      profile.launching === undefined
-    ) {
-      return offloadProblem(profile, kvOffload, role);
-    }
+  if (source.kind === 'launched') return launchProblem(profile, { config: source, kvOffload, role });
+  if (source.kvEvents !== undefined && profile.launching !== undefined && profile.kvEvents?.kind !== 'zmq') {
     return `"${profile.name}" publishes no events of its cache: leave kv_events out.`;
   }
-  return launchProblem(profile, { config: source, kvOffload, role });
+  // How whoever started it made it play its role is not ours to know.
+  return kvOffload === 'none' ? undefined : offloadProblem(profile, kvOffload, role);
 };
 
 const launchProblem = (

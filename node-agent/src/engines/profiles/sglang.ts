@@ -91,7 +91,8 @@ export const sglang: EngineProfile = {
     preemptions: ['sglang:num_retracted_reqs_total', 'sglang:num_retracted_reqs'],
   },
   kvEvents: { kind: 'zmq' },
-  renders: 'tokens of messages',
+  // Its `/tokenize` takes prompts alone, and gives numbers without their texts (`serving_tokenize.py`).
+  renders: undefined,
   handsOver: undefined,
   reportsCachedTokens: true,
   offloads: {

@@ -1,0 +1,41 @@
+/** One thing that the doctor looked at, and what it asks of the host it looks at. Types only. */
+
+export interface Check {
+  /** What was looked at: `edge`, `engine r0: program`. */
+  readonly what: string;
+  /** `note` is worth knowing and stops nothing. */
+  readonly outcome: 'ok' | 'note' | 'failed';
+  readonly says: string;
+  /** What to do, where something failed. */
+  readonly fix?: string;
+}
+
+export interface RanProgram {
+  /** Undefined when it had to be ended. */
+  readonly status: number | undefined;
+  /** What it wrote on both outputs, cut. */
+  readonly output: string;
+}
+
+export interface Answered {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** The host, as far as the doctor looks at it: everything bounded in time and size, nothing rejects. */
+export interface Host {
+  readonly nodeVersion: string;
+  /** Where a program of that name or path is; undefined: nowhere, or it can't be run. */
+  readonly find: (program: string) => string | undefined;
+  /** A text is why it could not be run. */
+  readonly run: (
+    program: string,
+    argv: readonly string[],
+    environment: ReadonlyMap<string, string>,
+  ) => Promise<RanProgram | string>;
+  /** A text is why there was no answer. */
+  readonly ask: (url: URL, headers: Readonly<Record<string, string>>) => Promise<Answered | string>;
+  /** Undefined: fine. Else what is wrong, in words. */
+  readonly directoryTrouble: (path: string) => string | undefined;
+  readonly isThere: (path: string) => boolean;
+}

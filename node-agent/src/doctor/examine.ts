@@ -1,0 +1,91 @@
+/**
+ * All that `cgn doctor` looks at on a host, in the order in which it matters. Decides what each finding means; looks at
+ * nothing itself.
+ */
+import type { AgentConfig } from '../config/agent-config.ts';
+import type { EngineConfig } from '../engines/engine-config.ts';
+import { engineProfiles } from '../engines/profiles/profiles.ts';
+import type { Check, Host } from './check.ts';
+import { engineChecks } from './engine-checks.ts';
+
+const nodeMajorMin = 24;
+
+const nodeCheck = ({ nodeVersion }: Host): Check => {
+  const isFine = Number(nodeVersion.split('.')[0]) >= nodeMajorMin;
+  const fix = `Install Node.js ${nodeMajorMin} or newer.`;
+  return { what: 'node', outcome: isFine ? 'ok' : 'failed', says: nodeVersion, ...(isFine ? {} : { fix }) };
+};
+
+const directoryCheck = (host: Host, path: string): Check => {
+  const trouble = host.directoryTrouble(path);
+  const what = 'data directory';
+  if (trouble === undefined) return { what, outcome: 'ok', says: path };
+  return {
+    ...{ what, outcome: 'failed', says: trouble },
+    fix: 'Give the user that runs the agent a directory of its own, or name another as data_dir.',
+  };
+};
+
+const edgeCheck = async (host: Host, edge: URL): Promise<Check> => {
+  const what = 'edge';
+  const answer = await host.ask(new URL('/healthz', edge), {});
+  if (typeof answer === 'string') {
+    const fix = 'Correct the URL, or let this host reach it: name service, firewall, proxy, its certificate.';
+    return { what, outcome: 'failed', says: `${edge.origin} does not answer: ${answer}`, fix };
+  }
+  if (answer.status !== 200) {
+    const says = `${edge.origin}/healthz answers ${answer.status}, as no edge does`;
+    return { what, outcome: 'failed', says, fix: 'Name the edge itself, not what stands beside it.' };
+  }
+  return { what, outcome: 'ok', says: `${edge.origin} answers` };
+};
+
+const gpusOf = ({ source }: EngineConfig): readonly number[] =>
+  source.kind === 'launched' ? source.gpus : [];
+
+/** One line for each GPU: `GPU 0: NVIDIA H100 (UUID: ...)`. */
+const gpuIndexes = (list: string): readonly number[] =>
+  [...list.matchAll(/^GPU (\d+):/gm)].map(([, index]) => Number(index));
+
+const gpuCheck = async (host: Host, engines: readonly EngineConfig[]): Promise<Check> => {
+  const what = 'GPUs';
+  const wanted = [...new Set(engines.flatMap(gpusOf))].sort((one, other) => one - other);
+  const program = host.find('nvidia-smi');
+  const ran = program === undefined ? 'nvidia-smi is not found' : await host.run(program, ['-L'], new Map());
+  const hasRun = typeof ran !== 'string' && ran.status === 0;
+  const there = hasRun ? gpuIndexes(ran.output) : [];
+  const why = typeof ran === 'string' ? ran : `nvidia-smi -L shows ${there.length} GPUs`;
+  const missing = wanted.filter((index) => !there.includes(index));
+  if (missing.length > 0) {
+    const fix = 'Install the driver, or correct "gpus" of the engines: they count from 0.';
+    return { what, outcome: 'failed', says: `no GPU ${missing.join(', ')} here: ${why}`, fix };
+  }
+  return there.length > 0
+    ? { what, outcome: 'ok', says: why }
+    : { what, outcome: 'note', says: `${why}: memory, watts and temperature of GPUs stay unknown` };
+};
+
+/** What can be told without a configuration, after why there is none. */
+export async function* examineWithout(host: Host, why: string): AsyncGenerator<Check> {
+  yield nodeCheck(host);
+  const fix = 'Correct that; "cgn agent --check-config" reads it too.';
+  yield { what: 'configuration', outcome: 'failed', says: why, fix };
+  yield await gpuCheck(host, []);
+}
+
+/** Each as soon as it is known: some programs take their time to show their options. */
+export async function* examine(
+  host: Host,
+  config: AgentConfig,
+  path: string | undefined,
+): AsyncGenerator<Check> {
+  yield nodeCheck(host);
+  yield { what: 'configuration', outcome: 'ok', says: path ?? 'options and environment, no file' };
+  yield directoryCheck(host, config.dataDirectory);
+  yield await edgeCheck(host, config.edge);
+  yield await gpuCheck(host, config.engines);
+  for (const engine of config.engines) {
+    const profile = engineProfiles.get(engine.profile);
+    if (profile !== undefined) yield* await engineChecks(host, profile, engine);
+  }
+}

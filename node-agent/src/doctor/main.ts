@@ -1,0 +1,25 @@
+/**
+ * The program behind `cgn doctor`: takes the agent's own options, reads its configuration as the agent does, and prints
+ * each finding as a line of JSON. Changes nothing. Its status is 0 whatever it found: who reads the lines decides.
+ */
+import { ConfigError } from '../config/agent-config.ts';
+import { parseConfig } from '../config/parse.ts';
+import { defaultConfigPath } from '../config/schema.ts';
+import { knownProfiles } from '../engines/known-profiles.ts';
+import type { Check } from './check.ts';
+import { examine, examineWithout } from './examine.ts';
+import { thisHost } from './this-host.ts';
+
+const findings = (): AsyncGenerator<Check> => {
+  try {
+    const options = { profiles: knownProfiles, hostsOwn: defaultConfigPath };
+    const parsed = parseConfig(process.argv.slice(2), process.env, options);
+    if (parsed !== 'help') return examine(thisHost, parsed.config, parsed.path);
+    return examineWithout(thisHost, 'none was read');
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) return examineWithout(thisHost, thrown.message);
+    throw thrown;
+  }
+};
+
+for await (const check of findings()) process.stdout.write(`${JSON.stringify(check)}\n`);
