@@ -93,8 +93,11 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
   const decide = (prompt: PromptView = promptOf(new Uint32Array())) => {
     requests += 1;
     const requestId = `req-${requests}` as RequestId;
-    const booked = unwrap(region.decide({ requestId, region: local, model: 'm', prompt, isStream: true }));
-    const considered = region.receipt(requestId)?.considered ?? [];
+    const asked = { requestId, region: local, model: 'm', prompt, isStream: true, earlier: [] };
+    const booked = unwrap(region.decide(asked));
+    const considered = region
+      .receipts(requestId)
+      .flatMap((one) => (one.outcome === 'placed' ? one.considered : []));
     const of = (node: string, replica = 'r0') =>
       considered.find((one) => one.node === node && one.replica === replica);
     return { ...booked, of };
