@@ -10,8 +10,11 @@ const anchors = Array.from(
   (_, at): Anchor => [words[2 * at] ?? 0, words[2 * at + 1] ?? 0],
 );
 
-const cellOf = (anchor: Anchor, cells: readonly number[]): number =>
-  cells.reduce((best, cell) => (rendezvousScore(anchor, cell) > rendezvousScore(anchor, best) ? cell : best));
+/** Of cells with these numbers; they weigh the same unless `weights` says otherwise. */
+const cellOf = (anchor: Anchor, cells: readonly number[], weights: readonly number[] = []): number => {
+  const score = (cell: number): number => rendezvousScore(anchor, cell, weights[cell] ?? 1);
+  return cells.reduce((best, cell) => (score(cell) > score(best) ? cell : best));
+};
 
 describe('an anchor', () => {
   const chain = randomWords(1, 2 * 300);
@@ -33,6 +36,20 @@ describe('cells', () => {
       counts[cell] = (counts[cell] ?? 0) + 1;
     }
     for (const count of counts) expect(Math.abs(count - prompts / 4)).toBeLessThan(prompts / 40);
+  });
+
+  test('have shares by their replicas: one with a single replica is no half of the fleet', () => {
+    const share = anchors.filter((anchor) => cellOf(anchor, [0, 1], [64, 1]) === 1).length / prompts;
+    expect(share).toBeGreaterThan(0.5 / 65);
+    expect(share).toBeLessThan(2 / 65);
+  });
+
+  test('that grow take from the others, and move nothing between them', () => {
+    for (const anchor of anchors) {
+      const before = cellOf(anchor, [0, 1, 2], [4, 4, 1]);
+      const after = cellOf(anchor, [0, 1, 2], [4, 4, 2]);
+      if (after !== before) expect(after).toBe(2);
+    }
   });
 
   test('that come take their share from all, and move nothing between the others', () => {

@@ -18,11 +18,15 @@ export const anchorOf = (chain: Uint32Array): Anchor | undefined => {
   return [chain[2 * depth - 2] ?? 0, chain[2 * depth - 1] ?? 0];
 };
 
-/** The higher the more the cell with this number is the anchor's. Mixing as in MurmurHash3's finalizer. */
-export const rendezvousScore = (anchor: Anchor | undefined, cell: number): number => {
+/**
+ * The higher the more the cell with this number is the anchor's: cells have shares by their weights, and one whose
+ * weight changes moves only what it gains or loses. Mixing as in MurmurHash3's finalizer.
+ */
+export const rendezvousScore = (anchor: Anchor | undefined, cell: number, weight: number): number => {
   const [lo, hi] = anchor ?? [0, 0];
   let hash = (lo ^ Math.imul(cell + 1, 0x9e3779b1)) | 0;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ hi ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  const uniform = (((hash ^ (hash >>> 16)) >>> 0) + 0.5) / 2 ** 32;
+  return -weight / Math.log(uniform);
 };

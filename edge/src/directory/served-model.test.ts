@@ -15,13 +15,13 @@ const nearest: Policy = {
   },
 };
 
-/** Two cells of one replica each; `decide` tells whose a prompt of that seed is. */
-const twoCells = () => {
+/** Nodes with a replica each, in cells of so many; `decide` tells whose a prompt of that seed is. */
+const fleet = (names: readonly string[], cellReplicasMax: number) => {
   const policies = { policy: nearest, shadow: undefined };
-  const directory = new Directory({ secret: 1, policies, cellReplicasMax: 1, askSnapshot: () => 0 });
+  const directory = new Directory({ secret: 1, policies, cellReplicasMax, askSnapshot: () => 0 });
   const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
   const replica = { name: 'r0' as ReplicaName, state: 'ready' as const, models };
-  for (const name of ['a', 'b']) {
+  for (const name of names) {
     directory.join(name as NodeId, 1 as Epoch, name, [replica], 0);
     const open = {
       feed: 0,
@@ -50,7 +50,7 @@ const seeds = Array.from({ length: 40 }, (_, index) => index + 1);
 const lots = [0, 0.99];
 
 test('a prompt leaves the cell that its beginning names only for one that is cheaper by more than a fifth', () => {
-  const { measured, decide } = twoCells();
+  const { measured, decide } = fleet(['a', 'b'], 1);
   const chosen = (): string[][] => lots.map((lot) => seeds.map((seed) => decide(seed, lot)));
   measured('a', 100);
   measured('b', 100);
@@ -63,4 +63,12 @@ test('a prompt leaves the cell that its beginning names only for one that is che
   measured('b', 60);
   // More is, where it is asked at all; and nobody leaves for what is dearer.
   expect(chosen()).toEqual([home, seeds.map(() => 'b')]);
+});
+
+test('a cell with one replica beside one of four is named by a fifth of the prompts, not by half of them', () => {
+  const { decide } = fleet(['a', 'b', 'c', 'd', 'alone'], 4);
+  const many = Array.from({ length: 400 }, (_, index) => index + 1);
+  const share = many.filter((seed) => decide(seed, 0) === 'alone').length / many.length;
+  expect(share).toBeGreaterThan(0.1);
+  expect(share).toBeLessThan(0.3);
 });

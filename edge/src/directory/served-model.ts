@@ -193,8 +193,8 @@ export class ServedModel<Owner> {
   }
 
   /**
-   * With several cells at most two: the one that the prompt's anchor names, and the least loaded, by lot among equals.
-   * A policy that looks at no cache asks the second alone.
+   * With several cells at most two: the one that the prompt's anchor names, by shares as large as the cells are, and
+   * the least loaded, by lot among equals. A policy that looks at no cache asks the second alone.
    */
   #questions({ chain, random }: CellRequest): readonly Question[] {
     if (this.#cells.size <= 1) return this.#questionsOf('only');
@@ -212,7 +212,7 @@ export class ServedModel<Owner> {
     let named: Question | undefined;
     let highest = -1;
     for (const [number, cell] of this.#cells) {
-      const score = rendezvousScore(anchor, number);
+      const score = rendezvousScore(anchor, number, cell.size);
       if (score <= highest) continue;
       highest = score;
       named = { number, cell, askedFor: 'anchor' };
