@@ -12,7 +12,8 @@ export type Log = (level: 'info' | 'warn' | 'error', event: string, fields?: Log
 export const plain = (level: string, event: string, fields: LogFields): string => {
   const details = Object.entries(fields).filter(([, value]) => value !== undefined);
   const text = details.map(([name, value]) => `${name}=${String(value)}`).join(' ');
-  return `${level === 'info' ? '' : `${level}: `}${printable(`${event}${text === '' ? '' : ` (${text})`}`)}\n`;
+  const told = printable(`${event}${text === '' ? '' : ` (${text})`}`);
+  return `${level === 'info' ? '' : `${level}: `}${told}\n`;
 };
 
 /** Writes to standard error. */

@@ -42,6 +42,7 @@ export const errorTable = {
   inter_token_timeout: { status: 504, type: 'server_error', retryable: true, fault: 'engine' },
   total_timeout: { status: 504, type: 'server_error', retryable: false, fault: 'fleet' },
   protocol_error: { status: 502, type: 'server_error', retryable: true, fault: 'fleet' },
+  flooded: { status: 429, type: 'invalid_request_error', retryable: false, fault: 'fleet' },
   version_unsupported: { status: 426, type: 'invalid_request_error', retryable: false, fault: 'fleet' },
   not_enrolled: { status: 401, type: 'authentication_error', retryable: false, fault: 'fleet' },
   identity_refused: { status: 401, type: 'authentication_error', retryable: false, fault: 'fleet' },

@@ -230,6 +230,12 @@ export const parseKvSnapshot = (payload: Uint8Array): KvSnapshotPart => {
   };
 };
 
+/** Of a delta, a snapshot's part or a want: its feed, and what stands behind that, without a look at the rest. */
+export const kvAddress = (payload: Uint8Array): { readonly feed: number; readonly request: number } => {
+  const view = viewOf(payload, 8, 'a KV message');
+  return { feed: view.getUint32(0), request: view.getUint32(4) };
+};
+
 const readPair = (payload: Uint8Array, what: string): readonly [number, number] => {
   if (payload.length !== 8) refuse(what, 'carries exactly 8 bytes');
   const view = viewOf(payload, 8, what);

@@ -176,6 +176,14 @@ export const kvDigestsPerFeedMax = 131_072;
 export const kvFeedsPerLinkMax = 256;
 /** Between two deltas an agent gathers what changed in its caches for this long: predictions bridge it. */
 export const kvDeltaMs = 50;
+/** Digests that an edge reads of one link: two full snapshots a second, what 64 fast engines fill and evict. */
+export const kvDigestsPerSecond = 262_144;
+/** So many at once: two snapshots load side by side, the next is asked for once there is room again. */
+export const kvDigestsBurst = 262_144;
+/** Frames of one node that serve no stream: 12 feeds that change with each `kvDeltaMs`, twice, and all marks. */
+export const unaskedFramesPerSecond = 500;
+/** So many at once, and as many again before the link is closed: a HELLO's worth of feeds and replicas, twice. */
+export const unaskedFramesBurst = 4_000;
 
 const assertRelation = (holds: boolean, relation: string): void => {
   if (!holds) throw new Error(`limits: ${relation} must hold`);
@@ -200,4 +208,5 @@ assertRelation(
   'the default block is one that a policy may choose',
 );
 assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
+assertRelation(kvDigestsPerFeedMax <= kvDigestsBurst, 'a full snapshot can be asked for');
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');

@@ -17,6 +17,7 @@ import type { Hello, OpenRequest, Welcome } from '@cognitora/protocol/link';
 import { pieces } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { newIntake } from '../../edge/testing/intakes.ts';
 
 /** A byte of a body tells its place, so that one lost, repeated or moved shows. */
 const pattern = Uint8Array.from({ length: 1_000_000 }, (_, at) => at * 31 + (at >> 8));
@@ -99,14 +100,17 @@ class World {
   readonly due: StreamId[] = [];
 
   constructor() {
-    this.link = new EdgeLink({
-      bytes: (message) => this.toAgent.push(message),
-      hello: (hello) => this.link.welcome(hello, welcome),
-      replicas: () => {},
-      kv: () => {},
-      telemetry: () => {},
-      goaway: () => {},
-    });
+    this.link = new EdgeLink(
+      {
+        bytes: (message) => this.toAgent.push(message),
+        hello: (hello) => this.link.welcome(hello, welcome),
+        replicas: () => {},
+        kv: () => {},
+        telemetry: () => {},
+        goaway: () => {},
+      },
+      newIntake(),
+    );
     this.session = new AgentSession(hello, {
       welcome: () => {},
       goaway: () => {},

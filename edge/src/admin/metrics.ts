@@ -46,7 +46,7 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
       const labels = { region, node, host: name, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
-      for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens } of caches) {
+      for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } of caches) {
         const ofModel = { ...labels, model };
         page.gauge(
           'cognitora_replica_trust',
@@ -71,6 +71,12 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
           'Of those, the ones that its engine reported.',
           ofModel,
           confirmedTokens,
+        );
+        page.counter(
+          'cognitora_replica_missed_reports',
+          'Reports of its cache that came too fast to be read.',
+          ofModel,
+          missedReports,
         );
       }
     }

@@ -135,6 +135,29 @@ test('a replica whose prompts come to be written otherwise than the others’ is
   expect(decide(promptOf(chainOf(1, 10)))).toMatchObject({ node: 'a', expectedTokens: 640 });
 });
 
+test('a liar that dials again, or names its replica anew, is believed as little as before', () => {
+  const { directory, join, offer, load, decide, cacheOf } = fleet();
+  const lie = (): void => {
+    const { reservation } = decide(promptOf(chainOf(1, 40)));
+    directory.firstByte(reservation, 0);
+    directory.settle(reservation, { nowMs: 0, promptTokens: 2_600, cachedTokens: 0, completionTokens: 1 });
+  };
+  join('a');
+  offer('a');
+  load('a', chainOf(1, 40));
+  for (let lies = 0; lies < 20; lies += 1) lie();
+  expect(cacheOf('a')?.trust).toBe('blind');
+  join('a', 2);
+  const open = { ...openOf(0), replica: 'r9' as ReplicaName };
+  const renamed = [{ ...(ready[0] as (typeof ready)[0]), name: 'r9' as ReplicaName }];
+  directory.report('a' as NodeId, 2 as Epoch, renamed, 0);
+  directory.heard('a' as NodeId, 2 as Epoch, { type: 'feed', feed: open }, 0);
+  const snapshot = { feed: 0, request: 2, sequence: 0, part: 0, isLast: true };
+  const blocks = [{ tier: 'device' as const, digests: chainOf(1, 40) }];
+  directory.heard('a' as NodeId, 2 as Epoch, { type: 'snapshot', snapshot: { ...snapshot, blocks } }, 0);
+  expect(cacheOf('a')).toMatchObject({ trust: 'blind', heldBlocks: 40 });
+});
+
 test('a replica that takes its offer back is blind, and may offer again on the same link', () => {
   const { join, offer, load, cacheOf, directory } = fleet();
   join('a');

@@ -8,13 +8,14 @@ import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } 
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
-import type { MapBudget } from './map-budget.ts';
+import type { MapBudget, MapHolder } from './map-budget.ts';
 import { Member, type ReplicaWork } from './member.ts';
 import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
 import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
 import { Rates, ReplicaRates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
+import { Truth } from './truth.ts';
 
 export interface CellRequest {
   /** Digests of the prompt from its start, as pairs of low and high word. */
@@ -92,6 +93,8 @@ export interface CellOptions {
 
 /** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
 const unlearnedLateMs = 15_000;
+/** A cell whose map is smaller than it asked for looks for room this often. */
+const roomMsMin = 10_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
@@ -100,7 +103,7 @@ const tellMsMax = 1_000;
 /** Of that many ended requests the guesses are kept so long; of more, shorter. */
 const fadingMax = 1_024;
 
-export class Cell {
+export class Cell implements MapHolder {
   /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
   #maps: Maps | undefined;
   readonly #secret: number;
@@ -109,6 +112,8 @@ export class Cell {
   readonly #sharedRates: (() => Rates) | undefined;
   /** Of the budget. */
   #takenBytes = 0;
+  askedAtMs = Number.NEGATIVE_INFINITY;
+  #nextRoomAtMs = Number.NEGATIVE_INFINITY;
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
@@ -154,7 +159,7 @@ export class Cell {
   /** Undefined when the budget has nothing left: the cell's replicas stay blind, and their feeds ask again. */
   #mapsMade(): Maps | undefined {
     if (this.#maps !== undefined) return this.#maps;
-    const bytesMax = this.#budget === undefined ? this.#mapBytes : this.#budget.take(this.#mapBytes);
+    const bytesMax = this.#budget === undefined ? this.#mapBytes : this.#budget.take(this, this.#mapBytes);
     if (bytesMax === undefined) return undefined;
     this.#takenBytes = bytesMax;
     const secret = this.#secret;
@@ -167,9 +172,34 @@ export class Cell {
 
   /** Nobody sits here any more: gives its memory back. */
   close(): void {
-    this.#budget?.give(this.#takenBytes);
+    this.#budget?.give(this);
     this.#takenBytes = 0;
     this.#maps = undefined;
+  }
+
+  /**
+   * Somebody asks for the model: it gets the room that models nobody asks for have. True: its map is another one, and
+   * its members' feeds have to be opened anew.
+   */
+  asked(nowMs: number): boolean {
+    this.askedAtMs = nowMs;
+    if (this.#budget === undefined || this.#takenBytes >= this.#mapBytes) return false;
+    if (nowMs < this.#nextRoomAtMs && this.#nextRoomAtMs <= nowMs + roomMsMin) return false;
+    this.#nextRoomAtMs = nowMs + roomMsMin;
+    if (!this.#members.some((member) => member !== undefined && member.announced !== 'blind')) return false;
+    if (!this.#budget.makeRoom(this, this.#mapBytes, nowMs)) return false;
+    // At once: others wait for what is free now.
+    return this.#mapsMade() !== undefined;
+  }
+
+  /** Its members are blind from now on, and what was guessed of them is forgotten. */
+  yieldMap(nowMs: number): void {
+    for (const member of this.#members) member?.close(nowMs);
+    this.#fading = [];
+    for (const { prediction } of this.#booked?.values() ?? []) {
+      if (prediction !== undefined) prediction.isTakenBack = true;
+    }
+    this.close();
   }
 
   /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
@@ -226,20 +256,21 @@ export class Cell {
   }
 
   /** Takes a replica in. Call only when the cell is not full. */
-  join(work: ReplicaWork, ask: (member: Member) => number): Member {
+  join(work: ReplicaWork, ask: (member: Member) => number, truth = new Truth()): Member {
     let number = 0;
     while (this.#members[number] !== undefined) number += 1;
     const newFeed = (of: Member): KvFeed =>
       new KvFeed({
         store: this.#storeOf(of),
         turns: this.#turns,
+        node: work.node,
         ask: () => ask(of),
         onCleared: () => {
           of.beginAnew();
           of.ramp(this.#isAnySettled);
         },
       });
-    const member = new Member(work, number, newFeed);
+    const member = new Member(work, number, truth, newFeed);
     member.ramp(this.#isAnySettled);
     this.#members[number] = member;
     this.#size += 1;

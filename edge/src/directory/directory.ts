@@ -15,7 +15,7 @@ import {
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
-import type { KvMessage } from '../link/edge-link.ts';
+import type { KvMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
@@ -28,6 +28,7 @@ import { type CandidateView, viewCandidates, viewVerdict } from './receipts.ts';
 import { type CellChoice, type CellVerdict, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 import { TokenScale } from './token-scale.ts';
+import { TruthMemory } from './truth-memory.ts';
 
 export interface Replica {
   readonly node: NodeEntry;
@@ -129,6 +130,7 @@ export class Directory {
   readonly #scales = new Map<string, TokenScale>();
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
+  readonly #truths = new TruthMemory();
   readonly #budget: MapBudget;
   readonly #plan: CellPlan;
   /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
@@ -161,6 +163,9 @@ export class Directory {
     if (entry === undefined) return;
     const before = entry.replicas;
     entry.replicas = new Map();
+    // First, so that what is known of those who go is known of those who come.
+    const named = new Set(reports.map(({ name }) => name));
+    for (const [name, gone] of before) if (!named.has(name)) this.#retire(gone, nowMs);
     for (const { name, state, models } of reports) {
       const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
@@ -169,10 +174,8 @@ export class Directory {
       replica.state = state;
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);
-      before.delete(name);
       this.#remember(models, nowMs);
     }
-    for (const gone of before.values()) this.#retire(gone, nowMs);
   }
 
   /** The node's link closed. Says nothing about a newer epoch. */
@@ -193,16 +196,15 @@ export class Directory {
       this.#offer(entry, message.feed, nowMs);
       return;
     }
-    const about = message.type === 'delta' ? message.delta : undefined;
-    const said = about ?? (message.type === 'snapshot' ? message.snapshot : undefined);
-    const { feed: number } = said ?? (message as { readonly mark: { readonly feed: number } }).mark;
+    const number = feedNumberOf(message);
     const open = entry.feeds.get(number);
     const seat = open === undefined ? undefined : entry.replicas.get(open.replica)?.seats.get(open.model);
     if (seat === undefined || seat.offer?.open.feed !== number) return;
     const { feed } = seat.member;
     if (message.type === 'delta') feed.delta({ ...message.delta, epoch }, nowMs);
     else if (message.type === 'snapshot') feed.snapshotPart({ ...message.snapshot, epoch }, nowMs);
-    else feed.mark({ ...message.mark, epoch }, nowMs);
+    else if (message.type === 'mark') feed.mark({ ...message.mark, epoch }, nowMs);
+    else seat.member.missed(nowMs);
   }
 
   /** Whether that link of the node is the one that counts here. */
@@ -232,6 +234,7 @@ export class Directory {
   decide(options: DecideOptions): Decision {
     const served = this.#models.get(options.model);
     if (served === undefined) throw this.#noReplica(options);
+    served.noteAsked(options.nowMs);
     const request = requestOf(served, options);
     const chosen = served.choose(request);
     const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
@@ -335,6 +338,7 @@ export class Directory {
       if (ids.has(id)) continue;
       replica.seats.delete(id);
       const served = this.#models.get(id);
+      this.#truths.keep(replica.node.node, id, replica.name, seat.member.truth, nowMs);
       served?.rise(seat, nowMs);
       if (served?.isEmpty) this.#models.delete(id);
     }
@@ -344,10 +348,11 @@ export class Directory {
 
   #sit(replica: Replica, model: string, nowMs: number): void {
     const served = this.#models.get(model) ?? this.#addModel(model);
-    const { node } = replica.node;
-    const seat: Seat = served.sit(replica, `${node}/${replica.name}`, replica.work, () =>
-      this.#options.askSnapshot(node, seat.offer?.open.feed ?? 0),
-    );
+    const { node, replicas } = replica.node;
+    const others = [...replicas.values()].flatMap(({ seats }) => seats.get(model)?.member.truth ?? []);
+    const truth = this.#truths.of(node, model, replica.name, others, nowMs);
+    const ask = (): number => this.#options.askSnapshot(node, seat.offer?.open.feed ?? 0);
+    const seat: Seat = served.sit(replica, `${node}/${replica.name}`, replica.work, ask, truth);
     replica.seats.set(model, seat);
     // Its agent may have spoken of the cache before it named the model.
     for (const open of replica.node.feeds.values()) {
@@ -361,6 +366,7 @@ export class Directory {
     const served = new ServedModel<Replica>({
       ...{ model, secret, turns: this.#turns, budget: this.#budget, plan: this.#plan },
       ...{ cellReplicasMax, mapBytes, policies, scale },
+      voterOf: ({ state, node }) => (state === 'ready' ? node.node : undefined),
     });
     this.#models.set(model, served);
     return served;
@@ -455,13 +461,19 @@ export class Directory {
   }
 }
 
+const feedNumberOf = (message: Exclude<KvMessage, { type: 'feed' }>): number => {
+  if (message.type === 'delta') return message.delta.feed;
+  if (message.type === 'snapshot') return message.snapshot.feed;
+  return message.type === 'mark' ? message.mark.feed : message.missed.feed;
+};
+
 const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   node,
   name,
   state: 'loading',
   models: [],
   unnamedSinceMs: undefined,
-  work: { ...newReplicaWork(), rttMs: node.rttMs },
+  work: { ...newReplicaWork(node.node), rttMs: node.rttMs },
   seats: new Map(),
 });
 

@@ -47,6 +47,7 @@ const operation = fc.oneof(
   { weight: 24, arbitrary: fc.record({ kind: fc.constant('deliver' as const), place }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('repeat' as const), place }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('lose' as const), place }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('miss' as const), place }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -117,8 +118,9 @@ class World {
     } else {
       const message = this.link[at % Math.max(1, this.link.length)];
       if (message === undefined) return;
-      if (next.kind === 'deliver') this.link.splice(at % this.link.length, 1);
-      this.deliver(message);
+      if (next.kind !== 'repeat') this.link.splice(at % this.link.length, 1);
+      if (next.kind === 'miss') this.feeds[message.of]?.missed(this.nowMs);
+      else this.deliver(message);
     }
   }
 

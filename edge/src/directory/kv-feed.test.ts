@@ -30,6 +30,18 @@ const inStep = () => {
 };
 
 describe('a feed', () => {
+  test('of which something was not read is blind until a snapshot, which is wanted with the next sweep', () => {
+    const { feed, ledger, asks, holds, turns } = inStep();
+    ledger.change('device', [10], []);
+    feed.missed(0);
+    expect([feed.state, holds(0), asks.length]).toEqual(['waiting', false, 1]);
+    feed.delta(ledger.change('device', [11], []), 0);
+    expect([feed.state, asks.length]).toEqual(['waiting', 1]);
+    turns.sweep(0);
+    for (const part of ledger.snapshot(asks.length, 4)) feed.snapshotPart(part, 0);
+    expect([feed.state, holds(0), holds(10), holds(11)]).toEqual(['in-step', true, true, true]);
+  });
+
   test('is blind until its snapshot has come whole, and follows deltas from there', () => {
     const { feed, ledger, holds, asks } = oneFeed();
     ledger.change('device', [0, 1, 2], []);

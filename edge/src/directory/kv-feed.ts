@@ -31,6 +31,8 @@ export interface BlockStore {
 export interface KvFeedOptions {
   readonly store: BlockStore;
   readonly turns: SnapshotTurns;
+  /** Whose replica it is. */
+  readonly node?: string | undefined;
   /**
    * Sends the agent a request for a snapshot. Returns its number, which no other request on this link has. The
    * answer comes later, never within the call.
@@ -61,6 +63,10 @@ export class KvFeed implements TurnTaker {
 
   constructor(options: KvFeedOptions) {
     this.#options = options;
+  }
+
+  get node(): string | undefined {
+    return this.#options.node;
   }
 
   get state(): FeedState {
@@ -119,6 +125,13 @@ export class KvFeed implements TurnTaker {
 
   mark(mark: OfEpoch<KvMark>, nowMs: number): void {
     if (this.#admits(mark, nowMs)) this.#catchUp(nowMs);
+  }
+
+  /** Something was said that nobody read: what is known is void, and a snapshot is wanted, later. */
+  missed(nowMs: number): void {
+    if (this.#state === 'closed' || this.#state === 'waiting') return;
+    this.#abandon();
+    this.#options.turns.rest(this, nowMs);
   }
 
   snapshotPart(part: OfEpoch<KvSnapshotPart>, nowMs: number): void {

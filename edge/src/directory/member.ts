@@ -7,10 +7,11 @@ import type { KvFeed } from './kv-feed.ts';
 import { ReplicaLoad } from './load.ts';
 import type { ReplicaRates } from './rates.ts';
 import type { Slot } from './replica-slots.ts';
-import { Truth } from './truth.ts';
+import type { Truth } from './truth.ts';
 
 /** What a replica shares between the models it serves: one engine works on all of them. */
 export interface ReplicaWork {
+  readonly node?: string | undefined;
   readonly load: ReplicaLoad;
   /** Undefined until the first decision about it. */
   rates: ReplicaRates | undefined;
@@ -19,7 +20,8 @@ export interface ReplicaWork {
   answered: number;
 }
 
-export const newReplicaWork = (): ReplicaWork => ({
+export const newReplicaWork = (node?: string): ReplicaWork => ({
+  node,
   load: new ReplicaLoad(),
   rates: undefined,
   rttMs: 0,
@@ -42,7 +44,7 @@ const countedBlocksMax = 8_192;
 export class Member {
   readonly work: ReplicaWork;
   readonly number: number;
-  readonly truth = new Truth();
+  readonly truth: Truth;
   /** What its agent says of its cache; `blind` when it says nothing. */
   announced: Trust = 'blind';
   readonly #newFeed: (member: Member) => KvFeed;
@@ -50,9 +52,11 @@ export class Member {
   #isRamping = false;
   #storedBlocks = 0;
   #evictedBlocks = 0;
+  #missedReports = 0;
 
-  constructor(work: ReplicaWork, number: number, newFeed: (member: Member) => KvFeed) {
+  constructor(work: ReplicaWork, number: number, truth: Truth, newFeed: (member: Member) => KvFeed) {
     this.work = work;
+    this.truth = truth;
     this.number = number;
     this.#newFeed = newFeed;
   }
@@ -107,6 +111,17 @@ export class Member {
   /** It is new among others that are not; where all are new at once, nobody is suspect. */
   ramp(isAnyOtherSettled: boolean): void {
     this.#isRamping = isAnyOtherSettled;
+  }
+
+  /** Something its agent said of its cache came too fast to be read. */
+  missed(nowMs: number): void {
+    this.#missedReports += 1;
+    this.#feed?.missed(nowMs);
+  }
+
+  /** Reports of its cache that were not read. */
+  get missedReports(): number {
+    return this.#missedReports;
   }
 
   /** It left: whatever its agent still says means nothing. */

@@ -13,6 +13,8 @@ export interface CacheView {
   /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
   readonly predictedTokens: number;
   readonly confirmedTokens: number;
+  /** Reports of it that came too fast to be read. */
+  readonly missedReports: number;
 }
 
 export interface ReplicaView {
@@ -42,6 +44,7 @@ const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView
     heldBlocks: cell.heldBlocks(member),
     predictedTokens: member.truth.predictedTokens,
     confirmedTokens: member.truth.confirmedTokens,
+    missedReports: member.missedReports,
   })),
   live: work.load.live,
 });

@@ -19,7 +19,7 @@ import {
   openHeader,
   readLinkRequest,
 } from '../link/carry-request.ts';
-import type { KvMessage } from '../link/edge-link.ts';
+import type { KvMessage } from '../link/kv-intake.ts';
 import { LinkHost } from '../link/link-host.ts';
 import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';

@@ -12,10 +12,12 @@ import { type Anchor, anchorOf, rendezvousScore } from './cell-choice.ts';
 import type { CellPlan } from './cell-plan.ts';
 import type { MapBudget } from './map-budget.ts';
 import type { Member, ReplicaWork } from './member.ts';
+import { ProfileLead, type ProfileOffer } from './profile-lead.ts';
 import { Rates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
 import type { TokenScale } from './token-scale.ts';
+import type { Truth } from './truth.ts';
 
 /** How a model's requests are decided, and by what beside it for comparison. */
 export interface Policies {
@@ -31,7 +33,7 @@ export interface Seat {
   offer: { readonly epoch: Epoch; readonly open: KvFeedOpen } | undefined;
 }
 
-export interface ServedModelOptions {
+export interface ServedModelOptions<Owner> {
   readonly model: string;
   /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
   readonly secret: number;
@@ -42,6 +44,8 @@ export interface ServedModelOptions {
   /** Outlives the model's replicas, too: they come back to their cells. */
   readonly plan: CellPlan;
   readonly policies: Policies;
+  /** The node that this is of, when it is ready: it has a vote on how prompts are written. */
+  readonly voterOf: (owner: Owner) => string | undefined;
   /** Outlives the model's replicas: when all links are cut at once they come back to what was learned. */
   readonly scale: TokenScale;
 }
@@ -96,7 +100,7 @@ export interface CellChoice {
 
 export class ServedModel<Owner> {
   readonly scale: TokenScale;
-  readonly #options: ServedModelOptions;
+  readonly #options: ServedModelOptions<Owner>;
   /** By number. A cell keeps its number, so that one that goes moves only its own share of prompts. */
   readonly #cells = new Map<number, Cell>();
   readonly #seats = new Map<Member, Seated<Owner>>();
@@ -107,9 +111,9 @@ export class ServedModel<Owner> {
   };
   #rates: Rates | undefined;
   #policies: Policies;
-  #profile: PromptProfile | undefined;
+  readonly #lead = new ProfileLead();
 
-  constructor(options: ServedModelOptions) {
+  constructor(options: ServedModelOptions<Owner>) {
     this.#options = options;
     this.scale = options.scale;
     this.#policies = options.policies;
@@ -130,7 +134,7 @@ export class ServedModel<Owner> {
 
   /** How prompts are to be written for their digests; undefined while no replica's cache is known. */
   get profile(): PromptProfile | undefined {
-    return this.#profile;
+    return this.#lead.leader;
   }
 
   *owners(): Generator<Owner> {
@@ -142,11 +146,17 @@ export class ServedModel<Owner> {
   }
 
   /** Takes a replica in, known as `replica` whenever it comes. */
-  sit(owner: Owner, replica: string, work: ReplicaWork, ask: (member: Member) => number): Seat {
+  sit(
+    owner: Owner,
+    replica: string,
+    work: ReplicaWork,
+    ask: (member: Member) => number,
+    truth: Truth,
+  ): Seat {
     const number = this.#numberFor(replica);
     const cell = this.#cells.get(number) ?? this.#addCell(number);
     this.#options.plan.came(this.#options.model, replica);
-    const member = cell.join(work, ask);
+    const member = cell.join(work, ask, truth);
     const seat: Seat = { cell, member, offer: undefined };
     this.#seats.set(member, { seat, owner, number, replica });
     return seat;
@@ -162,7 +172,7 @@ export class ServedModel<Owner> {
       this.#cells.delete(seated.number);
       seat.cell.close();
     }
-    this.#lead(nowMs);
+    this.#count(nowMs);
   }
 
   /** An agent says how well it knows this replica's cache, and how its prompts are written. */
@@ -170,8 +180,17 @@ export class ServedModel<Owner> {
     const isOther = seat.offer !== undefined && seat.offer.open.profile.id !== open.profile.id;
     seat.offer = { epoch, open };
     if (isOther) seat.member.close(nowMs);
-    this.#lead(nowMs);
+    this.#count(nowMs);
     this.#follow(seat, nowMs);
+  }
+
+  /** Somebody asks for this model: what it is worth, and who leads, shows then. */
+  noteAsked(nowMs: number): void {
+    if (this.#lead.isDue(nowMs)) this.#count(nowMs);
+    for (const cell of this.#cells.values()) {
+      if (!cell.asked(nowMs)) continue;
+      for (const { seat } of this.#seats.values()) if (seat.cell === cell) this.#follow(seat, nowMs);
+    }
   }
 
   usePolicies(policies: Policies): void {
@@ -258,28 +277,26 @@ export class ServedModel<Owner> {
     return cell;
   }
 
-  /** Keeps the leading profile while somebody offers it, else takes the next. */
-  #lead(nowMs: number): void {
-    let next: PromptProfile | undefined;
-    for (const { seat } of this.#seats.values()) {
+  /** Digests of an other profile mean nothing: with another leader those who followed are blind, and ask anew. */
+  #count(nowMs: number): void {
+    if (!this.#lead.count(this.#offers(), nowMs)) return;
+    for (const { seat } of this.#seats.values()) this.#follow(seat, nowMs);
+  }
+
+  *#offers(): Iterable<ProfileOffer> {
+    for (const { seat, owner } of this.#seats.values()) {
       if (seat.offer === undefined || seat.offer.open.trust === 'blind') continue;
       const { profile } = seat.offer.open;
       // Who can claim nothing has no say in how others' prompts are written.
-      if (profile.claims === 'none') continue;
-      if (profile.id === this.#profile?.id) return;
-      next ??= profile;
+      if (profile.claims !== 'none') yield { profile, voter: this.#options.voterOf(owner) };
     }
-    const isOther = this.#profile !== undefined || next !== undefined;
-    this.#profile = next;
-    if (!isOther) return;
-    for (const { seat } of this.#seats.values()) this.#follow(seat, nowMs);
   }
 
   /** What a replica's agent offers counts as far as its profile leads. */
   #follow({ member, offer }: Seat, nowMs: number): void {
     if (offer === undefined) return;
     const { trust, profile } = offer.open;
-    const isLed = trust !== 'blind' && profile.id === this.#profile?.id;
+    const isLed = trust !== 'blind' && profile.id === this.#lead.leader?.id;
     member.announced = isLed ? trust : 'blind';
     if (isLed) member.feed.open(offer.epoch, nowMs);
     else member.close(nowMs);

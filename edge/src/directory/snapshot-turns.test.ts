@@ -3,13 +3,18 @@ import {
   SnapshotTurns,
   snapshotSilenceMsMax,
   snapshotTurnsMax,
+  snapshotTurnsPerNodeMax,
   snapshotWaitingMax,
   type TurnTaker,
 } from './snapshot-turns.ts';
 
 class Taker implements TurnTaker {
+  readonly node: string | undefined;
   begun = 0;
   lost = 0;
+  constructor(node?: string) {
+    this.node = node;
+  }
   begin(): void {
     this.begun += 1;
   }
@@ -33,6 +38,29 @@ describe('turns', () => {
     }
     expect([turns.loading, turns.waiting]).toEqual([0, 0]);
     expect(takers.every(({ begun }) => begun === 1)).toBe(true);
+  });
+
+  test('go to one node only so far that its silence leaves the others theirs', () => {
+    const turns = new SnapshotTurns();
+    const silent = Array.from({ length: 100 }, () => new Taker('silent'));
+    const others = Array.from({ length: 6 }, (_, index) => new Taker(`n${index}`));
+    for (const taker of [...silent, ...others]) turns.want(taker, 0);
+    expect([begunIn(silent), begunIn(others)]).toEqual([snapshotTurnsPerNodeMax, 6]);
+    for (const taker of silent.slice(0, 2)) turns.leave(taker, 1);
+    expect(begunIn(silent)).toBe(2 * snapshotTurnsPerNodeMax);
+    turns.sweep(snapshotSilenceMsMax + 1);
+    expect([turns.loading, silent[2]?.lost]).toEqual([8, 1]);
+  });
+
+  test('end for who has to rest, and come with the sweep after it', () => {
+    const turns = new SnapshotTurns();
+    const [taker] = takersOf(1) as [Taker];
+    turns.rest(taker, 0);
+    expect([taker.begun, turns.waiting]).toEqual([0, 1]);
+    turns.sweep(0);
+    expect([taker.begun, turns.loading]).toEqual([1, 1]);
+    turns.rest(taker, 1);
+    expect([turns.loading, turns.waiting]).toEqual([0, 1]);
   });
 
   test('are not multiplied by wanting again', () => {

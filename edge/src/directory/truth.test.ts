@@ -55,6 +55,12 @@ describe('a replica', () => {
     expect(honest.limit('exact')).toBe('exact');
   });
 
+  test('that begins anew before it was judged is judged all the same', () => {
+    const liar = after(15, 0);
+    liar.forget();
+    expect(after(1, 0, liar).share).toBe(0);
+  });
+
   test('is not judged by a few tokens', () => {
     const truth = new Truth();
     for (let done = 0; done < 100; done += 1) truth.compare(127, 0);

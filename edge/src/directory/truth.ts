@@ -27,7 +27,16 @@ export class Truth {
   #predictedSum = 0;
   #confirmedSum = 0;
   /** What it was believed before it began anew: a liar is not cleared by clearing its cache. */
-  #shareBefore = 1;
+  #shareBefore: number;
+
+  constructor(shareBefore = 1) {
+    this.#shareBefore = shareBefore;
+  }
+
+  /** Whether there is anything to remember. */
+  get isTold(): boolean {
+    return this.#requests > 0 || this.#shareBefore < 1;
+  }
 
   /** Requests that were compared since it began. */
   get requests(): number {
@@ -69,8 +78,9 @@ export class Truth {
     this.#requests += 1;
   }
 
-  /** The replica begins anew: its engine restarted. */
+  /** The replica begins anew: its engine restarted. A judgement that is under way goes on, or none would be reached. */
   forget(): void {
+    if (this.#requests < judgedRequestsMin) return;
     this.#shareBefore = this.share;
     this.#window = undefined;
     this.#requests = 0;

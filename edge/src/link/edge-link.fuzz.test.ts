@@ -4,6 +4,7 @@ import { cuts, errorOf, pieces } from '@cognitora/protocol/testing/bytes-in-piec
 import { greeting, noise, plainFrames } from '@cognitora/protocol/testing/frame-noise';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { newIntake } from '../../testing/intakes.ts';
 import { requestOf, ScriptedAgent, welcomeOf } from '../../testing/scripted-agent.ts';
 import { EdgeLink, type StreamHandler } from './edge-link.ts';
 
@@ -24,14 +25,17 @@ const listener = () => {
 
 const linked = () => {
   const agent = new ScriptedAgent();
-  const link: EdgeLink = new EdgeLink({
-    bytes: (message) => agent.hear(message),
-    hello: (hello) => link.welcome(hello, welcomeOf()),
-    replicas: () => {},
-    kv: () => {},
-    telemetry: () => {},
-    goaway: () => {},
-  });
+  const link: EdgeLink = new EdgeLink(
+    {
+      bytes: (message) => agent.hear(message),
+      hello: (hello) => link.welcome(hello, welcomeOf()),
+      replicas: () => {},
+      kv: () => {},
+      telemetry: () => {},
+      goaway: () => {},
+    },
+    newIntake(),
+  );
   return { agent, link };
 };
 

@@ -12,6 +12,7 @@ import {
 import type { Hello } from '@cognitora/protocol/link';
 import { errorOf, text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
+import { newIntake } from '../../testing/intakes.ts';
 import { helloOf, requestOf, ScriptedAgent, welcomeOf } from '../../testing/scripted-agent.ts';
 import { EdgeLink, type StreamHandler } from './edge-link.ts';
 
@@ -33,17 +34,20 @@ const listener = () => {
 const linked = (windows: Partial<Hello> | 'silent' = {}) => {
   const agent = new ScriptedAgent();
   const told: string[] = [];
-  const link: EdgeLink = new EdgeLink({
-    bytes: (message) => agent.hear(message),
-    hello: (hello) => {
-      told.push(`hello ${hello.name}`);
-      link.welcome(hello, welcomeOf());
+  const link: EdgeLink = new EdgeLink(
+    {
+      bytes: (message) => agent.hear(message),
+      hello: (hello) => {
+        told.push(`hello ${hello.name}`);
+        link.welcome(hello, welcomeOf());
+      },
+      replicas: (replicas) => told.push(`replicas ${replicas.length}`),
+      kv: ({ type }) => told.push(`kv ${type}`),
+      telemetry: ({ rttMs }) => told.push(`telemetry ${rttMs}`),
+      goaway: ({ code }) => told.push(`goaway ${code}`),
     },
-    replicas: (replicas) => told.push(`replicas ${replicas.length}`),
-    kv: ({ type }) => told.push(`kv ${type}`),
-    telemetry: ({ rttMs }) => told.push(`telemetry ${rttMs}`),
-    goaway: ({ code }) => told.push(`goaway ${code}`),
-  });
+    newIntake(),
+  );
   if (windows !== 'silent') link.receive(agent.hello(windows));
   return { agent, link, told };
 };

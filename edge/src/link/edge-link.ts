@@ -9,6 +9,7 @@
 import { ReceiveWindow } from '@cognitora/protocol/credit';
 import { CognitoraError } from '@cognitora/protocol/errors';
 import {
+  bodyOffsetBytes,
   decodeBody,
   decodeCredit,
   encodeOpenPayload,
@@ -18,18 +19,7 @@ import {
   frameTypes,
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
-import {
-  encodeKvWant,
-  type KvDelta,
-  type KvFeedOpen,
-  type KvMark,
-  type KvSnapshotPart,
-  type KvWant,
-  parseKvDelta,
-  parseKvFeed,
-  parseKvMark,
-  parseKvSnapshot,
-} from '@cognitora/protocol/kv';
+import { encodeKvWant, type KvWant } from '@cognitora/protocol/kv';
 import { edgeLinkWindowBytes, edgeStreamWindowBytes, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import {
   type CancelReason,
@@ -53,6 +43,7 @@ import {
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
+import type { KvIntake, KvMessage } from './kv-intake.ts';
 
 /** What one stream's owner hears, in order: acknowledged once, head at most once, data, then exactly one end. */
 export interface StreamHandler {
@@ -65,13 +56,6 @@ export interface StreamHandler {
   settled(): void;
 }
 
-/** What the agent says of its replicas' caches. */
-export type KvMessage =
-  | { readonly type: 'feed'; readonly feed: KvFeedOpen }
-  | { readonly type: 'delta'; readonly delta: KvDelta }
-  | { readonly type: 'snapshot'; readonly snapshot: KvSnapshotPart }
-  | { readonly type: 'mark'; readonly mark: KvMark };
-
 /** What the link's host hears. */
 export interface LinkEvents {
   bytes(message: Uint8Array): void;
@@ -82,6 +66,14 @@ export interface LinkEvents {
   goaway(goaway: Goaway): void;
 }
 
+/** What speaks of the stream that it names. */
+const streamTypes: ReadonlySet<number> = new Set([
+  ...[frameTypes.ack, frameTypes.head, frameTypes.data, frameTypes.end, frameTypes.fail, frameTypes.credit],
+]);
+const readTypes: ReadonlySet<number> = new Set([
+  ...[frameTypes.replicas, frameTypes.kvfeed, frameTypes.kvdelta, frameTypes.kvsnapshot, frameTypes.kvmark],
+]);
+
 interface LiveStream {
   readonly handler: StreamHandler;
   readonly window: ReceiveWindow;
@@ -91,6 +83,7 @@ interface LiveStream {
 
 export class EdgeLink {
   readonly #events: LinkEvents;
+  readonly #intake: KvIntake;
   readonly #decoder = new FrameDecoder();
   readonly #window = new ReceiveWindow(edgeLinkWindowBytes);
   readonly #streams = new Map<StreamId, LiveStream>();
@@ -101,8 +94,9 @@ export class EdgeLink {
   #flushQueued = false;
   #closed = false;
 
-  constructor(events: LinkEvents) {
+  constructor(events: LinkEvents, intake: KvIntake) {
     this.#events = events;
+    this.#intake = intake;
   }
 
   get streams(): number {
@@ -113,11 +107,12 @@ export class EdgeLink {
     return this.#outbox !== undefined && !this.#closed;
   }
 
-  /** Handles bytes from the agent. Throws `protocol_error`: close the socket then. */
+  /** Handles bytes from the agent. Throws `protocol_error` or `flooded`: close the socket then. */
   receive(bytes: Uint8Array): void {
     if (this.#closed) return;
     try {
       this.#decoder.push(bytes, (frame) => this.#frame(frame));
+      this.askDue();
     } finally {
       // Also when a later frame is wrong: what ended before it is out of `close`'s reach.
       for (const stream of this.#touched.splice(0)) {
@@ -214,10 +209,18 @@ export class EdgeLink {
     return true;
   }
 
-  /** Asks the agent for a snapshot of a feed. */
+  /** Asks the agent for a snapshot of a feed, now or when there is room for it. */
   wantSnapshot(want: KvWant): void {
-    this.#outbox?.control(frameTypes.kvwant, linkStream, encodeKvWant(want));
-    this.#flushSoon();
+    this.#intake.want(want);
+    this.askDue();
+  }
+
+  /** Asks for the snapshots that there is room for. Called now and then. */
+  askDue(): void {
+    for (let want = this.#intake.due(); want !== undefined; want = this.#intake.due()) {
+      this.#outbox?.control(frameTypes.kvwant, linkStream, encodeKvWant(want));
+      this.#flushSoon();
+    }
   }
 
   /** Stops a stream: the agent aborts the engine's work; its handler hears nothing more. */
@@ -249,6 +252,7 @@ export class EdgeLink {
       this.#events.hello(parseHello(frame.payload));
       return;
     }
+    if (!this.#isHeard(frame)) return;
     switch (frame.type) {
       case frameTypes.data:
         this.#data(frame);
@@ -270,6 +274,15 @@ export class EdgeLink {
     }
   }
 
+  /** Whether a frame is to be read: one that serves no live stream has to be within the bound. */
+  #isHeard({ type, stream, payload }: Frame): boolean {
+    if (streamTypes.has(type) && this.#streams.has(stream)) return true;
+    // Bytes for a stream that was cancelled took credit.
+    if (type === frameTypes.data && payload.length > bodyOffsetBytes) return true;
+    // These are counted for what they are where they are read.
+    return readTypes.has(type) || this.#intake.admits();
+  }
+
   #linkFrame(frame: Frame): void {
     switch (frame.type) {
       case frameTypes.credit:
@@ -277,6 +290,7 @@ export class EdgeLink {
         this.#flushSoon();
         return;
       case frameTypes.replicas:
+        this.#intake.admitJson(frame);
         this.#events.replicas(parseReplicas(frame.payload));
         return;
       case frameTypes.goaway:
@@ -287,27 +301,11 @@ export class EdgeLink {
         return;
       case frameTypes.hello:
         throw new CognitoraError('protocol_error', 'HELLO comes once');
-      default:
-        this.#kvFrame(frame);
-    }
-  }
-
-  #kvFrame({ type, payload }: Frame): void {
-    switch (type) {
-      case frameTypes.kvfeed:
-        this.#events.kv({ type: 'feed', feed: parseKvFeed(payload) });
-        return;
-      case frameTypes.kvdelta:
-        this.#events.kv({ type: 'delta', delta: parseKvDelta(payload) });
-        return;
-      case frameTypes.kvsnapshot:
-        this.#events.kv({ type: 'snapshot', snapshot: parseKvSnapshot(payload) });
-        return;
-      case frameTypes.kvmark:
-        this.#events.kv({ type: 'mark', mark: parseKvMark(payload) });
-        return;
-      default:
-      // A newer agent may say more; what we do not know we skip.
+      default: {
+        // A newer agent may say more; what we do not know we skip.
+        const message = this.#intake.read(frame);
+        if (message !== undefined) this.#events.kv(message);
+      }
     }
   }
 

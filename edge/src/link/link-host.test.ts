@@ -7,6 +7,7 @@ import {
   leaseMsMax,
   linksPerObjectMax,
   sweepMs,
+  unaskedFramesBurst,
 } from '@cognitora/protocol/limits';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -218,4 +219,34 @@ test('a request whose link is gone says where it had been placed', async () => {
   const { answer, over } = carry('nobody' as NodeId);
   await expect(answer).rejects.toMatchObject({ code: 'link_lost', route: 'r' });
   expect(over).toHaveBeenCalledOnce();
+});
+
+test('a node that floods is told why and closed, and its dials are refused until that has passed', () => {
+  const { host, told, join, dial } = hosting();
+  const { socket, agent, say } = join('flood');
+  const flood = (): void => {
+    for (let said = 0; socket.closed === undefined && said < 20_000; said += 1) {
+      say(agent.json(frameTypes.telemetry, 0, { rttMs: said }));
+    }
+  };
+  flood();
+  expect(socket.closed).toBe('1008 flooded');
+  expect(told.filter((one) => one.startsWith('measured')).length).toBeLessThanOrEqual(unaskedFramesBurst);
+  expect(told.at(-1)).toBe('left flood 1');
+  const refused = errorOf(() => dial('flood'));
+  expect([refused?.code, refused?.retryAfterSeconds]).toEqual(['flooded', 8]);
+  vi.advanceTimersByTime(8_000);
+  dial('flood');
+  expect(host.links).toBe(1);
+  expect(errorOf(() => dial('other'))).toBeUndefined();
+});
+
+test('a new link brings a node nothing new to say', () => {
+  const { told, join } = hosting();
+  for (let links = 0; links < 5; links += 1) {
+    const { agent, say } = join('again');
+    for (let said = 0; said < 900; said += 1) say(agent.json(frameTypes.telemetry, 0, { rttMs: said }));
+  }
+  expect(told.filter((one) => one.startsWith('measured'))).toHaveLength(unaskedFramesBurst);
+  expect(errorOf(() => join('again'))?.code).toBe('flooded');
 });

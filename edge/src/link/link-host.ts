@@ -18,6 +18,7 @@ import {
   leaseMsMax,
   linksPerObjectMax,
   sweepMs,
+  unaskedFramesPerSecond,
 } from '@cognitora/protocol/limits';
 import {
   type FinalRecord,
@@ -36,7 +37,9 @@ import type { ReceiptNote } from '../directory/receipts.ts';
 import { routeHeader, withRoute } from '../error-response.ts';
 import { CarriedResponse } from './carried-response.ts';
 import { watchClient } from './client-watch.ts';
-import { EdgeLink, type KvMessage } from './edge-link.ts';
+import { EdgeLink, type LinkEvents } from './edge-link.ts';
+import { KvIntake, type KvMessage, newFrameBucket } from './kv-intake.ts';
+import type { TokenBucket } from './token-bucket.ts';
 
 /** What the directory needs to hear about the nodes whose links live here. */
 export interface LinkReports {
@@ -87,6 +90,8 @@ export class LinkHost {
   readonly #prefix: PrefixTerms;
   readonly #bySocket = new Map<WebSocket, Hosted>();
   readonly #byNode = new Map<NodeId, Hosted>();
+  /** What each node may say unasked, of the nodes that dialled last. */
+  readonly #frames = new Map<NodeId, TokenBucket>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #sweptAtMs: number | undefined;
   #lateSweeps = 0;
@@ -118,10 +123,16 @@ export class LinkHost {
         retryAfterSeconds: 5,
       });
     }
+    const frames = this.#framesOf(node);
+    if (frames.level < 0) {
+      throw new CognitoraError('flooded', 'This node said more than an edge listens to, a moment ago.', {
+        retryAfterSeconds: Math.ceil(-frames.level / unaskedFramesPerSecond),
+      });
+    }
     const { 0: client, 1: socket } = new WebSocketPair();
     this.#state.acceptWebSocket(socket);
     const now = this.#clock();
-    const link = new EdgeLink({
+    const events: LinkEvents = {
       bytes: (message) => sendQuietly(socket, message),
       hello: (hello) => this.#hello(hosted, hello, region),
       replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
@@ -131,7 +142,8 @@ export class LinkHost {
         hosted.isLeaving = true;
         this.#reports.left(node, epoch);
       },
-    });
+    };
+    const link = new EdgeLink(events, new KvIntake(this.#clock, frames));
     const hosted: Hosted = {
       socket,
       link,
@@ -161,7 +173,7 @@ export class LinkHost {
     } catch (thrown) {
       const error = toCognitoraError(thrown);
       hosted.link.goaway({ code: error.code, message: error.message });
-      this.#drop(hosted, 1002, error.code);
+      this.#drop(hosted, error.code === 'flooded' ? 1008 : 1002, error.code);
     }
   }
 
@@ -247,6 +259,18 @@ export class LinkHost {
     return answer;
   }
 
+  /** The same for each dial of a node: a new link brings it nothing new to say. */
+  #framesOf(node: NodeId): TokenBucket {
+    const frames = this.#frames.get(node) ?? newFrameBucket(this.#clock);
+    this.#frames.delete(node);
+    this.#frames.set(node, frames);
+    for (const oldest of this.#frames.keys()) {
+      if (this.#frames.size <= linksPerObjectMax) break;
+      this.#frames.delete(oldest);
+    }
+    return frames;
+  }
+
   #hello(hosted: Hosted, hello: Hello, region: Region): void {
     if (hello.versionMax < versionMin || hello.versionMin > versionMax) {
       throw new CognitoraError(
@@ -299,6 +323,7 @@ export class LinkHost {
         this.#drop(hosted, 1002, 'no HELLO');
       } else if (now - this.#heardAtMs(hosted) > leaseMsMax) this.#drop(hosted, 1001, 'silent');
       else {
+        hosted.link.askDue();
         const stallMsMax = hosted.link.isStarved ? crowdedStallMsMax : clientStallMsMax;
         for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax);
       }

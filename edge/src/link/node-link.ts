@@ -15,7 +15,7 @@ import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
-import type { KvMessage } from './edge-link.ts';
+import type { KvMessage } from './kv-intake.ts';
 import { LinkHost } from './link-host.ts';
 
 export class NodeLink extends DurableObject<Env> {

@@ -16,13 +16,21 @@ import {
   type KvWant,
   type Trust,
 } from '@cognitora/protocol/kv';
-import { kvDeltaMs, kvDigestsPerMessageMax, kvFeedsPerLinkMax } from '@cognitora/protocol/limits';
+import {
+  kvDeltaMs,
+  kvDigestsPerMessageMax,
+  kvFeedsPerLinkMax,
+  unaskedFramesPerSecond,
+} from '@cognitora/protocol/limits';
 import { blindProfile, type PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { KvFrame } from '../link/session.ts';
 import type { KvLedger } from './kv-ledger.ts';
 
 /** A feed that said nothing for this long says where it stands: a lost delta is noticed within twice that. */
 export const kvMarkMs = 5_000;
+
+/** Deltas take at most half of the frames that an edge reads of a node. */
+const msPerDelta = 2_000 / unaskedFramesPerSecond;
 
 /** One replica's cache of one model. */
 export interface FeedSource {
@@ -144,18 +152,23 @@ export class KvFeeds {
     this.#gathering = undefined;
     if (!this.#isChanged) return;
     this.#isChanged = false;
-    this.#gathering = setTimeout(() => this.#gather(), kvDeltaMs);
-    for (const [feed, source] of this.#sources) this.#tell(feed, source);
+    let deltas = 0;
+    for (const [feed, source] of this.#sources) deltas += this.#tell(feed, source);
+    this.#gathering = setTimeout(() => this.#gather(), Math.max(kvDeltaMs, deltas * msPerDelta));
   }
 
-  #tell(feed: number, source: FeedSource): void {
+  /** Returns in how many deltas. */
+  #tell(feed: number, source: FeedSource): number {
     const { ledger } = source;
+    let deltas = 0;
     for (let delta = ledger.takeDelta(); delta !== undefined; delta = ledger.takeDelta()) {
       const { sequence, isCleared, added, removed } = delta;
       const message = { feed, sequence, isCleared, added: blocksOf(added), removed: blocksOf(removed) };
       this.#link?.kv('kvdelta', encodeKvDelta(message));
       this.#spoke.add(source);
+      deltas += 1;
     }
+    return deltas;
   }
 
   #mark(): void {
