@@ -159,7 +159,7 @@ export class Cell {
     this.#takenBytes = bytesMax;
     const secret = this.#secret;
     const guessBytesMax = Math.min(predictionsBytesDefault, bytesMax / 4);
-    const predictions = new Predictions({ bytesMax: guessBytesMax, secret });
+    const predictions = new Predictions({ bytesMax: guessBytesMax });
     const map = new PrefixMap({ bytesMax, secret, predictions });
     this.#maps = { map, predictions };
     return this.#maps;
@@ -344,7 +344,7 @@ export class Cell {
     const { cachedTokens, completionTokens, nowMs } = settlement;
     if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
-      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);
       return;
     }
     if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
@@ -379,9 +379,7 @@ export class Cell {
     let count = 0;
     while (count < countMax && (fading[count]?.dueMs ?? Number.POSITIVE_INFINITY) <= nowMs) count += 1;
     if (count === 0) return;
-    for (const { prediction, dueMs } of fading.splice(0, count)) {
-      this.#maps?.predictions.takeBack(prediction, Math.min(nowMs, dueMs));
-    }
+    for (const { prediction } of fading.splice(0, count)) this.#maps?.predictions.takeBack(prediction);
   }
 
   #ratesOf({ work }: Member): ReplicaRates {
