@@ -164,7 +164,7 @@ export class Cell implements MapHolder {
     this.#takenBytes = bytesMax;
     const secret = this.#secret;
     const guessBytesMax = Math.min(predictionsBytesDefault, bytesMax / 4);
-    const predictions = new Predictions({ bytesMax: guessBytesMax, secret });
+    const predictions = new Predictions({ bytesMax: guessBytesMax });
     const map = new PrefixMap({ bytesMax, secret, predictions });
     this.#maps = { map, predictions };
     return this.#maps;
@@ -375,7 +375,7 @@ export class Cell implements MapHolder {
     const { cachedTokens, completionTokens, nowMs } = settlement;
     if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
-      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction, settlement.nowMs);
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);
       return;
     }
     if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
@@ -410,9 +410,7 @@ export class Cell implements MapHolder {
     let count = 0;
     while (count < countMax && (fading[count]?.dueMs ?? Number.POSITIVE_INFINITY) <= nowMs) count += 1;
     if (count === 0) return;
-    for (const { prediction, dueMs } of fading.splice(0, count)) {
-      this.#maps?.predictions.takeBack(prediction, Math.min(nowMs, dueMs));
-    }
+    for (const { prediction } of fading.splice(0, count)) this.#maps?.predictions.takeBack(prediction);
   }
 
   #ratesOf({ work }: Member): ReplicaRates {

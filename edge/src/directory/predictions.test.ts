@@ -1,26 +1,27 @@
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
-import { slotBytes } from './digest-table.ts';
 import { Predictions } from './predictions.ts';
 import type { Slot } from './replica-slots.ts';
 
-const tableOf = (slots = 20_000): Predictions =>
-  new Predictions({ bytesMax: slots * slotBytes, secret: 0x9e37_79b1 });
+const roomy = (): Predictions => new Predictions({ bytesMax: 2 ** 20 });
 const first = 0 as Slot;
 const last = 63 as Slot;
 const chain = randomWords(1, 200);
 
+/** Asked from block to block, as by a match that finds none of them confirmed. */
 const depthOf = (predictions: Predictions, slot: Slot, nowMs: number, of = chain): number => {
-  const blocks = of.length / 2;
-  for (let block = 0; block < blocks; block += 1) {
-    const holders = predictions.holders(of[block * 2] ?? 0, of[block * 2 + 1] ?? 0, slot >>> 5, nowMs);
-    if (((holders >>> (slot & 31)) & 1) === 0) return block;
+  const until = new Uint16Array(64);
+  let depth = 0;
+  for (;;) {
+    predictions.extend(of, depth, of.length / 2, nowMs, until);
+    const reached = until[slot] ?? 0;
+    if (reached <= depth) return depth;
+    depth = reached;
   }
-  return blocks;
 };
 
 test('a guess stands until its deadline, for its blocks and its replica', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   predictions.add({ chain, fromBlock: 0, toBlock: 70, slot: last, nowMs: 100, deadlineMs: 200 });
   expect(depthOf(predictions, last, 199)).toBe(70);
   expect(depthOf(predictions, first, 199)).toBe(0);
@@ -28,7 +29,7 @@ test('a guess stands until its deadline, for its blocks and its replica', () => 
 });
 
 test('deadlines are wall-clock milliseconds and keep their order far in the future', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   const nowMs = 4_102_444_800_000;
   predictions.add({ chain, fromBlock: 0, toBlock: 100, slot: first, nowMs, deadlineMs: nowMs + 30_000 });
   expect(depthOf(predictions, first, nowMs + 29_999)).toBe(100);
@@ -36,71 +37,112 @@ test('deadlines are wall-clock milliseconds and keep their order far in the futu
 });
 
 test('a failed request takes back what it alone made likely, once', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   const options = { chain, fromBlock: 0, slot: first, nowMs: 0, deadlineMs: 100 };
   const short = predictions.add({ ...options, toBlock: 30 });
   const long = predictions.add({ ...options, toBlock: 90 });
-  predictions.takeBack(long, 1);
+  predictions.takeBack(long);
   expect(depthOf(predictions, first, 1)).toBe(30);
-  predictions.takeBack(long, 1);
+  predictions.takeBack(long);
   expect(depthOf(predictions, first, 1)).toBe(30);
-  predictions.takeBack(short, 2);
+  predictions.takeBack(short);
   expect(depthOf(predictions, first, 2)).toBe(0);
-  expect(predictions.entries).toBe(0);
+  expect([predictions.size, predictions.bytes]).toEqual([0, 0]);
 });
 
 test('a request whose guess has ended takes nothing from a later one', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   const options = { chain, fromBlock: 0, toBlock: 100, slot: first };
   const early = predictions.add({ ...options, nowMs: 0, deadlineMs: 10 });
   predictions.add({ ...options, nowMs: 20, deadlineMs: 50 });
-  predictions.takeBack(early, 21);
+  predictions.takeBack(early);
   expect(depthOf(predictions, first, 49)).toBe(100);
 });
 
 test('a cleared slot’s guesses are gone, also those that its next replica’s requests might take back', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   const options = { chain, fromBlock: 0, toBlock: 100, slot: first, nowMs: 0, deadlineMs: 100 };
   const before = predictions.add(options);
   predictions.clear(first);
   expect(depthOf(predictions, first, 1)).toBe(0);
   predictions.add(options);
-  predictions.takeBack(before, 2);
+  predictions.takeBack(before);
   expect(depthOf(predictions, first, 3)).toBe(100);
 });
 
 test('all replicas of a cell may be expected to hold the same blocks', () => {
-  const predictions = tableOf();
+  const predictions = roomy();
   for (let slot = 0; slot < 64; slot += 1) {
     predictions.add({ chain, fromBlock: 0, toBlock: 100, slot: slot as Slot, nowMs: 0, deadlineMs: 9 });
   }
   for (let slot = 0; slot < 64; slot += 1) expect(depthOf(predictions, slot as Slot, 1)).toBe(100);
 });
 
-test('a full table grows no further: what ends soonest gives way, else the prompt’s end stays out', () => {
-  const predictions = tableOf(3000);
-  const { bytes, entriesMax } = predictions;
+test('two prompts are told apart at the block where they part, wherever that is', () => {
+  for (let parting = 0; parting <= 100; parting += 1) {
+    const predictions = roomy();
+    predictions.add({ chain, fromBlock: 0, toBlock: 100, slot: last, nowMs: 0, deadlineMs: 9 });
+    const other = randomWords(2, 200);
+    other.set(chain.subarray(0, parting * 2));
+    expect(depthOf(predictions, last, 1, other)).toBe(parting);
+  }
+});
+
+test('a guess is found from any of its blocks on, and from none before', () => {
+  const predictions = roomy();
+  predictions.add({ chain, fromBlock: 37, toBlock: 90, slot: first, nowMs: 0, deadlineMs: 9 });
+  for (let block = 0; block < 100; block += 1) {
+    const until = new Uint16Array(64);
+    predictions.extend(chain, block, 100, 1, until);
+    expect(until[first]).toBe(block >= 37 && block < 90 ? 90 : 0);
+  }
+});
+
+test('a guess does not change with the request’s own digests afterwards', () => {
+  const predictions = roomy();
+  const own = chain.slice();
+  const prediction = predictions.add({
+    ...{ chain: own, fromBlock: 0, toBlock: 100, slot: first, nowMs: 0, deadlineMs: 9 },
+  });
+  own.fill(0);
+  expect(depthOf(predictions, first, 1)).toBe(100);
+  predictions.takeBack(prediction);
+  expect(depthOf(predictions, first, 1)).toBe(0);
+});
+
+test('without room, what ends soonest gives way, else the prompt’s end stays out', () => {
+  const bytesMax = 30_000;
+  const predictions = new Predictions({ bytesMax });
   for (let seed = 1; seed < 100; seed += 1) {
     const early = randomWords(seed, 200);
     const slot = first;
     predictions.add({ chain: early, fromBlock: 0, toBlock: 100, slot, nowMs: seed, deadlineMs: 1000 + seed });
     expect(depthOf(predictions, first, seed, early)).toBe(100);
-    expect(predictions.entries).toBeLessThanOrEqual(entriesMax);
+    expect(predictions.bytes).toBeLessThanOrEqual(bytesMax);
   }
   const long = randomWords(1000, 6000);
-  const options = { chain: long, fromBlock: 0, toBlock: 3000, slot: last, nowMs: 200, deadlineMs: 2000 };
-  const { toBlock } = predictions.add(options);
-  expect(toBlock).toBeGreaterThan(entriesMax / 2);
+  const options = { chain: long, fromBlock: 0, toBlock: 3000, slot: last, nowMs: 200 };
+  expect(predictions.add({ ...options, deadlineMs: 900 }).toBlock).toBeLessThan(300);
+  const { toBlock } = predictions.add({ ...options, deadlineMs: 2000 });
+  expect(toBlock).toBeGreaterThan(2000);
   expect(depthOf(predictions, last, 201, long)).toBe(toBlock);
-  expect(predictions.bytes).toBe(bytes);
+  expect(predictions.bytes).toBeLessThanOrEqual(bytesMax);
 });
 
-test('what has ended makes room without being asked', () => {
-  const predictions = tableOf(3000);
+test('what has ended is removed without being asked for', () => {
+  const predictions = roomy();
   for (let nowMs = 0; nowMs < 10_000; nowMs += 100) {
     const slot = first;
     const later = randomWords(nowMs + 1, 200);
     predictions.add({ chain: later, fromBlock: 0, toBlock: 100, slot, nowMs, deadlineMs: nowMs + 300 });
-    expect(predictions.entries).toBeLessThan(1500);
+    expect(predictions.size).toBeLessThan(8);
   }
+});
+
+test('of very many guesses about one prompt the latest are looked at', () => {
+  const predictions = roomy();
+  const options = { chain, fromBlock: 0, toBlock: 3, nowMs: 0, deadlineMs: 9 };
+  predictions.add({ ...options, slot: last });
+  for (let made = 0; made < 200; made += 1) predictions.add({ ...options, slot: first });
+  expect([depthOf(predictions, first, 1), depthOf(predictions, last, 1)]).toEqual([3, 0]);
 });

@@ -1,41 +1,35 @@
 /**
  * What decisions have made likely: blocks that a replica will hold because a request was just sent there. Written in
- * the turn of the decision, so that the siblings of a burst see it; a guess ends at its deadline, or when every request
- * that made it has failed. Bounded: when it is full, the guess that ends soonest among a few gives way, and the rest of
- * a prompt stays unpredicted rather than push out its own start. Knows nothing of what is confirmed.
+ * the turn of the decision, so that the siblings of a burst see it; a guess ends at its deadline, or when its request
+ * takes it back. Bounded: when there is no room, the guess that ends soonest among a few gives way, and the rest of a
+ * prompt stays unpredicted rather than push out what lasts longer. Knows nothing of what is confirmed.
  *
- *   one entry per digest and slot:   [ digest 60 bits | slot, generation, requests | born | deadline hi | lo ]
+ *   prompt:    0 . . . . . . . . . 32 . . . . . . . . . 64 . . . .
+ *   guess:                 from [ d d d d d d d d d d d d d ] to         blocks of one prompt on one replica
+ *   found by:                     ^ ^                   ^                its first block, and each 32nd of the prompt
  *
- * - `requests` counts who made the guess and has not taken it back, so a failed request does not erase a sibling's.
- * - `born` is the number of the request that made the entry. An older request has no part in it: its own guess had
- *   ended before, and taking that back changes nothing.
- * - Taking back leaves the deadline: a sibling's guess, if it was not taken back itself, lives as long as the failed
- *   one would have.
- * - `generation` makes clearing a slot O(1). What has ended is removed while others are added, a few slots at a time.
+ * Digests are a chain: prompts that agree in one block agree in all before it. So who is expected to hold block 70 is
+ * found by blocks 64 to 70, how far by bisection, and neither making a guess nor asking looks at each of its blocks. (A
+ * table with an entry for each block and replica took 125 ns a block, a quarter of a cold decision.)
  */
-import { DigestTable, slotWords } from './digest-table.ts';
 import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 
-/** Guesses of one cell, unless configured: 73,000 blocks, 35 cold prompts of 128 k tokens within one lifetime. */
+/** Guesses of one cell, unless configured: 80 cold prompts of 128 k tokens, or 2,000 turns of 40 blocks. */
 export const predictionsBytesDefault = 2 * 2 ** 20;
 
-/** Up to 64 entries share one digest, so runs are longer than in a table of single ones. */
-const reachSlots = 1024;
-/** Slots looked at with each guess: the whole table once while a quarter of it is written. */
-const handStepsPerGuess = 4;
-/** Entries looked at for room in a full table, and slots at most; see the prefix map for why entries. */
-const roomEntries = 24;
-const roomSlotsMax = 2 * reachSlots;
+/** A guess is found by each block whose number in the prompt this divides. */
+const anchorBlocks = 32;
+/** Of the guesses found by one block, so many are looked at, the latest first: two for each replica. */
+const siblingsMax = 2 * replicasPerCellMax;
+/** Guesses looked at with each new one: all of them once while a quarter as many are made. */
+const handSteps = 4;
+/** Guesses looked at for one that gives way. */
+const roomSteps = 24;
 
-const whoWord = 2;
-const bornWord = 3;
-const deadlineHiWord = 4;
-const deadlineLoWord = 5;
-/** In `who`: slot 6 bits, generation 8, requests 18. More requests than fit are never taken back. */
-const generationShift = 6;
-const generationMask = 0xff;
-const requestsShift = 14;
-const requestsMax = 2 ** 18 - 1;
+const digestBytes = 8;
+/** What an engine takes for a guess and its array, and for a place where it is found, about. */
+const guessBytes = 384;
+const anchorBytes = 128;
 
 export interface PredictionOptions {
   /** Digests of the prompt from its start, as pairs of low and high word. */
@@ -50,78 +44,69 @@ export interface PredictionOptions {
 
 /** One request's guess, for as long as it may have to be taken back. */
 export interface Prediction {
-  readonly chain: Uint32Array;
   readonly fromBlock: number;
-  /** Where the table had no more room, if before the asked end. */
+  /** Where there was no more room, if before the asked end. */
   readonly toBlock: number;
+}
+
+interface Guess extends Prediction {
+  /** Of its blocks alone. */
+  readonly digests: Uint32Array;
   readonly slot: Slot;
-  readonly born: number;
-  isTakenBack: boolean;
+  readonly generation: number;
+  readonly deadlineMs: number;
+  /** Its place among all; -1 when it is gone. */
+  at: number;
 }
 
 export class Predictions {
-  readonly #table: DigestTable;
-  readonly #generations = new Uint8Array(replicasPerCellMax);
-  #born = 0;
-  #handWord = 0;
-  /** No guess lives longer than this. */
-  #latestDeadlineMs = Number.NEGATIVE_INFINITY;
+  readonly #bytesMax: number;
+  readonly #guesses: Guess[] = [];
+  /** By a part of the digest of an anchor, in the order in which they were made. */
+  readonly #byAnchor = new Map<number, Guess[]>();
+  /** How often each slot was cleared. */
+  readonly #generations = new Uint32Array(replicasPerCellMax);
+  #bytes = 0;
+  /** Goes around, so that what has ended is removed while others are added. */
+  #hand = 0;
 
-  constructor({ bytesMax, secret }: { readonly bytesMax: number; readonly secret: number }) {
-    this.#table = new DigestTable({ bytesMax, secret, reachSlots });
+  constructor({ bytesMax }: { readonly bytesMax: number }) {
+    this.#bytesMax = bytesMax;
   }
 
   get bytes(): number {
-    return this.#table.bytes;
+    return this.#bytes;
   }
 
   /** Guesses, with those that have ended and were not removed yet. */
-  get entries(): number {
-    return this.#table.entries;
-  }
-
-  get entriesMax(): number {
-    return this.#table.entriesMax;
+  get size(): number {
+    return this.#guesses.length;
   }
 
   /** Expects the blocks on the replica until the deadline. */
   add({ chain, fromBlock, toBlock, slot, nowMs, deadlineMs }: PredictionOptions): Prediction {
-    this.#born = (this.#born + 1) >>> 0;
-    this.#latestDeadlineMs = Math.max(this.#latestDeadlineMs, deadlineMs);
-    let block = fromBlock;
-    for (; block < toBlock; block += 1) {
-      const lo = chain[block * 2] ?? 0;
-      const hi = chain[block * 2 + 1] ?? 0;
-      this.#removeEnded(handStepsPerGuess, nowMs);
-      const known = this.#find(lo, hi, slot);
-      if (known >= 0 && this.#isAlive(known, nowMs)) {
-        this.#join(known, deadlineMs);
-        continue;
-      }
-      if (known < 0 && !this.#makeRoom(nowMs, deadlineMs)) break;
-      const at = known < 0 ? this.#table.insert(lo, hi) : known;
-      if (at < 0) break;
-      this.#write(at, slot, deadlineMs);
+    this.#removeEnded(nowMs);
+    while (this.#bytes + bytesOf(fromBlock, toBlock) > this.#bytesMax) {
+      if (!this.#makeRoom(nowMs, deadlineMs)) break;
     }
-    return { chain, fromBlock, toBlock: block, slot, born: this.#born, isTakenBack: false };
+    const end = fittingEnd(fromBlock, toBlock, this.#bytesMax - this.#bytes);
+    const guess: Guess = {
+      fromBlock,
+      toBlock: end,
+      digests: chain.slice(fromBlock * 2, end * 2),
+      slot,
+      generation: this.#generations[slot] ?? 0,
+      deadlineMs,
+      at: -1,
+    };
+    if (end > fromBlock) this.#insert(guess);
+    return guess;
   }
 
-  /** The request failed before its first byte: what it alone made likely is so no more. Again means nothing. */
-  takeBack(prediction: Prediction, nowMs: number): void {
-    if (prediction.isTakenBack) return;
-    prediction.isTakenBack = true;
-    const { words } = this.#table;
-    const { chain, fromBlock, toBlock, slot, born } = prediction;
-    for (let block = fromBlock; block < toBlock; block += 1) {
-      const at = this.#find(chain[block * 2] ?? 0, chain[block * 2 + 1] ?? 0, slot);
-      if (at < 0) continue;
-      const isOlder = ((born - (words[at + bornWord] ?? 0)) | 0) < 0;
-      if (isOlder || !this.#isAlive(at, nowMs)) continue;
-      const who = words[at + whoWord] ?? 0;
-      const requests = who >>> requestsShift;
-      if (requests === 1) this.#table.removeAt(at);
-      else if (requests < requestsMax) words[at + whoWord] = who - (1 << requestsShift);
-    }
+  /** What the request made likely is so no more. Again means nothing. */
+  takeBack(prediction: Prediction): void {
+    const guess = prediction as Guess;
+    if (guess.at >= 0) this.#remove(guess);
   }
 
   /** Nothing is expected of the replica any more. O(1). */
@@ -129,91 +114,132 @@ export class Predictions {
     this.#generations[slot] = (this.#generations[slot] ?? 0) + 1;
   }
 
-  /** Who is expected to hold the block, of slots 0 to 31 (half 0) or 32 to 63 (half 1). */
-  holders(lo: number, hi: number, half: number, nowMs: number): number {
-    if (nowMs >= this.#latestDeadlineMs) return 0;
-    const { words } = this.#table;
-    let mask = 0;
-    for (let at = this.#table.find(lo, hi); at >= 0; at = this.#table.findNext(at, hi)) {
-      const slot = (words[at + whoWord] ?? 0) & (replicasPerCellMax - 1);
-      if (slot >>> 5 === half && this.#isAlive(at, nowMs)) mask |= 1 << slot;
-    }
-    return mask;
-  }
-
-  #find(lo: number, hi: number, slot: Slot): number {
-    const { words } = this.#table;
-    let at = this.#table.find(lo, hi);
-    while (at >= 0 && ((words[at + whoWord] ?? 0) & (replicasPerCellMax - 1)) !== slot) {
-      at = this.#table.findNext(at, hi);
-    }
-    return at;
-  }
-
-  #isAlive(at: number, nowMs: number): boolean {
-    const who = this.#table.words[at + whoWord] ?? 0;
-    const generation = (who >>> generationShift) & generationMask;
-    if (generation !== this.#generations[who & (replicasPerCellMax - 1)]) return false;
-    return this.#deadlineMs(at) > nowMs;
-  }
-
-  #deadlineMs(at: number): number {
-    const { words } = this.#table;
-    return (words[at + deadlineHiWord] ?? 0) * 2 ** 32 + (words[at + deadlineLoWord] ?? 0);
-  }
-
-  /** One more request makes the guess. */
-  #join(at: number, deadlineMs: number): void {
-    const { words } = this.#table;
-    const who = words[at + whoWord] ?? 0;
-    if (who >>> requestsShift < requestsMax) words[at + whoWord] = who + (1 << requestsShift);
-    if (deadlineMs > this.#deadlineMs(at)) this.#writeDeadline(at, deadlineMs);
-  }
-
-  #write(at: number, slot: Slot, deadlineMs: number): void {
-    const generation = this.#generations[slot] ?? 0;
-    this.#table.words[at + whoWord] = (1 << requestsShift) | (generation << generationShift) | slot;
-    this.#table.words[at + bornWord] = this.#born;
-    this.#writeDeadline(at, deadlineMs);
-  }
-
-  #writeDeadline(at: number, deadlineMs: number): void {
-    this.#table.words[at + deadlineHiWord] = Math.floor(deadlineMs / 2 ** 32);
-    this.#table.words[at + deadlineLoWord] = deadlineMs % 2 ** 32;
-  }
-
-  #moveHand(): number {
-    const at = this.#handWord;
-    const next = at + slotWords;
-    this.#handWord = next < this.#table.words.length ? next : 0;
-    return at;
-  }
-
-  #removeEnded(steps: number, nowMs: number): void {
-    for (let step = 0; step < steps; step += 1) {
-      const at = this.#moveHand();
-      if (!this.#table.isEmpty(at) && !this.#isAlive(at, nowMs)) this.#table.removeAt(at);
+  /**
+   * Where the guesses about this block of a prompt end for it: raises `untilBlock`, by slot, for each replica that is
+   * expected to hold the block. Of the chain, `blocks` blocks count.
+   */
+  extend(chain: Uint32Array, block: number, blocks: number, nowMs: number, untilBlock: Uint16Array): void {
+    if (this.#guesses.length === 0) return;
+    for (let at = block; at >= 0; at -= 1) {
+      const found = this.#byAnchor.get(anchorOf(chain, at));
+      if (found !== undefined) this.#extendBy(found, chain, block, blocks, nowMs, untilBlock);
+      if (at % anchorBlocks === 0) return;
     }
   }
 
-  /** True when one more entry fits, which may have cost another its place. */
+  #extendBy(
+    found: readonly Guess[],
+    chain: Uint32Array,
+    block: number,
+    blocks: number,
+    nowMs: number,
+    untilBlock: Uint16Array,
+  ): void {
+    const last = Math.max(0, found.length - siblingsMax);
+    for (let index = found.length - 1; index >= last; index -= 1) {
+      const guess = found[index];
+      if (guess === undefined || !this.#isAlive(guess, nowMs)) continue;
+      const end = endOf(guess, chain, block, blocks);
+      if (end > (untilBlock[guess.slot] ?? 0)) untilBlock[guess.slot] = end;
+    }
+  }
+
+  #isAlive({ slot, generation, deadlineMs }: Guess, nowMs: number): boolean {
+    return deadlineMs > nowMs && generation === this.#generations[slot];
+  }
+
+  #insert(guess: Guess): void {
+    guess.at = this.#guesses.push(guess) - 1;
+    this.#bytes += bytesOf(guess.fromBlock, guess.toBlock);
+    for (let block = guess.fromBlock; block < guess.toBlock; block = nextAnchor(block)) {
+      const anchor = anchorOf(guess.digests, block - guess.fromBlock);
+      const found = this.#byAnchor.get(anchor);
+      if (found === undefined) this.#byAnchor.set(anchor, [guess]);
+      else found.push(guess);
+    }
+  }
+
+  #remove(guess: Guess): void {
+    const last = this.#guesses.pop();
+    if (last !== undefined && last !== guess) {
+      this.#guesses[guess.at] = last;
+      last.at = guess.at;
+    }
+    guess.at = -1;
+    this.#bytes -= bytesOf(guess.fromBlock, guess.toBlock);
+    for (let block = guess.fromBlock; block < guess.toBlock; block = nextAnchor(block)) {
+      const anchor = anchorOf(guess.digests, block - guess.fromBlock);
+      const found = this.#byAnchor.get(anchor) ?? [];
+      if (found.length <= 1) this.#byAnchor.delete(anchor);
+      else found.splice(found.indexOf(guess), 1);
+    }
+  }
+
+  #atHand(): Guess | undefined {
+    if (this.#hand >= this.#guesses.length) this.#hand = 0;
+    return this.#guesses[this.#hand];
+  }
+
+  #removeEnded(nowMs: number): void {
+    for (let step = 0; step < handSteps; step += 1) {
+      const guess = this.#atHand();
+      if (guess === undefined) return;
+      if (this.#isAlive(guess, nowMs)) this.#hand += 1;
+      else this.#remove(guess);
+    }
+  }
+
+  /** True when a guess that ends before this deadline has given way. */
   #makeRoom(nowMs: number, deadlineMs: number): boolean {
-    const { entriesMax } = this.#table;
-    if (this.#table.entries < entriesMax) return true;
-    let soonest = -1;
+    let soonest: Guess | undefined;
     let soonestMs = deadlineMs;
-    let seen = 0;
-    for (let step = 0; step < roomSlotsMax && seen < roomEntries; step += 1) {
-      const at = this.#moveHand();
-      if (this.#table.isEmpty(at)) continue;
-      seen += 1;
-      const endsMs = this.#isAlive(at, nowMs) ? this.#deadlineMs(at) : 0;
+    for (let step = 0; step < roomSteps && soonestMs > 0; step += 1) {
+      const guess = this.#atHand();
+      if (guess === undefined) break;
+      this.#hand += 1;
+      const endsMs = this.#isAlive(guess, nowMs) ? guess.deadlineMs : 0;
       if (endsMs >= soonestMs) continue;
-      soonest = at;
+      soonest = guess;
       soonestMs = endsMs;
-      if (endsMs === 0) break;
     }
-    if (soonest >= 0) this.#table.removeAt(soonest);
-    return soonest >= 0;
+    if (soonest !== undefined) this.#remove(soonest);
+    return soonest !== undefined;
   }
 }
+
+/** Of 32 bits so many that they are a small integer in every engine; who is found is compared with all of them. */
+const anchorOf = (digests: Uint32Array, block: number): number => (digests[block * 2] ?? 0) >>> 2;
+
+const nextAnchor = (block: number): number => block - (block % anchorBlocks) + anchorBlocks;
+
+const bytesOf = (fromBlock: number, toBlock: number): number => {
+  const blocks = Math.max(0, toBlock - fromBlock);
+  return guessBytes + digestBytes * blocks + anchorBytes * Math.ceil(1 + blocks / anchorBlocks);
+};
+
+/** As many of the blocks as fit. */
+const fittingEnd = (fromBlock: number, toBlock: number, roomBytes: number): number => {
+  if (bytesOf(fromBlock, toBlock) <= roomBytes) return Math.max(fromBlock, toBlock);
+  const forBlocks = roomBytes - guessBytes - 2 * anchorBytes;
+  return fromBlock + Math.max(0, Math.floor(forBlocks / (digestBytes + anchorBytes / anchorBlocks)));
+};
+
+/** Where the prompt and the guess part, or either ends; 0 when the guess is not about that block of it. */
+const endOf = (guess: Guess, chain: Uint32Array, block: number, blocks: number): number => {
+  const { fromBlock, toBlock } = guess;
+  if (block < fromBlock || block >= toBlock || !agreeAt(guess, chain, block)) return 0;
+  let agreed = block;
+  let end = Math.min(toBlock, blocks);
+  if (agreeAt(guess, chain, end - 1)) return end;
+  while (end - agreed > 1) {
+    const middle = (agreed + end) >>> 1;
+    if (agreeAt(guess, chain, middle)) agreed = middle;
+    else end = middle;
+  }
+  return end;
+};
+
+const agreeAt = ({ digests, fromBlock }: Guess, chain: Uint32Array, block: number): boolean => {
+  const at = (block - fromBlock) * 2;
+  return digests[at] === chain[block * 2] && digests[at + 1] === chain[block * 2 + 1];
+};

@@ -89,7 +89,7 @@ describe('a match', () => {
   });
 
   test('counts predictions as expected, and those only of a hidden replica', () => {
-    const predictions = new Predictions({ bytesMax: 2 ** 20, secret });
+    const predictions = new Predictions({ bytesMax: 2 ** 20 });
     const map = new PrefixMap({ bytesMax: 2 ** 20, secret, predictions });
     const slot = claimShown(map);
     const hidden = map.claim() as Slot;

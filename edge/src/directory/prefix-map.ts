@@ -108,6 +108,9 @@ export class PrefixMap {
   #evictions = 0;
   #refusals = 0;
   readonly #left = new Int32Array(6);
+  /** Of the match under way: up to which block each slot's blocks are predicted, and the block last asked about. */
+  readonly #predictedUntil = new Uint16Array(replicasPerCellMax);
+  #askedAt = 0;
   /** Where a match found its last block. */
   #matchedAt = 0;
   readonly #depths: Depths = {
@@ -240,6 +243,8 @@ export class PrefixMap {
       left[expectedLeft + half] = expected;
     }
     this.#matchedAt = -entryWords;
+    this.#predictedUntil.fill(0);
+    this.#askedAt = -1;
     for (let block = 0; block < blocks && this.#isAnyLeft; block += 1) {
       block = this.#steadyUntil(options, block);
       if (block < blocks) this.#narrow(options, block);
@@ -290,7 +295,8 @@ export class PrefixMap {
   }
 
   /** At a block that somebody lacks: notes how far they came and goes on without them. */
-  #narrow({ chain, nowMs }: MatchOptions, block: number): void {
+  #narrow(options: MatchOptions, block: number): void {
+    const { chain } = options;
     const { words } = this.#entries;
     const left = this.#left;
     const lo = chain[block * 2] ?? 0;
@@ -303,11 +309,28 @@ export class PrefixMap {
       const onHost = at < 0 ? 0 : (words[at + hostPlane + half] ?? 0);
       const holders = (onDevice | onHost) & (this.#slots.shown[half] ?? 0);
       const lacking = (left[expectedLeft + half] ?? 0) & ~holders;
-      const predicted = lacking === 0 ? 0 : (this.#predictions?.holders(lo, hi, half, nowMs) ?? 0);
+      const predicted = lacking === 0 ? 0 : this.#predictedAmong(lacking, half, options, block);
       this.#part(deviceLeft + half, onDevice, block);
       this.#part(heldLeft + half, holders, block);
       this.#part(expectedLeft + half, holders | predicted, block);
     }
+  }
+
+  /** Of these slots of one half, those that are expected to hold the block. */
+  #predictedAmong(lacking: number, half: number, options: MatchOptions, block: number): number {
+    if (this.#predictions === undefined) return 0;
+    const { chain, blocks, nowMs } = options;
+    const until = this.#predictedUntil;
+    let predicted = 0;
+    for (let left = lacking; left !== 0; left &= left - 1) {
+      const slot = half * 32 + lowestBitOf(left);
+      if ((until[slot] ?? 0) <= block && this.#askedAt !== block) {
+        this.#predictions.extend(chain, block, blocks, nowMs, until);
+        this.#askedAt = block;
+      }
+      if ((until[slot] ?? 0) > block) predicted |= left & -left;
+    }
+    return predicted;
   }
 
   /** Of those left in one mask the stayers go on, and the others have come to `depth`. */
