@@ -1,6 +1,6 @@
 /**
  * Writes lines to a descriptor without ever waiting for who reads there: a log whose reader stands still must not hold
- * up the streams of this host, as a synchronous write to its pipe would. One write at a time, a bounded queue behind it.
+ * up the streams of this host, as a synchronous write to its pipe would. One write at a time, a bounded queue behind.
  */
 import { write } from 'node:fs';
 

@@ -1,7 +1,8 @@
 /**
  * One line per event: JSON for programs, plain words on a terminal, each of bounded length and without a character that
- * moves a cursor. Never a prompt, a key or a token; never a line per frame. Writes nothing itself: `line-writer.ts` does.
+ * moves a cursor. Never a prompt, a key or a token; never a line per frame. It is `line-writer.ts` that writes.
  */
+import { printable } from '@cognitora/protocol/printable';
 import { isoTime } from './clock.ts';
 import type { LogFormat, LogLevel } from './config/agent-config.ts';
 
@@ -37,12 +38,6 @@ const tokenPattern = /\b(?:cg[a-z]_|sk-|hf_)[A-Za-z0-9_-]{6,}|(?<=\bBearer\s)[^\
 
 /** The text without anything that looks like a key or a token. */
 export const hideTokens = (text: string): string => text.replaceAll(tokenPattern, '[hidden]');
-
-/** Control characters, and those that turn the direction of text. */
-const unprintable = /[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
-
-const escapeOf = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-const printable = (text: string): string => text.replaceAll(unprintable, escapeOf);
 
 const cut = (text: string, charsMax: number): string =>
   text.length <= charsMax ? text : `${text.slice(0, charsMax)}...`;

@@ -4,15 +4,13 @@ import { configProblem } from './profiles/launch.ts';
 import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
-  readonly names: readonly [string, ...string[]];
+  readonly names: readonly string[];
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
 }
 
-const [first = '', ...others] = engineProfiles.keys();
-
 export const knownProfiles: KnownProfiles = {
-  names: [first, ...others],
+  names: [...engineProfiles.keys()],
   check: (engine) => {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);
