@@ -9,7 +9,7 @@ test('a host serves when it is linked and a replica is ready', () => {
   const loading = replicaStatus({ name: 'r1' as ReplicaName, state: 'loading' });
   expect(healthOf(agentStatus({ replicas: [replicaStatus(), loading] }))).toEqual({
     isHealthy: true,
-    says: '1 of 2 replicas ready, 1 request',
+    says: '1 of 2 replicas ready',
   });
 });
 

@@ -32,7 +32,7 @@ test('health is 200 with words, or 503 with why', async () => {
   const healthy = await serve(agentStatus());
   expect(await get(`${healthy}/healthz`)).toEqual({
     status: 200,
-    text: '1 of 1 replicas ready, 1 request\n',
+    text: '1 of 1 replicas ready\n',
   });
   const loading = await serve(agentStatus({ replicas: [replicaStatus({ state: 'loading' })] }));
   const answer = await get(`${loading}/healthz`);

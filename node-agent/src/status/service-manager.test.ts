@@ -6,7 +6,7 @@ import type { Health } from './health.ts';
 import { ServiceManager, systemdNotify, takeServiceEnvironment } from './service-manager.ts';
 
 const loading: Health = { isHealthy: false, says: 'no replica is ready: r0 loading' };
-const serving: Health = { isHealthy: true, says: '1 of 1 replicas ready, 0 requests' };
+const serving: Health = { isHealthy: true, says: '1 of 1 replicas ready' };
 
 /** A service manager of which the test says when it has heard. */
 const managed = (watchdogMs?: number) => {
@@ -51,7 +51,7 @@ test('one message at a time: what comes meanwhile is told at once afterwards, th
   become({ ...loading, says: 'b\nREADY=1' });
   become(serving);
   expect(heard()).toEqual([`STATUS=${loading.says}`]);
-  expect(heard()).toEqual(['STATUS=1 of 1 replicas ready, 0 requests', 'READY=1']);
+  expect(heard()).toEqual(['STATUS=1 of 1 replicas ready', 'READY=1']);
   become({ ...loading, says: 'b\nREADY=1' });
   expect(heard()).toEqual(['STATUS=b READY=1']);
 });
