@@ -103,10 +103,10 @@ const logOf = ({ log, joinToken, engines }: AgentConfig): Log =>
     write: (line) => logLines.line(line),
   });
 
-/** Ends the process once its last lines are written. */
-const exit = async (status?: number): Promise<never> => {
+/** Ends the process, with the status that is set, once its last lines are written. */
+const exit = async (): Promise<never> => {
   await logLines.drained(lastLinesMsMax);
-  process.exit(status);
+  process.exit();
 };
 
 /** Tells who asks on this host, and a service manager if there is one. Resolves with what is to be done at the end. */
@@ -174,6 +174,7 @@ if (config !== undefined) {
     const told = foreseen(thrown);
     if (told === undefined) throw thrown;
     log('error', told.message);
-    await exit(told.status);
+    process.exitCode = told.status;
+    await exit();
   });
 }
