@@ -50,7 +50,7 @@ const readConfig = (): AgentConfig | undefined => {
     const options = { profiles: knownProfiles, hostsOwn: defaultConfigPath };
     const parsed = parseConfig(process.argv.slice(2), process.env, options);
     if (parsed !== 'help' && !parsed.isCheck) return parsed.config;
-    process.stdout.write(parsed === 'help' ? agentHelp() : describeConfig(parsed.config, parsed.path));
+    process.stdout.write(parsed === 'help' ? agentHelp() : describeConfig(parsed, knownProfiles));
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;
     // A token that stands where a file's name should is not repeated.

@@ -13,16 +13,7 @@ import {
 import { printable } from '@cognitora/protocol/printable';
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { wallMs } from '../clock.ts';
-import {
-  byteSize,
-  redraw,
-  relativeTime,
-  say,
-  sayJson,
-  table,
-  UserError,
-  warn,
-} from '../terminal.ts';
+import { byteSize, redraw, relativeTime, say, sayJson, table, UserError, warn } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
 
 /** Where an agent lives unless it is told otherwise, and where the service of docs/cognitora-agent.service does. */
