@@ -50,7 +50,8 @@ test('no secret is shown, whether it is known or only looks like one', () => {
 });
 
 test('whatever is logged, a line is one line, bounded, and JSON stays JSON', () => {
-  const text = fc.string({ unit: 'binary', maxLength: 200 });
+  const moving = fc.constant('\u001b[2J\u009b\u2028\u202e');
+  const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 200 }), moving);
   const long = fc.integer({ min: 1, max: 20_000 }).map((chars) => '\u0007'.repeat(chars));
   const fields = fc.dictionary(text, fc.oneof(text, long, fc.integer(), fc.boolean()), { maxKeys: 40 });
   fc.assert(

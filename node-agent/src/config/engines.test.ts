@@ -185,6 +185,7 @@ test.each([
     attached('api_key_file = "/nonexistent/key"'),
     ":5: the engine's key: the file",
   ],
+  ['a pair that its engine has not', launched('role = "prefill"'), 'Possible are, with their roles: none'],
   ['what its profile cannot', launched().replace('vllm', 'openai'), ':2: "openai" can only be attached'],
   [
     'too many',
