@@ -18,6 +18,7 @@ const ours = (name: string, layout: 'one-object' | 'object-per-node'): System =>
       process.execPath,
       [
         agentPath,
+        ...['--config', '/dev/null'],
         ...['--edge', edge.url],
         ...['--engine-url', `http://127.0.0.1:${enginePort}/bench`],
         ...['--data-dir', join(edge.directory, 'agent')],

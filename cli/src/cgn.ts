@@ -11,7 +11,7 @@ import { say, UserError, warn } from './terminal.ts';
 
 const commands = {
   up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },
-  agent: { run: agent, summary: "connect this host's engines to an edge" },
+  agent: { run: agent, summary: "connect this host's engines to an edge; agent status: what it does now" },
   keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
   nodes: { run: nodes, summary: 'the hosts that are linked, and how busy they are' },
   doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { Progress, relativeTime, table } from './terminal.ts';
+import { byteSize, Progress, relativeTime, table } from './terminal.ts';
 
 test('columns are as wide as their widest cell, words to the left and numbers to the right', () => {
   const rows = [
@@ -48,4 +48,16 @@ test('progress says a thing once, however often it is told, and cannot move the 
   written.mockRestore();
   const said = lines.map((line) => line.replace(/.*model +/s, '').trim());
   expect(said).toEqual(['waits', 'answers', '\\u001b[2Jhi']);
+});
+
+test.each([
+  [0, '0 B'],
+  [999, '999 B'],
+  [1_000, '1.0 kB'],
+  [12_345, '12 kB'],
+  [1_234_567, '1.2 MB'],
+  [2e9, '2.0 GB'],
+  [5e12, '5.0 TB'],
+])('%i bytes are "%s"', (bytes, words) => {
+  expect(byteSize(bytes)).toBe(words);
 });

@@ -21,6 +21,11 @@ export const say = (text: string): void => {
 
 export const sayJson = (value: unknown): void => say(JSON.stringify(value));
 
+/** In place of what was there, on a terminal; below it elsewhere. */
+export const redraw = (text: string): void => {
+  process.stdout.write(process.stdout.isTTY ? `\x1b[H\x1b[2J${text}\n` : `${text}\n\n`);
+};
+
 export const warn = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
@@ -86,4 +91,14 @@ export const relativeTime = (atMs: number, nowMs: number): string => {
           ? [Math.round(seconds / 3600), 'h']
           : [Math.round(seconds / 86_400), 'd'];
   return atMs > nowMs ? `in ${amount} ${unit}` : `${amount} ${unit} ago`;
+};
+
+/** `1.5 MB`: sizes for people; a MB is a million bytes. */
+export const byteSize = (bytes: number): string => {
+  let size = bytes;
+  for (const unit of ['B', 'kB', 'MB', 'GB']) {
+    if (size < 1_000) return `${size < 10 && unit !== 'B' ? size.toFixed(1) : Math.round(size)} ${unit}`;
+    size /= 1_000;
+  }
+  return `${size.toFixed(1)} TB`;
 };

@@ -11,3 +11,6 @@ export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
 };
+
+/** As log lines carry it. */
+export const isoTime = (wallMs: number): string => new Date(wallMs).toISOString();

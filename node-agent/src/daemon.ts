@@ -2,6 +2,7 @@
  * The agent's composition root: engines, identity and one link at a time, dialled again whenever it ends. Owns the set
  * of live requests and the graceful stop; decides nothing about where requests go.
  */
+import type { AgentStatus, LinkState, LinkStatus, ReplicaStatus } from '@cognitora/protocol/agent-status';
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { agentLinkWindowBytes, agentStreamWindowBytes, drainMsMax } from '@cognitora/protocol/limits';
@@ -28,6 +29,7 @@ import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
 import { ServedRequest } from './serve.ts';
+import { counted, ReplicaCounters } from './status/counters.ts';
 import { KvTruth } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
@@ -51,17 +53,21 @@ const sweepMs = 1_000;
 export class Agent {
   readonly #options: AgentOptions;
   readonly #engines = new Map<ReplicaName, Engine>();
+  readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
   readonly #truth: KvTruth;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #failures = 0;
+  #redials = 0;
   #stopping = false;
+  #linkStatus: LinkStatus;
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { clock, log, sources } = options;
+    const { config: ours, clock, log, sources } = options;
+    this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, KvEventEndpoints>();
     for (const { config, url, kvEvents } of sources) {
       const { name, apiKey, aliases } = config;
@@ -69,6 +75,7 @@ export class Agent {
       const onChange = (): void => this.#changed(engine);
       const engine: Engine = new Engine({ name, url, apiKey, aliases, healthPath, log, onChange });
       this.#engines.set(name, engine);
+      this.#counters.set(name, new ReplicaCounters());
       if (kvEvents !== undefined) events.set(name, kvEvents);
     }
     this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines, events });
@@ -88,6 +95,7 @@ export class Agent {
   async stop(drainMs: number = drainMsMax): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#linkIs('stopping');
     clearTimeout(this.#redial);
     this.#link?.leave();
     const deadline = this.#options.clock.monotonicMs() + drainMs;
@@ -99,6 +107,44 @@ export class Agent {
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
     await Promise.all(this.#options.sources.map((source) => source.stop()));
+  }
+
+  get status(): AgentStatus {
+    const { identity, config, sources } = this.#options;
+    return {
+      agent: agentVersion,
+      node: identity.node,
+      name: config.name,
+      link: { ...this.#linkStatus, redials: this.#redials },
+      live: this.#live.size,
+      replicas: sources.flatMap((source) => this.#replicaStatus(source)),
+    };
+  }
+
+  #replicaStatus({ config }: EngineSource): ReplicaStatus[] {
+    const { name, profile, role, kvOffload, source } = config;
+    const engine = this.#engines.get(name);
+    const counters = this.#counters.get(name);
+    if (engine === undefined || counters === undefined) return [];
+    const { live, requests, bodyBytes, errors, answers } = counters;
+    const { state, models } = engine.report;
+    return [
+      {
+        ...{ name, profile, role, kvOffload, source: source.kind, state },
+        ...(engine.trouble === undefined ? {} : { why: engine.trouble }),
+        models: models.map(({ id }) => id),
+        ...{ live, requests, bodyBytes },
+        errors: Object.fromEntries(errors),
+        answers: Object.fromEntries(answers),
+        caches: this.#truth.cachesOf(name),
+      },
+    ];
+  }
+
+  #linkIs(state: LinkState, more: Pick<LinkStatus, 'region' | 'epoch' | 'why'> = {}): void {
+    const { clock, config } = this.#options;
+    const sinceMs = clock.wallMs();
+    this.#linkStatus = { state, edge: config.edge.origin, sinceMs, redials: this.#redials, ...more };
   }
 
   async #dial(): Promise<void> {
@@ -174,6 +220,7 @@ export class Agent {
   #welcomed(link: LinkSocket, welcome: Welcome): void {
     this.#failures = 0;
     const { region, epoch } = welcome;
+    this.#linkIs('linked', { region, epoch });
     this.#options.log('info', 'linked', { edge: this.#options.config.edge.origin, region, epoch });
     // An engine may have changed between HELLO and now.
     this.#report();
@@ -209,26 +256,37 @@ export class Agent {
     if (this.#stopping) return;
     const inMs = redialDelayMs(this.#failures, this.#options.random());
     this.#failures += 1;
+    this.#linkIs('waiting', { why });
     this.#options.log('warn', 'link closed, dialling again', { why, inMs, failures: this.#failures });
     clearTimeout(this.#redial);
-    this.#redial = setTimeout(() => void this.#dial(), inMs);
+    this.#redial = setTimeout(() => {
+      this.#redials += 1;
+      this.#linkIs('dialling', { why });
+      void this.#dial();
+    }, inMs);
   }
 
   #serve(open: OpenRequest, reply: StreamReply): ServedStream {
     const engine = this.#engines.get(open.replica);
+    const counters = this.#counters.get(open.replica);
     const model = engine?.use(open.model);
-    if (engine === undefined || model === undefined) {
+    if (engine === undefined || counters === undefined || model === undefined) {
       const message = `The replica no longer serves ${JSON.stringify(open.model)}.`;
       reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });
       return ignoredStream(reply);
     }
+    counters.requests += 1;
+    counters.live += 1;
     const request: ServedRequest = new ServedRequest({
       engine,
       model,
       open,
-      reply,
+      reply: counted(reply, counters),
       clock: this.#options.clock,
-      onOver: () => this.#live.delete(request),
+      onOver: () => {
+        this.#live.delete(request);
+        counters.live -= 1;
+      },
       watch: this.#truth.watch(open),
     });
     this.#live.add(request);

@@ -5,6 +5,7 @@
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
+import type { ProcessStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
 import { describeConfig } from './config/describe.ts';
@@ -16,12 +17,21 @@ import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
 import { knownProfiles } from './engines/known-profiles.ts';
 import { attachedSources } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
-import { standardErrorLog } from './log.ts';
+import { descriptorWriter, LineWriter } from './line-writer.ts';
+import { createLog, hideTokens, type Log } from './log.ts';
+import { healthOf } from './status/health.ts';
+import { serveStatus } from './status/server.ts';
+import { ServiceManager, systemdNotify, takeServiceEnvironment } from './status/service-manager.ts';
+import { writeStatusFile } from './status/status-file.ts';
 
+/** At the end of the process its log's reader gets this long. */
+const lastLinesMsMax = 1_000;
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
 const orphanDrainMs = 2_000;
 
 const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+
+const logLines = new LineWriter(descriptorWriter(process.stderr.fd));
 
 /** Asks on the terminal without showing what is typed. */
 const askJoinToken = async (): Promise<string | undefined> => {
@@ -40,10 +50,11 @@ const readConfig = (): AgentConfig | undefined => {
     const options = { profiles: knownProfiles, hostsOwn: defaultConfigPath };
     const parsed = parseConfig(process.argv.slice(2), process.env, options);
     if (parsed !== 'help' && !parsed.isCheck) return parsed.config;
-    process.stdout.write(parsed === 'help' ? agentHelp() : describeConfig(parsed.config, parsed.path));
+    process.stdout.write(parsed === 'help' ? agentHelp() : describeConfig(parsed, knownProfiles));
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;
-    process.stderr.write(`${thrown.message}\n`);
+    // A token that stands where a file's name should is not repeated.
+    process.stderr.write(`${hideTokens(thrown.message)}\n`);
     process.exitCode = 2;
   }
   return undefined;
@@ -57,11 +68,76 @@ const watchParent = (pipe: ParentPipe, onGone: () => void): void => {
   readable.once('error', onGone);
 };
 
-const run = async (parsed: AgentConfig): Promise<void> => {
+/** A failure that somebody can mend, in words and with its exit status. */
+const foreseen = (thrown: unknown): { readonly message: string; readonly status: number } | undefined => {
+  // Like wrong arguments: a supervisor that tries again changes nothing.
+  if (thrown instanceof DirectoryTaken || thrown instanceof KeyUnreadable) {
+    return { message: thrown.message, status: 2 };
+  }
+  const isListening = thrown instanceof Error && 'syscall' in thrown && thrown.syscall === 'listen';
+  if (!isListening) return undefined;
+  return {
+    message: `The status cannot be served: ${thrown.message}. Choose another status.listen.`,
+    status: 1,
+  };
+};
+
+/** What the process says of itself, beside what the agent does. */
+const processStatus = (): ProcessStatus => {
+  const { rss, heapUsed } = process.memoryUsage();
+  return {
+    pid: process.pid,
+    uptimeMs: Math.round(process.uptime() * 1_000),
+    residentBytes: rss,
+    heapBytes: heapUsed,
+    logLinesDropped: logLines.dropped,
+  };
+};
+
+const logOf = ({ log, joinToken, engines }: AgentConfig): Log =>
+  createLog({
+    ...log,
+    isTerminal: process.stderr.isTTY === true,
+    wallMs: () => systemClock.wallMs(),
+    secrets: [joinToken, ...engines.map(({ apiKey }) => apiKey)].filter((secret) => secret !== undefined),
+    write: (line) => logLines.line(line),
+  });
+
+/** Ends the process, with the status that is set, once its last lines are written. */
+const exit = async (): Promise<never> => {
+  await logLines.drained(lastLinesMsMax);
+  process.exit();
+};
+
+/** Tells who asks on this host, and a service manager if there is one. Resolves with what is to be done at the end. */
+const tellStatus = async (
+  { status: listen, dataDirectory }: AgentConfig,
+  agent: Agent,
+  log: Log,
+): Promise<() => Promise<void>> => {
+  if (listen !== undefined) {
+    const answer = (): StatusAnswer => ({ ...agent.status, process: processStatus() });
+    const { url } = await serveStatus(listen, answer);
+    process.once('exit', writeStatusFile(dataDirectory, { url, pid: process.pid }));
+    log('info', 'status', { url });
+  }
+  const service = takeServiceEnvironment(process.env, [process.pid, process.ppid]);
+  if (service === undefined) return () => Promise.resolve();
+  const manager = new ServiceManager({
+    watchdogMs: service.watchdogMs,
+    notify: systemdNotify(service.environment),
+    health: () => healthOf(agent.status),
+    log,
+  });
+  manager.start();
+  return () => manager.stopping();
+};
+
+const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   let orphaned = (): void => process.exit();
   if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
   process.once('exit', await lockDirectory(parsed.dataDirectory));
-  const identity = new HostIdentity(parsed.dataDirectory, systemClock, standardErrorLog);
+  const identity = new HostIdentity(parsed.dataDirectory, systemClock, log);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
@@ -70,19 +146,20 @@ const run = async (parsed: AgentConfig): Promise<void> => {
     identity,
     clock: systemClock,
     random: Math.random,
-    log: standardErrorLog,
+    log,
     onJoined: ({ region, epoch }) => {
       if (process.stdout.isTTY) return;
       process.stdout.write(`${JSON.stringify({ event: 'joined', node: identity.node, region, epoch })}\n`);
     },
     onFatal: (why) => {
-      standardErrorLog('error', why);
+      log('error', why);
       process.exitCode = 1;
-      void agent.stop(0).then(() => process.exit());
+      void agent.stop(0).then(() => exit());
     },
   });
+  const stopping = await tellStatus(parsed, agent, log);
   const stop = (drainMs?: number): void => {
-    void agent.stop(drainMs).then(() => process.exit());
+    void Promise.all([agent.stop(drainMs), stopping()]).then(() => exit());
   };
   process.once('SIGTERM', () => stop());
   process.once('SIGINT', () => stop());
@@ -91,11 +168,13 @@ const run = async (parsed: AgentConfig): Promise<void> => {
 };
 
 const config = readConfig();
-try {
-  if (config !== undefined) await run(config);
-} catch (thrown) {
-  if (!(thrown instanceof DirectoryTaken || thrown instanceof KeyUnreadable)) throw thrown;
-  standardErrorLog('error', thrown.message);
-  // Like wrong arguments: a supervisor that tries again changes nothing.
-  process.exit(2);
+if (config !== undefined) {
+  const log = logOf(config);
+  await run(config, log).catch(async (thrown: unknown) => {
+    const told = foreseen(thrown);
+    if (told === undefined) throw thrown;
+    log('error', told.message);
+    process.exitCode = told.status;
+    await exit();
+  });
 }

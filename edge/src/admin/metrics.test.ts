@@ -1,24 +1,6 @@
+import { MetricsPage } from '@cognitora/protocol/metrics-page';
 import { expect, test } from 'vitest';
-import { addModels, addNodes, MetricsPage } from './metrics.ts';
-
-test('each family is described once, and every label’s value can be read back', () => {
-  const page = new MetricsPage();
-  page.gauge('g', 'A gauge.', { name: 'a "b"\\c\nd' }, 1);
-  page.gauge('g', 'A gauge.', { name: 'e' }, 2.5);
-  page.counter('c', 'A counter.', {}, 3);
-  expect(page.text).toBe(
-    [
-      '# HELP g A gauge.',
-      '# TYPE g gauge',
-      'g{name="a \\"b\\"\\\\c\\nd"} 1',
-      'g{name="e"} 2.5',
-      '# HELP c A counter.',
-      '# TYPE c counter',
-      'c{} 3',
-      '',
-    ].join('\n'),
-  );
-});
+import { addModels, addNodes } from './metrics.ts';
 
 test('trust, what was predicted and what of it was true are there per replica and model', () => {
   const page = new MetricsPage();

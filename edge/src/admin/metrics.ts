@@ -2,40 +2,12 @@
  * `GET /metrics` for Prometheus: nodes, load, caches and trust of every region, as the regions' objects see them when
  * asked. Text only; keeps nothing and counts nothing of its own.
  */
+import { MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
 import { Hono } from 'hono';
 import type { ModelView } from '../directory/model-view.ts';
 import type { NodeView } from '../directory/node-view.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
-
-type Labels = Readonly<Record<string, string>>;
-
-/** Prometheus text format, version 0.0.4. */
-const escaped = (value: string): string =>
-  value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
-
-export class MetricsPage {
-  readonly #families = new Map<string, string[]>();
-
-  gauge(name: string, help: string, labels: Labels, value: number): void {
-    this.#add('gauge', name, help, labels, value);
-  }
-
-  counter(name: string, help: string, labels: Labels, value: number): void {
-    this.#add('counter', name, help, labels, value);
-  }
-
-  get text(): string {
-    return `${[...this.#families.values()].flat().join('\n')}\n`;
-  }
-
-  #add(type: string, name: string, help: string, labels: Labels, value: number): void {
-    const lines = this.#families.get(name) ?? [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
-    const shown = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
-    lines.push(`${name}{${shown.join(',')}} ${value}`);
-    this.#families.set(name, lines);
-  }
-}
 
 const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 
@@ -110,5 +82,5 @@ export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env
     addNodes(page, region, status.nodes as readonly NodeView[]);
     addModels(page, region, models as readonly ModelView[]);
   }
-  return new Response(page.text, { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } });
+  return new Response(page.text, { headers: { 'content-type': metricsContentType } });
 });

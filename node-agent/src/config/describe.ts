@@ -1,47 +1,55 @@
 /** What a configuration would run, in words: `--check-config`. Shows no secret, only whether there is one. */
-import type { EngineConfig } from '../engines/engine-config.ts';
-import type { AgentConfig } from './agent-config.ts';
+import { join } from 'node:path';
+import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
+import type { KnownProfiles } from '../engines/known-profiles.ts';
 import * as kinds from './kinds.ts';
+import type { ParsedConfig } from './parse.ts';
 
 /** A URL as far as an engine or an edge is asked there: a query may hold anything. */
 const placeOf = (url: URL): string => url.origin + (url.pathname === '/' ? '' : url.pathname);
 
-const engineLines = ({ profile, role, kvOffload, source, aliases, apiKey }: EngineConfig): string[] => {
-  const lines =
-    source.kind === 'attached'
-      ? [
-          `${profile}, runs at ${placeOf(source.url)}`,
-          `KV events ${source.kvEvents?.events ?? 'none: what it holds is inferred'}`,
-        ]
-      : [
-          `${profile}, started with ${source.model}`,
-          `GPUs ${source.gpus.length === 0 ? 'as the agent sees them' : source.gpus.join(', ')}`,
-          `tensor parallel ${source.tensorParallel}, KV offload ${kvOffload}`,
-          ...(source.command === undefined ? [] : [`program ${source.command}`]),
-          ...(source.arguments.length === 0 ? [] : [`arguments ${JSON.stringify(source.arguments)}`]),
-          ...(source.environment.size === 0
-            ? []
-            : [`variables ${[...source.environment.keys()].join(', ')}`]),
-        ];
+const attachedLines = ({ url, kvEvents }: AttachedEngine): string[] => [
+  `runs at ${placeOf(url)}`,
+  `KV events ${kvEvents?.events ?? 'none: what it holds is inferred'}`,
+];
+
+const launchedLines = (source: LaunchedEngine, command: readonly string[]): string[] => [
+  `started with ${source.model}`,
+  `GPUs ${source.gpus.length === 0 ? 'as the agent sees them' : source.gpus.join(', ')}`,
+  `runs (its ports are chosen then) ${command.map((word) => JSON.stringify(word)).join(' ')}`,
+  ...(source.environment.size === 0 ? [] : [`with ${[...source.environment.keys()].join(', ')}`]),
+];
+
+const engineLines = (engine: EngineConfig, command: readonly string[]): string[] => {
+  const { profile, role, kvOffload, source, aliases, apiKey } = engine;
+  const [first, ...more] =
+    source.kind === 'attached' ? attachedLines(source) : launchedLines(source, command);
+  const lines = [`${profile}, ${first}`, ...more];
+  if (kvOffload !== 'none') lines.push(`KV offload ${kvOffload}`);
   if (role !== 'both') lines.push(`role ${role}: gets no requests`);
   for (const [publicName, served] of aliases) lines.push(`${served} offered as ${publicName}`);
   if (apiKey !== undefined) lines.push('with a key');
   return lines;
 };
 
-export const describeConfig = (config: AgentConfig, path: string | undefined): string => {
-  const { status, log } = config;
+export const describeConfig = (
+  { config, path }: Pick<ParsedConfig, 'config' | 'path'>,
+  { command }: Pick<KnownProfiles, 'command'>,
+): string => {
+  const { status, log, dataDirectory } = config;
   const rows: (readonly [string, string])[] = [
     ['file', path ?? 'none'],
     ['edge', placeOf(config.edge)],
     ['region', config.region ?? "the edge's first one"],
     ['name', config.name],
-    ['data_dir', config.dataDirectory],
+    ['data_dir', dataDirectory],
     ['join token', config.joinToken === undefined ? 'none here' : 'given'],
     ['log', `${log.format}, ${log.level}`],
     ['status', kinds.listen.show(status ?? 'off')],
     ...config.engines.flatMap((engine) =>
-      engineLines(engine).map((line, at) => [at === 0 ? engine.name : '', line] as const),
+      engineLines(engine, command(engine, join(dataDirectory, 'engines', engine.name))).map(
+        (line, at) => [at === 0 ? engine.name : '', line] as const,
+      ),
     ),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));

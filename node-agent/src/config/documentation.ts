@@ -12,11 +12,11 @@ import {
 
 const introduction = (profiles: KnownProfiles): string => `# The agent's configuration
 
-Made by \`node scripts/agent-config-document.ts\` from \`node-agent/src/config/schema.ts\`: edit that.
+Made from \`node-agent/src/config/schema.ts\` by \`node scripts/agent-config-document.ts\`.
 
 \`cgn agent\` reads one TOML file: the one that \`--config\` or \`${configVariable}\` names, else
-\`${defaultConfigPath}\` where that is there. An option goes before a variable, a variable before the file, the
-file before the default. A key that is none is an error which names the nearest one.
+\`${defaultConfigPath}\` where that is there. An option goes before a variable, a variable before the
+file, the file before the default. A key that is none is an error which names the nearest one.
 \`cgn agent --check-config\` says what would be run, and ends with 0, or with 2 and what is wrong.
 
 Secrets never stand in the file. A key ending in \`_file\` names the file that holds one; the variables are:

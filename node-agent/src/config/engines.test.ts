@@ -31,13 +31,14 @@ const attached = (keys = '') => `[[engine]]\nprofile = "vllm"\nurl = "http://127
 const sourceOf = (entries: string) => enginesOf(entries).map(({ source }) => source as LaunchedEngine);
 
 test('a running engine is where its url says, with what it tells of its cache', () => {
-  const keys = 'kv_events = "tcp://127.0.0.1:1"\nkv_events_replay = "tcp://127.0.0.1:2"\nrole = "decode"';
+  const keys =
+    'kv_events = "tcp://127.0.0.1:1"\nkv_events_replay = "tcp://127.0.0.1:2"\nrole = "decode"\nkv_offload = "nixl"';
   expect(enginesOf(attached(`${keys}\naliases = { "gpt-4o" = "qwen" }`))).toEqual([
     {
       name: 'r0',
       profile: 'vllm',
       role: 'decode',
-      kvOffload: 'none',
+      kvOffload: 'nixl',
       source: {
         kind: 'attached',
         url: new URL('http://127.0.0.1:8000'),
@@ -184,6 +185,7 @@ test.each([
     attached('api_key_file = "/nonexistent/key"'),
     ":5: the engine's key: the file",
   ],
+  ['a pair that its engine has not', launched('role = "prefill"'), 'Possible are, with their roles: none'],
   ['what its profile cannot', launched().replace('vllm', 'openai'), ':2: "openai" can only be attached'],
   [
     'too many',

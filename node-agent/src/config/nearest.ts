@@ -19,11 +19,11 @@ export const editDistance = (from: string, to: string): number => {
   return row[to.length] ?? 0;
 };
 
-/** The first of the nearest; `known` is not empty. */
-export const nearestOf = <Word extends string>(word: string, known: readonly [Word, ...Word[]]): Word => {
+/** The first of the nearest; empty where nothing is known. */
+export const nearestOf = (word: string, known: readonly string[]): string => {
   // What is much longer than any known word is no typing error; its length must not cost.
   const compared = word.slice(0, 64).toLowerCase();
-  let nearest = known[0];
+  let nearest = '';
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
     const distance = editDistance(compared, candidate.toLowerCase());

@@ -272,10 +272,18 @@ test('a configuration is shown without its secrets', () => {
   const key = written('sk-hunter2', 'key');
   const token = written('cgj_hunter2', 'token');
   const config = parseFile(`join_token_file = "${token}"\n${wholeFile}api_key_file = "${key}"\n`);
-  const shown = describeConfig(config, 'agent.toml');
+  const shown = describeConfig({ config, path: 'agent.toml' }, knownProfiles);
   expect(config.engines[0]?.apiKey).toBe('sk-hunter2');
   expect(shown).toContain('vllm, runs at http://127.0.0.1:8000');
   expect(shown).not.toContain('hunter2');
+});
+
+test('an engine to start is shown as it would be run', () => {
+  const config = parseFile(
+    `${wholeFile.replace(/url = .*/, 'model = "qwen"')}arguments = ["--a b"]\ngpus = [1]\n`,
+  );
+  const shown = describeConfig({ config, path: undefined }, knownProfiles);
+  expect(shown).toMatch(/^r0 +vllm, started with qwen\n +GPUs 1\n +runs .* "qwen" .* "--a b"$/m);
 });
 
 test('the help names every option and where the keys are described', () => {

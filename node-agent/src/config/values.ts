@@ -18,8 +18,7 @@ export const looksSecret = (name: string): boolean => secretPattern.test(name);
 const refuseSecret = (where: string, section: Section, name: string): void => {
   if (!looksSecret(name)) return;
   const fits = Object.keys(section.keys).filter((known) => known.endsWith('_file'));
-  const [first = 'join_token_file', ...rest] = fits;
-  const fix = nearestOf(`${name}_file`, [first, ...rest]);
+  const fix = nearestOf(`${name}_file`, fits) || 'join_token_file';
   const example = `/etc/cognitora/${fix.replace(/_file$/, '').replaceAll('_', '-')}`;
   throw new ConfigError(
     `${where}: "${name}" looks like a secret, which must not stand in this file. ` +
@@ -34,8 +33,7 @@ const placeOf = ({ header }: Section): string =>
 const meant = (section: Section, name: string): string => {
   const elsewhere = sections.find((other) => other !== section && Object.hasOwn(other.keys, name));
   if (elsewhere !== undefined) return `it belongs ${placeOf(elsewhere)}`;
-  const [first = '', ...rest] = Object.keys(section.keys);
-  return `the nearest known one is "${nearestOf(name, [first, ...rest])}"`;
+  return `the nearest known one is "${nearestOf(name, Object.keys(section.keys))}"`;
 };
 
 /** Throws `ConfigError` for the first key of the table that the section does not have. */

@@ -112,6 +112,11 @@ export class Engine {
     return { name: this.name, state: this.#state, models: this.#cards };
   }
 
+  /** Why it cannot serve, as far as it was told. */
+  get trouble(): string | undefined {
+    return this.#toldWhy;
+  }
+
   /** The engine's own path for one of the API's. */
   pathOf(path: string): string {
     return this.#pathPrefix + path;

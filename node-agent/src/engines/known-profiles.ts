@@ -1,20 +1,37 @@
 /** What the configuration has to know of engines' profiles: their names, and what each can do. */
 import type { EngineConfig } from './engine-config.ts';
-import { configProblem } from './profiles/launch.ts';
+import { configProblem, launchOf } from './profiles/launch.ts';
 import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
-  readonly names: readonly [string, ...string[]];
+  readonly names: readonly string[];
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
+  /** Program and arguments of an engine to start, as far as they are known before its ports are. */
+  readonly command: (engine: EngineConfig, filesDirectory: string) => readonly string[];
 }
 
-const [first = '', ...others] = engineProfiles.keys();
+/** They are found free when the engine starts. */
+const unknownPorts = { http: 0, events: 0, replay: 0, transfer: 0 } as const;
 
 export const knownProfiles: KnownProfiles = {
-  names: [first, ...others],
+  names: [...engineProfiles.keys()],
   check: (engine) => {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);
+  },
+  command: ({ profile: name, source, role, kvOffload }, filesDirectory) => {
+    const profile = engineProfiles.get(name);
+    if (profile === undefined || source.kind === 'attached') return [];
+    const plan = {
+      config: source,
+      role,
+      kvOffload,
+      host: '127.0.0.1',
+      ports: unknownPorts,
+      filesDirectory,
+    } as const;
+    const { program, argv } = launchOf(profile, plan);
+    return [program, ...argv];
   },
 };

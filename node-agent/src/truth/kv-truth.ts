@@ -71,6 +71,11 @@ export class KvTruth {
     if (link === this.#link) this.#feeds.idle();
   }
 
+  /** What the edge is told of a replica's caches. */
+  cachesOf(replica: ReplicaName): ReplicaTruth['caches'] {
+    return this.#replicas.get(replica)?.caches ?? [];
+  }
+
   /** How a request is written down; undefined when nobody wants to know. */
   watch(open: OpenRequest): RequestWatch | undefined {
     return this.#replicas.get(open.replica)?.watch(open);

@@ -7,6 +7,7 @@
  *          gone  -> every feed cleared, at once
  */
 
+import type { Trust } from '@cognitora/protocol/kv';
 import { prefixBlocksMax } from '@cognitora/protocol/limits';
 import type { OpenRequest, PrefixTerms, ReplicaReport } from '@cognitora/protocol/link';
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
@@ -95,6 +96,11 @@ export class ReplicaTruth {
     for (const name of this.#models.keys()) if (!this.#names.has(name)) this.#close(name);
     this.#life ??= this.#begin();
     if (this.#names.size <= lookedAtAheadMax) for (const name of this.#names) this.#look(name);
+  }
+
+  /** What the edge is told of, model by model. */
+  get caches(): readonly { readonly model: string; readonly trust: Trust }[] {
+    return [...this.#models].map(([model, { source }]) => ({ model, trust: source.trust }));
   }
 
   /** How a request is written down; undefined when its model gets no feed, and nothing has to be kept. */

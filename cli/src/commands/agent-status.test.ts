@@ -1,0 +1,112 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { ReplicaStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { newDirectory } from '../../testing/directories.ts';
+import { agentStatus, statusText } from './agent-status.ts';
+
+const replica: ReplicaStatus = {
+  name: 'r0' as ReplicaName,
+  profile: 'vllm',
+  role: 'both',
+  kvOffload: 'none',
+  source: 'attached',
+  state: 'ready',
+  models: ['qwen', 'lora'],
+  live: 2,
+  requests: 40,
+  bodyBytes: 1_234_567,
+  errors: { total_timeout: 2 },
+  answers: { '2xx': 38 },
+  caches: [
+    { model: 'qwen', trust: 'exact' },
+    { model: 'lora', trust: 'approximate' },
+  ],
+};
+
+const status: StatusAnswer = {
+  agent: 'cognitora-agent/0',
+  node: 'n0' as NodeId,
+  name: 'rack-7',
+  link: { state: 'linked', edge: 'https://edge.example', region: 'weur', epoch: 3, sinceMs: 0, redials: 1 },
+  live: 2,
+  replicas: [
+    replica,
+    {
+      ...replica,
+      ...{
+        name: 'r1' as ReplicaName,
+        state: 'failed',
+        why: 'ECONNREFUSED',
+        models: [],
+        live: 0,
+        requests: 0,
+      },
+      ...{ bodyBytes: 0, errors: {}, caches: [] },
+    },
+  ],
+  process: { pid: 7, uptimeMs: 0, residentBytes: 99_000_000, heapBytes: 0, logLinesDropped: 0 },
+};
+
+const output: string[] = [];
+const capture = (): void => {
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => output.push(String(text)) > 0);
+};
+afterEach(() => {
+  vi.restoreAllMocks();
+  output.length = 0;
+});
+
+/** A data directory whose agent answers with that. */
+const agentWith = async (answer: unknown): Promise<string> => {
+  const directory = newDirectory();
+  const server = createServer((_, response) => response.end(JSON.stringify(answer)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  writeFileSync(join(directory, 'status.json'), JSON.stringify({ url: `http://127.0.0.1:${port}`, pid: 7 }));
+  return directory;
+};
+
+test('a person sees link, replicas, what failed and why', () => {
+  expect(statusText(status, 60_000).split('\n')).toEqual([
+    'rack-7  cognitora-agent/0, pid 7, 99 MB',
+    'link  linked to https://edge.example (weur, epoch 3, 60 s ago, 1 redial)',
+    'live  2',
+    '',
+    'REPLICA  PROFILE  STATE   LIVE  REQUESTS  FAILED           SENT    CACHE              MODELS',
+    'r0       vllm     ready      2        40  2 total_timeout  1.2 MB  exact,approximate  qwen,lora',
+    'r1       vllm     failed     0         0  -                0 B     -                  -',
+    'r1: ECONNREFUSED',
+  ]);
+});
+
+test('what an edge or an engine says cannot move the cursor', () => {
+  const link = { ...status.link, why: '\u001b[2J' };
+  expect(statusText({ ...status, link }, 0)).not.toContain('\u001b');
+});
+
+test('a program gets the agent’s own JSON', async () => {
+  const directory = await agentWith(status);
+  capture();
+  expect(await agentStatus(['--json', '--data-dir', directory])).toBe(0);
+  expect(JSON.parse(output.join(''))).toEqual(status);
+});
+
+test('where nobody runs, or something else answers, it says so', async () => {
+  await expect(agentStatus(['--data-dir', newDirectory()])).rejects.toThrow(
+    'No agent that runs has left word',
+  );
+  const other = await agentWith({ hello: 'world' });
+  await expect(agentStatus(['--data-dir', other])).rejects.toThrow('is no agent');
+  const gone = newDirectory();
+  writeFileSync(join(gone, 'status.json'), JSON.stringify({ url: 'http://127.0.0.1:1', pid: 7 }));
+  await expect(agentStatus(['--data-dir', gone])).rejects.toThrow('pid 7) does not answer');
+  await expect(agentStatus(['--wach'])).rejects.toThrow('cgn agent status --help');
+});

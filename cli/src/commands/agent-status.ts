@@ -1,0 +1,172 @@
+/** `cgn agent status`: what the agent of this host does now, as it tells on loopback. Changes nothing. */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  type ReplicaStatus,
+  type StatusAnswer,
+  type StatusFile,
+  statusFileName,
+  statusPaths,
+} from '@cognitora/protocol/agent-status';
+import { printable } from '@cognitora/protocol/printable';
+import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { wallMs } from '../clock.ts';
+import { byteSize, redraw, relativeTime, say, sayJson, table, UserError, warn } from '../terminal.ts';
+import { wrongArguments } from '../wrong-arguments.ts';
+
+/** Where an agent lives unless it is told otherwise, and where the service of docs/cognitora-agent.service does. */
+const usualDirectories = (): readonly string[] => [
+  join(homedir(), '.cognitora', 'agent'),
+  '/var/lib/cognitora/agent',
+];
+
+const answerMsMax = 5_000;
+const watchMs = 1_000;
+
+export const agentStatusHelp = `cgn agent status: what the agent of this host does now
+
+Usage
+  cgn agent status [--data-dir DIR] [--watch] [--json]
+
+Options
+  --data-dir DIR   the agent's data directory, which says where it answers
+                   (default: COGNITORA_DATA_DIR, else ${usualDirectories()
+                     .join(' or ')
+                     .replaceAll(homedir(), '~')})
+  --watch          look again every second
+  --json           as JSON: one line each time
+`;
+
+const options = {
+  'data-dir': { type: 'string' },
+  watch: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** Undefined where no agent has left word. */
+const statusFileIn = (directory: string): StatusFile | undefined => {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, statusFileName), 'utf8');
+  } catch (thrown) {
+    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EACCES') {
+      throw new UserError(`${directory} cannot be read: ask as the user who runs the agent, or as root.`);
+    }
+    return undefined;
+  }
+  const file = jsonRecordIn(text);
+  return typeof file?.url === 'string' && typeof file.pid === 'number'
+    ? { url: file.url, pid: file.pid }
+    : undefined;
+};
+
+const findAgent = (named: string | undefined): StatusFile => {
+  const directories = named === undefined ? usualDirectories() : [named];
+  for (const directory of directories) {
+    const found = statusFileIn(directory);
+    if (found !== undefined) return found;
+  }
+  throw new UserError(
+    `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir; an agent with ` +
+      'status.listen = "off" tells nothing.',
+  );
+};
+
+const ask = async ({ url, pid }: StatusFile): Promise<StatusAnswer> => {
+  let answer: unknown;
+  try {
+    const response = await fetch(url + statusPaths.status, { signal: AbortSignal.timeout(answerMsMax) });
+    answer = await response.json();
+  } catch {
+    throw new UserError(`The agent (pid ${pid}) does not answer at ${url}: it has ended, or hangs.`);
+  }
+  // Whoever has taken its port by now is no agent.
+  if (!isRecord(answer) || !isRecord(answer.link) || !Array.isArray(answer.replicas)) {
+    throw new UserError(`What answers at ${url} is no agent.`);
+  }
+  return answer as unknown as StatusAnswer;
+};
+
+const countOf = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([name, count]) => `${count} ${name}`)
+    .join(', ');
+
+const trustOf = ({ caches }: ReplicaStatus): string =>
+  [...new Set(caches.map(({ trust }) => trust))].join(',') || '-';
+
+const rowOf = (replica: ReplicaStatus): (string | number)[] => [
+  replica.name,
+  replica.profile,
+  replica.state,
+  replica.live,
+  replica.requests,
+  countOf(replica.errors) || '-',
+  byteSize(replica.bodyBytes),
+  trustOf(replica),
+  replica.models.join(',') || '-',
+];
+
+const header = ['REPLICA', 'PROFILE', 'STATE', 'LIVE', 'REQUESTS', 'FAILED', 'SENT', 'CACHE', 'MODELS'];
+
+/** For a person. */
+export const statusText = (status: StatusAnswer, nowMs: number): string => {
+  const { name, agent, link, live, replicas, process } = status;
+  const redials = `${link.redials} ${link.redials === 1 ? 'redial' : 'redials'}`;
+  const epoch = link.epoch === undefined ? undefined : `epoch ${link.epoch}`;
+  const facts = [link.region, epoch, relativeTime(link.sinceMs, nowMs), redials, link.why];
+  const dropped = process.logLinesDropped === 0 ? '' : `, ${process.logLinesDropped} log lines lost`;
+  const head = [
+    `${name}  ${agent}, pid ${process.pid}, ${byteSize(process.residentBytes)}${dropped}`,
+    `link  ${link.state} to ${link.edge} (${facts.filter((fact) => fact !== undefined).join(', ')})`,
+    `live  ${live}`,
+    '',
+  ];
+  const troubles = replicas.flatMap((replica) =>
+    replica.why === undefined ? [] : [`${replica.name}: ${replica.why}`],
+  );
+  const rows = table(header, replicas.map(rowOf));
+  return [...head.map(printable), rows, ...troubles.map(printable)].join('\n');
+};
+
+const pause = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));
+
+/** For ever: an agent that is gone may come back. */
+const watch = async (look: () => Promise<StatusAnswer>, json: boolean): Promise<never> => {
+  for (;;) {
+    try {
+      const status = await look();
+      if (json) sayJson(status);
+      else redraw(statusText(status, wallMs()));
+    } catch (thrown) {
+      if (!(thrown instanceof UserError)) throw thrown;
+      if (json) warn(thrown.message);
+      else redraw(thrown.message);
+    }
+    await pause(watchMs);
+  }
+};
+
+export const agentStatus = async (argv: readonly string[]): Promise<number> => {
+  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+  try {
+    values = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
+  } catch (thrown) {
+    throw wrongArguments(thrown, 'agent status', 'npm run cgn -- agent status --watch');
+  }
+  if (values.help) {
+    say(agentStatusHelp.trimEnd());
+    return 0;
+  }
+  const named = values['data-dir'] ?? (process.env.COGNITORA_DATA_DIR || undefined);
+  const { json } = values;
+  const look = async (): Promise<StatusAnswer> => ask(findAgent(named));
+  if (values.watch) await watch(look, json);
+  const status = await look();
+  if (json) sayJson(status);
+  else say(statusText(status, wallMs()));
+  return 0;
+};

@@ -1,0 +1,51 @@
+/** `GET /metrics`: what the agent's status says, for Prometheus. Pure; keeps and counts nothing. */
+import type { ReplicaStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import { MetricsPage } from '@cognitora/protocol/metrics-page';
+
+const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
+
+const addReplica = (page: MetricsPage, replica: ReplicaStatus): void => {
+  const labels = { replica: replica.name, profile: replica.profile };
+  const { state, live, requests, bodyBytes } = replica;
+  page.gauge('cognitora_agent_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
+  page.gauge('cognitora_agent_replica_state', '1 for its state.', { ...labels, state }, 1);
+  page.gauge('cognitora_agent_replica_live_requests', 'Live requests.', labels, live);
+  page.counter('cognitora_agent_replica_requests_total', 'Requests that it was given.', labels, requests);
+  page.counter('cognitora_agent_replica_body_bytes_total', 'Bytes of its answers.', labels, bodyBytes);
+  for (const [status, count] of Object.entries(replica.answers)) {
+    const help = 'Answers by the class of their status.';
+    page.counter('cognitora_agent_replica_answers_total', help, { ...labels, status }, count);
+  }
+  for (const [code, count] of Object.entries(replica.errors)) {
+    page.counter('cognitora_agent_replica_errors_total', 'Requests that failed.', { ...labels, code }, count);
+  }
+  for (const { model, trust } of replica.caches) {
+    const help = 'What is known of its cache: 2 exact, 1 approximate, 0 blind.';
+    page.gauge('cognitora_agent_replica_trust', help, { ...labels, model }, trustLevels[trust]);
+  }
+};
+
+export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
+  const { link, live, replicas, process } = status;
+  page.gauge(
+    'cognitora_agent_linked',
+    '1 while the edge accepts its link.',
+    {},
+    link.state === 'linked' ? 1 : 0,
+  );
+  if (link.epoch !== undefined) page.gauge('cognitora_agent_epoch', "The link's number.", {}, link.epoch);
+  page.counter('cognitora_agent_redials_total', 'Dials after the first one.', {}, link.redials);
+  page.gauge('cognitora_agent_live_requests', 'Live requests.', {}, live);
+  for (const replica of replicas) addReplica(page, replica);
+  page.gauge('cognitora_agent_uptime_seconds', 'Since the start.', {}, Math.round(process.uptimeMs / 1_000));
+  page.gauge('cognitora_agent_resident_bytes', 'Memory of the process.', {}, process.residentBytes);
+  page.gauge('cognitora_agent_heap_bytes', 'Of that, in use by JavaScript.', {}, process.heapBytes);
+  const lost = 'Log lines that nobody read in time.';
+  page.counter('cognitora_agent_log_lines_dropped_total', lost, {}, process.logLinesDropped);
+};
+
+export const metricsText = (status: StatusAnswer): string => {
+  const page = new MetricsPage();
+  addStatus(page, status);
+  return page.text;
+};

@@ -1,0 +1,106 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { StatusAnswer } from '@cognitora/protocol/agent-status';
+import { expect, onTestFinished, test } from 'vitest';
+import { agentStatus, replicaStatus } from '../../testing/agent-status.ts';
+import type { Listen } from '../config/agent-config.ts';
+import { serveStatus } from './server.ts';
+import { writeStatusFile } from './status-file.ts';
+
+const serve = async (status: StatusAnswer, listen: Listen = { host: '127.0.0.1', port: 0 }) => {
+  const server = await serveStatus(listen, () => status);
+  onTestFinished(() => server.close());
+  return server.url;
+};
+
+const get = (url: string, headers: Record<string, string> = {}, method = 'GET') =>
+  new Promise<{ readonly status: number | undefined; readonly text: string }>((resolve, reject) => {
+    const asked = request(url, { headers, method }, (response) => {
+      let text = '';
+      response.on('data', (part) => {
+        text += part;
+      });
+      response.on('end', () => resolve({ status: response.statusCode, text }));
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+
+test('health is 200 with words, or 503 with why', async () => {
+  const healthy = await serve(agentStatus());
+  expect(await get(`${healthy}/healthz`)).toEqual({
+    status: 200,
+    text: '1 of 1 replicas ready\n',
+  });
+  const loading = await serve(agentStatus({ replicas: [replicaStatus({ state: 'loading' })] }));
+  const answer = await get(`${loading}/healthz`);
+  expect(answer).toEqual({ status: 503, text: 'no replica is ready: r0 loading\n' });
+});
+
+test('the status is there as JSON, and its numbers for Prometheus', async () => {
+  const status = agentStatus();
+  const url = await serve(status);
+  expect(JSON.parse((await get(`${url}/status`)).text)).toEqual(status);
+  const { text } = await get(`${url}/metrics`);
+  const replica = 'replica="r0",profile="openai"';
+  for (const sample of [
+    'cognitora_agent_linked{} 1',
+    'cognitora_agent_epoch{} 3',
+    'cognitora_agent_redials_total{} 2',
+    'cognitora_agent_live_requests{} 1',
+    `cognitora_agent_replica_ready{${replica}} 1`,
+    `cognitora_agent_replica_state{${replica},state="ready"} 1`,
+    `cognitora_agent_replica_requests_total{${replica}} 7`,
+    `cognitora_agent_replica_body_bytes_total{${replica}} 4096`,
+    `cognitora_agent_replica_answers_total{${replica},status="5xx"} 1`,
+    `cognitora_agent_replica_errors_total{${replica},code="engine_broke_off"} 2`,
+    `cognitora_agent_replica_trust{${replica},model="m"} 2`,
+    'cognitora_agent_uptime_seconds{} 61',
+    'cognitora_agent_resident_bytes{} 100',
+    'cognitora_agent_log_lines_dropped_total{} 5',
+  ]) {
+    expect(text).toContain(`${sample}\n`);
+  }
+});
+
+test('without a link there is no epoch, rather than a zero', async () => {
+  const link = { state: 'dialling', edge: 'https://edge.example', sinceMs: 0, redials: 0 } as const;
+  const { text } = await get(`${await serve(agentStatus({ link }))}/metrics`);
+  expect(text).toContain('cognitora_agent_linked{} 0\n');
+  expect(text).not.toContain('epoch');
+});
+
+test('what is none of its paths, methods or names is refused', async () => {
+  const url = await serve(agentStatus());
+  expect(await get(`${url}/admin`)).toMatchObject({ status: 404 });
+  expect(await get(`${url}/status`, {}, 'POST')).toMatchObject({ status: 405 });
+  expect(await get(`${url}/status`, {}, 'HEAD')).toEqual({ status: 200, text: '' });
+  expect(await get(`${url}/status`, { host: 'page.example' })).toMatchObject({ status: 403 });
+  expect(await get(`${url}/status`, { host: 'localhost:9400' })).toMatchObject({ status: 200 });
+});
+
+test('it listens on IPv6 too, and says when a port is taken', async () => {
+  const url = await serve(agentStatus(), { host: '::1', port: 0 });
+  expect(url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+  expect(await get(`${url}/healthz`)).toMatchObject({ status: 200 });
+  const port = Number(new URL(url).port);
+  await expect(serveStatus({ host: '::1', port }, agentStatus)).rejects.toMatchObject({ syscall: 'listen' });
+});
+
+test('the data directory says where it is, as long as it is this agent that is there', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const remove = writeStatusFile(directory, { url: 'http://127.0.0.1:1', pid: 1 });
+  expect(JSON.parse(readFileSync(join(directory, 'status.json'), 'utf8'))).toEqual({
+    url: 'http://127.0.0.1:1',
+    pid: 1,
+  });
+  const removeNext = writeStatusFile(directory, { url: 'http://127.0.0.1:2', pid: 2 });
+  remove();
+  expect(readdirSync(directory)).toEqual(['status.json']);
+  removeNext();
+  removeNext();
+  expect(readdirSync(directory)).toEqual([]);
+});

@@ -1,0 +1,85 @@
+/**
+ * What an agent tells on its own host of what it does now: `GET /status` on loopback, which "cgn agent status" shows.
+ * Types only. What is not known is absent, never zero.
+ */
+import type { ErrorCode } from './errors.ts';
+import type { NodeId, ReplicaName } from './ids.ts';
+import type { Trust } from './kv.ts';
+import type { ReplicaState } from './link.ts';
+
+export const statusPaths = { health: '/healthz', metrics: '/metrics', status: '/status' } as const;
+
+/** In the agent's data directory while it runs: where it answers. */
+export const statusFileName = 'status.json';
+
+export interface StatusFile {
+  readonly url: string;
+  readonly pid: number;
+}
+
+export type LinkState =
+  /** The edge accepted it. */
+  | 'linked'
+  /** A dial, or the joining before it, is under way. */
+  | 'dialling'
+  /** The last dial failed; the next one comes after a while. */
+  | 'waiting'
+  /** No more work comes. */
+  | 'stopping';
+
+export interface LinkStatus {
+  readonly state: LinkState;
+  readonly edge: string;
+  readonly region?: string;
+  readonly epoch?: number;
+  /** In this state since then; milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** Dials after the first one. */
+  readonly redials: number;
+  /** Why the last link or dial ended. */
+  readonly why?: string;
+}
+
+export interface ReplicaStatus {
+  readonly name: ReplicaName;
+  readonly profile: string;
+  readonly role: string;
+  readonly kvOffload: string;
+  readonly source: 'attached' | 'launched';
+  readonly state: ReplicaState;
+  /** Why it cannot serve. */
+  readonly why?: string;
+  readonly models: readonly string[];
+  readonly live: number;
+  /** Since the agent started; the live ones included. */
+  readonly requests: number;
+  /** Of response bodies, as they went to the edge. */
+  readonly bodyBytes: number;
+  /** Requests that ended so. */
+  readonly errors: Readonly<Partial<Record<ErrorCode, number>>>;
+  /** Answers of the engine by the class of their status, such as `2xx`. */
+  readonly answers: Readonly<Record<string, number>>;
+  readonly caches: readonly { readonly model: string; readonly trust: Trust }[];
+}
+
+export interface AgentStatus {
+  readonly agent: string;
+  readonly node: NodeId;
+  readonly name: string;
+  readonly link: LinkStatus;
+  readonly live: number;
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+export interface ProcessStatus {
+  readonly pid: number;
+  readonly uptimeMs: number;
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  /** Log lines that nobody read in time. */
+  readonly logLinesDropped: number;
+}
+
+export interface StatusAnswer extends AgentStatus {
+  readonly process: ProcessStatus;
+}

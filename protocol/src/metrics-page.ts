@@ -1,0 +1,34 @@
+/**
+ * Prometheus' text format, version 0.0.4, as the edge and the agents write it: each family described once, however many
+ * samples it has. Knows no metric.
+ */
+
+export type Labels = Readonly<Record<string, string>>;
+
+export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
+
+const escaped = (value: string): string =>
+  value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+
+export class MetricsPage {
+  readonly #families = new Map<string, string[]>();
+
+  gauge(name: string, help: string, labels: Labels, value: number): void {
+    this.#add('gauge', name, help, labels, value);
+  }
+
+  counter(name: string, help: string, labels: Labels, value: number): void {
+    this.#add('counter', name, help, labels, value);
+  }
+
+  get text(): string {
+    return `${[...this.#families.values()].flat().join('\n')}\n`;
+  }
+
+  #add(type: string, name: string, help: string, labels: Labels, value: number): void {
+    const lines = this.#families.get(name) ?? [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+    const shown = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
+    lines.push(`${name}{${shown.join(',')}} ${value}`);
+    this.#families.set(name, lines);
+  }
+}
