@@ -180,9 +180,15 @@ describe('a launch', () => {
     for (const profile of launchable) {
       const { kvEvents } = launchOf(profile, launchPlan());
       expect(kvEvents?.events, profile.name).toBe(
-        profile.kvEvents?.kind === 'zmq' ? 'tcp://127.0.0.1:5500' : undefined,
+        profile.kvEvents?.kind === 'zmq' ? 'ipc:///var/lib/cognitora/r0/kv-events' : undefined,
       );
     }
+  });
+
+  test('has no events where the path of their socket would be too long', () => {
+    const directory = `/${'x'.repeat(100)}`;
+    expect(() => launchOf(profileOf('vllm'), launchPlan({ directory }))).toThrow('take a shorter data_dir');
+    expect(() => launchOf(profileOf('llama-cpp'), launchPlan({ directory }))).not.toThrow();
   });
 
   test('writes its files into the directory that it was given, and names them in its arguments', () => {
