@@ -23,5 +23,6 @@ export const socketProblem = ({ events }: KvEventEndpoints): string | undefined 
   const path = events.replace(/^ipc:\/\//, '');
   const bytes = Buffer.byteLength(path);
   if (bytes <= socketPathBytesMax) return undefined;
-  return `The path ${path} is ${bytes} bytes long, and a socket's at most ${socketPathBytesMax}: take a shorter data_dir.`;
+  const most = `and a socket's may have ${socketPathBytesMax}`;
+  return `The path ${path} has ${bytes} bytes, ${most}: take a shorter data_dir.`;
 };

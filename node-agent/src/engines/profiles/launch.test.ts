@@ -56,12 +56,14 @@ const topologies: readonly Topology[] = [
   ['1 GPU', (of) => [launchPlan(of)]],
   ['2 replicas', (of) => [launchPlan(of), launchPlan(of, 1)]],
   [
-    'tensor parallel 2, named, with a directory',
+    'tensor parallel 2',
+    (of) => [launchPlan({ config: launchedEngine({ gpus: [0, 1], tensorParallel: 2 }), ...of })],
+  ],
+  [
+    '1 GPU, named, with a directory and what the configuration adds',
     (of) => [
       launchPlan({
         config: launchedEngine({
-          gpus: [0, 1],
-          tensorParallel: 2,
           servedName: 'qwen',
           kvDirectory: '/var/lib/kv',
           arguments: ['--seed', '7'],
