@@ -21,12 +21,7 @@ export const launchPlan = (more: Partial<LaunchPlan> = {}, replica = 0): LaunchP
   role: 'both',
   kvOffload: 'none',
   host: '127.0.0.1',
-  ports: {
-    http: 8000 + replica,
-    events: 5500 + replica,
-    replay: 5600 + replica,
-    transfer: 5700 + 10 * replica,
-  },
-  filesDirectory: `/var/lib/cognitora/r${replica}`,
+  ports: { http: 8000 + replica, transfer: 5700 + 10 * replica },
+  directory: `/var/lib/cognitora/r${replica}`,
   ...more,
 });

@@ -1,4 +1,4 @@
-/** The fake program in the place of each engine: started with its profile's arguments, it serves, or fails as told. */
+/** The fake program in the place of each engine: with its profile's own arguments it serves, or fails as told. */
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { EngineProfile } from '../../node-agent/src/engines/profiles/profile.ts';

@@ -33,22 +33,17 @@ export class LaunchedProgram {
   /** `arguments` of `more` may hold `{directory}`, a directory of its own. */
   static async start(profile: EngineProfile, more: Partial<LaunchedEngine>): Promise<LaunchedProgram> {
     const directory = mkdtempSync(join(tmpdir(), 'cognitora-launched-'));
-    const [http, events, replay, transfer] = [
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-    ];
+    const ports = { http: await freePort(), transfer: await freePort() };
     const own = more.arguments?.map((word) => word.replace('{directory}', directory)) ?? [];
     const config = launchedEngine({ gpus: [], ...more, arguments: own });
-    const plan = launchPlan({ config, ports: { http, events, replay, transfer }, filesDirectory: directory });
+    const plan = launchPlan({ config, ports, directory });
     const { program, argv, environment, kvEvents } = launchOf(profile, plan);
     const child = spawn(program, [...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, HOME: directory, ...Object.fromEntries(environment) },
     });
     const subject = {
-      url: `http://127.0.0.1:${http}`,
+      url: `http://127.0.0.1:${ports.http}`,
       model: more.servedName ?? '',
       ...(kvEvents === undefined ? {} : { events: kvEvents.events }),
     };

@@ -212,7 +212,9 @@ export const engineKeys = {
     says: 'all GPUs of the replica',
   }),
   kv_offload: key(kinds.choice(kvOffloads))({
-    doc: 'Where a started engine keeps KV that its own memory cannot hold. Not every profile has each.',
+    doc:
+      'Where a started engine keeps KV that its own memory cannot hold; "hicache" is its own hierarchy of ' +
+      'memories, whatever it calls it. Not every profile has each.',
     example: '"lmcache"',
     fallback: () => 'none',
   }),

@@ -9,7 +9,7 @@ import type { EngineProfile, Evidence, LaunchPlan } from '../engines/profiles/pr
 import type { Check, Host, RanProgram } from './check.ts';
 
 /** Any ports do: only the options' names are looked for. */
-const somePorts: LaunchPlan['ports'] = { http: 8000, events: 5557, replay: 5558, transfer: 5600 };
+const somePorts: LaunchPlan['ports'] = { http: 8000, transfer: 5600 };
 
 const evidenceWords = (evidence: Evidence): string => {
   if (evidence.kind === 'recorded') return `held against recorded answers of ${evidence.program}`;
@@ -88,7 +88,7 @@ const launchedChecks = async (
   const { role, kvOffload } = config;
   const plan: LaunchPlan = {
     ...{ config: { ...engine, arguments: [] }, role, kvOffload, host: '127.0.0.1' },
-    ...{ ports: somePorts, filesDirectory: '.' },
+    ...{ ports: somePorts, directory: '.' },
   };
   const launch = launchOf(profile, plan);
   const found = host.find(launch.program);

@@ -80,7 +80,7 @@ const helpOf = (config: EngineConfig): string => {
   if (profile === undefined || config.source.kind !== 'launched') throw new Error('not launched');
   const { argv } = launchOf(profile, {
     ...{ config: config.source, role: config.role, kvOffload: config.kvOffload, host: '127.0.0.1' },
-    ...{ ports: { http: 1, events: 2, replay: 3, transfer: 4 }, filesDirectory: '.' },
+    ...{ ports: { http: 1, transfer: 2 }, directory: '.' },
   });
   return argv.filter((word) => word.startsWith('--')).join(' VALUE, ');
 };

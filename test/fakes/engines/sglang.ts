@@ -42,6 +42,7 @@ export const sglang: Kind = {
     '--enable-cache-report',
     '--kv-events-config KV_EVENTS_CONFIG',
     '--enable-hierarchical-cache',
+    '--hicache-ratio HICACHE_RATIO',
     '--hicache-size HICACHE_SIZE',
     '--hicache-write-policy {write_back,write_through,write_through_selective}',
     '--hicache-storage-backend {file,mooncake,hf3fs,nixl,aibrix,dynamic,eic}',

@@ -1,17 +1,21 @@
 /** The embedded engine of this repository (llama.cpp in process), as a program beside the agent. */
 import { fileURLToPath } from 'node:url';
+import { eventSockets } from './event-sockets.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 /** A program of another room: never imported. */
 const main = fileURLToPath(new URL('../../../../embedded-engine/src/main.ts', import.meta.url));
 
-const argvOf = ({ config, host, ports }: LaunchPlan): readonly string[] => [
-  ...[main, '--model', config.model, '--host', host, '--port', String(ports.http)],
-  ...(config.servedName === undefined ? [] : ['--served-name', config.servedName]),
-  ...['--kv-events', `tcp://${host}:${ports.events}`],
-  ...['--kv-events-replay', `tcp://${host}:${ports.replay}`],
-  ...(config.kvDirectory === undefined ? [] : ['--slot-save-path', config.kvDirectory]),
-];
+const argvOf = (plan: LaunchPlan): readonly string[] => {
+  const { config, host, ports } = plan;
+  const { events, replay } = eventSockets(plan);
+  return [
+    ...[main, '--model', config.model, '--host', host, '--port', String(ports.http)],
+    ...(config.servedName === undefined ? [] : ['--served-name', config.servedName]),
+    ...['--kv-events', events, '--kv-events-replay', replay],
+    ...(config.kvDirectory === undefined ? [] : ['--slot-save-path', config.kvDirectory]),
+  ];
+};
 
 export const embedded: EngineProfile = {
   name: 'embedded',
@@ -21,10 +25,7 @@ export const embedded: EngineProfile = {
     splits: 'never',
     render: (plan) => ({
       argv: argvOf(plan),
-      kvEvents: {
-        events: `tcp://${plan.host}:${plan.ports.events}`,
-        replay: `tcp://${plan.host}:${plan.ports.replay}`,
-      },
+      kvEvents: eventSockets(plan),
     }),
   },
   health: { path: '/health', whileLoading: 'status 503' },

@@ -56,12 +56,14 @@ const topologies: readonly Topology[] = [
   ['1 GPU', (of) => [launchPlan(of)]],
   ['2 replicas', (of) => [launchPlan(of), launchPlan(of, 1)]],
   [
-    'tensor parallel 2, named, with a directory',
+    'tensor parallel 2',
+    (of) => [launchPlan({ config: launchedEngine({ gpus: [0, 1], tensorParallel: 2 }), ...of })],
+  ],
+  [
+    '1 GPU, named, with a directory and what the configuration adds',
     (of) => [
       launchPlan({
         config: launchedEngine({
-          gpus: [0, 1],
-          tensorParallel: 2,
           servedName: 'qwen',
           kvDirectory: '/var/lib/kv',
           arguments: ['--seed', '7'],
@@ -180,9 +182,15 @@ describe('a launch', () => {
     for (const profile of launchable) {
       const { kvEvents } = launchOf(profile, launchPlan());
       expect(kvEvents?.events, profile.name).toBe(
-        profile.kvEvents?.kind === 'zmq' ? 'tcp://127.0.0.1:5500' : undefined,
+        profile.kvEvents?.kind === 'zmq' ? 'ipc:///var/lib/cognitora/r0/kv-events' : undefined,
       );
     }
+  });
+
+  test('has no events where the path of their socket would be too long', () => {
+    const directory = `/${'x'.repeat(100)}`;
+    expect(() => launchOf(profileOf('vllm'), launchPlan({ directory }))).toThrow('take a shorter data_dir');
+    expect(() => launchOf(profileOf('llama-cpp'), launchPlan({ directory }))).not.toThrow();
   });
 
   test('writes its files into the directory that it was given, and names them in its arguments', () => {

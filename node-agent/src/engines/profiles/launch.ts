@@ -4,6 +4,7 @@
  * launches writes the files and starts the program.
  */
 import type { EngineConfig, KvEventEndpoints, KvOffload, Role } from '../engine-config.ts';
+import { socketProblem } from './event-sockets.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 /** What can't be launched as it is configured: the message says what can. */
@@ -72,6 +73,8 @@ export const launchOf = (profile: EngineProfile, plan: LaunchPlan): Launch => {
   const problem = launchProblem(profile, plan);
   if (problem !== undefined || profile.launching === undefined) throw new LaunchImpossible(problem);
   const rendered = profile.launching.render(plan);
+  const wrong = rendered.kvEvents && socketProblem(rendered.kvEvents);
+  if (wrong !== undefined) throw new LaunchImpossible(wrong);
   const gpus: [string, string][] =
     config.gpus.length === 0 ? [] : [['CUDA_VISIBLE_DEVICES', config.gpus.join(',')]];
   return {

@@ -8,8 +8,6 @@ import type { KvEventEndpoints, KvOffload, LaunchedEngine, Role } from '../engin
 /** Loopback ports that whoever launches has found free. */
 export interface LaunchPorts {
   readonly http: number;
-  readonly events: number;
-  readonly replay: number;
   /** For transfers of KV between engines; the first of `tensorParallel` ports in a row. */
   readonly transfer: number;
 }
@@ -21,15 +19,18 @@ export interface LaunchPlan {
   readonly kvOffload: KvOffload;
   readonly host: '127.0.0.1';
   readonly ports: LaunchPorts;
-  /** Where files that the engine reads at its start are written: one directory for each replica. */
-  readonly filesDirectory: string;
+  /**
+   * A directory of this replica's own that is there before its start, for what the engine reads then and for sockets
+   * of its events.
+   */
+  readonly directory: string;
 }
 
 /** What a profile says of a plan. What `config` adds as it is (arguments, environment, GPUs) comes on top. */
 export interface RenderedLaunch {
   readonly argv: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** Path -> content; the paths are in the plan's `filesDirectory`. */
+  /** Path -> content; the paths are in the plan's `directory`. */
   readonly files?: Readonly<Record<string, string>>;
   /** Where events of the cache can be heard, if they are published. */
   readonly kvEvents?: KvEventEndpoints;

@@ -2,6 +2,8 @@
  * SGLang. Flags as in its `docs/advanced_features/server_arguments.md`, `hicache_best_practices.md` and
  * `pd_disaggregation.md`, LMCache's use as in LMCache's `examples/sgl_integration/README.md`.
  */
+
+import { eventSockets } from './event-sockets.ts';
 import { hostCacheGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
@@ -18,7 +20,8 @@ const offloadArgv = ({ config, kvOffload, role, ports }: LaunchPlan): readonly s
       ];
     case 'hicache':
       return [
-        ...['--enable-hierarchical-cache', '--hicache-size', String(hostCacheGigabytes)],
+        // Its memory on the host must not be smaller than that on the GPUs: a share of it, not a size.
+        ...['--enable-hierarchical-cache', '--hicache-ratio', '2'],
         ...['--hicache-write-policy', 'write_through'],
         ...(config.kvDirectory === undefined ? [] : ['--hicache-storage-backend', 'file']),
       ];
@@ -45,12 +48,8 @@ const environmentOf = ({ config, kvOffload }: LaunchPlan): Record<string, string
 
 const argvOf = (plan: LaunchPlan): readonly string[] => {
   const { config, host, ports } = plan;
-  const events = {
-    publisher: 'zmq',
-    topic: 'kv-events',
-    endpoint: `tcp://${host}:${ports.events}`,
-    replay_endpoint: `tcp://${host}:${ports.replay}`,
-  };
+  const { events: endpoint, replay } = eventSockets(plan);
+  const events = { publisher: 'zmq', topic: 'kv-events', endpoint, replay_endpoint: replay };
   return [
     ...['-m', 'sglang.launch_server', '--model-path', config.model],
     ...['--host', host, '--port', String(ports.http)],
@@ -71,10 +70,7 @@ export const sglang: EngineProfile = {
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),
-      kvEvents: {
-        events: `tcp://${plan.host}:${plan.ports.events}`,
-        replay: `tcp://${plan.host}:${plan.ports.replay}`,
-      },
+      kvEvents: eventSockets(plan),
     }),
   },
   // It listens as soon as its weights are there and answers 503 until its first own request is through.

@@ -57,7 +57,7 @@ export const trtllm: EngineProfile = {
     helpArgv: ['serve', '--help'],
     splits: 'any',
     render: (plan) => {
-      const file = `${plan.filesDirectory}/${fileName}`;
+      const file = `${plan.directory}/${fileName}`;
       return {
         argv: argvOf(plan, file),
         environment: environmentOf(plan),

@@ -3,6 +3,8 @@
  * `distributed/kv_transfer/kv_connector/factory.py`; the KVBM connector as in Dynamo's `lib/bindings/kvbm/README.md`;
  * LMCache's variables as in its `docs/source/api_reference/configurations.rst`.
  */
+
+import { eventSockets } from './event-sockets.ts';
 import { hostCacheBytes, hostCacheGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
@@ -65,11 +67,12 @@ const environmentOf = ({ config, kvOffload, host, ports }: LaunchPlan): Record<s
 
 const argvOf = (plan: LaunchPlan): readonly string[] => {
   const { config, host, ports } = plan;
+  const { events: endpoint, replay } = eventSockets(plan);
   const events = {
     enable_kv_cache_events: true,
     publisher: 'zmq',
-    endpoint: `tcp://${host}:${ports.events}`,
-    replay_endpoint: `tcp://${host}:${ports.replay}`,
+    endpoint,
+    replay_endpoint: replay,
     topic: 'kv-events',
   };
   const transfer = transferConfig(plan);
@@ -95,10 +98,7 @@ export const vllm: EngineProfile = {
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),
-      kvEvents: {
-        events: `tcp://${plan.host}:${plan.ports.events}`,
-        replay: `tcp://${plan.host}:${plan.ports.replay}`,
-      },
+      kvEvents: eventSockets(plan),
     }),
   },
   health: { path: '/health', whileLoading: 'no listener' },
