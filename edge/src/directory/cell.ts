@@ -197,7 +197,7 @@ export class Cell implements MapHolder {
     for (const member of this.#members) member?.close(nowMs);
     this.#fading = [];
     for (const { prediction } of this.#booked?.values() ?? []) {
-      if (prediction !== undefined) prediction.isTakenBack = true;
+      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);
     }
     this.close();
   }
