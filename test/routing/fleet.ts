@@ -4,6 +4,8 @@ import { type EmbeddedEngine, startEmbedded } from '../harness/embedded.ts';
 import { until } from '../harness/until.ts';
 
 export const replicas = 4;
+/** Four engines are asked for their templates at the same time, on whatever else the host does. */
+const profilesMsMax = 30_000;
 
 /** What the edge knows of each replica, by its host's name. */
 export const replicaViews = async (cluster: Cluster): Promise<ReadonlyMap<string, ReplicaView>> => {
@@ -29,9 +31,13 @@ export const startReplicas = async (cluster: Cluster): Promise<readonly Embedded
   await Promise.all(
     engines.map(({ url }, index) => cluster.startAgent({ name: `gpu${index}`, engines: [url] })),
   );
-  await until('every cache to be known', async () => {
-    const caches = [...(await replicaViews(cluster)).values()].flatMap((view) => view.caches);
-    return caches.length === replicas && caches.every((cache) => cache.trust !== 'blind');
-  });
+  await until(
+    'every cache to be known',
+    async () => {
+      const caches = [...(await replicaViews(cluster)).values()].flatMap((view) => view.caches);
+      return caches.length === replicas && caches.every((cache) => cache.trust !== 'blind');
+    },
+    profilesMsMax,
+  );
   return engines;
 };
