@@ -1,13 +1,14 @@
 /** What the configuration has to know of engines' profiles: their names, and what each can do. */
+import { ConfigError } from '../config/agent-config.ts';
 import type { EngineConfig } from './engine-config.ts';
-import { configProblem, launchOf } from './profiles/launch.ts';
+import { configProblem, LaunchImpossible, launchOf } from './profiles/launch.ts';
 import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
   readonly names: readonly string[];
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
-  /** Program and arguments of an engine to start, as far as they are known before its ports are. */
+  /** What starts an engine, as far as it is known before its ports are. Throws `ConfigError`. */
   readonly command: (engine: EngineConfig, directory: string) => readonly string[];
 }
 
@@ -31,7 +32,11 @@ export const knownProfiles: KnownProfiles = {
       ports: unknownPorts,
       directory,
     } as const;
-    const { program, argv } = launchOf(profile, plan);
-    return [program, ...argv];
+    try {
+      const { program, argv } = launchOf(profile, plan);
+      return [program, ...argv];
+    } catch (thrown) {
+      throw thrown instanceof LaunchImpossible ? new ConfigError(thrown.message) : thrown;
+    }
   },
 };
