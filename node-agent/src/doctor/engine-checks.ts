@@ -4,7 +4,7 @@
  */
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
-import { launchOf } from '../engines/profiles/launch.ts';
+import { type Launch, LaunchImpossible, launchOf } from '../engines/profiles/launch.ts';
 import type { EngineProfile, Evidence, LaunchPlan } from '../engines/profiles/profile.ts';
 import type { Check, Host, RanProgram } from './check.ts';
 
@@ -78,19 +78,33 @@ const helpCheck = (
   return { what, outcome: 'ok', says: `it knows all ${count} options it will be started with` };
 };
 
+const launchOrWhyNot = (profile: EngineProfile, plan: LaunchPlan): Launch | string => {
+  try {
+    return launchOf(profile, plan);
+  } catch (thrown) {
+    if (thrown instanceof LaunchImpossible) return thrown.message;
+    throw thrown;
+  }
+};
+
 const launchedChecks = async (
   host: Host,
   what: string,
   profile: EngineProfile,
   config: EngineConfig,
   engine: LaunchedEngine,
+  directory: string,
 ): Promise<Check[]> => {
   const { role, kvOffload } = config;
   const plan: LaunchPlan = {
     ...{ config: { ...engine, arguments: [] }, role, kvOffload, host: '127.0.0.1' },
-    ...{ ports: somePorts, directory: '.' },
+    ...{ ports: somePorts, directory },
   };
-  const launch = launchOf(profile, plan);
+  const launch = launchOrWhyNot(profile, plan);
+  if (typeof launch === 'string') {
+    const fix = 'Correct that in the configuration.';
+    return [{ what: `${what}: launch`, outcome: 'failed', says: launch, fix }];
+  }
   const found = host.find(launch.program);
   const checks: Check[] = [];
   if (found === undefined) {
@@ -163,12 +177,14 @@ export const engineChecks = async (
   host: Host,
   profile: EngineProfile,
   config: EngineConfig,
+  /** Of this replica's own. */
+  directory: string,
 ): Promise<readonly Check[]> => {
   const what = `engine ${config.name}`;
   const { source, apiKey } = config;
   const checks =
     source.kind === 'launched'
-      ? await launchedChecks(host, what, profile, config, source)
+      ? await launchedChecks(host, what, profile, config, source, directory)
       : [await attachedCheck(host, `${what}: API`, source, apiKey)];
   return [...checks, evidenceCheck(what, profile)];
 };

@@ -156,6 +156,12 @@ test('what is not there is named: program, model, directory of KV, data director
   expect(found['engine r0: options']).toBeUndefined();
 });
 
+test('an engine that cannot be launched as it is configured is told why', async () => {
+  const config = { ...configOf(engineOf()), dataDirectory: `/${'x'.repeat(100)}` };
+  const found = await allOf(examine(hostWith({ programs: ['vllm'] }).host, config, undefined));
+  expect(found['engine r0: launch']).toMatch(/^failed: The path .* take a shorter data_dir/);
+});
+
 test('a model that is a name is not looked for among files', async () => {
   const source = launchedEngine({ gpus: [], model: 'Qwen/Qwen3-8B' });
   expect(

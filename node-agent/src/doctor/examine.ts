@@ -2,6 +2,7 @@
  * All that `cgn doctor` looks at on a host, in the order in which it matters. Decides what each finding means; looks at
  * nothing itself.
  */
+import { join } from 'node:path';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { EngineConfig } from '../engines/engine-config.ts';
 import { engineProfiles } from '../engines/profiles/profiles.ts';
@@ -86,6 +87,7 @@ export async function* examine(
   yield await gpuCheck(host, config.engines);
   for (const engine of config.engines) {
     const profile = engineProfiles.get(engine.profile);
-    if (profile !== undefined) yield* await engineChecks(host, profile, engine);
+    if (profile !== undefined)
+      yield* await engineChecks(host, profile, engine, join(config.dataDirectory, 'engines', engine.name));
   }
 }

@@ -1,18 +1,19 @@
 /** What the configuration has to know of engines' profiles: their names, and what each can do. */
+import { ConfigError } from '../config/agent-config.ts';
 import type { EngineConfig } from './engine-config.ts';
-import { configProblem, launchOf } from './profiles/launch.ts';
+import { configProblem, LaunchImpossible, launchOf } from './profiles/launch.ts';
 import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
   readonly names: readonly string[];
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
-  /** Program and arguments of an engine to start, as far as they are known before its ports are. */
-  readonly command: (engine: EngineConfig, filesDirectory: string) => readonly string[];
+  /** What starts an engine, as far as it is known before its ports are. Throws `ConfigError`. */
+  readonly command: (engine: EngineConfig, directory: string) => readonly string[];
 }
 
 /** They are found free when the engine starts. */
-const unknownPorts = { http: 0, events: 0, replay: 0, transfer: 0 } as const;
+const unknownPorts = { http: 0, transfer: 0 } as const;
 
 export const knownProfiles: KnownProfiles = {
   names: [...engineProfiles.keys()],
@@ -20,7 +21,7 @@ export const knownProfiles: KnownProfiles = {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);
   },
-  command: ({ profile: name, source, role, kvOffload }, filesDirectory) => {
+  command: ({ profile: name, source, role, kvOffload }, directory) => {
     const profile = engineProfiles.get(name);
     if (profile === undefined || source.kind === 'attached') return [];
     const plan = {
@@ -29,9 +30,13 @@ export const knownProfiles: KnownProfiles = {
       kvOffload,
       host: '127.0.0.1',
       ports: unknownPorts,
-      filesDirectory,
+      directory,
     } as const;
-    const { program, argv } = launchOf(profile, plan);
-    return [program, ...argv];
+    try {
+      const { program, argv } = launchOf(profile, plan);
+      return [program, ...argv];
+    } catch (thrown) {
+      throw thrown instanceof LaunchImpossible ? new ConfigError(thrown.message) : thrown;
+    }
   },
 };
