@@ -1,8 +1,8 @@
 /**
  * The state of one sequence as a file, and back: KV and the tokens that it stands for. The ledger is told before
- * something is gone and after something is there, so that KV events stay true. Nothing in such a file says whether it is
- * whole or whose model wrote it: whoever brings one answers for it. Saves no sequence with a salt, because the file would
- * not carry it.
+ * something is gone and after something is there, so that KV events stay true. Nothing in such a file says whether it
+ * is whole or whose model wrote it: whoever brings one answers for it. Saves no sequence with a salt, because the file
+ * would not carry it.
  */
 import type { LlamaContextSequence } from 'node-llama-cpp';
 import type { BlockEvent } from '../kv-events/blocks.ts';
