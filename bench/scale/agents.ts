@@ -46,7 +46,12 @@ const startAgent = (options: Start, index: number): void => {
     profile: 'openai',
     role: 'both',
     kvOffload: 'none',
-    source: { kind: 'attached', url: new URL(`${options.engineUrl}/${model}`), kvEvents: undefined },
+    source: {
+      kind: 'attached',
+      url: new URL(`${options.engineUrl}/${model}`),
+      kvEvents: undefined,
+      kvDirectory: undefined,
+    },
     aliases: new Map(),
     apiKey: undefined,
   };
@@ -61,6 +66,7 @@ const startAgent = (options: Start, index: number): void => {
       joinToken: options.joinToken,
     },
     sources: attachedSources([engine]),
+    moves: undefined,
     identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,
     random: Math.random,

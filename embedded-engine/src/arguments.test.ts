@@ -19,6 +19,7 @@ describe('the command line', () => {
         contextTokens: 4096,
         threads: undefined,
         blockTokens: 16,
+        slotSavePath: undefined,
         kvEvents: undefined,
         progressJson: false,
       },

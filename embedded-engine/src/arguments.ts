@@ -19,6 +19,8 @@ export interface Settings {
   readonly kvEvents: string | undefined;
   readonly kvEventsReplay: string | undefined;
   readonly blockTokens: number;
+  /** Where the state of sequences is saved and restored from; undefined: nowhere, and both are refused. */
+  readonly slotSavePath: string | undefined;
   readonly progressJson: boolean;
 }
 
@@ -49,6 +51,7 @@ Options
   --kv-events ENDPOINT      publish KV-cache events like vLLM's, for example tcp://127.0.0.1:5557
   --kv-events-replay ENDPOINT   answer requests for missed events, for example tcp://127.0.0.1:5558
   --block-size 16           tokens per KV block in those events
+  --slot-save-path DIR      let POST /slots/ID?action=save and restore keep the KV of a sequence there
   --progress-json           progress on stderr as one JSON object per line
   --help                    this text
 
@@ -74,6 +77,7 @@ const options = {
   'kv-events': { type: 'string' },
   'kv-events-replay': { type: 'string' },
   'block-size': { type: 'string', default: '16' },
+  'slot-save-path': { type: 'string' },
   'progress-json': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -120,6 +124,7 @@ export function parseArguments(argv: readonly string[], env: NodeJS.ProcessEnv):
       kvEvents,
       kvEventsReplay,
       blockTokens: integer('block-size', values['block-size'], limits.blockTokensMin, limits.blockTokensMax),
+      slotSavePath: values['slot-save-path'] ? path.resolve(values['slot-save-path']) : undefined,
       progressJson: values['progress-json'],
     };
     return { kind: 'run', settings };

@@ -68,6 +68,7 @@ async function bringUp(
       waitingMax: limits.waitingRequestsMax,
       blockTokens: settings.blockTokens,
     }),
+    slotSavePath: settings.slotSavePath,
     ledger: new BlockLedger(settings.sequences, settings.blockTokens),
     publish: (events) => publisher.publish(events),
   };

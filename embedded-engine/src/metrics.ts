@@ -12,6 +12,8 @@ export interface Counters {
   embeddingTokens: number;
   kvEventsPublished: number;
   kvEventsDropped: number;
+  slotSaves: number;
+  slotRestores: number;
 }
 
 export interface Gauges {
@@ -36,6 +38,8 @@ export function createCounters(): Counters {
     embeddingTokens: 0,
     kvEventsPublished: 0,
     kvEventsDropped: 0,
+    slotSaves: 0,
+    slotRestores: 0,
   };
 }
 
@@ -51,6 +55,8 @@ const counterLines: Readonly<Record<keyof Counters, readonly [name: string, help
   embeddingTokens: ['embedding_tokens_total', 'Tokens of embedding inputs.'],
   kvEventsPublished: ['kv_events_published_total', 'KV events published.'],
   kvEventsDropped: ['kv_events_dropped_total', 'KV event messages dropped because the queue was full.'],
+  slotSaves: ['slot_saves_total', 'Sequences whose state was saved.'],
+  slotRestores: ['slot_restores_total', 'Files that were read as the state of a sequence, or tried to.'],
 };
 
 const gaugeLines: Readonly<Record<keyof Gauges, readonly [name: string, help: string]>> = {

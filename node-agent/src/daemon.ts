@@ -28,9 +28,10 @@ import { fitReports } from './link/fit-reports.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
-import { ServedRequest } from './serve.ts';
+import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
+import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
-import { KvTruth } from './truth/kv-truth.ts';
+import { KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
 
@@ -38,6 +39,8 @@ export interface AgentOptions {
   readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken'>;
   /** Of the configured engines. */
   readonly sources: readonly EngineSource[];
+  /** How KV moves to and from other hosts; undefined: it does not. */
+  readonly moves: Pick<KvMovesOptions, 'handover' | 'directories'> | undefined;
   readonly identity: HostIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -56,6 +59,7 @@ export class Agent {
   readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
   readonly #truth: KvTruth;
+  readonly #moves: KvMoves | undefined;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
   #sweeper: NodeJS.Timeout | undefined;
@@ -66,7 +70,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { config: ours, clock, log, sources } = options;
+    const { config: ours, clock, log, moves, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, KvEventEndpoints>();
     for (const { config, url, kvEvents } of sources) {
@@ -78,7 +82,10 @@ export class Agent {
       this.#counters.set(name, new ReplicaCounters());
       if (kvEvents !== undefined) events.set(name, kvEvents);
     }
-    this.#truth = new KvTruth({ clock, log, readReply, engines: this.#engines, events });
+    const engines = this.#engines;
+    this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
+    const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
+    this.#truth = new KvTruth({ clock, log, readReply, engines, events, onSettled });
   }
 
   start(): void {
@@ -103,6 +110,7 @@ export class Agent {
     // One more tick, so that the last END is on its way before the socket closes.
     await delay(20);
     this.#link?.close('the agent stopped');
+    this.#moves?.stop();
     this.#truth.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
@@ -210,6 +218,7 @@ export class Agent {
   /** What the engine's cache held is taken back before the edge hears anything else of it. */
   #changed(engine: Engine): void {
     this.#truth.changed(engine);
+    this.#moves?.changed(engine);
     this.#report();
   }
 
@@ -287,10 +296,15 @@ export class Agent {
         this.#live.delete(request);
         counters.live -= 1;
       },
-      watch: this.#truth.watch(open),
+      watch: this.#watch(open),
     });
     this.#live.add(request);
     return request;
+  }
+
+  #watch(open: OpenRequest): RequestWatch | undefined {
+    const prompt = this.#truth.watch(open);
+    return prompt && (this.#moves?.watch(open, prompt) ?? prompt);
   }
 }
 

@@ -19,6 +19,7 @@ import { attachedSources } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { descriptorWriter, LineWriter } from './line-writer.ts';
 import { createLog, hideTokens, type Log } from './log.ts';
+import { configuredMoves } from './moves/configured-moves.ts';
 import { healthOf } from './status/health.ts';
 import { serveStatus } from './status/server.ts';
 import { ServiceManager, systemdNotify, takeServiceEnvironment } from './status/service-manager.ts';
@@ -143,6 +144,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   const agent = new Agent({
     config: { ...parsed, joinToken },
     sources: attachedSources(parsed.engines),
+    moves: configuredMoves(parsed, systemClock, log),
     identity,
     clock: systemClock,
     random: Math.random,

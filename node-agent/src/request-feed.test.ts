@@ -4,12 +4,13 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RequestFeed } from './request-feed.ts';
 
-const feeding = (splices: ConstructorParameters<typeof Splicer>[0] = []) => {
+const feeding = (splices: ConstructorParameters<typeof Splicer>[0] = [], isHeld = false) => {
   const bodies: (Buffer | AsyncIterable<Buffer>)[] = [];
   const credit = { consumed: 0 };
   const feed = new RequestFeed({
     splicer: new Splicer(splices),
     bytes: 0,
+    isHeld,
     onWhole: (body) => bodies.push(body),
     onConsumed: (bytes) => {
       credit.consumed += bytes;
@@ -107,4 +108,17 @@ test('in every order of pieces, reads and a drop each byte is consumed exactly o
     ),
     { numRuns: 300 },
   );
+});
+
+test('the credit of a body that is held back comes back at once, and once', async () => {
+  const { feed, credit, pieces } = feeding([], true);
+  feed.push(utf8('abc'), false);
+  expect(credit.consumed).toBe(3);
+  const iterator = pieces();
+  feed.push(utf8('def'), true);
+  expect(credit.consumed).toBe(6);
+  for (const piece of ['abc', 'def']) expect(String((await iterator.next()).value)).toBe(piece);
+  expect((await iterator.next()).done).toBe(true);
+  feed.drop();
+  expect(credit.consumed).toBe(6);
 });

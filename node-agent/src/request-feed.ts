@@ -1,6 +1,6 @@
 /**
  * A request's body between the link and the engine: whole at once when it came in one piece, else an async iterable
- * that grants credit as the engine takes it. Bounded by the stream's credit window.
+ * that grants credit as the engine takes it. Bounded by the stream's credit window, or by whoever holds it back.
  */
 import type { Splicer } from '@cognitora/protocol/edits';
 
@@ -8,6 +8,8 @@ export interface RequestFeedOptions {
   readonly splicer: Splicer;
   /** Length of the body after splicing. */
   readonly bytes: number;
+  /** Nobody takes it before it is whole, and somebody else bounds it: its credit goes back as it comes. */
+  readonly isHeld: boolean;
   /** Called once: the body, or the iterable that will be it. */
   readonly onWhole: (body: Buffer | AsyncIterable<Buffer>) => void;
   /** Bytes of the original body that the engine took, or that nobody will: in the end each byte once. */
@@ -43,7 +45,9 @@ export class RequestFeed {
       this.#options.onConsumed(bytes.length);
       return;
     }
-    if (bytes.length > 0) this.#pieces.push({ bytes: spliced, consumes: bytes.length });
+    const { isHeld, onConsumed } = this.#options;
+    if (bytes.length > 0) this.#pieces.push({ bytes: spliced, consumes: isHeld ? 0 : bytes.length });
+    if (isHeld) onConsumed(bytes.length);
     if (!this.#started) {
       this.#started = true;
       this.#options.onWhole(this.#iterate());

@@ -21,6 +21,8 @@ interface Serving {
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
   readonly query?: string;
+  /** Who watches holds the request back until then. */
+  readonly ready?: Promise<void>;
   /** Whether the link has room for more. */
   readonly hasRoom?: () => boolean;
 }
@@ -69,6 +71,7 @@ const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing,
     clock: { wallMs: () => 0, monotonicMs: () => time.nowMs },
     onOver: () => over.resolve(),
     watch: {
+      ready: more.ready,
       body: (bytes, last) => seen.push(`body ${bytes.length}${last ? ' last' : ''}`),
       head: (status) => seen.push(`head ${status}`),
       data: (bytes) => seen.push(Buffer.from(bytes).toString()),
@@ -501,6 +504,32 @@ test('who watches sees the request as the client wrote it, the answer as the eng
   expect([first, second, head]).toEqual(['body 20', 'body 12 last', 'head 200']);
   expect(rest.slice(0, -1).join('')).toBe(chunk + usageChunk + doneEvent);
   expect(rest.at(-1)).toBe('ended clean 5');
+});
+
+test.each([7, 1000])('who watches may hold a request back, in pieces of %d bytes too', async (pieceBytes) => {
+  const { asked, engine } = await sseEngine([chunk, 'data: [DONE]\n\n']);
+  const ready = deferred();
+  const request = '{"model":"m","stream":true,"stream_options":{"include_usage":true}}';
+  const { over, consumed } = serve({ engine, request, pieceBytes, ready: ready.promise });
+  const other = request.replace('true', 'false');
+  await serve({ engine, request: other }).over;
+  // Another request came and went, and all of the body came, whatever its window.
+  expect([asked.map(({ body }) => body), consumed()]).toEqual([[other], request.length]);
+  ready.resolve();
+  await over;
+  expect([asked.map(({ body }) => body), consumed()]).toEqual([[other, request], request.length]);
+});
+
+test('a request that is cancelled while it is held back is never sent', async () => {
+  const { asked, engine } = await sseEngine([chunk]);
+  const ready = deferred();
+  const { running, over } = serve({ engine, request: '{"model":"m"}', ready: ready.promise });
+  running.cancel();
+  await over;
+  ready.resolve();
+  const other = '{"model":"m","stream":false}';
+  await serve({ engine, request: other }).over;
+  expect(asked.map(({ body }) => body)).toEqual([other]);
 });
 
 test('who watches learns once that a request was cancelled, or that it failed', async () => {

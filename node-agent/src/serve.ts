@@ -31,6 +31,11 @@ import { RequestFeed } from './request-feed.ts';
 
 /** Who wants to know what goes by, without holding it up. */
 export interface RequestWatch {
+  /**
+   * The request is sent when this resolves, which it always does; undefined: at once. Until then all of its body is
+   * kept, so who says this bounds it.
+   */
+  readonly ready?: Promise<void> | undefined;
   body(bytes: Uint8Array, last: boolean): void;
   head(status: number): void;
   /** As the engine sent them. */
@@ -98,7 +103,8 @@ export class ServedRequest implements ServedStream {
     this.#feed = new RequestFeed({
       splicer: new Splicer(splices),
       bytes: open.bodyBytes + addedBytes(splices),
-      onWhole: (whole) => this.#send(whole),
+      isHeld: options.watch?.ready !== undefined,
+      onWhole: (whole) => this.#sendReady(whole),
       onConsumed: (bytes) => reply.consumed(bytes),
     });
   }
@@ -133,6 +139,12 @@ export class ServedRequest implements ServedStream {
     } else if (nowMs - this.#startedMs > this.#options.open.remainingMs) {
       this.#fail('total_timeout', 'The request took too long.');
     }
+  }
+
+  #sendReady(body: Buffer | AsyncIterable<Buffer>): void {
+    const ready = this.#options.watch?.ready;
+    if (ready === undefined) this.#send(body);
+    else void ready.then(() => this.#send(body));
   }
 
   #send(body: Buffer | AsyncIterable<Buffer>): void {

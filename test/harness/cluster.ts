@@ -25,6 +25,8 @@ export interface AgentSpec {
   readonly engines: readonly string[];
   /** Where they publish events of their KV caches, in the order of `engines`. */
   readonly kvEvents?: readonly { readonly live: string; readonly replay: string }[];
+  /** Where its engines save slots, in the order of `engines`, and the directory that hosts share. */
+  readonly kvMoves?: { readonly slots: readonly string[]; readonly handover: string };
   /** The edge's first one if absent. */
   readonly region?: string;
   /** Public name -> served name. */
@@ -146,6 +148,8 @@ export class Cluster implements AsyncDisposable {
         ...(spec.kvEvents ?? []).flatMap(({ live, replay }) => [
           ...['--kv-events', live, '--kv-events-replay', replay],
         ]),
+        ...(spec.kvMoves?.slots ?? []).flatMap((directory) => ['--kv-directory', directory]),
+        ...(spec.kvMoves === undefined ? [] : ['--kv-handover', spec.kvMoves.handover]),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],

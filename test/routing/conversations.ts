@@ -11,9 +11,11 @@ export interface Served {
   readonly promptTokens: number;
   /** From the request to the first byte of the answer's body. */
   readonly firstByteMs: number;
+  readonly text: string;
 }
 
 interface Chunk {
+  readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
   readonly usage?: {
     readonly prompt_tokens: number;
     readonly prompt_tokens_details?: { readonly cached_tokens?: number };
@@ -66,9 +68,8 @@ export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask
     text += decoder.decode(bytes as Uint8Array, { stream: true });
   }
   const events = text.split('\n\n').filter((event) => event.startsWith('data: {'));
-  const usage = events
-    .map((event) => (JSON.parse(event.slice(6)) as Chunk).usage)
-    .findLast((seen) => seen !== undefined && seen !== null);
+  const chunks = events.map((event) => JSON.parse(event.slice(6)) as Chunk);
+  const usage = chunks.map((chunk) => chunk.usage).findLast((seen) => seen !== undefined && seen !== null);
   const cache = pairsOf(answer.headers.get('x-cognitora-cache'));
   const route = pairsOf(answer.headers.get('x-cognitora-route'));
   return {
@@ -79,6 +80,7 @@ export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask
     cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0,
     promptTokens: usage?.prompt_tokens ?? 0,
     firstByteMs,
+    text: chunks.map((chunk) => chunk.choices?.[0]?.delta?.content ?? '').join(''),
   };
 };
 

@@ -29,6 +29,8 @@ export interface Prompt {
   readonly tokens: readonly number[];
   /** Prompts of different salts never share KV. */
   readonly salt: string;
+  /** The only sequence that will do; `undefined`: any. */
+  readonly sequence: number | undefined;
 }
 
 export interface ChoiceOptions {
@@ -84,9 +86,10 @@ export async function withSequence<T>(
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   const { ledger, pool } = parts;
-  const match = (sequence: number) => ({
-    commonPrefix: ledger.commonPrefix(sequence, prompt.tokens, prompt.salt),
-  });
+  const match = (sequence: number) =>
+    prompt.sequence === undefined || prompt.sequence === sequence
+      ? { commonPrefix: ledger.commonPrefix(sequence, prompt.tokens, prompt.salt) }
+      : undefined;
   const index = await pool.acquire(match, signal);
   const run = new SequenceRun(parts, index, prompt, signal);
   try {

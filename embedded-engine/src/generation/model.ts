@@ -42,6 +42,10 @@ export interface Constraint {
 
 export interface LoadedModel {
   readonly model: LlamaModel;
+  /** The file. */
+  readonly path: string;
+  /** Of llama.cpp. */
+  readonly build: string;
   readonly sequences: readonly LlamaContextSequence[];
   readonly vocabulary: Vocabulary;
   /** Tokens that one sequence can hold, prompt and answer together. */
@@ -204,6 +208,8 @@ export async function loadModel(settings: LoadSettings, log: Log): Promise<Loade
   const sequences = Array.from({ length: settings.sequences }, () => context.getSequence());
   return {
     model,
+    path: settings.path,
+    build: `${llama.llamaCppRelease.repo} ${llama.llamaCppRelease.release}`,
     sequences,
     vocabulary,
     contextTokens,

@@ -34,6 +34,34 @@ describe('the pool of sequences', () => {
   const blank = () => ({ commonPrefix: 0 });
   const never = new AbortController().signal;
 
+  it('lets who waits for one sequence hold up nobody who takes another', async () => {
+    const pool = create();
+    const only = (wanted: number) => (sequence: number) =>
+      sequence === wanted ? { commonPrefix: 0 } : undefined;
+    expect([await pool.acquire(only(1), never), await pool.acquire(blank, never)]).toEqual([1, 0]);
+    const order: string[] = [];
+    const waiting = [
+      pool.acquire(only(1), never).then((sequence) => order.push(`pinned ${sequence}`)),
+      pool.acquire(blank, never).then((sequence) => order.push(`any ${sequence}`)),
+    ];
+    pool.release(0);
+    pool.release(1);
+    await Promise.all(waiting);
+    expect(order).toEqual(['any 0', 'pinned 1']);
+  });
+
+  it('gives out a sequence that was emptied before one that was merely looked at', async () => {
+    const pool = create();
+    for (const sequence of [0, 1]) expect(await pool.acquire(blank, never)).toBe(sequence);
+    pool.release(0);
+    pool.release(1);
+    for (const use of ['counts not', 'emptied'] as const) {
+      pool.release(await pool.acquire((at) => (at === 1 ? { commonPrefix: 0 } : undefined), never), use);
+      expect(await pool.acquire(blank, never)).toBe(use === 'emptied' ? 1 : 0);
+      pool.release(0, 'counts not');
+    }
+  });
+
   it('serves first come, first served', async () => {
     const pool = create();
     const held = [await pool.acquire(blank, never), await pool.acquire(blank, never)];

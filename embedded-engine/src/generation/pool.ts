@@ -5,8 +5,11 @@
 import { Aborted, overloaded } from '../openai/errors.ts';
 import { type Candidate, choosePlace } from './place.ts';
 
-/** How well a sequence suits a request; asked at the moment a sequence is given out. */
-export type CandidateFor = (sequence: number) => Omit<Candidate, 'sequence' | 'lastUsed'>;
+/** How well a sequence suits a request, `undefined`: not at all; asked at the moment a sequence is given out. */
+export type CandidateFor = (sequence: number) => Omit<Candidate, 'sequence' | 'lastUsed'> | undefined;
+
+/** What a use says of a sequence: its content is wanted, as it was before, or there is none any more. */
+export type Use = 'counts' | 'counts not' | 'emptied';
 
 interface Waiter {
   readonly candidateFor: CandidateFor;
@@ -66,22 +69,34 @@ export class SequencePool {
     });
   }
 
-  release(sequence: number): void {
-    this.#lastUsed[sequence] = ++this.#uses;
+  release(sequence: number, use: Use = 'counts'): void {
+    if (use === 'counts') this.#lastUsed[sequence] = ++this.#uses;
+    if (use === 'emptied') this.#lastUsed[sequence] = 0;
     this.#free.add(sequence);
-    const next = this.#waiting.shift();
-    if (!next) return;
-    const given = this.#take(next.candidateFor);
-    if (given === undefined) this.#waiting.unshift(next);
-    else next.resolve(given);
+    // Who waits for another sequence does not hold up those behind.
+    for (const [at, waiter] of this.#waiting.entries()) {
+      const given = this.#take(waiter.candidateFor);
+      if (given === undefined) continue;
+      this.#waiting.splice(at, 1);
+      waiter.resolve(given);
+      return;
+    }
+  }
+
+  isFree(sequence: number): boolean {
+    return this.#free.has(sequence);
+  }
+
+  /** Grows with each use; 0 for a sequence that was never used. */
+  lastUsed(sequence: number): number {
+    return this.#lastUsed[sequence] ?? 0;
   }
 
   #take(candidateFor: CandidateFor): number | undefined {
-    const candidates = [...this.#free].map((sequence) => ({
-      sequence,
-      lastUsed: this.#lastUsed[sequence] ?? 0,
-      ...candidateFor(sequence),
-    }));
+    const candidates = [...this.#free].flatMap((sequence) => {
+      const suits = candidateFor(sequence);
+      return suits === undefined ? [] : [{ sequence, lastUsed: this.lastUsed(sequence), ...suits }];
+    });
     const chosen = choosePlace(candidates, this.#blockTokens);
     if (chosen !== undefined) this.#free.delete(chosen);
     return chosen;

@@ -14,12 +14,13 @@ import {
 } from '../openai/chat-response.ts';
 import { checkTokens } from '../openai/sampling.ts';
 import { type Usage, usageOf } from '../openai/usage.ts';
-import { checkModel, type Engine, promptTokens, tokensMaxFor } from './engine.ts';
+import { checkModel, type Engine, promptTokens, sequenceFor, tokensMaxFor } from './engine.ts';
 import { type Exchange, openEventStream, readBody, sendJson } from './exchange.ts';
 
 export async function chatCompletions(engine: Engine, exchange: Exchange): Promise<void> {
   const request = parseChatRequest(await readBody(exchange));
   checkModel(engine, request.model);
+  const sequence = sequenceFor(engine, request);
   const { loaded } = engine;
   checkTokens(request.sampling, { size: loaded.vocabulary.size, isEnd: loaded.isEnd });
   // A grammar that can't be built must be refused before the request waits for a sequence.
@@ -31,7 +32,8 @@ export async function chatCompletions(engine: Engine, exchange: Exchange): Promi
     model: engine.servedName,
   };
   engine.counters.requests += 1;
-  await withSequence(engine, { tokens, salt: request.salt }, exchange.signal, async (session) => {
+  const prompt = { tokens, salt: request.salt, sequence };
+  await withSequence(engine, prompt, exchange.signal, async (session) => {
     const work = { engine, exchange, request, constraint, tokens, session, head };
     if (request.stream) await streamed(work);
     else await whole(work);

@@ -17,7 +17,7 @@ import {
 } from '../openai/completion-response.ts';
 import { checkTokens } from '../openai/sampling.ts';
 import { usageOf } from '../openai/usage.ts';
-import { checkModel, type Engine, promptTokens, tokensMaxFor } from './engine.ts';
+import { checkModel, type Engine, promptTokens, sequenceFor, tokensMaxFor } from './engine.ts';
 import { type EventStream, type Exchange, openEventStream, readBody, sendJson } from './exchange.ts';
 
 type Emit = (choice: CompletionChoice & { index: number }) => void;
@@ -35,6 +35,7 @@ interface Work {
 export async function completions(engine: Engine, exchange: Exchange): Promise<void> {
   const request = parseCompletionRequest(await readBody(exchange));
   checkModel(engine, request.model);
+  sequenceFor(engine, request);
   const { loaded } = engine;
   checkTokens(request.sampling, { size: loaded.vocabulary.size, isEnd: loaded.isEnd });
   const prompts = request.prompts.map((input) => ({ input, tokens: promptTokens(engine, input, 'prompt') }));
@@ -78,7 +79,8 @@ async function runPrompt(
   const { counts, engine, request } = work;
   const { tokens } = prompt;
   const { vocabulary } = engine.loaded;
-  await withSequence(engine, { tokens, salt: request.salt }, work.signal, async (session) => {
+  const sequence = sequenceFor(engine, request);
+  await withSequence(engine, { tokens, salt: request.salt, sequence }, work.signal, async (session) => {
     work.begin();
     counts.prompt += tokens.length;
     counts.cached += session.cachedTokens;

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { GeneratorParts } from '../generation/generate.ts';
 import type { PromptInput } from '../openai/completion-request.ts';
 import { contextExceeded, invalid, modelNotFound } from '../openai/errors.ts';
+import type { GenerationRequest } from '../openai/generation-request.ts';
 
 export interface Engine extends GeneratorParts {
   readonly servedName: string;
@@ -11,10 +12,24 @@ export interface Engine extends GeneratorParts {
   readonly startedUnixSeconds: number;
   /** Tokens to generate when a chat names no limit and the context would allow more. */
   readonly chatTokensDefault: number;
+  /** Where slots are saved; undefined: nowhere. */
+  readonly slotSavePath: string | undefined;
 }
 
 export function checkModel(engine: Engine, asked: string): void {
   if (asked !== engine.servedName) throw modelNotFound(asked, engine.servedName);
+}
+
+/** The slots of llama-server are our sequences. */
+export function checkSlot(engine: Engine, slot: number): number {
+  const slots = engine.loaded.sequences.length;
+  if (slot >= slots) throw invalid('id_slot', `There is no slot ${slot}: this engine has ${slots}.`);
+  return slot;
+}
+
+/** The sequence that a request asks for. */
+export function sequenceFor(engine: Engine, { slot }: GenerationRequest): number | undefined {
+  return slot === undefined ? undefined : checkSlot(engine, slot);
 }
 
 /** Token ids of a prompt or embedding input, checked to be in the vocabulary. */

@@ -21,10 +21,11 @@ import { embeddings } from './embeddings.ts';
 import type { Engine } from './engine.ts';
 import { type Exchange, openExchange, sendError } from './exchange.ts';
 import * as native from './native.ts';
+import * as slots from './slots.ts';
 
 type Handler = (engine: Engine, exchange: Exchange) => Promise<void> | void;
 
-const routes: Readonly<Record<string, readonly [method: string, handler: Handler]>> = {
+const routes: Readonly<Record<string, Route>> = {
   '/v1/chat/completions': ['POST', chatCompletions],
   '/v1/completions': ['POST', completions],
   '/v1/embeddings': ['POST', embeddings],
@@ -34,7 +35,16 @@ const routes: Readonly<Record<string, readonly [method: string, handler: Handler
   '/tokenize': ['POST', native.tokenize],
   '/detokenize': ['POST', native.detokenize],
   '/apply-template': ['POST', native.applyTemplate],
+  '/props': ['GET', slots.properties],
+  '/slots': ['GET', slots.list],
 };
+
+type Route = readonly [method: string, handler: Handler];
+
+function routeOf(path: string): Route | undefined {
+  if (Object.hasOwn(routes, path)) return routes[path];
+  return slots.slotPath.test(path) ? ['POST', slots.act] : undefined;
+}
 
 export interface EngineServer {
   readonly url: string;
@@ -101,7 +111,7 @@ async function answer(
   const exchange = openExchange(request, response, stop);
   try {
     const path = (request.url ?? '/').split('?')[0] ?? '/';
-    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    const route = routeOf(path);
     if (!route) throw notFound(path);
     const [method, handler] = route;
     if (request.method !== method) throw methodNotAllowed(method);

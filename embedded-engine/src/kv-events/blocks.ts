@@ -53,6 +53,10 @@ export class BlockLedger {
     return this.#row(sequence).tokens;
   }
 
+  salt(sequence: number): string {
+    return this.#row(sequence).salt;
+  }
+
   holds(hash: BlockHash): boolean {
     return this.#holders.has(hash);
   }

@@ -16,6 +16,8 @@ export interface GenerationRequest {
   readonly stops: readonly string[];
   readonly choices: number;
   readonly salt: string;
+  /** The slot that the request is for; `undefined`: whichever suits. */
+  readonly slot: number | undefined;
 }
 
 const stop: f.Reader<readonly string[]> = (value, name) => {
@@ -47,6 +49,7 @@ export const generationFields = {
   stop,
   n: f.withDefault(f.integer(1, limits.choicesMax), 1),
   cache_salt: f.withDefault(f.string, ''),
+  id_slot: f.integer(-1, limits.sequencesMax - 1),
   user: f.metadata,
 } as const;
 
@@ -67,5 +70,6 @@ export function generationRequest(
     stops: fields.stop,
     choices: fields.n,
     salt: fields.cache_salt,
+    slot: fields.id_slot === -1 ? undefined : fields.id_slot,
   };
 }

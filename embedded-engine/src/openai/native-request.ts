@@ -1,4 +1,4 @@
-/** `/tokenize`, `/detokenize` and `/apply-template`, in llama-server's shapes. */
+/** `/tokenize`, `/detokenize`, `/apply-template` and `/slots`, in llama-server's shapes. */
 import { invalid } from './errors.ts';
 import * as f from './fields.ts';
 import { type ChatMessage, messages } from './messages.ts';
@@ -18,6 +18,17 @@ const tokenizeFields = {
 
 const detokenizeFields = { tokens: f.required(tokens) } as const;
 
+/** A bare name: no way out of the directory, and nothing hidden in it. */
+const fileNamePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$/;
+
+const fileName: f.Reader<string | undefined> = (value, name) => {
+  const text = f.string(value, name);
+  if (text === undefined || fileNamePattern.test(text)) return text;
+  throw invalid(name, `"${name}" must be a bare file name.`);
+};
+
+const slotFields = { filename: f.required(fileName) } as const;
+
 const templateFields = {
   messages: f.required(messages),
   tools: f.refused('this engine does not call tools.', []),
@@ -30,6 +41,10 @@ export function parseTokenizeRequest(body: f.JsonObject): f.Fields<typeof tokeni
 
 export function parseDetokenizeRequest(body: f.JsonObject): readonly number[] {
   return f.readFields(detokenizeFields, body).tokens;
+}
+
+export function parseSlotRequest(body: f.JsonObject): string {
+  return f.readFields(slotFields, body).filename;
 }
 
 export function parseTemplateRequest(body: f.JsonObject): {

@@ -91,6 +91,9 @@ export interface Answer {
   readonly prompt: string;
   readonly content: string;
   readonly tokens: readonly number[];
+  readonly n_saved: number;
+  readonly n_restored: number;
+  readonly n_erased: number;
 }
 
 export interface Client {

@@ -27,6 +27,8 @@ export interface AgentConfig {
   /** At least one; in the order in which they are configured. */
   readonly engines: readonly EngineConfig[];
   readonly joinToken: string | undefined;
+  /** A directory that hosts share, through which saved KV moves; undefined: none does. */
+  readonly kvHandover: string | undefined;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
   /** Where the agent tells of itself; undefined: nowhere. */
   readonly status: Listen | undefined;

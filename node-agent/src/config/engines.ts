@@ -39,7 +39,6 @@ const launchedOnly = [
   'gpus',
   'gpus_per_replica',
   'tensor_parallel',
-  'kv_directory',
 ] as const satisfies readonly (keyof Entry)[];
 
 /** And those for one that it starts: it chooses these itself. */
@@ -145,12 +144,13 @@ const launchedSources = (entry: EngineEntry, reading: EngineReading): readonly E
 };
 
 const sourcesOf = (entry: EngineEntry, reading: EngineReading): readonly EngineConfig['source'][] => {
-  const { url, kv_events: events, kv_events_replay: replay } = entry.entry;
+  const { url, kv_directory: kvDirectory, kv_events: events, kv_events_replay: replay } = entry.entry;
   if (url === undefined) return launchedSources(entry, reading);
   if (events === undefined && replay !== undefined) {
     throw new ConfigError(`${entry.at('kv_events_replay')}: kv_events_replay needs kv_events beside it.`);
   }
-  return [{ kind: 'attached', url, kvEvents: events === undefined ? undefined : { events, replay } }];
+  const kvEvents = events === undefined ? undefined : { events, replay };
+  return [{ kind: 'attached', url, kvEvents, kvDirectory }];
 };
 
 const checkProfile = ({ entry, at }: EngineEntry, { names }: KnownProfiles): void => {

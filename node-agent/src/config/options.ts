@@ -12,6 +12,7 @@ export const engineOptions = {
   'engine-url': { type: 'string', multiple: true },
   'kv-events': { type: 'string', multiple: true },
   'kv-events-replay': { type: 'string', multiple: true },
+  'kv-directory': { type: 'string', multiple: true },
   alias: { type: 'string', multiple: true },
 } as const;
 
@@ -39,17 +40,22 @@ const optionOf: Readonly<Record<string, string>> = {
   url: '--engine-url',
   kv_events: '--kv-events',
   kv_events_replay: '--kv-events-replay',
+  kv_directory: '--kv-directory',
 };
 
 /** One for each `--engine-url`. Throws `ConfigError`. */
 export const entriesOfOptions = (values: EngineOptions): readonly EngineEntry[] => {
   const { 'engine-url': urls = [], 'kv-events': events = [], 'kv-events-replay': replays = [] } = values;
+  const directories = values['kv-directory'] ?? [];
   const aliases = parseAliases(values.alias ?? []);
   if (urls.length > enginesMax) throw new ConfigError(`At most ${enginesMax} engines per host.`);
   if (events.length > urls.length || replays.length > events.length) {
     throw new ConfigError(
       '--kv-events is at most one for each --engine-url, and --kv-events-replay for each of them.',
     );
+  }
+  if (directories.length > urls.length) {
+    throw new ConfigError('--kv-directory is at most one for each --engine-url.');
   }
   if (urls.length === 0 && aliases.size > 0) {
     throw new ConfigError(
@@ -64,6 +70,7 @@ export const entriesOfOptions = (values: EngineOptions): readonly EngineEntry[] 
       aliases: Object.fromEntries(aliases),
       ...(events[at] === undefined ? {} : { kv_events: events[at] }),
       ...(replays[at] === undefined ? {} : { kv_events_replay: replays[at] }),
+      ...(directories[at] === undefined ? {} : { kv_directory: directories[at] }),
     };
     const entry = readSection(engineSection, { table, called, options: {}, environment: {} });
     return { entry, at: called };

@@ -60,16 +60,30 @@ test('what is needed is enough', () => {
         profile: 'openai',
         role: 'both',
         kvOffload: 'none',
-        source: { kind: 'attached', url: new URL('http://127.0.0.1:8000'), kvEvents: undefined },
+        source: {
+          kind: 'attached',
+          url: new URL('http://127.0.0.1:8000'),
+          kvEvents: undefined,
+          kvDirectory: undefined,
+        },
         aliases: new Map(),
         apiKey: undefined,
       },
     ],
     joinToken: undefined,
+    kvHandover: undefined,
     log: { format: 'auto', level: 'info' },
     status: { host: '127.0.0.1', port: 0 },
     parentPipe: undefined,
   });
+});
+
+test('KV moves through one directory, from a directory of each engine', () => {
+  const more = ['--kv-handover', '/mnt/kv', '--engine-url', 'http://127.0.0.1:8001', '--kv-directory', '/a'];
+  const { engines, kvHandover } = parse([...needed, ...more]);
+  expect(kvHandover).toBe('/mnt/kv');
+  expect(engines.map(({ source }) => source.kvDirectory)).toEqual(['/a', undefined]);
+  expect(() => parse([...needed, '--kv-directory', '/a', '--kv-directory', '/b'])).toThrow(/at most one/);
 });
 
 test('KV events belong to the engines in their order', () => {

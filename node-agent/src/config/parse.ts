@@ -182,6 +182,7 @@ export const parseConfig = (
     dataDirectory: top.data_dir,
     engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
     joinToken: joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
+    kvHandover: top.kv_handover,
     log,
     status,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),

@@ -73,6 +73,14 @@ export const topKeys = {
     says: '~/.cognitora/agent',
     option: ['data-dir', 'DIR'],
   }),
+  kv_handover: key(kinds.text('the path of a directory'))({
+    doc:
+      'A directory that hosts share: what one host computed, others restore. For engines that save slots ' +
+      'and have a kv_directory.',
+    example: '"/mnt/fleet/kv"',
+    says: 'each host computes its own',
+    option: ['kv-handover', 'DIR'],
+  }),
   join_token_file: key(file)({
     doc: 'A file with the join token, which the first start needs.',
     example: '"/etc/cognitora/join-token"',
@@ -219,7 +227,9 @@ export const engineKeys = {
     fallback: () => 'none',
   }),
   kv_directory: key(kinds.text('the path of a directory'))({
-    doc: 'Where a started engine keeps KV that it moves or offloads.',
+    doc:
+      'Where a started engine keeps KV that it moves or offloads; where a running one saves slots, ' +
+      'as a path of this host.',
     example: '"/var/lib/cognitora/kv"',
     says: 'nowhere',
   }),

@@ -21,7 +21,7 @@ const engineOf = (more: Partial<EngineConfig> = {}): EngineConfig => ({
 
 const attached = (url: string, more: Partial<EngineConfig> = {}): EngineConfig =>
   engineOf({
-    source: { kind: 'attached', url: new URL(url), kvEvents: undefined },
+    source: { kind: 'attached', url: new URL(url), kvEvents: undefined, kvDirectory: undefined },
     profile: 'openai',
     ...more,
   });
@@ -33,6 +33,7 @@ const configOf = (...engines: EngineConfig[]): AgentConfig => ({
   dataDirectory: '/var/lib/cognitora',
   engines,
   joinToken: undefined,
+  kvHandover: undefined,
   log: { format: 'auto', level: 'info' },
   status: undefined,
   parentPipe: undefined,

@@ -21,14 +21,14 @@ export interface Answer {
 export type Ask = (path: string, body?: JsonRecord) => Promise<Answer>;
 
 export const asker =
-  (engine: Engine): Ask =>
+  (engine: Engine, msMax = askMsMax): Ask =>
   async (path, asked) => {
     const { statusCode, body } = await engine.pool.request({
       method: asked === undefined ? 'GET' : 'POST',
       path: engine.pathOf(path),
       headers: { ...engine.headers, 'content-type': 'application/json' },
       ...(asked === undefined ? {} : { body: JSON.stringify(asked) }),
-      signal: AbortSignal.timeout(askMsMax),
+      signal: AbortSignal.timeout(msMax),
     });
     const text = new TextDecoder().decode(await readBounded(body, answerBytesMax));
     return { status: statusCode, text, record: jsonRecordIn(text) };

@@ -23,6 +23,8 @@ export interface AttachedEngine {
   /** With or without a trailing `/v1`. */
   readonly url: URL;
   readonly kvEvents: KvEventEndpoints | undefined;
+  /** Where it saves slots, on this host; undefined: nowhere that we know. */
+  readonly kvDirectory: string | undefined;
 }
 
 /** An engine that the agent starts and watches. */

@@ -10,12 +10,11 @@ import type { Clock } from '../clock.ts';
 import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../log.ts';
-import type { RequestWatch } from '../serve.ts';
 import { type ZeromqEndpoints, zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
 import { ReplicaTruth } from './replica-truth.ts';
-import type { Keeping, ReadReply } from './served-prompt.ts';
+import type { Keeping, PromptWatch, ReadReply, SettledPrompt } from './served-prompt.ts';
 
 export interface KvTruthOptions {
   readonly clock: Clock;
@@ -24,6 +23,8 @@ export interface KvTruthOptions {
   readonly engines: ReadonlyMap<ReplicaName, Engine>;
   /** Of the engines that publish events. */
   readonly events: ReadonlyMap<ReplicaName, ZeromqEndpoints>;
+  /** A replica's answer ended, and what it left in the cache is known; undefined: nobody asks. */
+  readonly onSettled?: (replica: ReplicaName, settled: SettledPrompt) => void;
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
@@ -77,7 +78,7 @@ export class KvTruth {
   }
 
   /** How a request is written down; undefined when nobody wants to know. */
-  watch(open: OpenRequest): RequestWatch | undefined {
+  watch(open: OpenRequest): PromptWatch | undefined {
     return this.#replicas.get(open.replica)?.watch(open);
   }
 
@@ -110,7 +111,7 @@ export class KvTruth {
   }
 
   #truthOf(engine: Engine, terms: PrefixTerms): ReplicaTruth {
-    const { clock, log } = this.#options;
+    const { clock, log, onSettled } = this.#options;
     const endpoints = this.#options.events.get(engine.name);
     return new ReplicaTruth({
       name: engine.name,
@@ -122,6 +123,7 @@ export class KvTruth {
       pause,
       servedName: (model) => engine.model(model)?.served,
       events: endpoints && zeromqSource(endpoints, log),
+      onSettled: onSettled && ((settled) => onSettled(engine.name, settled)),
       onFound: (model, found) => log('info', 'prompt profile', factsOf(engine, model, found)),
     });
   }

@@ -13,7 +13,6 @@ import type { OpenRequest, PrefixTerms, ReplicaReport } from '@cognitora/protoco
 import { type InferencePath, inferenceEndpoints } from '@cognitora/protocol/openai';
 import { type ChainOptions, rootKey } from '@cognitora/protocol/prefix/chain';
 import type { Ask } from '../engines/ask.ts';
-import type { RequestWatch } from '../serve.ts';
 import { AwaitedPrompt, awaitedPromptsMax } from './awaited-prompt.ts';
 import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
 import { findCapacity } from './capacity.ts';
@@ -26,7 +25,7 @@ import { KvLedger } from './kv-ledger.ts';
 import { PagedCache } from './paged-cache.ts';
 import { type FoundProfile, findProfile } from './prompt-profile.ts';
 import { renderWays } from './render/render.ts';
-import { type Keeping, ServedPrompt } from './served-prompt.ts';
+import { type Keeping, type PromptWatch, ServedPrompt, type SettledPrompt } from './served-prompt.ts';
 import { SlotCache } from './slot-cache.ts';
 
 /** Up to so many models are looked at before they are used; of more (adapters, a catalogue) those that are. */
@@ -47,6 +46,8 @@ export interface ReplicaTruthOptions {
   readonly onFound: (model: string, found: FoundProfile) => void;
   /** Where the engine publishes events of its cache. */
   readonly events: EventSource | undefined;
+  /** An answer ended as it should, and what it left behind is known; undefined: nobody asks. */
+  readonly onSettled?: ((settled: SettledPrompt) => void) | undefined;
 }
 
 /** One start of the engine. */
@@ -104,7 +105,7 @@ export class ReplicaTruth {
   }
 
   /** How a request is written down; undefined when its model gets no feed, and nothing has to be kept. */
-  watch(open: OpenRequest): RequestWatch | undefined {
+  watch(open: OpenRequest): PromptWatch | undefined {
     const { model: name, path } = open;
     const model = this.#models.get(name);
     const life = this.#life;
@@ -133,6 +134,7 @@ export class ReplicaTruth {
       isOver: () => this.#models.get(name) !== model || this.#life !== life,
       onChange: () => this.#options.feeds.changed(),
       onPrompt: exact && ((request) => void exact.saw(request)),
+      onSettled: this.#options.onSettled,
     });
   }
 

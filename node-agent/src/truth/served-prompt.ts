@@ -13,6 +13,7 @@ import { blocksOf, type Chain } from '@cognitora/protocol/prefix/blake3';
 import { type ChainOptions, extendByReply, prefixChain } from '@cognitora/protocol/prefix/chain';
 import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import { isRecord, type JsonRecord, jsonValueIn } from '@cognitora/protocol/shape';
+import type { RequestWatch } from '../serve.ts';
 import type { CacheModel, Run } from './cache-model.ts';
 import { digestsOf, type KvLedger } from './kv-ledger.ts';
 
@@ -26,6 +27,26 @@ const slackShare = 0.8;
 
 /** An assistant's message out of an answer's bytes. */
 export type ReadReply = (bytes: Uint8Array, isStream: boolean) => JsonRecord | undefined;
+
+/** A prompt's digests from the first on, and how many of them the cache holds. */
+export interface PromptChain {
+  readonly digests: BigUint64Array;
+  readonly held: number;
+}
+
+/** What the cache holds after an answer: the chain of the turn after. */
+export interface SettledPrompt {
+  readonly digests: BigUint64Array;
+  readonly usage: Usage;
+}
+
+/** Who writes a request down; one that reads its prompt at once shows it, too. */
+export interface PromptWatch extends RequestWatch {
+  /** Once the body is whole; undefined when it cannot be read. */
+  readonly chain?: PromptChain | undefined;
+  /** Whether the body is kept, which bounds how much of all bodies is. */
+  readonly keepsBody?: boolean;
+}
 
 /** What all requests of an agent share. */
 export interface Keeping {
@@ -50,9 +71,11 @@ export interface ServedPromptOptions {
   readonly onChange: () => void;
   /** The prompt is in the engine's cache; once more with the reply, as far as that could be read. */
   readonly onPrompt?: ((request: PromptRequest) => void) | undefined;
+  /** The answer ended as it should, and what it left behind is known. */
+  readonly onSettled?: ((settled: SettledPrompt) => void) | undefined;
 }
 
-export class ServedPrompt {
+export class ServedPrompt implements PromptWatch {
   readonly #options: ServedPromptOptions;
   readonly #run: Run;
   readonly #keepsBody: boolean;
@@ -79,6 +102,15 @@ export class ServedPrompt {
   body(bytes: Uint8Array, isLast: boolean): void {
     if (this.#keepsBody && bytes.length > 0) this.#parts.push(new Uint8Array(bytes));
     if (isLast) this.#options.keeping.later(() => this.#digest());
+  }
+
+  get keepsBody(): boolean {
+    return this.#keepsBody;
+  }
+
+  get chain(): PromptChain | undefined {
+    this.#digest();
+    return this.#chain && { digests: digestsOf(this.#chain.digests), held: this.#claimed };
   }
 
   /** An answer that is an error computes nothing. */
@@ -138,7 +170,7 @@ export class ServedPrompt {
 
   /** What is not read in time, or cannot be, takes its place in the cache without a name. */
   #digest(): void {
-    if (!this.#keepsBody || this.#isVoid || this.#isCached) return;
+    if (!this.#keepsBody || this.#isVoid || this.#isCached || this.#body !== undefined) return;
     const body = jsonValueIn(this.#takeParts());
     if (!isRecord(body)) return;
     this.#body = body;
@@ -169,11 +201,14 @@ export class ServedPrompt {
   }
 
   #settle(usage: Usage | undefined): void {
-    const { cache, isOver } = this.#options;
+    const { cache, isOver, onSettled } = this.#options;
     if (!isOver()) {
       this.#correct(usage);
-      this.#hold(this.#chainAfter());
+      const chain = this.#chainAfter();
+      this.#hold(chain);
       cache.release(this.#run);
+      if (chain !== undefined && usage !== undefined)
+        onSettled?.({ digests: digestsOf(chain.digests), usage });
     }
     this.#forget();
   }

@@ -1,0 +1,298 @@
+/**
+ * The moves of one replica: before a request is sent, the prefix that another host saved is restored into a free
+ * slot, if that is quicker than computing it; after an answer, what the hand-over lacks is saved, off the hot path and
+ * not too often. Owns which slots are promised to whom. A move that fails costs time, never a request.
+ *
+ *   request -> its chain -> has? -> worth it? -> fetch, check, restore -> sent -> first byte: the slot is its own
+ *   answer  -> its chain -> has? -> lacking?  -> save, seal, put
+ */
+import type { OpenRequest, ReplicaReport, Usage } from '@cognitora/protocol/link';
+import type { Ask } from '../engines/ask.ts';
+import type { Log } from '../log.ts';
+import type { PromptChain, PromptWatch, SettledPrompt } from '../truth/served-prompt.ts';
+import { type EnvelopeHead, EnvelopeRefused, seal } from './envelope.ts';
+import type { KvHandover, SavedPrefix } from './handover.ts';
+import { fitsEnvelope, type MoveFiles } from './move-files.ts';
+import { MoveRates } from './move-rates.ts';
+import { MovedRequest } from './moved-request.ts';
+import { type Probed, probeMoves } from './probe.ts';
+import { isStateOf, Slots, slotForRestore, slotOfAnswer } from './slots.ts';
+
+/** Of a prompt that the hand-over lacks, or that is not here: for less no file is worth its while. */
+export const movedTokensMin = 384;
+/** Fewer blocks are fewer tokens than that, whatever the tokeniser: nobody looks for them. */
+const movedBlocksMin = 2;
+/** Siblings of a burst, one after the other; more are better computed. */
+const restoresWaitingMax = 4;
+/** A hand-over that answers later is none to wait for. */
+const lookMsMax = 500;
+/** A restore that takes longer, or longer than computing would, was misjudged: the request goes on without it. */
+const restoreMsMax = 10_000;
+/** Answers whose states wait to be saved; an older one gives way, since its slot is the next to be used again. */
+const savesWaitingMax = 4;
+/** Each takes an engine a part of a second, and the hand-over its room. */
+const savesPerMinuteMax = 12;
+/** Between looks at an engine that is too busy to be probed. */
+const probeAgainMs = 30_000;
+/** Restores in a row of which the engine used nothing: then it is not asked again until it comes up anew. */
+const vainRestoresMax = 3;
+
+export interface ReplicaMovesOptions {
+  readonly ask: Ask;
+  readonly files: MoveFiles;
+  readonly handover: KvHandover;
+  /** What the engine calls its one model; undefined: it has none, or several. */
+  readonly servedName: () => string | undefined;
+  readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
+  readonly pause: (ms: number) => Promise<void>;
+  readonly log: Log;
+  readonly name: ReplicaReport['name'];
+}
+
+/** One start of the engine. */
+interface Life {
+  /** Undefined until the engine has shown that it restores what it saves. */
+  fingerprint: Uint8Array | undefined;
+  /** Slots with a restored prefix whose request has not come yet. */
+  readonly reserved: Set<number>;
+  vainRestores: number;
+}
+
+/** A prefix in a slot, for the request that it was restored for. */
+export interface Restored {
+  readonly tokens: number;
+  /** The request took its slot, or never will. */
+  release(): void;
+  /** What the engine made of it. */
+  used(usage: Usage): void;
+}
+
+export class ReplicaMoves {
+  readonly #options: ReplicaMovesOptions;
+  readonly #slots: Slots;
+  readonly #rates = new MoveRates();
+  #life: Life | undefined;
+  #live = 0;
+  #restoring: Promise<unknown> = Promise.resolve();
+  #restoresWaiting = 0;
+  #saves: SettledPrompt[] = [];
+  #isSaving = false;
+  /** When the last saves began. */
+  #savedMs: number[] = [];
+
+  constructor(options: ReplicaMovesOptions) {
+    this.#options = options;
+    this.#slots = new Slots(options.ask);
+  }
+
+  /** What the engine is now. */
+  changed({ state }: ReplicaReport): void {
+    if (state !== 'ready') this.#life = undefined;
+    else if (this.#life === undefined) {
+      this.#life = { fingerprint: undefined, reserved: new Set(), vainRestores: 0 };
+      void this.#probe(this.#life);
+    }
+  }
+
+  close(): void {
+    this.#life = undefined;
+    this.#saves = [];
+  }
+
+  /** How a request is watched whose prompt is. */
+  watch(open: OpenRequest, prompt: PromptWatch): MovedRequest {
+    this.#live += 1;
+    return new MovedRequest({
+      open,
+      prompt,
+      monotonicMs: this.#options.monotonicMs,
+      isAlone: this.#live === 1,
+      restore: this.#life?.fingerprint && ((chain, isOver) => this.#prepare(chain, isOver)),
+      onPrefilled: (tokens, ms) => this.#rates.prefill.saw(tokens, ms),
+      onOver: () => {
+        this.#live -= 1;
+      },
+    });
+  }
+
+  /** An answer came to its end, and the engine's cache holds it now. */
+  settled(settled: SettledPrompt): void {
+    if (this.#life?.fingerprint === undefined || settled.digests.length === 0) return;
+    if (settled.usage.promptTokens < movedTokensMin) return;
+    this.#saves.push(settled);
+    if (this.#saves.length > savesWaitingMax) this.#saves.shift();
+    void this.#saveAll();
+  }
+
+  async #probe(life: Life): Promise<void> {
+    const { ask, files, log, monotonicMs, name, pause, servedName, wallMs } = this.#options;
+    await files.removeOld(wallMs());
+    for (let tries = 1; this.#life === life; tries += 1) {
+      const served = servedName();
+      const probed: Probed =
+        served === undefined
+          ? { kind: 'never', why: 'it has several models' }
+          : await probeMoves({ ask, files, served, rates: this.#rates, monotonicMs });
+      if (this.#life !== life) return;
+      if (probed.kind === 'moves') {
+        life.fingerprint = probed.fingerprint;
+        const fingerprint = Buffer.from(probed.fingerprint.subarray(0, 8)).toString('hex');
+        log('info', 'kv moves', { engine: name, fingerprint });
+        return;
+      }
+      if (tries === 1 || probed.kind === 'never') {
+        log('warn', 'kv does not move', { engine: name, why: probed.why });
+      }
+      if (probed.kind === 'never') return;
+      await pause(probeAgainMs);
+    }
+  }
+
+  /** Restores what is worth it. Never rejects, and never takes long. */
+  async #prepare(chain: PromptChain, isOver: () => boolean): Promise<Restored | undefined> {
+    const life = this.#life;
+    if (life?.fingerprint === undefined) return undefined;
+    if (chain.digests.length - chain.held < movedBlocksMin) return undefined;
+    const looked = this.#options.handover.has(life.fingerprint, chain.digests).catch(() => undefined);
+    const found = await within(lookMsMax, looked);
+    if (found === undefined || found.blocks <= chain.held) return undefined;
+    const tokens = Math.floor(found.tokens * (1 - chain.held / found.blocks));
+    const ahead = this.#restoresWaiting;
+    if (tokens < movedTokensMin || ahead >= restoresWaitingMax) return undefined;
+    if (!this.#rates.isWorthMoving({ bytes: found.bytes, tokens, ahead })) return undefined;
+    let isLate = false;
+    const isTooLate = (): boolean => isLate || isOver() || this.#life !== life;
+    this.#restoresWaiting += 1;
+    const restoring = this.#restoring.then(() => this.#restore(life, found, isTooLate));
+    this.#restoring = restoring.finally(() => {
+      this.#restoresWaiting -= 1;
+    });
+    const computeMs = this.#rates.prefill.msFor(tokens);
+    const restored = await within(Math.min(restoreMsMax, computeMs), restoring);
+    isLate = restored === undefined;
+    return restored;
+  }
+
+  /** Never rejects. */
+  async #restore(life: Life, found: SavedPrefix, isTooLate: () => boolean): Promise<Restored | undefined> {
+    const { files, handover, log, name } = this.#options;
+    if (isTooLate()) return undefined;
+    try {
+      return await files.withName((file) => this.#fetchAndInsert(life, found, file, isTooLate));
+    } catch (thrown) {
+      log('warn', 'saved kv is not restored', { engine: name, id: found.id, why: String(thrown) });
+      if (thrown instanceof EnvelopeRefused) await handover.drop(found.id).catch(() => {});
+      return undefined;
+    }
+  }
+
+  async #fetchAndInsert(
+    life: Life,
+    found: SavedPrefix,
+    file: string,
+    isTooLate: () => boolean,
+  ): Promise<Restored | undefined> {
+    const { files, handover, log, monotonicMs, name } = this.#options;
+    const { fingerprint, reserved } = life;
+    if (fingerprint === undefined) return undefined;
+    const startedMs = monotonicMs();
+    const head = await files.unseal(file, fingerprint, handover.get(found.id));
+    const fetchedMs = monotonicMs();
+    this.#rates.fetch.saw(found.bytes, fetchedMs - startedMs);
+    const slot = slotForRestore(await this.#slots.list(), reserved);
+    if (slot === undefined || isTooLate()) return undefined;
+    reserved.add(slot);
+    const moved = await this.#slots.restore(slot, file).catch(() => undefined);
+    if (moved?.tokens !== head.tokens || isTooLate()) {
+      reserved.delete(slot);
+      if (moved?.tokens !== head.tokens) this.#wasVain(life);
+      return undefined;
+    }
+    const endedMs = monotonicMs();
+    this.#rates.insert.saw(head.payloadBytes, endedMs - fetchedMs);
+    const { tokens, bytes } = found;
+    log('info', 'saved kv restored', {
+      engine: name,
+      slot,
+      tokens,
+      bytes,
+      ms: Math.round(endedMs - startedMs),
+    });
+    return {
+      tokens,
+      release: () => reserved.delete(slot),
+      used: ({ cachedTokens = 0 }) => {
+        if (cachedTokens >= tokens / 2) life.vainRestores = 0;
+        else this.#wasVain(life);
+      },
+    };
+  }
+
+  #wasVain(life: Life): void {
+    life.vainRestores += 1;
+    if (life.vainRestores < vainRestoresMax) return;
+    life.fingerprint = undefined;
+    const { log, name } = this.#options;
+    log('warn', 'kv does not move', { engine: name, why: 'the engine used nothing of what was restored' });
+  }
+
+  async #saveAll(): Promise<void> {
+    if (this.#isSaving) return;
+    this.#isSaving = true;
+    for (let next = this.#saves.pop(); next !== undefined; next = this.#saves.pop()) {
+      await this.#save(next).catch((thrown) => {
+        this.#options.log('warn', 'kv is not saved', { engine: this.#options.name, why: String(thrown) });
+      });
+    }
+    this.#isSaving = false;
+  }
+
+  async #save({ digests, usage }: SettledPrompt): Promise<void> {
+    const life = this.#life;
+    const fingerprint = life?.fingerprint;
+    if (fingerprint === undefined) return;
+    const answered = usage.promptTokens + usage.completionTokens;
+    const found = await this.#options.handover.has(fingerprint, digests);
+    const lacking = answered * (1 - (found?.blocks ?? 0) / digests.length);
+    if (lacking < movedTokensMin || !this.#maySave()) return;
+    const slot = slotOfAnswer(await this.#slots.list(), answered);
+    if (slot === undefined) return;
+    await this.#options.files.withName(async (file) => {
+      const moved = await this.#slots.save(slot, file);
+      // Another request took the slot just before, or another engine the place of this one.
+      if (moved === undefined || !isStateOf(moved.tokens, answered) || this.#life !== life) return;
+      await this.#put({ fingerprint, digests, tokens: moved.tokens, payloadBytes: moved.bytes }, file);
+    });
+  }
+
+  async #put(head: EnvelopeHead, file: string): Promise<void> {
+    const { files, handover, log, name } = this.#options;
+    const { payloadBytes: bytes, tokens } = head;
+    if (!fitsEnvelope(bytes) || (await files.bytesOf(file)) !== bytes) return;
+    await handover.put(head, seal(head, files.read(file)));
+    log('info', 'kv saved', { engine: name, tokens, bytes });
+  }
+
+  /** At most so many in any minute. */
+  #maySave(): boolean {
+    const nowMs = this.#options.monotonicMs();
+    this.#savedMs = this.#savedMs.filter((ms) => nowMs - ms < 60_000);
+    if (this.#savedMs.length >= savesPerMinuteMax) return false;
+    this.#savedMs.push(nowMs);
+    return true;
+  }
+}
+
+/** What comes within that time; undefined: nothing did. */
+const within = async <Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+};
