@@ -8,11 +8,11 @@ export interface KnownProfiles {
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
   /** Program and arguments of an engine to start, as far as they are known before its ports are. */
-  readonly command: (engine: EngineConfig, filesDirectory: string) => readonly string[];
+  readonly command: (engine: EngineConfig, directory: string) => readonly string[];
 }
 
 /** They are found free when the engine starts. */
-const unknownPorts = { http: 0, events: 0, replay: 0, transfer: 0 } as const;
+const unknownPorts = { http: 0, transfer: 0 } as const;
 
 export const knownProfiles: KnownProfiles = {
   names: [...engineProfiles.keys()],
@@ -20,7 +20,7 @@ export const knownProfiles: KnownProfiles = {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);
   },
-  command: ({ profile: name, source, role, kvOffload }, filesDirectory) => {
+  command: ({ profile: name, source, role, kvOffload }, directory) => {
     const profile = engineProfiles.get(name);
     if (profile === undefined || source.kind === 'attached') return [];
     const plan = {
@@ -29,7 +29,7 @@ export const knownProfiles: KnownProfiles = {
       kvOffload,
       host: '127.0.0.1',
       ports: unknownPorts,
-      filesDirectory,
+      directory,
     } as const;
     const { program, argv } = launchOf(profile, plan);
     return [program, ...argv];
