@@ -7,8 +7,8 @@ import { join, resolve } from 'node:path';
 import type { StatusAnswer } from '@cognitora/protocol/agent-status';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgn, cgnJson } from '../cli/run-cgn.ts';
-import type { FakeEngine } from '../fakes/fake-engine.ts';
-import { startVllm } from '../fakes/vllm.ts';
+import { LivingFake } from '../fakes/engines/fake.ts';
+import { vllm } from '../fakes/engines/vllm.ts';
 import type { Program } from '../harness/program.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
@@ -17,8 +17,8 @@ const agentMain = resolve(import.meta.dirname, '../../node-agent/src/main.ts');
 const engineKey = 'sk-engine-hunter2';
 
 describe('an agent that is configured by a file', () => {
-  let engine: FakeEngine;
-  let other: FakeEngine;
+  let engine: LivingFake;
+  let other: LivingFake;
   let agent: Program;
   let directory: string;
   let joinToken: string;
@@ -41,8 +41,8 @@ describe('an agent that is configured by a file', () => {
 
   beforeAll(async () => {
     const { cluster } = fixture;
-    engine = await startVllm({ models: ['qwen'] });
-    other = await startVllm({ models: ['qwen'] });
+    engine = await new LivingFake(vllm, { models: ['qwen'] }).start();
+    other = await new LivingFake(vllm, { models: ['qwen'] }).start();
     directory = join(cluster.directory, 'configured');
     mkdirSync(directory);
     ({ joinToken } = await cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {}));
