@@ -60,7 +60,8 @@ describe.each(layouts)('what is known of caches, layout %s', (layout) => {
       const view = (await replicaViews(cluster)).get(name);
       return view?.caches.find((cache) => cache.trust !== 'blind');
     });
-    expect(again).toMatchObject({ heldBlocks: 0, predictedTokens: 0 });
+    // How true its claims were is judged on as before: it had not been judged yet.
+    expect(again.heldBlocks).toBe(0);
     const next = await ask(cluster, { system, user: 'And now?' });
     expect(next.replica).toBe(elsewhere.replica);
     expect(next.cachedTokens).toBeGreaterThan(1_000);
