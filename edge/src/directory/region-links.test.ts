@@ -204,8 +204,8 @@ test('a cordoned node’s cache stays known: what it heard meanwhile counts once
 
 test('the link of a node that is removed ends with a code', async () => {
   const { region, dial } = regionWithLinks();
-  const { agent, socket } = await dial('gone');
   await dial('stays');
+  const { agent, socket } = await dial('gone');
   await region.remove('gone' as NodeId, local);
   expect(region.status().nodes.map(({ node }) => node)).toEqual(['stays']);
   await nextTurn();
