@@ -13,7 +13,7 @@ const commands = {
   up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },
   agent: { run: agent, summary: "connect this host's engines to an edge; agent status: what it does now" },
   keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
-  nodes: { run: nodes, summary: 'the hosts that are linked, and how busy they are' },
+  nodes: { run: nodes, summary: 'the hosts: who is linked and how busy; cordon, drain, remove one' },
   doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },
   route: { run: route, summary: 'why a request went where it went; policies of models' },
 } as const;

@@ -15,7 +15,7 @@ import { routingRoutes } from './admin/routing.ts';
 import { dispatch, newRequestId } from './dispatch.ts';
 import { type Env, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
-import { checkDial, enrol } from './identity/dial.ts';
+import { checkDial, checkEnrolled, enrol } from './identity/dial.ts';
 import { authorize } from './identity/principal.ts';
 import { linkRequest } from './link/carry-request.ts';
 import { listModels, readiness, showModel } from './models.ts';
@@ -60,9 +60,10 @@ app.get(linkPath, async ({ env, req }) => {
   if (req.header('upgrade')?.toLowerCase() !== 'websocket') {
     throw new CognitoraError('invalid_request', 'A link is a WebSocket: send an upgrade request.');
   }
-  const { node, timeMs } = await checkDial(req.raw, asked === undefined ? '' : region, env);
+  const { node, timeMs: dialedAtMs } = await checkDial(req.raw, asked === undefined ? '' : region, env);
+  const checkedAtMs = await checkEnrolled(node, env);
   const object = layout === 'one-object' ? regionObject(env, region) : nodeLinkObject(env, region, node);
-  return object.fetch(linkRequest({ region, node, dialedAtMs: timeMs }));
+  return object.fetch(linkRequest({ region, node, dialedAtMs, checkedAtMs }));
 });
 app.post(hangUpsPath, ({ env, req }) => hearHangUps(req.raw, env));
 app.post(enrolPath, ({ env, req }) => enrol(req.raw, env));

@@ -7,7 +7,7 @@ export const fleetSecret = 'a fleet secret of 32 characters!';
 /** An environment of its own: settings are remembered per environment. */
 export const envOf = (
   variables: Partial<Record<keyof Env, string>> = {},
-  registry: Partial<Pick<Registry, 'findKey' | 'enrol'>> = {},
+  registry: Partial<Pick<Registry, 'findKey' | 'enrol' | 'isEnrolled'>> = {},
 ): Env => {
   const namespace = { idFromName: (name: string) => name, get: () => registry };
   const secrets = { ADMIN_KEY_HASH: 'a'.repeat(64), FLEET_SECRET: fleetSecret };

@@ -9,6 +9,11 @@ export class TestDatabase {
   /** Of every object that opens it: what one wrote, the next finds. */
   get sql(): SqlStorage {
     const exec = (text: string, ...values: (string | number | null)[]) => {
+      // A schema may be several statements.
+      if (/^\s*CREATE/.test(text)) {
+        this.#database.exec(text);
+        return { toArray: () => [], [Symbol.iterator]: () => [].values() };
+      }
       if (/^\s*(INSERT|UPDATE|DELETE)/.test(text)) this.writes += 1;
       const rows = this.#database.prepare(text).all(...values);
       return { toArray: () => rows, [Symbol.iterator]: () => rows.values() };

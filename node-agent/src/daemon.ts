@@ -74,10 +74,10 @@ export class Agent {
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, KvEventEndpoints>();
     for (const { config, url, kvEvents } of sources) {
-      const { name, apiKey, aliases } = config;
+      const { name, role, apiKey, aliases } = config;
       const healthPath = engineProfiles.get(config.profile)?.health?.path;
       const onChange = (): void => this.#changed(engine);
-      const engine: Engine = new Engine({ name, url, apiKey, aliases, healthPath, log, onChange });
+      const engine: Engine = new Engine({ name, role, url, apiKey, aliases, healthPath, log, onChange });
       this.#engines.set(name, engine);
       this.#counters.set(name, new ReplicaCounters());
       if (kvEvents !== undefined) events.set(name, kvEvents);

@@ -123,7 +123,9 @@ const messageOf = ({ payload }: GoldenFrame): Record<string, unknown> => ({
 
 const exampleOf = (type: FrameName): Record<string, unknown> => {
   const messages = vectors.filter((vector) => vector.type === type).map(messageOf);
-  return messages.toSorted((a, b) => Object.keys(b).length - Object.keys(a).length)[0] ?? {};
+  const sizeOf = (message: object): number =>
+    Object.keys(message).length * 65_536 + JSON.stringify(message).length;
+  return messages.toSorted((a, b) => sizeOf(b) - sizeOf(a))[0] ?? {};
 };
 
 /** Where a described object stands in the example of a frame. */

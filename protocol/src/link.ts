@@ -34,6 +34,10 @@ export const pongText = 'pong';
 export const replicaStates = ['loading', 'ready', 'draining', 'failed'] as const;
 export type ReplicaState = (typeof replicaStates)[number];
 
+export const replicaRoles = ['both', 'prefill', 'decode'] as const;
+/** Only `both` gets requests until prefill and decode are split. */
+export type ReplicaRole = (typeof replicaRoles)[number];
+
 /** A model as `/v1/models` shows it. */
 export interface ModelCard {
   /** The public name: what a client asks for. */
@@ -45,6 +49,8 @@ export interface ModelCard {
 export interface ReplicaReport {
   readonly name: ReplicaName;
   readonly state: ReplicaState;
+  /** Absent: `both`. */
+  readonly role?: ReplicaRole;
   readonly models: readonly ModelCard[];
 }
 
@@ -161,6 +167,7 @@ const readerOf = (payload: Uint8Array, what: string): FieldReader =>
 const readReplica = (item: FieldReader): ReplicaReport => ({
   name: item.string('name', nameCharsMax) as ReplicaName,
   state: item.oneOf('state', replicaStates),
+  ...(item.has('role') ? { role: item.oneOf('role', replicaRoles) } : {}),
   models: item.records('models', modelsPerReplicaMax, (model) => ({
     id: model.string('id', nameCharsMax),
     createdSeconds: model.integer('createdSeconds', 0, Number.MAX_SAFE_INTEGER),

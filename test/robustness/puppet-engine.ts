@@ -49,9 +49,11 @@ export class PuppetEngine {
   readonly #server = createServer((incoming, response) => {
     this.#serve(incoming, response).catch(() => response.destroy());
   });
-  #port = 0;
+  #port: number;
 
-  constructor() {
+  /** On a free port unless one is named. */
+  constructor(port = 0) {
+    this.#port = port;
     // Told to the agent, whose pool then closes idle connections a second before the engine would.
     this.#server.keepAliveTimeout = 3_000;
     this.#server.on('connection', (socket) => {

@@ -1,24 +1,5 @@
 import { expect, test } from 'vitest';
-import { UserError } from '../terminal.ts';
-import { joinReport, keys, parseDuration, parseUses } from './keys.ts';
-
-test.each([
-  ['90s', 90],
-  ['30m', 1800],
-  ['24h', 86_400],
-  ['7d', 604_800],
-  ['1s', 1],
-])('%s is %i seconds', (text, seconds) => {
-  expect(parseDuration(text)).toBe(seconds);
-});
-
-test.each(['', '0d', '-1h', '1.5h', '7', 'd', '7w', '7 d', '7D', '1e3s', '12345678901s'])(
-  '%j is no duration',
-  (text) => {
-    expect(() => parseDuration(text)).toThrow(UserError);
-    expect(() => parseDuration(text)).toThrow('--expires must be like');
-  },
-);
+import { joinReport, keys, parseUses } from './keys.ts';
 
 test('a count of uses is a whole number from 1', () => {
   expect(parseUses('16')).toBe(16);

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
+import { parseDuration } from '../duration.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
 
@@ -35,17 +36,6 @@ const options = {
   uses: { type: 'string' },
   ...adminOptions,
 } as const;
-
-const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
-/** `30d` as seconds. */
-export const parseDuration = (text: string): number => {
-  const [, amount, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
-  if (amount === undefined || unit === undefined) {
-    throw new UserError(`--expires must be like 90s, 30m, 24h or 7d, not "${text}".`, 2);
-  }
-  return Number(amount) * (unitSeconds[unit] ?? 1);
-};
 
 /** How many hosts a join token is for. */
 export const parseUses = (text: string): number => {
@@ -89,7 +79,7 @@ const create = async (values: Values): Promise<void> => {
     name: values.name,
     scopes: values.scopes.split(',').filter((scope) => scope !== ''),
     tenant: values.tenant,
-    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
+    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires, '--expires'),
   })) as KeyRow & { readonly key: string };
   if (values.json) sayJson(made);
   else say(`${made.key}\n\nKeep it: it is not shown again. Revoke it with "cgn keys revoke ${made.id}".`);
@@ -139,7 +129,7 @@ ${isHere ? notice : ''}`.trimEnd();
 const join = async (values: Values): Promise<void> => {
   const made = (await clientOf(values).call('POST', '/join-tokens', {
     uses: values.uses === undefined ? undefined : parseUses(values.uses),
-    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires),
+    expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires, '--expires'),
   })) as JoinRow & { readonly joinToken: string };
   if (values.json) sayJson(made);
   else say(joinReport(made, clientOf(values).url, wallMs()));

@@ -8,9 +8,10 @@ test('trust, what was predicted and what of it was true are there per replica an
     { model: 'm', trust: 'exact' as const, heldBlocks: 7, predictedTokens: 640, confirmedTokens: 512 },
   ];
   const replicas = [{ name: 'r0', state: 'ready', models: ['m'], caches, live: 2 }];
-  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 2, replicas };
+  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, cordoned: true, live: 2, replicas };
   addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
   const labels = 'region="weur",node="n1",host="rack",replica="r0"';
+  expect(page.text).toContain('cognitora_node_cordoned{region="weur",node="n1",host="rack"} 1');
   expect(page.text).toContain(`cognitora_replica_requests{${labels}} 2`);
   expect(page.text).toContain(`cognitora_replica_trust{${labels},model="m"} 2`);
   expect(page.text).toContain(`cognitora_replica_predicted_tokens{${labels},model="m"} 640`);

@@ -13,9 +13,11 @@ const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 
 export const addNodes = (page: MetricsPage, region: string, nodes: readonly NodeView[]): void => {
   page.gauge('cognitora_nodes', 'Nodes with an open link.', { region }, nodes.length);
-  for (const { node, name, replicas } of nodes) {
+  for (const { node, name, cordoned, replicas } of nodes) {
+    const ofNode = { region, node, host: name };
+    page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
     for (const { name: replica, state, caches, live } of replicas) {
-      const labels = { region, node, host: name, replica };
+      const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
       for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } of caches) {

@@ -13,7 +13,7 @@ import {
   prefixMapsBytesMaxSelfHosted,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
-import type { ModelCard, ReplicaReport, ReplicaState, Telemetry } from '@cognitora/protocol/link';
+import type { ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { KvMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
@@ -22,36 +22,13 @@ import { CellPlan } from './cell-plan.ts';
 import { exclusionOf, ineligibilityOf, NoReplicaError } from './eligibility.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
-import { newReplicaWork, type ReplicaWork } from './member.ts';
+import { type NodeEntry, newReplica, type Replica } from './node-entry.ts';
 import { type NodeView, viewNode } from './node-view.ts';
 import { type CandidateView, viewCandidates, viewVerdict } from './receipts.ts';
 import { type CellChoice, type CellVerdict, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 import { TokenScale } from './token-scale.ts';
 import { TruthMemory } from './truth-memory.ts';
-
-export interface Replica {
-  readonly node: NodeEntry;
-  readonly name: ReplicaName;
-  state: ReplicaState;
-  models: readonly ModelCard[];
-  /** Since when it may be loading without having said what; undefined for any other. */
-  unnamedSinceMs: number | undefined;
-  readonly work: ReplicaWork;
-  /** By model. */
-  readonly seats: Map<string, Seat>;
-}
-
-export interface NodeEntry {
-  readonly node: NodeId;
-  readonly name: string;
-  readonly epoch: Epoch;
-  readonly connectedAtMs: number;
-  rttMs: number;
-  replicas: Map<ReplicaName, Replica>;
-  /** What its agent says of caches, by the feed's number. */
-  readonly feeds: Map<number, KvFeedOpen>;
-}
 
 /** What routing knows of a prompt. */
 export interface PromptView {
@@ -124,6 +101,8 @@ const defaultPolicies: Policies = { policy: defaultPolicy, shadow: undefined };
 export class Directory {
   readonly #options: DirectoryOptions;
   readonly #nodes = new Map<NodeId, NodeEntry>();
+  /** Linked or not. */
+  readonly #cordoned = new Set<NodeId>();
   readonly #models = new Map<string, ServedModel<Replica>>();
   readonly #policies = new Map<string, Policies>();
   /** Of the models that were served last. */
@@ -151,7 +130,8 @@ export class Directory {
     }
     if (known !== undefined) this.#forget(known, nowMs);
     const entry: NodeEntry = {
-      ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, replicas: new Map(), feeds: new Map() },
+      ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, isCordoned: this.#cordoned.has(node) },
+      ...{ replicas: new Map(), feeds: new Map() },
     };
     this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
@@ -166,12 +146,13 @@ export class Directory {
     // First, so that what is known of those who go is known of those who come.
     const named = new Set(reports.map(({ name }) => name));
     for (const [name, gone] of before) if (!named.has(name)) this.#retire(gone, nowMs);
-    for (const { name, state, models } of reports) {
+    for (const { name, state, role = 'both', models } of reports) {
       const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       replica.state = state;
+      replica.role = role;
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);
       this.#remember(models, nowMs);
@@ -184,6 +165,14 @@ export class Directory {
     if (entry === undefined) return;
     for (const replica of entry.replicas.values()) this.#remember(replica.models, nowMs);
     this.#forget(entry, nowMs);
+  }
+
+  /** Keeps new requests from a node, whatever its link does, until that is taken back. What runs there goes on. */
+  cordon(node: NodeId, isCordoned: boolean): void {
+    if (isCordoned) this.#cordoned.add(node);
+    else this.#cordoned.delete(node);
+    const entry = this.#nodes.get(node);
+    if (entry !== undefined) entry.isCordoned = isCordoned;
   }
 
   /** What the node says of its replicas' caches. Of an old link, or of what it does not serve, it means nothing. */
@@ -466,16 +455,6 @@ const feedNumberOf = (message: Exclude<KvMessage, { type: 'feed' }>): number => 
   if (message.type === 'snapshot') return message.snapshot.feed;
   return message.type === 'mark' ? message.mark.feed : message.missed.feed;
 };
-
-const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
-  node,
-  name,
-  state: 'loading',
-  models: [],
-  unnamedSinceMs: undefined,
-  work: { ...newReplicaWork(node.node), rttMs: node.rttMs },
-  seats: new Map(),
-});
 
 const requestOf = (
   served: ServedModel<Replica>,

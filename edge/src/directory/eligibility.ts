@@ -5,11 +5,15 @@
 import { CognitoraError, type ErrorCode, type ErrorExtra } from '@cognitora/protocol/errors';
 import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { streamsPerLinkMax } from '@cognitora/protocol/limits';
-import type { ReplicaState } from '@cognitora/protocol/link';
-import type { Replica } from './directory.ts';
+import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import type { Replica } from './node-entry.ts';
 
 export type Ineligibility =
   | Exclude<ReplicaState, 'ready'>
+  /** It does that part of a request alone. */
+  | Exclude<ReplicaRole, 'both'>
+  /** The operator wants nothing new on its node. */
+  | 'cordoned'
   /** Its node's link was not heard for a lease. */
   | 'unleased'
   /** Its link carries as many streams as it may. */
@@ -19,9 +23,11 @@ export type Ineligibility =
 
 /** What keeps a replica that serves the model from a request; undefined when nothing does. */
 export const ineligibilityOf = (
-  { node, state }: Replica,
+  { node, state, role }: Replica,
   isLeased: (node: NodeId) => boolean,
 ): Exclude<Ineligibility, 'unnamed'> | undefined => {
+  if (node.isCordoned) return 'cordoned';
+  if (role !== 'both') return role;
   if (state !== 'ready') return state;
   if (!isLeased(node.node)) return 'unleased';
   let live = 0;

@@ -1,5 +1,5 @@
 /** What people and dashboards see of a model's routing: its policies, cells and how full their maps are. Views only. */
-import type { Replica } from './directory.ts';
+import type { Replica } from './node-entry.ts';
 import type { ServedModel } from './served-model.ts';
 
 export interface CellView {

@@ -1,8 +1,8 @@
 /** What people and dashboards see of a node: its replicas, their load, how well their caches are known. Views only. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
-import type { ReplicaState } from '@cognitora/protocol/link';
-import type { NodeEntry, Replica } from './directory.ts';
+import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import type { NodeEntry, Replica } from './node-entry.ts';
 
 /** What is known of a replica's cache of one model. */
 export interface CacheView {
@@ -20,6 +20,7 @@ export interface CacheView {
 export interface ReplicaView {
   readonly name: ReplicaName;
   readonly state: ReplicaState;
+  readonly role: ReplicaRole;
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
@@ -30,13 +31,15 @@ export interface NodeView {
   readonly name: string;
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
+  readonly cordoned: boolean;
   readonly live: number;
   readonly replicas: readonly ReplicaView[];
 }
 
-const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView => ({
+const viewReplica = ({ name, state, role, models, seats, work }: Replica): ReplicaView => ({
   name,
   state,
+  role,
   models: models.map(({ id }) => id),
   caches: [...seats].map(([model, { cell, member }]) => ({
     model,
@@ -49,8 +52,9 @@ const viewReplica = ({ name, state, models, seats, work }: Replica): ReplicaView
   live: work.load.live,
 });
 
-export const viewNode = ({ node, name, epoch, connectedAtMs, replicas }: NodeEntry): NodeView => {
+export const viewNode = ({ replicas, isCordoned, ...entry }: NodeEntry): NodeView => {
   const views = [...replicas.values()].map(viewReplica);
   const live = views.reduce((sum, replica) => sum + replica.live, 0);
-  return { node, name, epoch, connectedAtMs, live, replicas: views };
+  const { node, name, epoch, connectedAtMs } = entry;
+  return { node, name, epoch, connectedAtMs, cordoned: isCordoned, live, replicas: views };
 };

@@ -8,9 +8,10 @@ import type { NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol
 import type { Trust } from '@cognitora/protocol/kv';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
-import type { Decision, Replica } from './directory.ts';
+import type { Decision } from './directory.ts';
 import type { Exclusion, NoReplicaError } from './eligibility.ts';
 import type { Reservation } from './load.ts';
+import type { Replica } from './node-entry.ts';
 import type { CellVerdict, ServedModel } from './served-model.ts';
 
 /** Decisions that are remembered: with eight candidates each about 2 MiB. */

@@ -9,7 +9,7 @@ import {
   parseKvWant,
 } from '@cognitora/protocol/kv';
 import { cellPlaceMsMax, leaseMsMax, sweepMs } from '@cognitora/protocol/limits';
-import type { ReplicaReport } from '@cognitora/protocol/link';
+import { parseGoaway, type ReplicaReport } from '@cognitora/protocol/link';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
@@ -64,7 +64,7 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
   const region = new Region(object.state, envOf({ REGIONS: local, ...variables }));
   const dial = async (name: string) => {
     const node = name as NodeId;
-    await region.fetch(linkRequest({ region: local, node, dialedAtMs: Date.now() }));
+    await region.fetch(linkRequest({ region: local, node, dialedAtMs: Date.now(), checkedAtMs: Date.now() }));
     const socket = object.accepted.at(-1);
     if (socket === undefined) throw new Error('no socket was accepted');
     const agent = new ScriptedAgent();
@@ -87,7 +87,7 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
       const snapshot = { feed: 0, request, sequence: 0, part: 0, isLast: true, blocks };
       say(agent.frame(frameTypes.kvsnapshot, 0, encodeKvSnapshot(snapshot)));
     };
-    return { agent, say, wanted, hold };
+    return { agent, socket, say, wanted, hold };
   };
   let requests = 0;
   const decide = (prompt: PromptView = promptOf(new Uint32Array())) => {
@@ -187,4 +187,30 @@ test('a policy that is chosen while a model is live decides the next request, in
   const later = decide();
   expect([later.node, later.receipt.route.includes('policy=round-robin')]).toEqual(['d', true]);
   expect(region.modelViews()[0]?.shadow?.decisions).toBe(4);
+});
+
+test('a cordoned node’s cache stays known: what it heard meanwhile counts once it is back', async () => {
+  const { region, dial, decide } = regionWithLinks();
+  const [holder, other] = [await dial('holder'), await dial('other')];
+  await other.hold(chainOf(9, 1));
+  region.cordon('holder' as NodeId);
+  await holder.hold(chainOf(1, 40));
+  expect(decide(promptOf(chainOf(1, 40))).node).toBe('other');
+  region.uncordon('holder' as NodeId);
+  const { node, of } = decide(promptOf(chainOf(1, 40)));
+  expect(node).toBe('holder');
+  expect(of('holder')?.cachedTokens).toBeGreaterThan(0);
+});
+
+test('the link of a node that is removed ends with a code', async () => {
+  const { region, dial } = regionWithLinks();
+  await dial('stays');
+  const { agent, socket } = await dial('gone');
+  await region.remove('gone' as NodeId, local);
+  expect(region.status().nodes.map(({ node }) => node)).toEqual(['stays']);
+  await nextTurn();
+  for (const message of socket.sent.splice(0)) agent.hear(message);
+  const said = agent.heard.find(({ type }) => type === frameTypes.goaway);
+  expect(parseGoaway(said?.payload ?? new Uint8Array()).code).toBe('not_enrolled');
+  expect(socket.closed).toBe('1008 not_enrolled');
 });

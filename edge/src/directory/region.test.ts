@@ -1,6 +1,6 @@
 import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
-import type { ReplicaState } from '@cognitora/protocol/link';
+import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
 import { ObjectState } from '../../testing/object-state.ts';
@@ -45,25 +45,28 @@ const join = (region: Region, name: NodeId, epoch = 1, state: ReplicaState = 're
   region.joined(name, epoch as Epoch, hello, 'local' as RegionName);
 };
 
+/** A dial of that time, whose enrolment was looked up just now. */
+const dialAt = (dialedAtMs: number, checkedAtMs = Date.now()) => ({ dialedAtMs, checkedAtMs });
+
 test('each dial of a node must be newer than its last, and gets the next epoch', () => {
   const region = newRegion();
-  expect(region.nextEpoch(node, startMs)).toEqual({ value: 1 });
-  expect(region.nextEpoch(node, startMs)).toMatchObject({ refused: { code: 'identity_refused' } });
-  expect(region.nextEpoch(node, startMs + dialSkewMsMax)).toEqual({ value: 2 });
-  expect(region.nextEpoch(node, startMs + dialSkewMsMax - 1)).toMatchObject({
+  expect(region.nextEpoch(node, dialAt(startMs))).toEqual({ value: 1 });
+  expect(region.nextEpoch(node, dialAt(startMs))).toMatchObject({ refused: { code: 'identity_refused' } });
+  expect(region.nextEpoch(node, dialAt(startMs + dialSkewMsMax))).toEqual({ value: 2 });
+  expect(region.nextEpoch(node, dialAt(startMs + dialSkewMsMax - 1))).toMatchObject({
     refused: { code: 'identity_refused' },
   });
 });
 
 test('a last dial from before the clock was set back bars nobody, and is forgotten', () => {
   const region = newRegion();
-  region.nextEpoch(node, startMs);
+  region.nextEpoch(node, dialAt(startMs));
   const nowMs = startMs - dialSkewMsMax - 1;
   vi.setSystemTime(nowMs);
-  expect(region.nextEpoch(node, nowMs)).toEqual({ value: 2 });
-  expect(region.nextEpoch(node, nowMs)).toMatchObject({ refused: { code: 'identity_refused' } });
+  expect(region.nextEpoch(node, dialAt(nowMs))).toEqual({ value: 2 });
+  expect(region.nextEpoch(node, dialAt(nowMs))).toMatchObject({ refused: { code: 'identity_refused' } });
   vi.setSystemTime(nowMs + 1);
-  expect(region.nextEpoch(node, nowMs + 1)).toEqual({ value: 3 });
+  expect(region.nextEpoch(node, dialAt(nowMs + 1))).toEqual({ value: 3 });
 });
 
 test('after the clock was set back a node nobody vouches for keeps its lease for leaseMsMax at most', () => {
@@ -136,4 +139,94 @@ test('a policy is kept for a model that nobody serves, and told to be so', () =>
   join(region, node);
   expect(region.usePolicy('m', 'round-robin', undefined)).toEqual({ value: { isServed: true } });
   expect(region.usePolicy('typo', 'round-robin', undefined)).toEqual({ value: { isServed: false } });
+});
+
+/** Why nobody was chosen, as the newest receipt has it. */
+const whyNot = (region: Region): readonly string[] => {
+  ask(region);
+  const [receipt] = region.receipts(requestId);
+  return receipt?.outcome === 'refused' ? receipt.keptBack.map(({ why }) => why) : ['placed'];
+};
+
+test('a cordon outlives the node’s links and the object, and receipts name it', () => {
+  const database = new TestDatabase();
+  const region = newRegion({ LAYOUT: 'object-per-node' }, database);
+  join(region, node);
+  ask(region);
+  expect(region.cordon(node)).toEqual({ wasCordoned: false, live: 1 });
+  expect(whyNot(region)).toEqual(['cordoned']);
+  expect(ask(region)).toMatchObject({ refused: { code: 'no_capacity', route: 'replicas=1; cordoned=1' } });
+  join(region, node, 2);
+  expect(whyNot(region)).toEqual(['cordoned']);
+  const restarted = newRegion({ LAYOUT: 'object-per-node' }, database);
+  join(restarted, node, 3);
+  expect(whyNot(restarted)).toEqual(['cordoned']);
+  expect(restarted.status()).toMatchObject({ ready: false, nodes: [{ cordoned: true }] });
+  vi.setSystemTime(startMs + 1_000);
+  expect(restarted.cordon(node)).toEqual({ wasCordoned: true, live: 0 });
+  expect(restarted.cordonsOf([node, 'other' as NodeId])).toEqual(new Map([[node, startMs]]));
+  restarted.uncordon(node);
+  expect(whyNot(restarted)).toEqual(['placed']);
+  expect(newRegion({}, database).cordonsOf([node]).size).toBe(0);
+});
+
+test('a node that is cordoned before it ever linked gets nothing', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  region.cordon(node);
+  join(region, node);
+  expect(whyNot(region)).toEqual(['cordoned']);
+});
+
+test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no request', (role) => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  const report = (as: ReplicaRole | undefined) =>
+    region.reported(node, 1 as Epoch, [
+      {
+        ...{ name: 'r0' as ReplicaName, state: 'ready', ...(as === undefined ? {} : { role: as }) },
+        models: [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }],
+      },
+    ]);
+  join(region, node);
+  report(role);
+  expect(whyNot(region)).toEqual([role]);
+  expect(region.status().nodes[0]?.replicas[0]?.role).toBe(role);
+  report('both');
+  expect(whyNot(region)).toEqual(['placed']);
+  report(role);
+  report(undefined);
+  expect(whyNot(region)).toEqual(['placed']);
+});
+
+test('of a node that was removed no older dial and no older link counts, and nothing is known', async () => {
+  const region = newRegion();
+  region.nextEpoch(node, dialAt(startMs));
+  join(region, node);
+  region.cordon(node);
+  vi.setSystemTime(startMs + 10);
+  await region.remove(node, 'local' as RegionName);
+  expect(region.status().nodes).toEqual([]);
+  expect(region.cordonsOf([node]).size).toBe(0);
+  const gone = { refused: { code: 'not_enrolled' } };
+  // Looked up before the removal, it arrives after it; signed by a clock that is ahead.
+  expect(region.nextEpoch(node, dialAt(startMs + 500, startMs + 9))).toMatchObject(gone);
+  expect(() => join(region, node, 2)).toThrow(/removed this node/);
+  // It enrolled again.
+  expect(region.nextEpoch(node, dialAt(startMs + 501, startMs + 11))).toEqual({ value: 2 });
+  join(region, node, 2);
+  expect(whyNot(region)).not.toEqual(['cordoned']);
+});
+
+test('what is kept of a node goes once no dial from before its removal can come', async () => {
+  const database = new TestDatabase();
+  const region = newRegion({}, database);
+  const rows = () => database.sql.exec('SELECT node FROM nodes ORDER BY node').toArray();
+  for (const name of ['a', 'b', 'c'] as NodeId[]) region.nextEpoch(name, dialAt(startMs));
+  await region.remove('a' as NodeId, 'local' as RegionName);
+  await region.remove('b' as NodeId, 'local' as RegionName);
+  vi.setSystemTime(startMs + 2 * dialSkewMsMax + 1);
+  // This one came back.
+  region.nextEpoch('b' as NodeId, dialAt(Date.now()));
+  expect(rows()).toHaveLength(3);
+  await region.remove('c' as NodeId, 'local' as RegionName);
+  expect(rows()).toEqual([{ node: 'b' }, { node: 'c' }]);
 });

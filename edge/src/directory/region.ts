@@ -1,12 +1,12 @@
 /**
  * The object of one region: shell around its directory, and in the layout `one-object` around its nodes' links too, so
- * that deciding and carrying are one hop. Durable: the epoch and the last dial of each node, and which cell its
- * replicas belong to, written before they are used. Everything else is rebuilt from the agents' HELLOs.
+ * that deciding and carrying are one hop. Durable: the epoch, the last dial and the cordon of each node, and which cell
+ * its replicas belong to, written before they are used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
+import { toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
-import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
+import { leaseMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, Hello, ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import { systemClock } from '../clock.ts';
@@ -14,6 +14,7 @@ import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import {
   type Booked,
+  type DialTimes,
   decodeCarry,
   decodePrompt,
   openHeader,
@@ -30,6 +31,7 @@ import { type DecideOptions, type Decision, Directory, type PromptView } from '.
 import { NoReplicaError } from './eligibility.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
+import { NodeStore } from './node-store.ts';
 import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
 import { type EarlierAttempt, noteOf, type Receipt, type ReceiptSubject, Receipts } from './receipts.ts';
@@ -56,6 +58,13 @@ export interface Asked {
   readonly earlier: readonly EarlierAttempt[];
 }
 
+/** What a cordon finds. */
+export interface Cordoned {
+  readonly wasCordoned: boolean;
+  /** Requests that the node serves now. */
+  readonly live: number;
+}
+
 /** How a request ended, as a node's object tells it. */
 export interface Ended {
   readonly reservation: Reservation;
@@ -65,6 +74,7 @@ export interface Ended {
 export class Region extends DurableObject<Env> {
   readonly #directory: Directory;
   readonly #host: LinkHost;
+  readonly #nodes: NodeStore;
   readonly #policies: PolicyStore;
   readonly #receipts = new Receipts();
   #region: RegionName | undefined;
@@ -74,11 +84,6 @@ export class Region extends DurableObject<Env> {
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
-    state.storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS nodes (
-        node TEXT PRIMARY KEY, epoch INTEGER NOT NULL, dialed_at_ms INTEGER NOT NULL
-      ) WITHOUT ROWID`,
-    );
     const { prefix, cellReplicasMax, mapsBytesMax } = settingsOf(env);
     this.#directory = new Directory({
       secret: Math.floor(systemRandom() * 2 ** 32),
@@ -87,6 +92,7 @@ export class Region extends DurableObject<Env> {
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
     });
+    this.#nodes = new NodeStore(state.storage.sql, this.#directory);
     this.#policies = new PolicyStore(state.storage.sql, this.#directory);
     this.#host = new LinkHost(state, systemClock, prefix, {
       joined: (node, epoch, hello, region) => this.joined(node, epoch, hello, region),
@@ -101,8 +107,8 @@ export class Region extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request);
-      const { region, node, dialedAtMs } = readLinkRequest(request.headers);
-      return this.#host.accept(region, node, unwrap(this.nextEpoch(node, dialedAtMs)));
+      const { region, node, ...dial } = readLinkRequest(request.headers);
+      return this.#host.accept(region, node, unwrap(this.nextEpoch(node, dial)));
     } catch (thrown) {
       return errorResponse(thrown);
     }
@@ -120,27 +126,39 @@ export class Region extends DurableObject<Env> {
     this.#host.gone(socket);
   }
 
-  /**
-   * Numbers a node's dial, durably. Refuses one that is not newer than the last: it may be a recording. A last dial
-   * later than any that is let in now is from before the clock was set back, and proves nothing.
-   */
-  nextEpoch(node: NodeId, dialedAtMs: number): Outcome<Epoch> {
-    const { sql } = this.ctx.storage;
-    const [known] = sql.exec('SELECT epoch, dialed_at_ms FROM nodes WHERE node = ?', node).toArray();
-    const lastMs = Number(known?.dialed_at_ms ?? 0);
-    if (lastMs >= dialedAtMs && lastMs <= systemClock() + dialSkewMsMax) {
-      const message = 'This dial is not newer than the last. Check the host’s clock.';
-      return refusal(new CognitoraError('identity_refused', message));
+  /** Numbers a node's dial, durably. Refuses one that may be a recording, and a node that was removed meanwhile. */
+  nextEpoch(node: NodeId, { dialedAtMs, checkedAtMs }: DialTimes): Outcome<Epoch> {
+    try {
+      return { value: this.#nodes.nextEpoch(node, dialedAtMs, checkedAtMs, systemClock()) };
+    } catch (thrown) {
+      return refusal(toCognitoraError(thrown));
     }
-    const epoch = (known === undefined ? 1 : Number(known.epoch) + 1) as Epoch;
-    sql.exec(
-      `INSERT INTO nodes (node, epoch, dialed_at_ms) VALUES (?1, ?2, ?3)
-       ON CONFLICT (node) DO UPDATE SET epoch = ?2, dialed_at_ms = ?3`,
-      node,
-      epoch,
-      dialedAtMs,
-    );
-    return { value: epoch };
+  }
+
+  /** Gives the node no new requests, durably, linked or not; tells how many it serves now. */
+  cordon(node: NodeId): Cordoned {
+    const wasCordoned = this.#nodes.cordonsOf([node]).size > 0;
+    this.#nodes.cordon(node, systemClock());
+    return { wasCordoned, live: this.#view(node)?.live ?? 0 };
+  }
+
+  uncordon(node: NodeId): void {
+    this.#nodes.uncordon(node);
+  }
+
+  /** Since when each of these nodes is cordoned; the others are left out. */
+  cordonsOf(nodes: readonly NodeId[]): ReadonlyMap<NodeId, number> {
+    return this.#nodes.cordonsOf(nodes);
+  }
+
+  /** Forgets a node whose enrolment was taken back: its link ends, and no older dial of it counts. */
+  async remove(node: NodeId, region: RegionName): Promise<void> {
+    const nowMs = systemClock();
+    const linked = this.#view(node);
+    if (linked !== undefined) this.#directory.leave(node, linked.epoch, nowMs);
+    this.#nodes.remove(node, nowMs);
+    if (settingsOf(this.env).layout === 'one-object') this.#host.evict(node);
+    else await nodeLinkObject(this.env, region, node).evict(node);
   }
 
   status(): RegionStatus {
@@ -202,6 +220,7 @@ export class Region extends DurableObject<Env> {
   }
 
   joined(node: NodeId, epoch: Epoch, hello: Hello, region: RegionName): void {
+    this.#nodes.assertKept(node);
     this.#region = region;
     this.#vouchedAtMs.set(node, systemClock());
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
@@ -241,6 +260,10 @@ export class Region extends DurableObject<Env> {
     const nowMs = systemClock();
     for (const reservation of firstBytes) this.#directory.firstByte(reservation, nowMs);
     for (const { reservation, record } of ends) this.#settle(reservation, record);
+  }
+
+  #view(node: NodeId): NodeView | undefined {
+    return this.#directory.nodes().find((view) => view.node === node);
   }
 
   #isLeased(node: NodeId): boolean {

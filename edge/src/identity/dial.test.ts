@@ -12,7 +12,7 @@ import type { Region } from '@cognitora/protocol/ids';
 import { dialSkewMsMax } from '@cognitora/protocol/limits';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf, fleetSecret } from '../../testing/env.ts';
-import { checkDial, enrol } from './dial.ts';
+import { checkDial, checkEnrolled, enrol } from './dial.ts';
 import { fleetHmac, mintToken, tokenHash } from './tokens.ts';
 
 // The runtime's own module, which the registry's class extends from.
@@ -235,4 +235,16 @@ test('no enrolment reaches the registry with a forged token, or without proof of
   const nameless = enrol(await enrolment(host, token, { name: '' }), env);
   await expect(nameless).rejects.toMatchObject({ code: 'invalid_request' });
   expect(asked).not.toHaveBeenCalled();
+});
+
+test('a node that was removed is refused, and one that was not has been checked before it was looked up', async () => {
+  const host = await newHost();
+  const isEnrolled = vi.fn(async (node: string) => {
+    vi.advanceTimersByTime(5);
+    return node === host.node;
+  });
+  const env = envOf({}, { isEnrolled } as never);
+  expect(await checkEnrolled(host.node, env)).toBe(now);
+  const { node: removed } = await newHost();
+  await expect(checkEnrolled(removed, env)).rejects.toMatchObject({ code: 'not_enrolled' });
 });

@@ -1,7 +1,8 @@
 /**
  * Checks what an agent says of itself, in the Worker, before any object wakes: the dial's signature, its time, the
- * certificate this deployment gave at enrolment, and that the id is the key's. A dial signed for another edge is
- * refused, so that no edge can pose as a node to another.
+ * certificate this deployment gave at enrolment, and that the id is the key's. Of a node that passes, the registry is
+ * asked whether it was removed since. A dial signed for another edge is refused, so that no edge can pose as a node to
+ * another.
  */
 import { fromBase64Url, toBase64Url } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
@@ -89,6 +90,13 @@ export const checkDial = async (request: Request, region: Region | '', env: Env)
   if (!isOwner)
     throw refused(`The dial is not signed with the node's own key for ${origins.join(' or ')}.${proxyHint}`);
   return dial;
+};
+
+/** Throws `not_enrolled` for a node that was removed since; the time from which on that holds, by our clock. */
+export const checkEnrolled = async (node: NodeId, env: Env): Promise<number> => {
+  const checkedAtMs = systemClock();
+  if (await registryObject(env).isEnrolled(node)) return checkedAtMs;
+  throw new CognitoraError('not_enrolled', 'The operator removed this node. Give it a new join token.');
 };
 
 /** Enrols a host's key against a join token; answers with the node's id and its certificate. */

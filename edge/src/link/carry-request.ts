@@ -13,6 +13,7 @@ export const chainHeader = 'x-cognitora-chain';
 const regionHeader = 'x-cognitora-region';
 const nodeHeader = 'x-cognitora-node';
 const dialedHeader = 'x-cognitora-dialed-at-ms';
+const checkedHeader = 'x-cognitora-checked-at-ms';
 
 /** What was decided before, in the layout where deciding and carrying are two hops. */
 export interface Booked {
@@ -60,10 +61,16 @@ export const decodePrompt = (headers: Headers, note: PromptNote | undefined): Pr
   return { ...note, chain: new Uint32Array(bytes.buffer) };
 };
 
-export interface LinkRequest {
+export interface DialTimes {
+  /** By the host's clock. */
+  readonly dialedAtMs: number;
+  /** By ours, before its enrolment was looked up. */
+  readonly checkedAtMs: number;
+}
+
+export interface LinkRequest extends DialTimes {
   readonly region: Region;
   readonly node: NodeId;
-  readonly dialedAtMs: number;
 }
 
 /** The upgrade request that the Worker hands to an object once the dial is checked. */
@@ -74,6 +81,7 @@ export const linkRequest = (link: LinkRequest): Request =>
       [regionHeader]: link.region,
       [nodeHeader]: link.node,
       [dialedHeader]: String(link.dialedAtMs),
+      [checkedHeader]: String(link.checkedAtMs),
     },
   });
 
@@ -81,4 +89,5 @@ export const readLinkRequest = (headers: Headers): LinkRequest => ({
   region: headers.get(regionHeader) as Region,
   node: headers.get(nodeHeader) as NodeId,
   dialedAtMs: Number(headers.get(dialedHeader)),
+  checkedAtMs: Number(headers.get(checkedHeader)),
 });

@@ -208,6 +208,15 @@ export class LinkHost {
     this.#byNode.get(node)?.link.wantSnapshot(want);
   }
 
+  /** Ends every link of a node that was removed, those that have not said HELLO too. */
+  evict(node: NodeId): void {
+    for (const hosted of [...this.#bySocket.values()]) {
+      if (hosted.node !== node) continue;
+      hosted.link.goaway({ code: 'not_enrolled', message: 'The operator removed this node from the edge.' });
+      this.#drop(hosted, 1008, 'not_enrolled');
+    }
+  }
+
   /** Every node is told to leave and dial again; used before a planned stop. */
   goaway(message: string): void {
     for (const { link } of this.#bySocket.values()) link.goaway({ code: 'leaving', message });

@@ -55,9 +55,9 @@ export class NodeLink extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request, decodeCarry(request.headers));
-      const { region, node, dialedAtMs } = readLinkRequest(request.headers);
+      const { region, node, ...dial } = readLinkRequest(request.headers);
       const stub = this.#regionStub(region);
-      return this.#host.accept(region, node, unwrap(await stub.nextEpoch(node, dialedAtMs)));
+      return this.#host.accept(region, node, unwrap(await stub.nextEpoch(node, dial)));
     } catch (thrown) {
       return errorResponse(thrown);
     }
@@ -77,6 +77,11 @@ export class NodeLink extends DurableObject<Env> {
 
   goaway(): void {
     this.#host.goaway('The edge is stopping.');
+  }
+
+  /** The node was removed. */
+  evict(node: NodeId): void {
+    this.#host.evict(node);
   }
 
   wantSnapshot(node: NodeId, want: KvWant): void {

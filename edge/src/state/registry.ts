@@ -26,6 +26,10 @@ const schema = `
   CREATE TABLE IF NOT EXISTS nodes (
     node TEXT PRIMARY KEY, name TEXT NOT NULL, enrolled_at_ms INTEGER NOT NULL
   ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS nodes_by_time ON nodes (enrolled_at_ms DESC, node);
+  CREATE TABLE IF NOT EXISTS removed_nodes (
+    node TEXT PRIMARY KEY, removed_at_ms INTEGER NOT NULL
+  ) WITHOUT ROWID;
 `;
 
 export interface KeyView {
@@ -52,6 +56,13 @@ export interface JoinTokenView {
   readonly expiresAtMs: number;
   readonly usesLeft: number;
   readonly revokedAtMs: number | null;
+}
+
+export interface EnrolledNode {
+  readonly node: NodeId;
+  /** The host's, when it enrolled last. */
+  readonly name: string;
+  readonly enrolledAtMs: number;
 }
 
 const scopesOf = (text: string): readonly Scope[] =>
@@ -151,7 +162,10 @@ export class Registry extends DurableObject<Env> {
     );
   }
 
-  /** Spends one use of a join token and records the node. A node that enrols again keeps its id. */
+  /**
+   * Spends one use of a join token and records the node. A node that enrols again keeps its id. One that was removed
+   * needs a token made after that: the one that its host may still hold is no way back.
+   */
   enrol(tokenHash: string, node: NodeId, name: string): Outcome<NodeId> {
     const now = systemClock();
     const token = this.#first('SELECT * FROM join_tokens WHERE hash = ?', tokenHash);
@@ -160,6 +174,11 @@ export class Registry extends DurableObject<Env> {
     }
     if (Number(token.expires_at_ms) <= now || Number(token.uses_left) < 1) {
       return refuse('identity_refused', 'The join token is expired or used up. "cgn keys join" makes one.');
+    }
+    const removed = this.#first('SELECT removed_at_ms FROM removed_nodes WHERE node = ?', node);
+    if (removed !== undefined && Number(token.created_at_ms) <= Number(removed.removed_at_ms)) {
+      const message = 'The operator removed this node after that join token was made. It takes a new one.';
+      return refuse('identity_refused', message);
     }
     const isKnown = this.#first('SELECT node FROM nodes WHERE node = ?', node) !== undefined;
     if (!isKnown && this.#count('nodes') >= nodesEnrolledMax) {
@@ -170,6 +189,51 @@ export class Registry extends DurableObject<Env> {
       `INSERT INTO nodes VALUES (?1, ?2, ?3) ON CONFLICT (node) DO UPDATE SET name = ?2`,
       node,
       name,
+      now,
+    );
+    this.#sql.exec('DELETE FROM removed_nodes WHERE node = ?', node);
+    return { value: node };
+  }
+
+  isEnrolled(node: NodeId): boolean {
+    return this.#first('SELECT node FROM nodes WHERE node = ?', node) !== undefined;
+  }
+
+  /** Enrolled nodes, the latest first. */
+  listNodes(rowsMax: number): readonly EnrolledNode[] {
+    return this.#all('SELECT * FROM nodes ORDER BY enrolled_at_ms DESC, node LIMIT ?', rowsMax).map(toNode);
+  }
+
+  /** Enrolled nodes of that name, or whose id begins so; at most `rowsMax`. */
+  findNodes(reference: string, rowsMax: number): readonly EnrolledNode[] {
+    // Ids are ASCII: what begins so lies before that with a tilde behind it.
+    return this.#all(
+      "SELECT * FROM nodes WHERE node BETWEEN ?1 AND ?1 || '~' OR name = ?1 ORDER BY node LIMIT ?2",
+      reference,
+      rowsMax,
+    ).map(toNode);
+  }
+
+  /** Takes a node's enrolment back. */
+  removeNode(node: NodeId): Outcome<NodeId> {
+    const now = systemClock();
+    // A removal has to be remembered only while a join token lives that is older.
+    this.#sql.exec(
+      `DELETE FROM removed_nodes WHERE NOT EXISTS (
+         SELECT 1 FROM join_tokens WHERE revoked_at_ms IS NULL AND expires_at_ms > ? AND uses_left > 0
+         AND created_at_ms <= removed_at_ms)`,
+      now,
+    );
+    if (this.#count('removed_nodes') >= nodesEnrolledMax) {
+      return refuse(
+        'over_budget',
+        'Too many nodes were removed while old join tokens live: revoke those first.',
+      );
+    }
+    this.#sql.exec('DELETE FROM nodes WHERE node = ?', node);
+    this.#sql.exec(
+      'INSERT INTO removed_nodes VALUES (?1, ?2) ON CONFLICT (node) DO UPDATE SET removed_at_ms = ?2',
+      node,
       now,
     );
     return { value: node };
@@ -190,7 +254,7 @@ export class Registry extends DurableObject<Env> {
     return refuse('over_budget', `This deployment holds ${rowsMax} of them already: revoke a ${what} first.`);
   }
 
-  #count(table: 'api_keys' | 'join_tokens' | 'nodes'): number {
+  #count(table: 'api_keys' | 'join_tokens' | 'nodes' | 'removed_nodes'): number {
     return Number(this.#first(`SELECT count(*) AS rows FROM ${table}`)?.rows);
   }
 
@@ -202,6 +266,12 @@ export class Registry extends DurableObject<Env> {
     return this.#sql.exec(statement, ...bindings).toArray();
   }
 }
+
+const toNode = (row: Row): EnrolledNode => ({
+  node: String(row.node) as NodeId,
+  name: String(row.name),
+  enrolledAtMs: Number(row.enrolled_at_ms),
+});
 
 const refuse = (code: ErrorCode, message: string): Outcome<never> =>
   refusal(new CognitoraError(code, message));

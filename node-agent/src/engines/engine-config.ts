@@ -3,10 +3,9 @@
  * into arguments, and the supervisor that runs those.
  */
 import type { ReplicaName } from '@cognitora/protocol/ids';
+import type { ReplicaRole } from '@cognitora/protocol/link';
 
-export const roles = ['both', 'prefill', 'decode'] as const;
-/** Only `both` gets requests until prefill and decode are split. */
-export type Role = (typeof roles)[number];
+export { type ReplicaRole as Role, replicaRoles as roles } from '@cognitora/protocol/link';
 
 export const kvOffloads = ['none', 'nixl', 'lmcache', 'hicache', 'kvbm'] as const;
 export type KvOffload = (typeof kvOffloads)[number];
@@ -52,7 +51,7 @@ export interface EngineConfig {
   readonly name: ReplicaName;
   /** A profile's name. */
   readonly profile: string;
-  readonly role: Role;
+  readonly role: ReplicaRole;
   readonly kvOffload: KvOffload;
   readonly source: AttachedEngine | LaunchedEngine;
   /** Public name -> served name. */

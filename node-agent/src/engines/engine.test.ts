@@ -78,6 +78,13 @@ const until = async (holds: () => boolean): Promise<void> => {
 
 const ids = (engine: Engine): string[] => engine.report.models.map(({ id }) => id);
 
+test('a role is told to the edge, and none where the replica does all', async () => {
+  const { engine: prefill } = await start({ role: 'prefill' });
+  const { engine: both } = await start({ role: 'both' });
+  const told = parseReplicas(encodeJson({ replicas: [prefill.report] }));
+  expect([told[0]?.role, 'role' in both.report]).toEqual(['prefill', false]);
+});
+
 test('an engine is loading until it lists its models and takes a completion', async () => {
   const { engine, server, states } = await start();
   server.status = 503;

@@ -9,7 +9,7 @@ import {
   nameCharsMax,
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
-import type { ModelCard, ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
+import type { ModelCard, ReplicaReport, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
@@ -25,6 +25,8 @@ export interface EngineOptions {
   readonly aliases: ReadonlyMap<string, string>;
   /** A path that answers 200 once the model is there; undefined: its list of models has to do. */
   readonly healthPath?: string | undefined;
+  /** Told to the edge; `both` unless it says otherwise. */
+  readonly role?: ReplicaRole;
   readonly log: Log;
   /** The report changed. */
   readonly onChange: () => void;
@@ -109,7 +111,10 @@ export class Engine {
   }
 
   get report(): ReplicaReport {
-    return { name: this.name, state: this.#state, models: this.#cards };
+    const { role = 'both' } = this.#options;
+    // An edge that knows no roles reads the same as before of a host that has none.
+    const said = role === 'both' ? {} : { role };
+    return { name: this.name, state: this.#state, ...said, models: this.#cards };
   }
 
   /** Why it cannot serve, as far as it was told. */
