@@ -86,8 +86,10 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     const burst = await Promise.all(
       Array.from({ length: 32 }, (_, index) => ask(fixture.cluster, { system, user: words(index, 4) })),
     );
-    // Engines at rest: 16 or 17 on each of two (edge/src/directory/bursts.test.ts). On a busy host some are late.
-    expect(Math.max(...sharesOf(burst).values())).toBeLessThanOrEqual(24);
+    // Engines at rest: 16 or 17 on each of two (edge/src/directory/bursts.test.ts). Where hosts are busy a third helps.
+    const shares = [...sharesOf(burst).values()];
+    expect(Math.max(...shares)).toBeLessThanOrEqual(22);
+    expect(shares.length).toBeLessThan(replicas);
     // But for the first on each replica, all went where the prefix was expected.
     const expected = burst.filter(({ predictedTokens }) => predictedTokens > 1_000);
     expect(expected.length).toBeGreaterThanOrEqual(32 - replicas);
