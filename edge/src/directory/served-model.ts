@@ -146,13 +146,7 @@ export class ServedModel<Owner> {
   }
 
   /** Takes a replica in, known as `replica` whenever it comes. */
-  sit(
-    owner: Owner,
-    replica: string,
-    work: ReplicaWork,
-    ask: (member: Member) => number,
-    truth: Truth,
-  ): Seat {
+  sit(owner: Owner, replica: string, work: ReplicaWork, ask: (member: Member) => number, truth: Truth): Seat {
     const number = this.#numberFor(replica);
     const cell = this.#cells.get(number) ?? this.#addCell(number);
     this.#options.plan.came(this.#options.model, replica);
