@@ -22,6 +22,8 @@ const retryMsMin = 2_000;
 export interface FoundProfile extends DerivedProfile {
   /** How to render a prompt of this engine; undefined when it shows none, and the profile is only a guess. */
   readonly way: RenderWay | undefined;
+  /** It shows where tokens end in a prompt, too: what events say of tokens can be told of text. */
+  readonly showsTokens: boolean;
 }
 
 export interface FindOptions {
@@ -39,6 +41,19 @@ const plain: FoundProfile = {
   profile: plainProfile,
   facts: { verbatim: [], toolText: undefined },
   way: undefined,
+  showsTokens: false,
+};
+
+/** Whatever a tokenizer writes in a way of its own: spaces, lines, bytes of one character. */
+const sample = { messages: [{ role: 'user', content: 'Who was it? \n\n  Zoë 🙂, 12.' }] } as const;
+
+const showsTokensOf = async ({ ask, served }: FindOptions, way: RenderWay): Promise<boolean> => {
+  try {
+    return (await way.show(ask, served, sample)) !== undefined;
+  } catch (thrown) {
+    if (thrown instanceof NoSuchWay) return false;
+    throw thrown;
+  }
 };
 
 /** Renders one conversation after the other, for a while. */
@@ -68,8 +83,9 @@ const renderer = ({ ask, served, monotonicMs, isOver }: FindOptions, way: Render
 
 const findWith = async (options: FindOptions, way: RenderWay): Promise<FoundProfile> => {
   const { profile, facts } = await deriveProfile(renderer(options, way));
-  if (way.showsOptions) return { profile, facts, way };
-  return { profile: profileOf({ ...profile, headFields: [...headFields] }), facts, way };
+  const found = { facts, way, showsTokens: await showsTokensOf(options, way) };
+  if (way.showsOptions) return { profile, ...found };
+  return { profile: profileOf({ ...profile, headFields: [...headFields] }), ...found };
 };
 
 const findOnce = async (options: FindOptions): Promise<FoundProfile> => {

@@ -41,7 +41,7 @@ const report = (state: ReplicaReport['state'], ...models: string[]): ReplicaRepo
 
 /** A template that can be changed, behind an engine that says what room it has. */
 const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
-  const state = { mark: '<', asked: [] as string[] };
+  const state = { mark: '<', tokenises: true, asked: [] as string[] };
   const render = ({ messages, tools }: JsonRecord): string => {
     const lines = Array.isArray(messages) ? messages.filter(isRecord) : [];
     const written = lines.map(
@@ -52,6 +52,10 @@ const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
   const ask: Ask = async (asked, question) => {
     state.asked.push(asked);
     if (pages[asked] !== undefined) return { status: 200, text: '', record: pages[asked] };
+    if (asked === '/tokenize' && state.tokenises) {
+      const tokens = [{ id: 1, piece: question?.content }];
+      return { status: 200, text: '', record: { tokens } };
+    }
     if (asked !== '/apply-template' || state.mark === '') return { status: 404, text: '', record: undefined };
     return { status: 200, text: '', record: { prompt: render(question ?? {}) } };
   };
@@ -275,7 +279,7 @@ const events = () => {
   };
   const stored: KvEvent = {
     ...{ type: 'stored', names: ['1'], parent: undefined, tokens: [1], blockTokens: 1 },
-    ...{ isPlain: true, isOnDevice: true },
+    ...{ isPlain: true, place: { medium: 'GPU', group: undefined } },
   };
   return { source, state, hear: (event: KvEvent = stored) => say([event]) };
 };
@@ -308,6 +312,15 @@ test('what an engine with events said before it went away counts no longer', asy
   hear({ type: 'cleared' });
   vi.advanceTimersByTime(kvDeltaMs);
   expect(said()).toEqual([]);
+});
+
+test('events of tokens are of no use where nobody tells what text the tokens are', async () => {
+  const engine = engineWith();
+  engine.state.tokenises = false;
+  const { truth, found, said } = truthOf(engine, events().source);
+  truth.changed(report('ready', 'm'));
+  await found();
+  expect(said()).toEqual(['feed 0: m approximate']);
 });
 
 test('of an engine with several models nobody can tell whose blocks they are', async () => {

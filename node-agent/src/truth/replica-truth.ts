@@ -253,10 +253,10 @@ export class ReplicaTruth {
   }
 
   /** Events name tokens, not models: where an engine has several, nobody can tell whose they are. */
-  #isTold({ way }: FoundProfile): boolean {
+  #isTold({ showsTokens }: FoundProfile): boolean {
     const { events, servedName } = this.#options;
     const served = new Set([...this.#names].map(servedName));
-    return events !== undefined && way?.tokens !== undefined && served.size === 1;
+    return events !== undefined && showsTokens && served.size === 1;
   }
 
   #exactModel(

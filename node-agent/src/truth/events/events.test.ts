@@ -16,7 +16,7 @@ const stored = {
   tokens: [5, 6, 7, 8],
   blockTokens: 2,
   isPlain: true,
-  isOnDevice: true,
+  place: { medium: 'GPU', group: undefined },
 };
 
 describe('events are read', () => {
@@ -25,7 +25,10 @@ describe('events are read', () => {
     ['as short arrays', [1.5, [['BlockStored', [1, -1], null, [5, 6, 7, 8], 2]], 0]],
     [
       'as long arrays',
-      [1.5, [['BlockStored', [1, -1], null, [5, 6, 7, 8], 2, null, 'GPU', null, null, 0, 'x', 7]]],
+      [
+        1.5,
+        [['BlockStored', [1, -1], null, [5, 6, 7, 8], 2, null, 'GPU', null, null, null, 'full_attention', 7]],
+      ],
     ],
     [
       'as maps in an array',
@@ -56,7 +59,11 @@ describe('events are read', () => {
   test('with names of 64 bits and of 32 bytes', () => {
     const removal = ['BlockRemoved', [2n ** 63n, Buffer.alloc(32, 0xab)], 'GPU'];
     expect(decoded([1, [removal]])).toEqual([
-      { type: 'removed', names: [String(2n ** 63n), 'ab'.repeat(32)], isOnDevice: true },
+      {
+        type: 'removed',
+        names: [String(2n ** 63n), 'ab'.repeat(32)],
+        place: { medium: 'GPU', group: undefined },
+      },
     ]);
   });
 
@@ -65,9 +72,9 @@ describe('events are read', () => {
     expect(event(3)).toMatchObject({ isPlain: false });
     expect(event(null, 'GPU', 'adapter')).toMatchObject({ isPlain: false });
     expect(event(null, 'GPU', null, [['salt']])).toMatchObject({ isPlain: false });
-    expect(event(null, 'CPU')).toMatchObject({ isPlain: true, isOnDevice: false });
+    expect(event(null, 'CPU')).toMatchObject({ isPlain: true, place: { medium: 'CPU', group: undefined } });
     expect(decoded([1, [['BlockRemoved', [1], 'CPU'], ['AllBlocksCleared']]])).toEqual([
-      { type: 'removed', names: ['1'], isOnDevice: false },
+      { type: 'removed', names: ['1'], place: { medium: 'CPU', group: undefined } },
       { type: 'cleared' },
     ]);
   });

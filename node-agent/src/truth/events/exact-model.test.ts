@@ -8,6 +8,7 @@ import { digestsOf, KvLedger } from '../kv-ledger.ts';
 import { applyTemplate } from '../render/apply-template.ts';
 import { ExactModel } from './exact-model.ts';
 import { TokenBlocks } from './token-blocks.ts';
+import type { KvEvent } from './wire.ts';
 
 const path = '/v1/chat/completions';
 const blockTokens = 16;
@@ -49,29 +50,35 @@ const model = () => {
     ask,
     served: 'm',
     way: applyTemplate,
-    found: { profile, facts, way: applyTemplate },
+    found: { profile, facts, way: applyTemplate, showsTokens: true },
     chain,
     ledger,
     blocks,
     onChange: () => {},
   });
-  /** The engine evaluated all full blocks of a text, or as many as are asked for. */
-  const evaluate = (text: string, count = Math.floor(text.length / blockTokens)): void => {
-    const tokens = tokensOf(text).slice(0, count * blockTokens);
-    const names = Array.from({ length: count }, (_, at) => `${at}`);
-    const event = {
-      type: 'stored',
-      names,
-      parent: undefined,
-      tokens,
-      blockTokens,
-      isPlain: true,
-      isOnDevice: true,
-    } as const;
-    exact.changed(blocks.apply([event]));
+  const place = { medium: 'GPU', group: undefined } as const;
+  /** Blocks go by the text that they end. */
+  const nameOf = (of: string, at: number): string => of.slice(0, (at + 1) * blockTokens);
+  const stored = new Set<string>();
+  const store = (of: string, at: number): readonly KvEvent[] => {
+    const name = nameOf(of, at);
+    if (stored.has(name)) return [];
+    stored.add(name);
+    const parent = at === 0 ? undefined : nameOf(of, at - 1);
+    const tokens = tokensOf(name).slice(-blockTokens);
+    return [{ type: 'stored', names: [name], parent, tokens, blockTokens, isPlain: true, place }];
   };
-  const remove = (...names: string[]): void =>
-    exact.changed(blocks.apply([{ type: 'removed', names, isOnDevice: true }]));
+  /** The engine evaluated all full blocks of a text, or as many as are asked for, but those that it has. */
+  const evaluate = (of: string, count = Math.floor(of.length / blockTokens)): void => {
+    const events = Array.from({ length: count }, (_, at) => store(of, at)).flat();
+    exact.changed(blocks.apply(events));
+  };
+  /** A block of the first prompt is gone. */
+  const remove = (at: number): void => {
+    const name = nameOf(text, at);
+    stored.delete(name);
+    exact.changed(blocks.apply([{ type: 'removed', names: [name], place }]));
+  };
   const digests = (body: JsonRecord, reply?: JsonRecord): BigUint64Array =>
     digestsOf(prefixChain({ path, body, ...(reply === undefined ? {} : { reply }) }, chain).digests);
   const held = (body: JsonRecord): number => ledger.heldOf(digests(body));
@@ -86,11 +93,11 @@ test('of a prompt just those digests are claimed whose text the engine’s block
   evaluate(text, 12);
   const within = [1, 2, 3].filter((digest) => blocksNeeded(digest) <= 12);
   expect([held(first), within.length]).toEqual([2, 2]);
-  remove(`${blocksNeeded(2) - 1}`);
+  remove(blocksNeeded(2) - 1);
   expect(held(first)).toBe(1);
   evaluate(text);
   expect(held(first)).toBe(digests(first).length);
-  remove(`${blocksNeeded(1) - 1}`);
+  remove(blocksNeeded(1) - 1);
   expect(held(first)).toBe(0);
 });
 

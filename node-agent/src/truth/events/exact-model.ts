@@ -80,11 +80,11 @@ export class ExactModel {
 
   async #learn(request: PromptRequest): Promise<void> {
     const { ask, served, way, blocks, chain } = this.#options;
-    const rendered = await way.render(ask, served, bodyToRender(request));
-    const tokens = rendered === undefined ? undefined : await way.tokens?.(ask, rendered);
+    const shown = await way.show(ask, served, bodyToRender(request));
     const { blockTokens } = blocks;
-    if (rendered === undefined || tokens === undefined || blockTokens === undefined) return;
-    const needs = this.#needsOf(request, rendered, tokens.ends);
+    if (shown === undefined || blockTokens === undefined) return;
+    const { text, tokens } = shown;
+    const needs = this.#needsOf(request, text, tokens.ends);
     const chainOfTokens = tokenChain(tokens.ids, blockTokens);
     const digests = digestsOf(prefixChain(request, chain).digests);
     for (const [at, digest] of digests.entries()) {

@@ -4,8 +4,8 @@
  * not understood is left out.
  *
  *   batch   [time, [event ...], rank?] | {events: [event ...]}
- *   event   ["BlockStored", hashes, parent, tokens, block size, lora id, medium, lora name, extra keys] | {type: ...}
- *           ["BlockRemoved", hashes, medium]     ["AllBlocksCleared"]
+ *   event   ["BlockStored", hashes, parent, tokens, block size, lora id, medium, lora name, extra keys, group, kind]
+ *           ["BlockRemoved", hashes, medium, group]     ["AllBlocksCleared"]     or {type: ..., by name}
  */
 import { isRecord } from '@cognitora/protocol/shape';
 import { Unpackr } from 'msgpackr';
@@ -13,19 +13,31 @@ import { Unpackr } from 'msgpackr';
 /** An engine's own name of a block, as a text that is equal when the names are. */
 export type BlockName = string;
 
+/** Where a block lies: an engine may hold the same one in several places, and removes it from each by itself. */
+export interface Place {
+  /** `GPU` unless the engine says else. */
+  readonly medium: string;
+  /** Of layers that are cached alike; undefined where the engine has only one, or does not say. */
+  readonly group: number | undefined;
+}
+
 export type KvEvent =
   | {
       readonly type: 'stored';
       readonly names: readonly BlockName[];
       readonly parent: BlockName | undefined;
+      /** Empty where only names are told: of blocks that were told with their tokens before. */
       readonly tokens: readonly number[];
       readonly blockTokens: number;
       /** Nothing but tokens went into it: no adapter, no image, no salt. */
       readonly isPlain: boolean;
-      readonly isOnDevice: boolean;
+      readonly place: Place;
     }
-  | { readonly type: 'removed'; readonly names: readonly BlockName[]; readonly isOnDevice: boolean }
+  | { readonly type: 'removed'; readonly names: readonly BlockName[]; readonly place: Place }
   | { readonly type: 'cleared' };
+
+/** The medium that needs no transfer before a prompt goes on. */
+export const deviceMedium = 'GPU';
 
 const unpackr = new Unpackr({ int64AsType: 'bigint', useRecords: false, mapsAsObjects: true });
 
@@ -39,10 +51,15 @@ const positions: Readonly<Record<string, number>> = {
   medium: 6,
   lora_name: 7,
   extra_keys: 8,
+  group_idx: 9,
+  kv_cache_spec_kind: 10,
 };
-/** Removals have their medium second. */
-const removedMedium = 2;
-const deviceNames: readonly unknown[] = ['GPU', undefined, null];
+const positionsOfRemoval: Readonly<Record<string, number>> = { block_hashes: 1, medium: 2, group_idx: 3 };
+/** Layers whose blocks stand for all tokens before them. Others keep a window, or a state, and say little alone. */
+const wholeKinds: readonly unknown[] = [
+  ...[undefined, null, 'unknown'],
+  ...['full_attention', 'mla_attention', 'sink_full_attention'],
+];
 
 const nameOf = (value: unknown): BlockName | undefined => {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
@@ -58,22 +75,40 @@ const namesIn = (value: unknown): readonly BlockName[] =>
 const isAbsent = (value: unknown): boolean =>
   value === undefined || value === null || (Array.isArray(value) && value.every(isAbsent));
 
+type Field = (name: string) => unknown;
+
+const placeOf = (field: Field): Place => {
+  const [medium, group] = [field('medium'), field('group_idx')];
+  return {
+    medium: typeof medium === 'string' ? medium : deviceMedium,
+    group: typeof group === 'number' ? group : undefined,
+  };
+};
+
+/** Undefined: it says nothing of what this engine holds, or is not understood. */
 const readEvent = (event: unknown): KvEvent | undefined => {
   const listed: readonly unknown[] | undefined = Array.isArray(event) ? event : undefined;
   const named = isRecord(event) ? event : {};
-  const field = (name: string): unknown =>
-    listed === undefined ? named[name] : listed[positions[name] ?? 0];
   const type = listed === undefined ? named.type : listed[0];
   if (type === 'AllBlocksCleared') return { type: 'cleared' };
-  const names = namesIn(field('block_hashes'));
+  const places = type === 'BlockRemoved' ? positionsOfRemoval : positions;
+  const field: Field = (name) => (listed === undefined ? named[name] : listed[places[name] ?? listed.length]);
+  // Of a store that hosts share others tell, and whoever is asked has to fetch it first.
+  if (field('locality') === 'REMOTE') return undefined;
   if (type === 'BlockRemoved') {
-    const medium = listed === undefined ? named.medium : listed[removedMedium];
-    return { type: 'removed', names, isOnDevice: deviceNames.includes(medium) };
+    return { type: 'removed', names: namesIn(field('block_hashes')), place: placeOf(field) };
   }
+  return type === 'BlockStored' ? readStored(field) : undefined;
+};
+
+const readStored = (field: Field): KvEvent | undefined => {
+  const names = namesIn(field('block_hashes'));
   const [tokens, blockTokens] = [field('token_ids'), field('block_size')];
-  if (type !== 'BlockStored' || !Array.isArray(tokens) || typeof blockTokens !== 'number') return undefined;
+  if (!Array.isArray(tokens) || typeof blockTokens !== 'number') return undefined;
+  if (!wholeKinds.includes(field('kv_cache_spec_kind'))) return undefined;
   // A name that is not understood would shift the others against their tokens.
-  if (names.length * blockTokens !== tokens.length || blockTokens < 1) return undefined;
+  const isWhole = blockTokens >= 1 && names.length * blockTokens === tokens.length;
+  if (!isWhole && tokens.length > 0) return undefined;
   return {
     type: 'stored',
     names,
@@ -81,7 +116,7 @@ const readEvent = (event: unknown): KvEvent | undefined => {
     tokens: tokens.map(Number),
     blockTokens,
     isPlain: ['lora_id', 'lora_name', 'extra_keys'].every((name) => isAbsent(field(name))),
-    isOnDevice: deviceNames.includes(field('medium')),
+    place: placeOf(field),
   };
 };
 

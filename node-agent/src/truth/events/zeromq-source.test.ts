@@ -11,7 +11,10 @@ const numbered = (sequence: number): Buffer => {
 };
 const batch = (name: number): Buffer => packr.pack([1, [['BlockRemoved', [name]]]]);
 
-test('what an engine publishes is heard, and what was missed is asked for', async () => {
+test.each([
+  ['in three frames', []],
+  ['with its topic before it', ['kv-events']],
+])('what an engine publishes is heard, and what was missed is asked for, %s', async (_, topic) => {
   const [publisher, router] = [new Publisher({ linger: 0 }), new Router({ linger: 0 })];
   await publisher.bind('tcp://127.0.0.1:*');
   await router.bind('tcp://127.0.0.1:*');
@@ -24,8 +27,9 @@ test('what an engine publishes is heard, and what was missed is asked for', asyn
   });
   const answering = (async () => {
     const [client = '', , first] = await router.receive();
-    for (const sequence of [0, 1]) await router.send([client, '', numbered(sequence), batch(sequence)]);
-    await router.send([client, '', numbered(-1), '']);
+    for (const sequence of [0, 1])
+      await router.send([client, '', ...topic, numbered(sequence), batch(sequence)]);
+    await router.send([client, '', ...topic, numbered(-1), '']);
     return Buffer.from(first ?? '').readBigInt64BE();
   })();
   const heard: string[] = [];

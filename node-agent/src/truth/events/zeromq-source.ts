@@ -27,11 +27,11 @@ export interface ZeromqEndpoints {
 const sequenceOf = (frame: Buffer | undefined): bigint | undefined =>
   frame?.length === sequenceBytes ? frame.readBigInt64BE() : undefined;
 
-/** Never rejects: who gets no answer in time knows of nothing. */
-/** vLLM keeps 10,000 steps for a replay. */
+/** An engine keeps 10,000 steps for a replay. */
 const replayMessagesMax = 20_000;
 const replayBytesMax = 64 * 1024 * 1024;
 
+/** Never rejects: who gets no answer in time knows of nothing. */
 const askReplay = async (endpoint: string, first: bigint): Promise<readonly EventMessage[]> => {
   const { Dealer } = await import('zeromq');
   const socket = new Dealer({ linger: 0, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
@@ -42,7 +42,9 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
   try {
     socket.connect(endpoint);
     await socket.send(['', wanted]);
-    for await (const [, frame, payload] of socket) {
+    for await (const frames of socket) {
+      // Newer releases put the topic before the sequence.
+      const [frame, payload] = frames.slice(-2);
       const sequence = sequenceOf(frame);
       if (sequence === undefined || sequence < 0n || payload === undefined) return messages;
       messages.push({ sequence, payload });

@@ -3,24 +3,33 @@
  * with pieces `{tokens: [{id, piece}]}`, where a piece is a text, or bytes when it cuts a character.
  */
 import { isRecord } from '@cognitora/protocol/shape';
+import type { Ask } from '../../engines/ask.ts';
 import { NoSuchWay, outcomeOf } from './outcome.ts';
-import { type TokenPiece, tokensOfPieces } from './pieces.ts';
+import { type PromptTokens, type TokenPiece, tokensOfPieces } from './pieces.ts';
 import type { RenderWay } from './render.ts';
+
+const render: RenderWay['render'] = async (ask, _served, body) => {
+  const answer = await outcomeOf(ask, '/apply-template', { ...body, add_generation_prompt: true });
+  if (answer === undefined) return undefined;
+  if (typeof answer.prompt !== 'string') throw new NoSuchWay('/apply-template gave no prompt');
+  return answer.prompt;
+};
+
+const tokensOf = async (ask: Ask, rendered: string): Promise<PromptTokens | undefined> => {
+  const asked = { content: rendered, add_special: true, parse_special: true, with_pieces: true };
+  const answer = await outcomeOf(ask, '/tokenize', asked);
+  if (!Array.isArray(answer?.tokens)) return undefined;
+  const pieces = answer.tokens.map(pieceOf).filter((piece) => piece !== undefined);
+  return tokensOfPieces(rendered, pieces);
+};
 
 export const applyTemplate: RenderWay = {
   showsOptions: true,
-  render: async (ask, _served, body) => {
-    const answer = await outcomeOf(ask, '/apply-template', { ...body, add_generation_prompt: true });
-    if (answer === undefined) return undefined;
-    if (typeof answer.prompt !== 'string') throw new NoSuchWay('/apply-template gave no prompt');
-    return answer.prompt;
-  },
-  tokens: async (ask, rendered) => {
-    const asked = { content: rendered, add_special: true, parse_special: true, with_pieces: true };
-    const answer = await outcomeOf(ask, '/tokenize', asked);
-    if (!Array.isArray(answer?.tokens)) return undefined;
-    const pieces = answer.tokens.map(pieceOf).filter((piece) => piece !== undefined);
-    return tokensOfPieces(rendered, pieces);
+  render,
+  show: async (ask, served, body) => {
+    const text = await render(ask, served, body);
+    const tokens = text === undefined ? undefined : await tokensOf(ask, text);
+    return text === undefined || tokens === undefined ? undefined : { text, tokens };
   },
 };
 

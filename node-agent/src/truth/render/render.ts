@@ -8,6 +8,12 @@ import { applyTemplate } from './apply-template.ts';
 import type { PromptTokens } from './pieces.ts';
 import { tokenizeMessages } from './tokenize-messages.ts';
 
+/** A prompt as its engine reads it. */
+export interface ShownPrompt {
+  readonly text: string;
+  readonly tokens: PromptTokens;
+}
+
 export interface RenderWay {
   /** Asks for the prompt as a completion would, so that options which change the prompt show. */
   readonly showsOptions: boolean;
@@ -16,8 +22,8 @@ export interface RenderWay {
    * Rejects with `NoSuchWay` when the engine does not know this way, with `NotAsked` when it could not be asked.
    */
   readonly render: (ask: Ask, served: string, body: JsonRecord) => Promise<string | undefined>;
-  /** The tokens of a rendered prompt, and where they end in it; absent where the engine does not show them. */
-  readonly tokens?: (ask: Ask, rendered: string) => Promise<PromptTokens | undefined>;
+  /** The same prompt with its tokens; undefined as well when nobody can tell where they end in it. */
+  readonly show: (ask: Ask, served: string, body: JsonRecord) => Promise<ShownPrompt | undefined>;
 }
 
 /** In this order: the most telling first. */
