@@ -18,8 +18,8 @@ Usage
   cgn nodes drain NODE [--timeout 5m]    cordons it and waits until it serves nothing; status 1 if it does not
   cgn nodes rm NODE [--force]            takes its enrolment back; refused while it serves requests
 
-NODE is an id, its beginning, or a host's name, if it is the only one. A cordon outlives restarts of the edge, of
-the agent and of the host. A host that was removed joins again with a token made since ("cgn keys join").
+NODE is an id, its beginning, or a host's name, if it is the only one. A cordon outlives restarts of the edge,
+of the agent and of the host. A host that was removed joins again with a token made since ("cgn keys join").
 
 STATE is the engine's, then what keeps requests from it: a role other than both, a cordon. CACHE is how well
 its cache is known: exact (its engine tells), approximate (inferred from what it was sent), blind.
