@@ -70,3 +70,9 @@ test('a second attempt names the first, and both are shown', () => {
   expect(text).toContain('req_1  m, region enam, 60 s ago\nAttempt 2, after weur: no_capacity.\n');
   expect(text).toContain('\n\nreq_1  m, region weur, 60 s ago\n\nRefused, no_capacity');
 });
+
+test('a model that a client named cannot move the terminal', () => {
+  const text = reportOf({ ...refused, model: 'x\x1b]0;owned\x07\x1b[2J' });
+  expect(text).not.toContain('\x1b');
+  expect(text).toContain('x\\u001b]0;owned');
+});

@@ -1,4 +1,5 @@
 /** The decisions about a request as the admin API answers them, and how a person reads them. Asks nobody. */
+import { printable } from '@cognitora/protocol/printable';
 import { relativeTime, table } from './terminal.ts';
 
 interface Subject {
@@ -138,7 +139,7 @@ export const requestReport = ({ requestId, decisions }: RequestAnswer, nowMs: nu
       const { model, region, decidedAtMs, earlier } = decision;
       const before = earlier.map((attempt) => `${attempt.region}: ${attempt.code}`).join(', ');
       return [
-        `${requestId}  ${model}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
+        `${requestId}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
         ...(before === '' ? [] : [`Attempt ${earlier.length + 1}, after ${before}.`]),
         '',
         ...(decision.outcome === 'placed' ? placedReport(decision) : refusedReport(decision)),

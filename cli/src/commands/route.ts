@@ -1,5 +1,6 @@
 /** `cgn route`: why a request went where it went, and by which policy each model is decided. */
 import { parseArgs } from 'node:util';
+import { printable } from '@cognitora/protocol/printable';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { type RequestAnswer, requestReport } from '../receipt-report.ts';
@@ -76,15 +77,22 @@ const policyRows = ({ regions }: PoliciesAnswer): (string | number)[][] =>
     }),
   );
 
-const why = async (values: Values, [requestId]: readonly string[]): Promise<void> => {
-  if (requestId === undefined) throw new UserError('Name the request: cgn route why REQUEST_ID', 2);
+/** Exactly so many names, and none of them empty. */
+const namesFor = (names: readonly string[], count: number, form: string): readonly string[] => {
+  if (names.length === count && !names.includes('')) return names;
+  throw new UserError(`Write it so: cgn route ${form}`, 2);
+};
+
+const why = async (values: Values, names: readonly string[]): Promise<void> => {
+  const [requestId = ''] = namesFor(names, 1, 'why REQUEST_ID');
   const path = `/requests/${encodeURIComponent(requestId)}`;
   const answer = (await clientOf(values).call('GET', path)) as RequestAnswer;
   if (values.json) sayJson(answer);
   else say(requestReport(answer, wallMs()));
 };
 
-const list = async (values: Values): Promise<void> => {
+const list = async (values: Values, names: readonly string[]): Promise<void> => {
+  namesFor(names, 0, 'policies');
   const answer = (await clientOf(values).call('GET', '/policies')) as PoliciesAnswer;
   if (values.json) {
     sayJson(answer);
@@ -96,15 +104,13 @@ const list = async (values: Values): Promise<void> => {
   say(`${shown}\n\nPolicies: ${answer.policies.join(', ')}`);
 };
 
-const use = async (values: Values, [model, policy]: readonly string[]): Promise<void> => {
-  if (model === undefined || policy === undefined) {
-    throw new UserError('Name a model and a policy: cgn route use MODEL POLICY', 2);
-  }
+const use = async (values: Values, names: readonly string[]): Promise<void> => {
+  const [model = '', policy] = namesFor(names, 2, 'use MODEL POLICY [--shadow POLICY]');
   await change(values, model, { policy, shadow: values.shadow });
 };
 
-const reset = async (values: Values, [model]: readonly string[]): Promise<void> => {
-  if (model === undefined) throw new UserError('Name the model: cgn route reset MODEL', 2);
+const reset = async (values: Values, names: readonly string[]): Promise<void> => {
+  const [model = ''] = namesFor(names, 1, 'reset MODEL');
   await change(values, model, {});
 };
 
@@ -118,8 +124,8 @@ export interface ChangeAnswer {
 
 export const changeReport = ({ model, servedIn, note }: ChangeAnswer): string =>
   servedIn.length > 0
-    ? `${model} is decided so from now on. "cgn route policies" shows it.`
-    : `${model}: ${note ?? 'kept'}. The policy holds once a replica serves it: is the name right?`;
+    ? `${printable(model)} is decided so from now on. "cgn route policies" shows it.`
+    : `${printable(model)}: ${note ?? 'kept'}. This holds once a replica serves it: is the name right?`;
 
 const change = async (values: Values, model: string, body: object): Promise<void> => {
   const path = `/policies/${encodeURIComponent(model)}`;

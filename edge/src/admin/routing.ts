@@ -4,6 +4,7 @@ import { parseRequestId, type RequestId } from '@cognitora/protocol/ids';
 import { nameCharsMax } from '@cognitora/protocol/limits';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Hono } from 'hono';
+import { readSmallBody } from '../body-budget.ts';
 import type { Receipt } from '../directory/receipts.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
@@ -13,13 +14,23 @@ import { policies } from '../policy/policy.ts';
 /** A change of policy is a few names. */
 const changeBytesMax = 4_096;
 
+const changeFields: readonly string[] = ['policy', 'shadow'];
+
 const readChange = async (
   request: Request,
+  env: Env,
 ): Promise<{ policy: string | undefined; shadow: string | undefined }> => {
-  const bytes = new Uint8Array(await request.arrayBuffer());
-  if (bytes.length > changeBytesMax)
-    throw new CognitoraError('body_too_large', 'A policy change is a few names.');
+  const bytes = await readSmallBody(request, { ...settingsOf(env).bodies, bytesMax: changeBytesMax });
   const record = parseJsonRecord(bytes, 'invalid_request', 'The policy change');
+  // A misspelt one would go back to the default.
+  const unknown = Object.keys(record).find((field) => !changeFields.includes(field));
+  if (unknown !== undefined) {
+    const known = changeFields.join(' and ');
+    throw new CognitoraError(
+      'invalid_request',
+      `A policy change has ${known}, no "${unknown.slice(0, 64)}".`,
+    );
+  }
   const reader = new FieldReader(record, 'invalid_request', 'The policy change');
   return {
     policy: reader.optionalString('policy', nameCharsMax),
@@ -51,11 +62,11 @@ export const routingRoutes = new Hono<{ Bindings: Env }>()
     }));
     return Response.json({ policies: policies.map(({ name }) => name), regions: await Promise.all(views) });
   })
-  .put('/policies/:model{.+}', async ({ env, req }) => {
+  .put('/policies/:model{[^]+}', async ({ env, req }) => {
     const model = req.param('model');
     if (model.length > nameCharsMax)
       throw new CognitoraError('invalid_request', 'No model has a name so long.');
-    const { policy, shadow } = await readChange(req.raw);
+    const { policy, shadow } = await readChange(req.raw, env);
     const { regions } = settingsOf(env);
     const changed = regions.map((region) => regionObject(env, region).usePolicy(model, policy, shadow));
     const served = (await Promise.all(changed)).map((outcome) => unwrap(outcome).isServed);
