@@ -21,11 +21,10 @@ test('lists are taken apart', () => {
   expect(policies.map(({ name }) => name)).toEqual(['random', 'kv-cost']);
 });
 
-test('with several cells digests are as long as the edge’s, unless told otherwise', () => {
+test('digests are as long as the edge’s, unless told otherwise', () => {
   const digestTokensOf = (...args: readonly string[]) => parseOptions(args, {}).digestTokens;
-  expect(digestTokensOf()).toBeUndefined();
-  expect(digestTokensOf('--cells', '4')).toBe(64);
-  expect(digestTokensOf('--cells', '4', '--digest-tokens', '512')).toBe(512);
+  expect(digestTokensOf()).toBe(64);
+  expect(digestTokensOf('--digest-tokens', '512')).toBe(512);
 });
 
 test('the environment names a directory of traces, and a file on the command line goes first', () => {

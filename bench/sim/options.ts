@@ -23,7 +23,7 @@ export interface SimOptions {
   readonly policies: readonly Policy[];
   readonly capacityBlocks: number;
   readonly eventDelayMs: number;
-  readonly digestTokens: number | undefined;
+  readonly digestTokens: number;
   /** Results are named `sim`, or `sim-` and this. */
   readonly label: string | undefined;
   readonly json: boolean;
@@ -62,7 +62,7 @@ export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--
   --load    1: prefill without any cache hit keeps every node busy; usual: 0.8, or 1.5 where most of each
             prompt is a repeat; past: past saturation, 1.4 / (1 - ceiling)
   --policy  ${names}; without it all of them
-  --digest-tokens  else a block of the trace is one digest; with several cells 64, as at the edge
+  --digest-tokens  tokens that one digest stands for: 64, as at the edge
   --nodes, --cells, --policy, --load and --seed take lists: 4,16,64`;
 
 const itemsOf = (text: string): readonly string[] =>
@@ -140,12 +140,6 @@ const checkCells = (nodes: readonly number[], cells: readonly number[]): void =>
   }
 };
 
-/** A cell is chosen by the digests at certain places of a prompt, so with several cells digests are the edge's own. */
-const digestTokensOf = (text: string | undefined, cells: readonly number[]): number | undefined => {
-  if (text !== undefined) return wholeNumber('digest-tokens', 1)(text);
-  return Math.max(...cells) > 1 ? edgeDigestTokens : undefined;
-};
-
 const parseFlags = (args: readonly string[]) => {
   try {
     return parseArgs({ args: [...args], options: flags, allowPositionals: false }).values;
@@ -171,7 +165,7 @@ export const parseOptions = (
     policies: values.policy === undefined ? simulatedPolicies : listOf('policy', values.policy, parsePolicy),
     capacityBlocks: wholeNumber('capacity-blocks', 1)(values['capacity-blocks']),
     eventDelayMs: wholeNumber('event-delay-ms', 0)(values['event-delay-ms']),
-    digestTokens: digestTokensOf(values['digest-tokens'], cells),
+    digestTokens: wholeNumber('digest-tokens', 1)(values['digest-tokens'] ?? String(edgeDigestTokens)),
     label: values.label,
     json: values.json,
     save: values.save,

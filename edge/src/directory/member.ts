@@ -37,8 +37,8 @@ const newLiveMax = 4;
 const livePerAnswer = 2;
 const answeredUntilSettled = 16;
 
-/** Evictions are counted over so many stored blocks, the older ones half. */
-const countedBlocksMax = 8_192;
+/** Evictions are counted over so many stored blocks, 4 million tokens in blocks of 64, the older ones half. */
+const countedBlocksMax = 65_536;
 
 /** One replica in this cell. Takes next to no memory until somebody speaks of its cache. */
 export class Member {

@@ -14,8 +14,11 @@
  */
 import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 
-/** Guesses of one cell, unless configured: 80 cold prompts of 128 k tokens, or 2,000 turns of 40 blocks. */
-export const predictionsBytesDefault = 2 * 2 ** 20;
+/**
+ * Guesses of one cell, unless configured: 320 cold prompts of 128 k tokens, or 8,000 turns of 40 blocks. With a quarter
+ * of that a saturated fleet forgot what it had just decided (note 5).
+ */
+export const predictionsBytesDefault = 8 * 2 ** 20;
 
 /** A guess is found by each block whose number in the prompt this divides. */
 const anchorBlocks = 32;
