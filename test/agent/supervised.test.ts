@@ -15,7 +15,7 @@ import { useCluster } from '../harness/use-cluster.ts';
 
 const agentMain = resolve(import.meta.dirname, '../../node-agent/src/main.ts');
 const fakeProgram = resolve(import.meta.dirname, '../fakes/engine-program.ts');
-/** Everything is back within this time without hands, where a start takes no time: on a busy host it takes many seconds. */
+/** Everything is back within this time without hands, beside what a start takes on a busy host. */
 const backMsMax = 10_000;
 /** On a host with other work, a model's file is made and loaded. */
 const upMsMax = 60_000;
@@ -126,32 +126,36 @@ describe('an engine that the agent starts', () => {
     expect(log).toContain('[agent] was ended by SIGKILL');
     await host.replicaIs('to be known', 'e', ({ caches }) => caches.some(({ trust }) => trust === 'exact'));
   });
-
-  test('finishes its live stream when the agent is asked to end, and ends with it', async () => {
-    const stream = await fixture.cluster.sdk().chat.completions.create({
-      model: 'toy',
-      messages: [{ role: 'user', content: 'Count for a long while.' }],
-      max_tokens: 300,
-      stream: true,
-      ...{ ignore_eos: true },
-    });
-    let chunks = 0;
-    let finish: string | null | undefined;
-    for await (const chunk of stream) {
-      chunks += 1;
-      if (chunks === 3) process.kill(host.program.pid, 'SIGTERM');
-      finish = chunk.choices[0]?.finish_reason ?? finish;
-    }
-    expect(finish).toBe('length');
-    await host.program.exited;
-    expect(host.engines()).toEqual([]);
-    expect(fixture.cluster.log.text()).toContain('supervised: ended: 0');
-  });
 });
 
-test('an agent that is killed leaves no engine, and the next one serves again', async () => {
-  const host = new Host('killed', embedded('replicas = 2'));
-  await Promise.all([host.ready('e-0'), host.ready('e-1')]);
+test('an agent that is asked to end finishes its live stream before it ends its engine', async () => {
+  const host = new Host('drained', fake('slow', 'FAKE_FAILURE = "slow"'));
+  await host.ready('slow');
+  const stream = await fixture.cluster.sdk().chat.completions.create({
+    model: 'slow',
+    messages: [{ role: 'user', content: 'Count.' }],
+    stream: true,
+  });
+  const words: string[] = [];
+  for await (const { choices } of stream) {
+    words.push(choices[0]?.delta.content ?? '');
+    if (words.length === 3) process.kill(host.program.pid, 'SIGTERM');
+    if (words.length === 6) expect((await host.replica('slow'))?.launch?.state).toBe('draining');
+  }
+  expect(words.join('').trim()).toBe(Array.from({ length: 20 }, (_, word) => word).join(' '));
+  await host.program.exited;
+  expect(host.engines()).toEqual([]);
+  expect(fixture.cluster.log.text()).toContain('drained: ended: 0');
+});
+
+test('replicas are pinned to their GPUs; an agent that is killed leaves none of them, and the next one serves', async () => {
+  const host = new Host('killed', embedded('replicas = 2\ngpus = [0, 1]'));
+  const replicas = await Promise.all([host.ready('e-0'), host.ready('e-1')]);
+  for (const [gpu, { launch }] of replicas.entries()) {
+    const environment = readFileSync(`/proc/${launch?.pid}/environ`, 'utf8').split('\0');
+    expect(environment).toContain(`CUDA_VISIBLE_DEVICES=${gpu}`);
+    expect(environment.join(' ')).not.toContain(joinToken);
+  }
   expect(host.engines().length).toBeGreaterThanOrEqual(2);
   await host.program.kill();
   await until('its engines to be gone', () => host.engines().length === 0);

@@ -73,11 +73,6 @@ export class EngineLog {
     return this.#lastLines;
   }
 
-  /** Lines that are missing in the file. */
-  get dropped(): number {
-    return this.#writer.dropped;
-  }
-
   line(text: string): void {
     const shown = hideTokens(text.slice(0, lastLineCharsMax));
     this.#lastLines.push(text.length > lastLineCharsMax ? `${shown}...` : shown);

@@ -10,7 +10,7 @@ export const livedMsMin = 60_000;
 export const crashesMax = 5;
 /** Who lives longer than this is well: its end is waited for a second again. */
 export const crashWindowMs = 5 * 60_000;
-/** Nobody uses an engine any more that is asked to end; some write caches down. Below what the service manager waits. */
+/** Nobody uses an engine any more that is asked to end; some write caches down. Less than service managers wait. */
 export const stopMsMax = 10_000;
 /** A killed group is gone unless it hangs in a driver: then the agent ends without it. */
 export const killedMsMax = 5_000;

@@ -1,4 +1,4 @@
-/** An engine's output as whole lines: without colours and the like, cut beyond a bound, so that none can fill memory. */
+/** An engine's output as whole lines: without colours and the like, cut beyond a bound, so that none fills memory. */
 import { StringDecoder } from 'node:string_decoder';
 import { logLineCharsMax } from './limits.ts';
 

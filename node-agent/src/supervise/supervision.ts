@@ -1,6 +1,6 @@
 /**
- * When an engine is started, started again, asked to end, killed or given up: a state machine over (state, event, time).
- * Pure; `launched-source.ts` does what it says. Invariant: a process is asked for only where there is none.
+ * When an engine is started, started again, asked to end, killed or given up: a state machine over (state, event,
+ * time). Pure; `launched-source.ts` does what it says. Invariant: a process is asked for only where there is none.
  *
  *   starting -> loading <-> ready        any of them, when it ends -> backing-off -> starting
  *   loading, ready -> draining -> stopped                          -> gave-up, until asked again
