@@ -56,6 +56,7 @@ const sweepMs = 1_000;
 export class Agent {
   readonly #options: AgentOptions;
   readonly #engines = new Map<ReplicaName, Engine>();
+  readonly #sources = new Map<ReplicaName, EngineSource>();
   readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
   readonly #truth: KvTruth;
@@ -73,12 +74,17 @@ export class Agent {
     const { config: ours, clock, log, moves, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, KvEventEndpoints>();
-    for (const { config, url, kvEvents } of sources) {
+    for (const source of sources) {
+      const { config, url, kvEvents } = source;
       const { name, role, apiKey, aliases } = config;
       const healthPath = engineProfiles.get(config.profile)?.health?.path;
+      const isLaunched = config.source.kind === 'launched';
       const onChange = (): void => this.#changed(engine);
-      const engine: Engine = new Engine({ name, role, url, apiKey, aliases, healthPath, log, onChange });
+      const engine: Engine = new Engine({
+        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange },
+      });
       this.#engines.set(name, engine);
+      this.#sources.set(name, source);
       this.#counters.set(name, new ReplicaCounters());
       if (kvEvents !== undefined) events.set(name, kvEvents);
     }
@@ -89,8 +95,10 @@ export class Agent {
   }
 
   start(): void {
-    for (const source of this.#options.sources) source.start();
-    for (const engine of this.#engines.values()) engine.start();
+    for (const [name, engine] of this.#engines) {
+      const began = (url: URL): void => engine.start(url);
+      this.#sources.get(name)?.start({ began, ended: (why) => engine.end(why) });
+    }
     this.#sweeper = setInterval(() => {
       const now = this.#options.clock.monotonicMs();
       for (const request of [...this.#live]) request.sweep(now);
@@ -105,6 +113,7 @@ export class Agent {
     this.#linkIs('stopping');
     clearTimeout(this.#redial);
     this.#link?.leave();
+    for (const source of this.#sources.values()) source.drain();
     const deadline = this.#options.clock.monotonicMs() + drainMs;
     while (this.#live.size > 0 && this.#options.clock.monotonicMs() < deadline) await delay(50);
     // One more tick, so that the last END is on its way before the socket closes.
@@ -114,22 +123,27 @@ export class Agent {
     this.#truth.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
-    await Promise.all(this.#options.sources.map((source) => source.stop()));
+    await Promise.all([...this.#sources.values()].map((source) => source.stop()));
+  }
+
+  /** The operator asks: engines that were given up are tried again. */
+  retry(): void {
+    for (const source of this.#sources.values()) source.retry();
   }
 
   get status(): AgentStatus {
-    const { identity, config, sources } = this.#options;
+    const { identity, config } = this.#options;
     return {
       agent: agentVersion,
       node: identity.node,
       name: config.name,
       link: { ...this.#linkStatus, redials: this.#redials },
       live: this.#live.size,
-      replicas: sources.flatMap((source) => this.#replicaStatus(source)),
+      replicas: [...this.#sources.values()].flatMap((source) => this.#replicaStatus(source)),
     };
   }
 
-  #replicaStatus({ config }: EngineSource): ReplicaStatus[] {
+  #replicaStatus({ config, launch }: EngineSource): ReplicaStatus[] {
     const { name, profile, role, kvOffload, source } = config;
     const engine = this.#engines.get(name);
     const counters = this.#counters.get(name);
@@ -139,6 +153,7 @@ export class Agent {
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
+        ...(launch === undefined ? {} : { launch }),
         ...(engine.trouble === undefined ? {} : { why: engine.trouble }),
         models: models.map(({ id }) => id),
         ...{ live, requests, bodyBytes },
@@ -217,6 +232,7 @@ export class Agent {
 
   /** What the engine's cache held is taken back before the edge hears anything else of it. */
   #changed(engine: Engine): void {
+    this.#sources.get(engine.name)?.seen(engine.report.state === 'ready');
     this.#truth.changed(engine);
     this.#moves?.changed(engine);
     this.#report();

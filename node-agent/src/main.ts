@@ -15,7 +15,6 @@ import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
 import { knownProfiles } from './engines/known-profiles.ts';
-import { attachedSources } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { descriptorWriter, LineWriter } from './line-writer.ts';
 import { createLog, hideTokens, type Log } from './log.ts';
@@ -24,6 +23,7 @@ import { healthOf } from './status/health.ts';
 import { serveStatus } from './status/server.ts';
 import { ServiceManager, systemdNotify, takeServiceEnvironment } from './status/service-manager.ts';
 import { writeStatusFile } from './status/status-file.ts';
+import { launchEngines } from './supervise/launch-engines.ts';
 
 /** At the end of the process its log's reader gets this long. */
 const lastLinesMsMax = 1_000;
@@ -72,7 +72,8 @@ const watchParent = (pipe: ParentPipe, onGone: () => void): void => {
 /** A failure that somebody can mend, in words and with its exit status. */
 const foreseen = (thrown: unknown): { readonly message: string; readonly status: number } | undefined => {
   // Like wrong arguments: a supervisor that tries again changes nothing.
-  if (thrown instanceof DirectoryTaken || thrown instanceof KeyUnreadable) {
+  const isSetUp = [ConfigError, DirectoryTaken, KeyUnreadable].some((kind) => thrown instanceof kind);
+  if (isSetUp && thrown instanceof Error) {
     return { message: thrown.message, status: 2 };
   }
   const isListening = thrown instanceof Error && 'syscall' in thrown && thrown.syscall === 'listen';
@@ -143,7 +144,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
-    sources: attachedSources(parsed.engines),
+    sources: await launchEngines(parsed, process.env, systemClock, log),
     moves: configuredMoves(parsed, systemClock, log),
     identity,
     clock: systemClock,
@@ -165,6 +166,8 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   };
   process.once('SIGTERM', () => stop());
   process.once('SIGINT', () => stop());
+  // A terminal that is gone says the same, and means the end.
+  if (!process.stdin.isTTY) process.on('SIGHUP', () => agent.retry());
   orphaned = () => stop(orphanDrainMs);
   agent.start();
 };

@@ -40,12 +40,41 @@ export interface LinkStatus {
   readonly why?: string;
 }
 
+/** Of an engine that the agent starts. */
+export type LaunchState =
+  /** Its ports and files are made ready. */
+  | 'starting'
+  /** It runs, and cannot serve yet, or not at the moment. */
+  | 'loading'
+  | 'ready'
+  /** It gets no more work, and ends when what runs has ended. */
+  | 'draining'
+  | 'stopped'
+  /** It ended, and is started again after a while. */
+  | 'backing-off'
+  /** It ended too often: it stays so until somebody asks for it again. */
+  | 'gave-up';
+
+export interface LaunchStatus {
+  readonly state: LaunchState;
+  /** Of its process group; absent while none runs. */
+  readonly pid?: number;
+  /** Starts after the first one. */
+  readonly restarts: number;
+  /** The last lines that it wrote, oldest first. */
+  readonly lastLines: readonly string[];
+  /** The file of all of them. */
+  readonly logPath: string;
+}
+
 export interface ReplicaStatus {
   readonly name: ReplicaName;
   readonly profile: string;
   readonly role: string;
   readonly kvOffload: string;
   readonly source: 'attached' | 'launched';
+  /** Of a launched one. */
+  readonly launch?: LaunchStatus;
   readonly state: ReplicaState;
   /** Why it cannot serve. */
   readonly why?: string;

@@ -8,9 +8,9 @@
  *
  *   FAKE_ENGINE, FAKE_LOAD_MS, FAKE_FAILURE        the same as variables
  *
- * FAILURE is one of fake.ts ("status 500", "hang", "stall", "truncated", "wrong type"), `hang at start` (its model
- * never comes), `crash` (ends at once with status 1), or `crash after MS`. `PUT /fake/failure` with a word of fake.ts
- * changes it while it runs.
+ * FAILURE is one of fake.ts ("status 500", "hang", "stall", "slow", "truncated", "wrong type"), `hang at start` (its
+ * model never comes), `crash` (ends at once with status 1), or `crash after MS`. `PUT /fake/failure` with a word of
+ * fake.ts changes it while it runs.
  */
 import { createServer } from 'node:http';
 import { isFailure, LivingFake } from './engines/fake.ts';

@@ -27,5 +27,7 @@ const runAgent = (argv: readonly string[]): Promise<number> =>
     // A terminal's Ctrl-C reaches the child too; a signal sent to us alone is passed on.
     process.on('SIGINT', () => {});
     process.on('SIGTERM', () => child.kill('SIGTERM'));
+    // From a service manager; that of a terminal that is gone reaches both, and ends both.
+    if (!process.stdin.isTTY) process.on('SIGHUP', () => child.kill('SIGHUP'));
     child.once('exit', (code) => accept(code ?? 1));
   });

@@ -1,7 +1,7 @@
 /** What a configuration would run, in words: `--check-config`. Shows no secret, only whether there is one. */
-import { join } from 'node:path';
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
+import { replicaDirectory } from '../engines/source.ts';
 import * as kinds from './kinds.ts';
 import type { ParsedConfig } from './parse.ts';
 
@@ -47,7 +47,7 @@ export const describeConfig = (
     ['log', `${log.format}, ${log.level}`],
     ['status', kinds.listen.show(status ?? 'off')],
     ...config.engines.flatMap((engine) =>
-      engineLines(engine, command(engine, join(dataDirectory, 'engines', engine.name))).map(
+      engineLines(engine, command(engine, replicaDirectory(dataDirectory, engine.name))).map(
         (line, at) => [at === 0 ? engine.name : '', line] as const,
       ),
     ),

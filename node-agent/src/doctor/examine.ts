@@ -2,10 +2,10 @@
  * All that `cgn doctor` looks at on a host, in the order in which it matters. Decides what each finding means; looks at
  * nothing itself.
  */
-import { join } from 'node:path';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { EngineConfig } from '../engines/engine-config.ts';
 import { engineProfiles } from '../engines/profiles/profiles.ts';
+import { replicaDirectory } from '../engines/source.ts';
 import type { Check, Host } from './check.ts';
 import { engineChecks } from './engine-checks.ts';
 
@@ -88,6 +88,6 @@ export async function* examine(
   for (const engine of config.engines) {
     const profile = engineProfiles.get(engine.profile);
     if (profile !== undefined)
-      yield* await engineChecks(host, profile, engine, join(config.dataDirectory, 'engines', engine.name));
+      yield* await engineChecks(host, profile, engine, replicaDirectory(config.dataDirectory, engine.name));
   }
 }

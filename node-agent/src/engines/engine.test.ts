@@ -187,6 +187,38 @@ test('an engine that nobody listens for is told of with what the system says', a
   expect(named.mock.calls[0]?.[2].why).toContain('ECONNREFUSED');
 });
 
+test('an engine that we start loads while its port is closed; one that ended is looked at no more', async () => {
+  const log = vi.fn();
+  const { engine, server, states } = await start({ isLaunched: true, log });
+  await until(() => engine.report.state === 'ready');
+  engine.end('ended with status 1');
+  expect([engine.report.state, engine.trouble]).toEqual(['failed', 'ended with status 1']);
+  const looks = server.paths.length;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(server.paths.length).toBe(looks);
+  engine.start(await closedPort());
+  await until(() => engine.trouble?.includes('ECONNREFUSED') === true);
+  expect(engine.report.state).toBe('loading');
+  const next = await serveHttp((_, response) => answerJson(response, models('n')));
+  engine.start(next);
+  await until(() => engine.report.state === 'ready');
+  expect(ids(engine)).toEqual(['n']);
+  expect(states).toEqual(['ready', 'failed', 'loading', 'ready']);
+  expect(log.mock.calls.filter(([level]) => level === 'warn')).toEqual([]);
+});
+
+test('what an engine says that has ended meanwhile is not believed', async () => {
+  const { engine, server } = await start({ isLaunched: true });
+  const { promise, resolve } = deferred();
+  server.held = promise;
+  await until(() => server.probes === 1);
+  engine.end('was ended by SIGKILL');
+  resolve();
+  await vi.advanceTimersByTimeAsync(10_000);
+  await new Promise((accept) => setImmediate(accept));
+  expect(engine.report.state).toBe('failed');
+});
+
 test('a look that our own stop ends is no failure of the engine', async () => {
   const log = vi.fn();
   const asked = deferred();

@@ -19,6 +19,8 @@ export interface EngineOptions {
   readonly name: ReplicaName;
   /** With or without a trailing `/v1`. */
   readonly url: URL;
+  /** Somebody starts it: a port that is not open yet means that it loads. */
+  readonly isLaunched?: boolean;
   /** Sent as a bearer token to the engine; from the environment or a file, never from argv. */
   readonly apiKey: string | undefined;
   /** Public name -> served name. */
@@ -41,6 +43,8 @@ export interface ServedModel {
 
 /** Between looks at a healthy engine: so short that a kept connection is always open, whose end tells of its death. */
 const pollMsMax = 2_000;
+/** Between looks at one that is about to serve, or to serve again. */
+const awaitedPollMs = 500;
 /** Between the first looks at an engine that starts. */
 const pollMsMin = 50;
 /** A look that takes longer has failed. */
@@ -64,19 +68,14 @@ class LookRefused extends Error {
 /** Nobody listens there, or there is no such name. */
 const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
 
-/** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
-const isFinal = (thrown: unknown): boolean =>
-  thrown instanceof LookRefused
-    ? thrown.isFinal
-    : thrown instanceof Error && 'code' in thrown && finalCodes.includes(String(thrown.code));
-
 export class Engine {
   readonly name: ReplicaName;
-  readonly pool: Pool;
   /** Of every request to the engine. */
   readonly headers: Readonly<Record<string, string>>;
   readonly #options: EngineOptions;
-  readonly #pathPrefix: string;
+  #pool: Pool;
+  #origin: string;
+  #pathPrefix: string;
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
@@ -91,23 +90,21 @@ export class Engine {
   #toldWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
+  /** Counts the engines that were there one after the other. */
+  #life = 0;
   #stopped = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
     this.name = options.name;
-    this.#pathPrefix = options.url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
     this.headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
-    this.pool = new Pool(options.url.origin, {
-      connections: streamsPerLinkMax,
-      pipelining: 1,
-      connect: { timeout: engineConnectMsMax },
-      // The agent has timers of its own, which know a first token from the next one.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: 4_000,
-    });
-    this.pool.on('disconnect', (_origin, _targets, error) => this.#lost(error));
+    this.#origin = options.url.origin;
+    this.#pathPrefix = prefixOf(options.url);
+    this.#pool = this.#openPool();
+  }
+
+  get pool(): Pool {
+    return this.#pool;
   }
 
   get report(): ReplicaReport {
@@ -149,14 +146,56 @@ export class Engine {
     if (this.#models.has(publicName)) this.#unprobed.add(publicName);
   }
 
-  start(): void {
+  /** Looks at it from now on: it runs at `url`, or a new one is about to. */
+  start(url: URL = this.#options.url): void {
+    if (this.#stopped) return;
+    if (url.origin !== this.#origin) {
+      void this.#pool.close();
+      this.#origin = url.origin;
+      this.#pool = this.#openPool();
+    }
+    this.#pathPrefix = prefixOf(url);
+    this.#newLife();
+    this.#toldWhy = undefined;
+    this.#become('loading');
     void this.#poll();
+  }
+
+  /** It has ended: nobody looks until it is started again. */
+  end(why: string): void {
+    if (this.#stopped) return;
+    this.#newLife();
+    this.#toldWhy = why;
+    this.#become('failed');
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    await this.pool.destroy();
+    await this.#pool.destroy();
+  }
+
+  #openPool(): Pool {
+    const pool = new Pool(this.#origin, {
+      connections: streamsPerLinkMax,
+      pipelining: 1,
+      connect: { timeout: engineConnectMsMax },
+      // The agent has timers of its own, which know a first token from the next one.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: 4_000,
+    });
+    pool.on('disconnect', (_origin, _targets, error) => this.#lost(error));
+    return pool;
+  }
+
+  /** What a look at the one before finds is of no interest any more. */
+  #newLife(): void {
+    this.#life += 1;
+    clearTimeout(this.#timer);
+    this.#wasReady = false;
+    this.#lateLooks = 0;
+    this.#pollMs = pollMsMin;
   }
 
   /** The engine ended a connection: it may be gone, and another one in its place soon. */
@@ -168,18 +207,20 @@ export class Engine {
   }
 
   async #poll(): Promise<void> {
+    const life = this.#life;
     this.#isLooking = true;
-    await this.#look();
-    this.#isLooking = false;
+    await this.#look(life);
+    if (life === this.#life) this.#isLooking = false;
   }
 
-  async #look(): Promise<void> {
+  async #look(life: number): Promise<void> {
     try {
       const { healthPath } = this.#options;
       // Of one that serves, the list tells as much.
       if (healthPath !== undefined && this.#state !== 'ready') await this.#get(healthPath);
       this.#learn(readModelList(await this.#get('/v1/models')));
       await this.#probe();
+      if (life !== this.#life) return;
       this.#become('ready');
       this.#wasReady = true;
       this.#pollMs = pollMsMax;
@@ -188,7 +229,7 @@ export class Engine {
       void this.#probeUsed();
     } catch (thrown) {
       // What we destroyed ourselves says nothing of the engine.
-      if (this.#stopped) return;
+      if (this.#stopped || life !== this.#life) return;
       const why = reasonOf(thrown);
       this.#lateLooks += 1;
       const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
@@ -196,12 +237,23 @@ export class Engine {
         this.#lookAgainIn(pollMsMin);
         return;
       }
-      if (why !== this.#toldWhy) this.#options.log('warn', 'engine cannot serve', { engine: this.name, why });
+      // Of one that was just started it is no news that it loads.
+      const isStarting = this.#options.isLaunched === true && !this.#wasReady;
+      const level = isStarting ? 'info' : 'warn';
+      if (why !== this.#toldWhy) this.#options.log(level, 'engine cannot serve', { engine: this.name, why });
       this.#toldWhy = why;
-      this.#become(this.#wasReady || isFinal(thrown) ? 'failed' : 'loading');
-      this.#pollMs = Math.min(pollMsMax, this.#wasReady ? 500 : this.#pollMs * 1.5);
+      this.#become(this.#wasReady || this.#isFinal(thrown) ? 'failed' : 'loading');
+      const longestMs = this.#wasReady || isStarting ? awaitedPollMs : pollMsMax;
+      this.#pollMs = this.#wasReady ? longestMs : Math.min(longestMs, this.#pollMs * 1.5);
     }
     this.#lookAgainIn(this.#pollMs);
+  }
+
+  /** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
+  #isFinal(thrown: unknown): boolean {
+    if (thrown instanceof LookRefused) return thrown.isFinal;
+    if (this.#options.isLaunched === true) return false;
+    return thrown instanceof Error && 'code' in thrown && finalCodes.includes(String(thrown.code));
   }
 
   #lookAgainIn(ms: number): void {
@@ -287,6 +339,9 @@ export class Engine {
     this.#options.onChange();
   }
 }
+
+/** Of the engine's own paths. */
+const prefixOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
 
 /** In words; where several addresses of a name failed, the error itself has none. */
 const reasonOf = (thrown: unknown): string => {

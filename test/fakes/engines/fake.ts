@@ -13,6 +13,8 @@ const failures = [
   'hang',
   /** Begins a stream and never goes on. */
   'stall',
+  /** Takes its time for an answer that is whole in the end: a word each tenth of a second, for two seconds. */
+  'slow',
   /** Breaks the connection off within an event. */
   'truncated',
   /** A page for people, as a proxy in front of it sends. */
@@ -80,6 +82,18 @@ const fail: Readonly<Record<Exclude<Failure, 'none'>, (kind: Kind, exchange: Exc
       'data: {"id":"x","choices":[{"index":0,"delta":{"content":"On"},"finish_reason":null}]}\n\n',
     );
     await hungUp;
+  },
+  slow: async (_, { response, hungUp }) => {
+    response.writeHead(200, sseHeaders);
+    const over = hungUp.then(() => true);
+    for (let word = 0; word < 20; word += 1) {
+      const finish = word === 19 ? '"stop"' : 'null';
+      const choice = `{"index":0,"delta":{"content":"${word} "},"finish_reason":${finish}}`;
+      response.write(`data: {"id":"x","object":"chat.completion.chunk","choices":[${choice}]}\n\n`);
+      const pause = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 100));
+      if (await Promise.race([over, pause])) return;
+    }
+    response.end('data: [DONE]\n\n');
   },
   truncated: async (_, { response }) => {
     response.writeHead(200, sseHeaders);

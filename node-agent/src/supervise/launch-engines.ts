@@ -1,0 +1,31 @@
+/** The sources of all engines of a configuration: attached ones as they are, the others started and watched here. */
+import type { Clock } from '../clock.ts';
+import { type AgentConfig, ConfigError } from '../config/agent-config.ts';
+import { LaunchImpossible } from '../engines/profiles/launch.ts';
+import { engineProfiles } from '../engines/profiles/profiles.ts';
+import { attachedSource, type EngineSource } from '../engines/source.ts';
+import type { Log } from '../log.ts';
+import { launchedSource } from './launched-source.ts';
+import { PortAllocator } from './ports.ts';
+
+/** Nothing is started yet. Throws `ConfigError`. */
+export const launchEngines = async (
+  { engines, dataDirectory }: Pick<AgentConfig, 'engines' | 'dataDirectory'>,
+  environment: Readonly<Record<string, string | undefined>>,
+  clock: Clock,
+  log: Log,
+): Promise<readonly EngineSource[]> => {
+  const ports = new PortAllocator();
+  try {
+    const sources = engines.map((config) => {
+      const { source } = config;
+      if (source.kind === 'attached') return attachedSource(config, source);
+      const profile = engineProfiles.get(config.profile);
+      if (profile === undefined) throw new ConfigError(`There is no profile "${config.profile}".`);
+      return launchedSource({ config, source, profile, dataDirectory, environment, ports, clock, log });
+    });
+    return await Promise.all(sources);
+  } catch (thrown) {
+    throw thrown instanceof LaunchImpossible ? new ConfigError(thrown.message) : thrown;
+  }
+};
