@@ -1,7 +1,7 @@
 /**
  * vLLM with a prefix cache that tells of itself, from the bytes of 0.32 (recordings of it are in
- * `node-agent/testing/kv-fixtures`): chats, `/tokenize` with token strings, `/detokenize`, `/reset_prefix_cache`, events
- * in maps over a ZeroMQ PUB, and a ROUTER that replays them. A word is a token, spaces before it included.
+ * `node-agent/testing/kv-fixtures`): chats, `/tokenize` with token strings, `/detokenize`, `/reset_prefix_cache`,
+ * events in maps over a ZeroMQ PUB, and a ROUTER that replays them. A word is a token, a space before it included.
  */
 import { Publisher, Router } from 'zeromq';
 import { type Answer, FakeEngine, parseBody, sendEvents, sendJson } from './fake-engine.ts';

@@ -1,6 +1,6 @@
 /**
- * Blocks of tokens as vLLM keeps them: named by a hash over all tokens so far, the least recently used evicted first, and
- * each change as an event in a map, in the order of the fields of vLLM 0.32.
+ * Blocks of tokens as vLLM keeps them: named by a hash over all tokens so far, the least recently used evicted first,
+ * and each change as an event in a map, in the order of the fields of vLLM 0.32.
  */
 import { createHash } from 'node:crypto';
 import type { Packable } from './msgpack.ts';
