@@ -19,7 +19,6 @@ import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
-import type { KvEventEndpoints } from './engines/engine-config.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
@@ -31,7 +30,7 @@ import type { Log } from './log.ts';
 import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
 import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
-import { KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
+import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
 
@@ -73,11 +72,12 @@ export class Agent {
     this.#options = options;
     const { config: ours, clock, log, moves, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
-    const events = new Map<ReplicaName, KvEventEndpoints>();
+    const events = new Map<ReplicaName, EventPlace>();
     for (const source of sources) {
       const { config, url, kvEvents } = source;
       const { name, role, apiKey, aliases } = config;
-      const healthPath = engineProfiles.get(config.profile)?.health?.path;
+      const profile = engineProfiles.get(config.profile);
+      const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
       const onChange = (): void => this.#changed(engine);
       const engine: Engine = new Engine({
@@ -86,7 +86,8 @@ export class Agent {
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
       this.#counters.set(name, new ReplicaCounters());
-      if (kvEvents !== undefined) events.set(name, kvEvents);
+      if (kvEvents !== undefined) events.set(name, { kind: 'zmq', endpoints: kvEvents });
+      else if (profile?.kvEvents?.kind === 'poll') events.set(name, profile.kvEvents);
     }
     const engines = this.#engines;
     this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });

@@ -43,6 +43,10 @@ export const recordedEvents = (): RecordedEvents => read('vllm-0.32.json') as Re
 export const recordedTokens = (): readonly RecordedTokens[] =>
   ['vllm-0.32-tokenize.json', 'spaces-tokenize.json'].map((name) => read(name) as RecordedTokens);
 
+/** By case the answers to one question after the other. */
+export const constructedPolls = (): Readonly<Record<string, readonly (readonly unknown[])[]>> =>
+  (read('polls.json') as { readonly cases: Record<string, unknown[][]> }).cases;
+
 export const messageOf = ({ sequence, payload }: WrittenMessage): EventMessage => ({
   sequence: BigInt(sequence),
   payload: Buffer.from(payload, 'base64'),

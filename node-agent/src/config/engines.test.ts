@@ -32,7 +32,8 @@ const sourceOf = (entries: string) => enginesOf(entries).map(({ source }) => sou
 
 test('a running engine is where its url says, with what it tells of its cache', () => {
   const keys =
-    'kv_events = "tcp://127.0.0.1:1"\nkv_events_replay = "tcp://127.0.0.1:2"\nrole = "decode"\nkv_offload = "nixl"';
+    'kv_events = "tcp://127.0.0.1:1"\nkv_events_replay = "tcp://127.0.0.1:2"\nkv_events_ranks = 2\n' +
+    'role = "decode"\nkv_offload = "nixl"';
   expect(enginesOf(attached(`${keys}\naliases = { "gpt-4o" = "qwen" }`))).toEqual([
     {
       name: 'r0',
@@ -42,7 +43,7 @@ test('a running engine is where its url says, with what it tells of its cache', 
       source: {
         kind: 'attached',
         url: new URL('http://127.0.0.1:8000'),
-        kvEvents: { events: 'tcp://127.0.0.1:1', replay: 'tcp://127.0.0.1:2' },
+        kvEvents: { events: 'tcp://127.0.0.1:1', replay: 'tcp://127.0.0.1:2', ranks: 2 },
         kvDirectory: undefined,
       },
       aliases: new Map([['gpt-4o', 'qwen']]),

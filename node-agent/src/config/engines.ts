@@ -42,7 +42,11 @@ const launchedOnly = [
 ] as const satisfies readonly (keyof Entry)[];
 
 /** And those for one that it starts: it chooses these itself. */
-const attachedOnly = ['kv_events', 'kv_events_replay'] as const satisfies readonly (keyof Entry)[];
+const attachedOnly = [
+  'kv_events',
+  'kv_events_replay',
+  'kv_events_ranks',
+] as const satisfies readonly (keyof Entry)[];
 
 /** `given` are the entry's own keys: defaults are nobody's mistake. */
 export const checkKind = ({ entry, at }: EngineEntry, given: readonly string[]): void => {
@@ -145,11 +149,15 @@ const launchedSources = (entry: EngineEntry, reading: EngineReading): readonly E
 
 const sourcesOf = (entry: EngineEntry, reading: EngineReading): readonly EngineConfig['source'][] => {
   const { url, kv_directory: kvDirectory, kv_events: events, kv_events_replay: replay } = entry.entry;
+  const { kv_events_ranks: ranks } = entry.entry;
   if (url === undefined) return launchedSources(entry, reading);
-  if (events === undefined && replay !== undefined) {
-    throw new ConfigError(`${entry.at('kv_events_replay')}: kv_events_replay needs kv_events beside it.`);
+  for (const name of ['kv_events_replay', 'kv_events_ranks'] as const) {
+    if (events === undefined && entry.entry[name] !== undefined) {
+      throw new ConfigError(`${entry.at(name)}: ${name} needs kv_events beside it.`);
+    }
   }
-  const kvEvents = events === undefined ? undefined : { events, replay };
+  const kvEvents =
+    events === undefined ? undefined : { events, replay, ...(ranks === undefined ? {} : { ranks }) };
   return [{ kind: 'attached', url, kvEvents, kvDirectory }];
 };
 

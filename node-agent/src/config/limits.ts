@@ -17,3 +17,6 @@ export const aliasesMax = 256;
 export const gpusMax = 64;
 /** Entries of `[[engine]]`: each is a replica at least. */
 export const enginesMax = replicasPerNodeMax;
+
+/** Data-parallel ranks of one engine: more do not share a host. */
+export const eventRanksMax = 64;

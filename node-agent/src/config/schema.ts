@@ -167,6 +167,13 @@ export const engineKeys = {
     example: '"tcp://127.0.0.1:5558"',
     says: 'what was missed counts as lost',
   }),
+  kv_events_ranks: key(kinds.wholeNumber(1, limits.eventRanksMax))({
+    doc:
+      'How many data-parallel ranks a running engine has behind its url, each with events at a port of its ' +
+      'own, counted up from these: a prefix counts as held when every rank holds it.',
+    example: '2',
+    says: 'one',
+  }),
   model: key(kinds.text('the path or the name of a model'))({
     doc: 'The model of an engine to start: a path, or a name that the engine knows how to fetch.',
     example: '"/models/qwen.gguf"',

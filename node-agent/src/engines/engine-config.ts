@@ -14,6 +14,8 @@ export type KvOffload = (typeof kvOffloads)[number];
 export interface KvEventEndpoints {
   readonly events: string;
   readonly replay: string | undefined;
+  /** Of data parallelism, each with a cache and ports of its own, counted up from these; one unless said. */
+  readonly ranks?: number;
 }
 
 /** An engine that runs already. */

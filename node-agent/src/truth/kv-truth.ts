@@ -9,12 +9,20 @@ import type { OpenRequest, PrefixTerms } from '@cognitora/protocol/link';
 import type { Clock } from '../clock.ts';
 import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
+import type { KvEventEndpoints } from '../engines/engine-config.ts';
 import type { Log } from '../log.ts';
-import { type ZeromqEndpoints, zeromqSource } from './events/zeromq-source.ts';
+import type { EventSource } from './events/event-source.ts';
+import { pollSource } from './events/poll-source.ts';
+import { zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 import type { Keeping, PromptWatch, ReadReply, SettledPrompt } from './served-prompt.ts';
+
+/** Where an engine tells of its cache. */
+export type EventPlace =
+  | { readonly kind: 'zmq'; readonly endpoints: KvEventEndpoints }
+  | { readonly kind: 'poll'; readonly path: string };
 
 export interface KvTruthOptions {
   readonly clock: Clock;
@@ -22,7 +30,7 @@ export interface KvTruthOptions {
   readonly readReply: ReadReply;
   readonly engines: ReadonlyMap<ReplicaName, Engine>;
   /** Of the engines that publish events. */
-  readonly events: ReadonlyMap<ReplicaName, ZeromqEndpoints>;
+  readonly events: ReadonlyMap<ReplicaName, EventPlace>;
   /** A replica's answer ended, and what it left in the cache is known; undefined: nobody asks. */
   readonly onSettled?: (replica: ReplicaName, settled: SettledPrompt) => void;
 }
@@ -110,9 +118,16 @@ export class KvTruth {
     }
   }
 
+  #eventsOf(engine: Engine): EventSource | undefined {
+    const { log, events } = this.#options;
+    const place = events.get(engine.name);
+    if (place === undefined) return undefined;
+    if (place.kind === 'zmq') return zeromqSource(place.endpoints, log);
+    return pollSource({ ask: asker(engine), path: place.path, pause, log });
+  }
+
   #truthOf(engine: Engine, terms: PrefixTerms): ReplicaTruth {
     const { clock, log, onSettled } = this.#options;
-    const endpoints = this.#options.events.get(engine.name);
     return new ReplicaTruth({
       name: engine.name,
       ask: asker(engine),
@@ -122,7 +137,7 @@ export class KvTruth {
       monotonicMs: () => clock.monotonicMs(),
       pause,
       servedName: (model) => engine.model(model)?.served,
-      events: endpoints && zeromqSource(endpoints, log),
+      events: this.#eventsOf(engine),
       onSettled: onSettled && ((settled) => onSettled(engine.name, settled)),
       onFound: (model, found) => log('info', 'prompt profile', factsOf(engine, model, found)),
     });

@@ -10,8 +10,8 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openOf } from '../../testing/scripted-edge.ts';
 import type { Ask } from '../engines/ask.ts';
 import { awaitedPromptsMax } from './awaited-prompt.ts';
+import type { EventSource } from './events/event-source.ts';
 import type { KvEvent } from './events/wire.ts';
-import type { EventSource } from './events/zeromq-source.ts';
 import { KvFeeds } from './kv-feeds.ts';
 import { digestsOf } from './kv-ledger.ts';
 import { ReplicaTruth } from './replica-truth.ts';
@@ -263,11 +263,14 @@ test('a replica that is served no longer is blind', async () => {
 });
 
 /** An engine's events, as a test says them. */
-const events = () => {
-  let say: (events: readonly KvEvent[]) => void = () => {};
-  const state = { resets: 0, isClosed: false };
+const events = (isTakenAway = false) => {
+  let say: (events: readonly KvEvent[], rank: number) => void = () => {};
+  const state = { resets: 0, isClosed: false, isFollowed: false };
   const source: EventSource = {
+    isTakenAway,
+    ranks: 1,
     follow: (onEvents) => {
+      state.isFollowed = true;
       say = onEvents;
     },
     reset: () => {
@@ -281,7 +284,7 @@ const events = () => {
     ...{ type: 'stored', names: ['1'], parent: undefined, tokens: [1], blockTokens: 1 },
     ...{ isPlain: true, place: { medium: 'GPU', group: undefined } },
   };
-  return { source, state, hear: (event: KvEvent = stored) => say([event]) };
+  return { source, state, hear: (event: KvEvent = stored) => say([event], 0) };
 };
 
 test('a model whose engine publishes events is exact: what is served is no longer guessed', async () => {
@@ -297,7 +300,7 @@ test('a model whose engine publishes events is exact: what is served is no longe
   vi.advanceTimersByTime(kvDeltaMs);
   expect(said()).toEqual(['0 cleared +0 -0']);
   truth.changed(report('failed', 'm'));
-  expect(state).toEqual({ resets: 1, isClosed: false });
+  expect(state).toMatchObject({ resets: 1, isClosed: false });
   truth.close();
   expect(state.isClosed).toBe(true);
 });
@@ -322,6 +325,20 @@ test('events of tokens are of no use where nobody tells what text the tokens are
   await found();
   expect(said()).toEqual(['feed 0: m approximate']);
 });
+
+test.each([true, false])(
+  'events that only one can hear are taken when they are of use: %s',
+  async (isOfUse) => {
+    const engine = engineWith();
+    engine.state.tokenises = isOfUse;
+    const { source, state } = events(true);
+    const { truth, found } = truthOf(engine, source);
+    truth.changed(report('ready', 'm'));
+    expect(state.isFollowed).toBe(false);
+    await found();
+    expect(state.isFollowed).toBe(isOfUse);
+  },
+);
 
 test('of an engine with several models nobody can tell whose blocks they are', async () => {
   const { truth, found, said } = truthOf(engineWith(), events().source);

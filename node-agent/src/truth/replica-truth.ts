@@ -16,10 +16,10 @@ import type { Ask } from '../engines/ask.ts';
 import { AwaitedPrompt, awaitedPromptsMax } from './awaited-prompt.ts';
 import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
 import { findCapacity } from './capacity.ts';
+import type { EventSource } from './events/event-source.ts';
 import { ExactModel } from './events/exact-model.ts';
-import { TokenBlocks } from './events/token-blocks.ts';
+import { RankBlocks } from './events/rank-blocks.ts';
 import type { KvEvent } from './events/wire.ts';
-import type { EventSource } from './events/zeromq-source.ts';
 import type { FeedSource, KvFeeds } from './kv-feeds.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { PagedCache } from './paged-cache.ts';
@@ -80,11 +80,14 @@ export class ReplicaTruth {
   #life: Life | undefined;
   #names: ReadonlySet<string> = new Set();
   readonly #models = new Map<string, OpenModel>();
-  readonly #blocks = new TokenBlocks();
+  readonly #blocks: RankBlocks;
+  #isFollowing = false;
 
   constructor(options: ReplicaTruthOptions) {
     this.#options = options;
-    options.events?.follow((events) => this.#heard(events));
+    const { events } = options;
+    this.#blocks = new RankBlocks(events?.ranks);
+    if (events?.isTakenAway === false) this.#follow(events);
   }
 
   /** What the engine is now. Call it before the edge hears the report. */
@@ -145,10 +148,16 @@ export class ReplicaTruth {
     for (const name of [...this.#models.keys()]) this.#close(name);
   }
 
+  #follow(events: EventSource): void {
+    if (this.#isFollowing) return;
+    this.#isFollowing = true;
+    events.follow((heard, rank) => this.#heard(heard, rank));
+  }
+
   /** What comes from an engine that is gone counts no longer. */
-  #heard(events: readonly KvEvent[]): void {
+  #heard(events: readonly KvEvent[], rank: number): void {
     if (this.#life === undefined) return;
-    const changes = this.#blocks.apply(events);
+    const changes = this.#blocks.apply(events, rank);
     for (const { exact } of this.#models.values()) exact?.changed(changes);
   }
 
@@ -248,6 +257,7 @@ export class ReplicaTruth {
     if (!isSame && !feeds.open(source)) return;
     const root = rootKey({ salt: terms.salt, model: name, profile });
     const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
+    if (trust === 'exact' && this.#options.events !== undefined) this.#follow(this.#options.events);
     const exact = trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger) : undefined;
     this.#models.set(name, { source, chain, cache: exact === undefined ? cache : noGuess, life, exact });
   }

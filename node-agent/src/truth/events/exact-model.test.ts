@@ -7,7 +7,7 @@ import type { Answer, Ask } from '../../engines/ask.ts';
 import { digestsOf, KvLedger } from '../kv-ledger.ts';
 import { applyTemplate } from '../render/apply-template.ts';
 import { ExactModel } from './exact-model.ts';
-import { TokenBlocks } from './token-blocks.ts';
+import { RankBlocks } from './rank-blocks.ts';
 import type { KvEvent } from './wire.ts';
 
 const path = '/v1/chat/completions';
@@ -44,7 +44,7 @@ const model = () => {
   const profile = profileOf(plainProfile);
   const root = rootKey({ salt: 's', model: 'm', profile });
   const chain = { root, profile, blockBytes: 64, blocksMax: 99 };
-  const [ledger, blocks] = [new KvLedger(), new TokenBlocks()];
+  const [ledger, blocks] = [new KvLedger(), new RankBlocks()];
   const facts = { verbatim: ['system', 'user', 'assistant'] as const, toolText: undefined };
   const exact = new ExactModel({
     ask,

@@ -13,7 +13,8 @@ import { digestsOf, type KvLedger } from '../kv-ledger.ts';
 import type { FoundProfile } from '../prompt-profile.ts';
 import type { RenderWay } from '../render/render.ts';
 import { ConfirmedDigests } from './confirmed.ts';
-import { type BlockChanges, type TokenBlocks, tokenChain } from './token-blocks.ts';
+import type { RankBlocks } from './rank-blocks.ts';
+import { type BlockChanges, tokenChain } from './token-blocks.ts';
 
 /** Prompts that wait to be rendered. Of more the oldest is forgotten: a busy host claims less. */
 const waitingMax = 64;
@@ -28,7 +29,7 @@ export interface ExactModelOptions {
   readonly found: FoundProfile;
   readonly chain: ChainOptions;
   readonly ledger: KvLedger;
-  readonly blocks: TokenBlocks;
+  readonly blocks: RankBlocks;
   readonly onChange: () => void;
 }
 

@@ -11,21 +11,15 @@ import { blake3, digestChain } from '@cognitora/protocol/prefix/blake3';
 import { type Digest, digestsOf } from '../kv-ledger.ts';
 import { type BlockName, deviceMedium, type KvEvent, type Place } from './wire.ts';
 
-/** Blocks of one engine that are followed: 4 million tokens in blocks of 16, some 60 MB here. */
+/** Blocks of one engine that are followed: 4 million tokens in blocks of 16, some 60 MB here (`bench:kv-events`). */
 export const tokenBlocksMax = 262_144;
-/** Of one block: two media and a few groups. Of more nothing is known, and removals then say that it is gone. */
-const placesMax = 16;
+/** Of one engine: a few media and groups. Blocks in further ones are not followed there. */
+const placesMax = 255;
+/** Times that one block is held. Of more nothing is known, and removals then say that it is gone. */
+const timesMax = 16;
 /** Larger blocks are not hashed in one call. */
 const blockTokensMax = 256;
 const tokenBytes = 4;
-
-interface Block {
-  readonly digest: Digest;
-  /** The key of the blocks that stand on it. */
-  readonly key: Uint32Array;
-  /** One for each time that it is held. */
-  readonly places: Place[];
-}
 
 /** Against what was held before; nothing was, where all was cleared meanwhile. */
 export interface BlockChanges {
@@ -52,13 +46,72 @@ type Stored = KvEvent & { readonly type: 'stored' };
 /** Whether digests were held before the events that are applied now. */
 type Changed = Map<Digest, boolean>;
 
+/** A block's number among those that are followed. */
+type Slot = number;
+
+const keyWords = 8;
+
+/** What is known of each block, by its slot: columns, since a quarter of a million objects take a kilobyte each. */
+class BlockTable {
+  readonly #digests: BigUint64Array;
+  /** The key of the blocks that stand on it. */
+  readonly #keys: Uint32Array;
+  /** Where it is held: the number of a place, 0 for none; further times apart, since as a rule there is one. */
+  readonly #places: Uint8Array;
+  readonly #morePlaces = new Map<Slot, number[]>();
+  readonly #free: Slot[] = [];
+  #used = 0;
+
+  constructor(blocksMax: number) {
+    this.#digests = new BigUint64Array(blocksMax);
+    this.#keys = new Uint32Array(blocksMax * keyWords);
+    this.#places = new Uint8Array(blocksMax);
+  }
+
+  /** Undefined: there is no room. */
+  add(digest: Digest, key: Uint32Array): Slot | undefined {
+    const slot = this.#free.pop() ?? this.#used;
+    if (slot >= this.#digests.length) return undefined;
+    if (slot === this.#used) this.#used += 1;
+    this.#digests[slot] = digest;
+    this.#keys.set(key, slot * keyWords);
+    return slot;
+  }
+
+  free(slot: Slot): void {
+    this.#places[slot] = 0;
+    this.#morePlaces.delete(slot);
+    this.#free.push(slot);
+  }
+
+  digest(slot: Slot): Digest {
+    return this.#digests[slot] ?? 0n;
+  }
+
+  key(slot: Slot): Uint32Array {
+    return this.#keys.subarray(slot * keyWords, (slot + 1) * keyWords);
+  }
+
+  places(slot: Slot): readonly number[] {
+    const first = this.#places[slot] ?? 0;
+    return first === 0 ? [] : [first, ...(this.#morePlaces.get(slot) ?? [])];
+  }
+
+  setPlaces(slot: Slot, [first = 0, ...more]: readonly number[]): void {
+    this.#places[slot] = first;
+    if (more.length > 0) this.#morePlaces.set(slot, more);
+    else this.#morePlaces.delete(slot);
+  }
+}
+
 export class TokenBlocks {
   readonly #blocksMax: number;
-  readonly #blocks = new Map<BlockName, Block>();
-  /** How many places on the device hold a digest. */
+  readonly #slots = new Map<BlockName, Slot>();
+  #table: BlockTable | undefined;
+  /** How many times the device holds a digest. */
   readonly #held = new Map<Digest, number>();
-  /** The same few, so that a block costs no place of its own. */
-  readonly #places = new Map<string, Place>();
+  /** Places are numbered from 1 on. */
+  readonly #places: Place[] = [];
   #blockTokens: number | undefined;
 
   constructor(blocksMax = tokenBlocksMax) {
@@ -75,9 +128,9 @@ export class TokenBlocks {
   }
 
   clear(): void {
-    this.#blocks.clear();
+    this.#slots.clear();
+    this.#table = undefined;
     this.#held.clear();
-    this.#places.clear();
   }
 
   /** What the events change, in the end. */
@@ -102,64 +155,80 @@ export class TokenBlocks {
   }
 
   #store(event: Stored, changed: Changed): void {
-    const place = this.#placeOf(event.place);
-    const { names, tokens, blockTokens } = event;
+    const { names, tokens, blockTokens, place } = event;
+    if (this.#numberOf(place) === 0) return;
     if (place.medium === deviceMedium && tokens.length > 0) {
       if (blockTokens > blockTokensMax) return;
       this.#blockTokens = blockTokens;
-      this.#storeTokens(event, place, changed);
+      this.#storeTokens(event, changed);
       return;
     }
     // Elsewhere blocks may be of another size under the names that they have on the device.
-    if (tokens.length > 0 && blockTokens === this.#blockTokens) this.#storeTokens(event, place, changed);
-    else for (const name of names) this.#hold(this.#blocks.get(name), place, changed);
+    if (tokens.length > 0 && blockTokens === this.#blockTokens) this.#storeTokens(event, changed);
+    else for (const name of names) this.#hold(this.#slots.get(name), place, changed);
   }
 
-  #storeTokens({ names, parent, tokens, blockTokens }: Stored, place: Place, changed: Changed): void {
-    let key = parent === undefined ? root : this.#blocks.get(parent)?.key;
+  #storeTokens({ names, parent, tokens, blockTokens, place }: Stored, changed: Changed): void {
+    this.#table ??= new BlockTable(this.#blocksMax);
+    const standsOn = parent === undefined ? undefined : this.#slots.get(parent);
+    let key = standsOn === undefined ? root : this.#table.key(standsOn);
+    if (parent !== undefined && standsOn === undefined) return;
     for (const [at, name] of names.entries()) {
-      if (key === undefined) return;
       const bytes = bytesOf(tokens.slice(at * blockTokens, (at + 1) * blockTokens));
       const chain = digestChain(key, bytes, bytes.length, 1);
       const [digest = 0n] = digestsOf(chain.digests);
       key = chain.key;
-      let block = this.#blocks.get(name);
-      // A name that is used again stands for what it names now.
-      if (block !== undefined && block.digest !== digest) {
-        this.#forget(name, block, changed);
-        block = undefined;
-      }
-      if (block === undefined) {
-        if (this.#blocks.size >= this.#blocksMax) return;
-        block = { digest, key, places: [] };
-        this.#blocks.set(name, block);
-      }
-      this.#hold(block, place, changed);
+      const slot = this.#slotOf(name, digest, key, changed);
+      if (slot === undefined) return;
+      this.#hold(slot, place, changed);
     }
   }
 
-  #hold(block: Block | undefined, place: Place, changed: Changed): void {
-    if (block === undefined || block.places.length >= placesMax) return;
-    block.places.push(place);
-    if (place.medium === deviceMedium) this.#count(block.digest, 1, changed);
+  /** A name that is used again stands for what it names now. */
+  #slotOf(name: BlockName, digest: Digest, key: Uint32Array, changed: Changed): Slot | undefined {
+    const before = this.#slots.get(name);
+    if (before !== undefined) {
+      if (this.#table?.digest(before) === digest) return before;
+      this.#forget(name, before, changed);
+    }
+    const slot = this.#table?.add(digest, key);
+    if (slot !== undefined) this.#slots.set(name, slot);
+    return slot;
+  }
+
+  #hold(slot: Slot | undefined, place: Place, changed: Changed): void {
+    if (slot === undefined || this.#table === undefined) return;
+    const places = this.#table.places(slot);
+    const number = this.#numberOf(place);
+    if (places.length >= timesMax) return;
+    this.#table.setPlaces(slot, [...places, number]);
+    if (place.medium === deviceMedium) this.#count(this.#table.digest(slot), 1, changed);
   }
 
   #remove(name: BlockName, { medium, group }: Place, changed: Changed): void {
-    const block = this.#blocks.get(name);
+    const slot = this.#slots.get(name);
+    if (slot === undefined || this.#table === undefined) return;
+    const places = this.#table.places(slot);
     // Who does not say of which group it is means any.
-    const at = block?.places.findIndex(
-      (place) => place.medium === medium && (group === undefined || place.group === group),
-    );
-    if (block === undefined || at === undefined || at < 0) return;
-    block.places.splice(at, 1);
-    if (medium === deviceMedium) this.#count(block.digest, -1, changed);
-    if (block.places.length === 0) this.#blocks.delete(name);
+    const at = places.findIndex((number) => {
+      const place = this.#places[number - 1];
+      return place?.medium === medium && (group === undefined || place.group === group);
+    });
+    if (at < 0) return;
+    if (medium === deviceMedium) this.#count(this.#table.digest(slot), -1, changed);
+    if (places.length > 1) this.#table.setPlaces(slot, places.toSpliced(at, 1));
+    else {
+      this.#slots.delete(name);
+      this.#table.free(slot);
+    }
   }
 
-  #forget(name: BlockName, { digest, places }: Block, changed: Changed): void {
-    this.#blocks.delete(name);
-    const onDevice = places.filter(({ medium }) => medium === deviceMedium).length;
-    if (onDevice > 0) this.#count(digest, -onDevice, changed);
+  #forget(name: BlockName, slot: Slot, changed: Changed): void {
+    const places = this.#table?.places(slot) ?? [];
+    const onDevice = places.filter((number) => this.#places[number - 1]?.medium === deviceMedium).length;
+    if (onDevice > 0) this.#count(this.#table?.digest(slot) ?? 0n, -onDevice, changed);
+    this.#slots.delete(name);
+    this.#table?.free(slot);
   }
 
   #count(digest: Digest, by: number, changed: Changed): void {
@@ -169,10 +238,10 @@ export class TokenBlocks {
     else this.#held.delete(digest);
   }
 
-  #placeOf(place: Place): Place {
-    const name = `${place.medium} ${place.group}`;
-    const known = this.#places.get(name) ?? place;
-    if (this.#places.size < placesMax) this.#places.set(name, known);
-    return known;
+  /** 0: there are too many. */
+  #numberOf({ medium, group }: Place): number {
+    const at = this.#places.findIndex((place) => place.medium === medium && place.group === group);
+    if (at >= 0) return at + 1;
+    return this.#places.length >= placesMax ? 0 : this.#places.push({ medium, group });
   }
 }

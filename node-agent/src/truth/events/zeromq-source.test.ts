@@ -1,7 +1,7 @@
 import { Packr } from 'msgpackr';
 import { expect, onTestFinished, test } from 'vitest';
 import { Publisher, Router } from 'zeromq';
-import { zeromqSource } from './zeromq-source.ts';
+import { endpointOf, zeromqSource } from './zeromq-source.ts';
 
 const packr = new Packr({ useRecords: false });
 const numbered = (sequence: number): Buffer => {
@@ -43,4 +43,12 @@ test.each([
   }
   expect(await answering).toBe(0n);
   expect(heard.slice(0, 3)).toEqual(['0', '1', '2']);
+});
+
+test('each rank has the port after the one before', () => {
+  expect([0, 1, 11].map((rank) => endpointOf('tcp://10.0.0.9:5559', rank))).toEqual([
+    'tcp://10.0.0.9:5559',
+    'tcp://10.0.0.9:5560',
+    'tcp://10.0.0.9:5570',
+  ]);
 });

@@ -2,27 +2,15 @@
  * The ZeroMQ sockets of one engine's KV events: a SUB that hears them and, for what was missed, a DEALER that asks for
  * a replay. Moves bytes; `subscription.ts` decides. The native library is loaded only when events are asked for.
  */
+import type { KvEventEndpoints } from '../../engines/engine-config.ts';
 import type { Log } from '../../log.ts';
+import type { EventSource, OnEvents } from './event-source.ts';
 import { type EventMessage, Subscription } from './subscription.ts';
-import type { KvEvent } from './wire.ts';
 
 /** As many as an engine queues for us. */
 const receivedMax = 100_000;
 const replayMsMax = 5_000;
 const sequenceBytes = 8;
-
-export interface EventSource {
-  /** Hears what the engine says from now on. */
-  follow(onEvents: (events: readonly KvEvent[]) => void): void;
-  /** The engine is another one. */
-  reset(): void;
-  close(): void;
-}
-
-export interface ZeromqEndpoints {
-  readonly events: string;
-  readonly replay: string | undefined;
-}
 
 const sequenceOf = (frame: Buffer | undefined): bigint | undefined =>
   frame?.length === sequenceBytes ? frame.readBigInt64BE() : undefined;
@@ -60,36 +48,72 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
   }
 };
 
-export const zeromqSource = ({ events, replay }: ZeromqEndpoints, log: Log): EventSource => {
-  let subscription: Subscription | undefined;
-  let end = (): void => {};
-  let isClosed = false;
-  const hear = async (heard: Subscription): Promise<void> => {
+/** Each rank publishes at a port of its own, counted up from the first one's. */
+export const endpointOf = (endpoint: string, rank: number): string =>
+  rank === 0 ? endpoint : endpoint.replace(/\d+$/, (port) => String(Number(port) + rank));
+
+/** One rank. */
+class Follower {
+  readonly subscription: Subscription;
+  readonly #endpoint: string;
+  #close = (): void => {};
+  #isClosed = false;
+
+  constructor({ events, replay }: KvEventEndpoints, rank: number, onEvents: OnEvents) {
+    this.#endpoint = endpointOf(events, rank);
+    const asked = replay && endpointOf(replay, rank);
+    this.subscription = new Subscription({
+      replay: async (first) => (asked === undefined ? [] : askReplay(asked, first)),
+      onEvents: (heard) => onEvents(heard, rank),
+    });
+  }
+
+  hear(log: Log): void {
+    this.#hear().catch((thrown: unknown) => {
+      if (this.#isClosed) return;
+      log('warn', 'KV events cannot be followed', { endpoint: this.#endpoint, why: String(thrown) });
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#close();
+  }
+
+  async #hear(): Promise<void> {
     const { Subscriber } = await import('zeromq');
-    if (isClosed) return;
+    if (this.#isClosed) return;
     const socket = new Subscriber({ receiveHighWaterMark: receivedMax, linger: 0 });
-    end = () => socket.close();
-    socket.connect(events);
+    this.#close = () => socket.close();
+    socket.connect(this.#endpoint);
     socket.subscribe('');
     for await (const [, frame, payload] of socket) {
       const sequence = sequenceOf(frame);
-      if (sequence !== undefined && payload !== undefined) await heard.message({ sequence, payload });
+      if (sequence !== undefined && payload !== undefined) {
+        await this.subscription.message({ sequence, payload });
+      }
     }
-  };
+  }
+}
+
+export const zeromqSource = (endpoints: KvEventEndpoints, log: Log): EventSource => {
+  const { ranks = 1 } = endpoints;
+  const followers: Follower[] = [];
   return {
+    isTakenAway: false,
+    ranks,
     follow: (onEvents) => {
-      subscription = new Subscription({
-        replay: async (first) => (replay === undefined ? [] : askReplay(replay, first)),
-        onEvents,
-      });
-      hear(subscription).catch((thrown: unknown) => {
-        if (!isClosed) log('warn', 'KV events cannot be followed', { endpoint: events, why: String(thrown) });
-      });
+      for (let rank = 0; rank < ranks; rank += 1) {
+        const follower = new Follower(endpoints, rank, onEvents);
+        followers.push(follower);
+        follower.hear(log);
+      }
     },
-    reset: () => subscription?.reset(),
+    reset: () => {
+      for (const { subscription } of followers) subscription.reset();
+    },
     close: () => {
-      isClosed = true;
-      end();
+      for (const follower of followers) follower.close();
     },
   };
 };

@@ -1,7 +1,7 @@
 /**
  * The engine tokenises a chat: `POST /tokenize` with messages gives `{tokens}`, and what its vocabulary has for them
- * when asked; `POST /detokenize` gives their text. Options other than tools and those of the template are not heard
- * there, so that nothing can be learned of them.
+ * when asked; `POST /detokenize` gives their text. Options other than tools and the template's own are not heard there,
+ * so that nothing can be learned of them.
  */
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Ask } from '../../engines/ask.ts';

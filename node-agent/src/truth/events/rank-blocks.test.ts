@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { RankBlocks } from './rank-blocks.ts';
+import { tokenChain } from './token-blocks.ts';
+import type { KvEvent } from './wire.ts';
+
+const place = { medium: 'GPU', group: undefined } as const;
+const stored: KvEvent = {
+  ...{ type: 'stored', names: ['a'], parent: undefined, tokens: [1, 2], blockTokens: 2 },
+  ...{ isPlain: true, place },
+};
+const removed: KvEvent = { type: 'removed', names: ['a'], place };
+const [digest = 0n] = tokenChain([1, 2], 2);
+
+test('of one rank all is told as it is', () => {
+  const blocks = new RankBlocks();
+  expect(blocks.holds(digest)).toBe(false);
+  expect(blocks.apply([stored])).toEqual({ isCleared: false, held: [digest], gone: [] });
+  expect(blocks.apply([removed])).toEqual({ isCleared: false, held: [], gone: [digest] });
+});
+
+test('of several ranks only what each of them holds counts', () => {
+  const blocks = new RankBlocks();
+  blocks.apply([stored], 0);
+  expect(blocks.apply([], 1)).toEqual({ isCleared: true, held: [], gone: [] });
+  expect(blocks.holds(digest)).toBe(false);
+  expect(blocks.apply([stored], 1).held).toEqual([digest]);
+  expect(blocks.holds(digest)).toBe(true);
+  expect(blocks.apply([removed], 0).gone).toEqual([digest]);
+  expect(blocks.apply([removed], 1)).toEqual({ isCleared: false, held: [], gone: [] });
+});
+
+test('one rank that is cleared clears all, and what it then stores counts where the others hold it', () => {
+  const blocks = new RankBlocks();
+  blocks.apply([stored], 0);
+  blocks.apply([stored], 1);
+  expect(blocks.apply([{ type: 'cleared' }, stored], 1)).toEqual({
+    ...{ isCleared: true, held: [digest], gone: [] },
+  });
+});
