@@ -31,6 +31,8 @@ import type { Log } from './log.ts';
 import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
 import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
+import { HostTelemetry, type WatchedReplica } from './telemetry/host-telemetry.ts';
+import { powerSources } from './telemetry/power-source.ts';
 import { KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
@@ -59,6 +61,7 @@ export class Agent {
   readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
   readonly #truth: KvTruth;
+  readonly #telemetry: HostTelemetry;
   readonly #moves: KvMoves | undefined;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
@@ -73,15 +76,20 @@ export class Agent {
     const { config: ours, clock, log, moves, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, KvEventEndpoints>();
+    const replicas: WatchedReplica[] = [];
     for (const { config, url, kvEvents } of sources) {
       const { name, role, apiKey, aliases } = config;
-      const healthPath = engineProfiles.get(config.profile)?.health?.path;
+      const { health, metrics } = engineProfiles.get(config.profile) ?? {};
+      const healthPath = health?.path;
       const onChange = (): void => this.#changed(engine);
       const engine: Engine = new Engine({ name, role, url, apiKey, aliases, healthPath, log, onChange });
       this.#engines.set(name, engine);
-      this.#counters.set(name, new ReplicaCounters());
+      const counters = new ReplicaCounters();
+      this.#counters.set(name, counters);
+      replicas.push({ engine, config, counters, metrics });
       if (kvEvents !== undefined) events.set(name, kvEvents);
     }
+    this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
     this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
@@ -91,6 +99,7 @@ export class Agent {
   start(): void {
     for (const source of this.#options.sources) source.start();
     for (const engine of this.#engines.values()) engine.start();
+    this.#telemetry.start();
     this.#sweeper = setInterval(() => {
       const now = this.#options.clock.monotonicMs();
       for (const request of [...this.#live]) request.sweep(now);
@@ -112,6 +121,7 @@ export class Agent {
     this.#link?.close('the agent stopped');
     this.#moves?.stop();
     this.#truth.stop();
+    this.#telemetry.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
     await Promise.all(this.#options.sources.map((source) => source.stop()));
@@ -126,6 +136,7 @@ export class Agent {
       link: { ...this.#linkStatus, redials: this.#redials },
       live: this.#live.size,
       replicas: sources.flatMap((source) => this.#replicaStatus(source)),
+      gpus: this.#telemetry.gpus,
     };
   }
 
@@ -136,6 +147,7 @@ export class Agent {
     if (engine === undefined || counters === undefined) return [];
     const { live, requests, bodyBytes, errors, answers } = counters;
     const { state, models } = engine.report;
+    const load = this.#telemetry.loadOf(name);
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
@@ -145,6 +157,7 @@ export class Agent {
         errors: Object.fromEntries(errors),
         answers: Object.fromEntries(answers),
         caches: this.#truth.cachesOf(name),
+        ...(load === undefined ? {} : { load }),
       },
     ];
   }
@@ -234,6 +247,7 @@ export class Agent {
     // An engine may have changed between HELLO and now.
     this.#report();
     this.#truth.linked(link, welcome.prefix);
+    this.#telemetry.linked(link);
     this.#options.onJoined(welcome);
   }
 
@@ -252,6 +266,7 @@ export class Agent {
 
   #closed(link: LinkSocket, why: string, refusal?: ErrorCode): void {
     this.#truth.unlinked(link);
+    this.#telemetry.unlinked(link);
     if (link !== this.#link) return;
     this.#link = undefined;
     if (this.#stopping) return;
@@ -284,17 +299,16 @@ export class Agent {
       reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });
       return ignoredStream(reply);
     }
-    counters.requests += 1;
-    counters.live += 1;
+    const { reply: through, over } = counted(reply, counters);
     const request: ServedRequest = new ServedRequest({
       engine,
       model,
       open,
-      reply: counted(reply, counters),
+      reply: through,
       clock: this.#options.clock,
       onOver: () => {
         this.#live.delete(request);
-        counters.live -= 1;
+        over();
       },
       watch: this.#watch(open),
     });

@@ -36,7 +36,6 @@ const launchedOnly = [
   'arguments',
   'environment',
   'replicas',
-  'gpus',
   'gpus_per_replica',
   'tensor_parallel',
 ] as const satisfies readonly (keyof Entry)[];
@@ -150,7 +149,8 @@ const sourcesOf = (entry: EngineEntry, reading: EngineReading): readonly EngineC
     throw new ConfigError(`${entry.at('kv_events_replay')}: kv_events_replay needs kv_events beside it.`);
   }
   const kvEvents = events === undefined ? undefined : { events, replay };
-  return [{ kind: 'attached', url, kvEvents, kvDirectory }];
+  const [gpus = []] = gpusOf(entry);
+  return [{ kind: 'attached', url, kvEvents, gpus, kvDirectory }];
 };
 
 const checkProfile = ({ entry, at }: EngineEntry, { names }: KnownProfiles): void => {
