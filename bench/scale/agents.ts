@@ -8,8 +8,8 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '@cognitora/node-agent/clock';
 import { Agent } from '@cognitora/node-agent/daemon';
-import type { EngineConfig } from '@cognitora/node-agent/engines/engine-config';
-import { attachedSources } from '@cognitora/node-agent/engines/source';
+import type { AttachedEngine, EngineConfig } from '@cognitora/node-agent/engines/engine-config';
+import { attachedSource } from '@cognitora/node-agent/engines/source';
 import { HostIdentity } from '@cognitora/node-agent/identity';
 import type { Log } from '@cognitora/node-agent/log';
 import type { ReplicaName } from '@cognitora/protocol/ids';
@@ -41,17 +41,19 @@ type Start = Extract<AgentsCommand, { kind: 'start' }>;
 
 const startAgent = (options: Start, index: number): void => {
   const model = options.models[index % options.models.length] ?? 'bench';
+  const source: AttachedEngine = {
+    kind: 'attached',
+    url: new URL(`${options.engineUrl}/${model}`),
+    kvEvents: undefined,
+    gpus: [],
+    kvDirectory: undefined,
+  };
   const engine: EngineConfig = {
     name: 'r0' as ReplicaName,
     profile: 'openai',
     role: 'both',
     kvOffload: 'none',
-    source: {
-      kind: 'attached',
-      url: new URL(`${options.engineUrl}/${model}`),
-      kvEvents: undefined,
-      kvDirectory: undefined,
-    },
+    source,
     aliases: new Map(),
     apiKey: undefined,
   };
@@ -65,7 +67,7 @@ const startAgent = (options: Start, index: number): void => {
       name: `bench-${index}`,
       joinToken: options.joinToken,
     },
-    sources: attachedSources([engine]),
+    sources: [attachedSource(engine, source)],
     moves: undefined,
     identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,

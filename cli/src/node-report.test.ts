@@ -5,7 +5,7 @@ const replica = (name: string, state: string, role = 'both') => ({
   ...{ name, state, role, models: ['m'], live: 2, caches: [{ model: 'm', trust: 'exact' }] },
 });
 const node = (name: string, cordoned: boolean, replicas: readonly ReturnType<typeof replica>[]) => ({
-  ...{ node: `n${name}`, name, connectedAtMs: 0, cordoned, replicas },
+  ...{ node: `n${name}`, name, connectedAtMs: 0, cordoned, replicas, gpus: [] },
 });
 
 test('a line for each replica says what keeps requests from it, and one for each host that is away', () => {
@@ -19,12 +19,45 @@ test('a line for each replica says what keeps requests from it, and one for each
   ];
   const lines = nodesReport({ regions: [{ region: 'weur', nodes }], away }, 60_000).split('\n');
   expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
-    ['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'MODELS', 'CACHE', 'LINKED'],
-    ['weur', 'attic', 'nattic', 'r0', 'ready,cordoned', '2', 'm', 'exact', '60 s ago'],
-    ['weur', 'attic', 'nattic', 'r1', 'loading,decode,cordoned', '2', 'm', 'exact', '60 s ago'],
-    ['weur', 'shed', 'nshed', 'r0', 'ready', '2', 'm', 'exact', '60 s ago'],
-    ['-', 'cellar', 'ncellar', '-', 'away,cordoned', '-', '-', '-', '-'],
-    ['-', 'porch', 'nporch', '-', 'away', '-', '-', '-', '-'],
+    ['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'RUN', 'WAIT', 'KV', 'MODELS', 'CACHE', 'LINKED'],
+    ['weur', 'attic', 'nattic', 'r0', 'ready,cordoned', '2', '-', '-', '-', 'm', 'exact', '60 s ago'],
+    [
+      'weur',
+      'attic',
+      'nattic',
+      'r1',
+      'loading,decode,cordoned',
+      '2',
+      '-',
+      '-',
+      '-',
+      'm',
+      'exact',
+      '60 s ago',
+    ],
+    ['weur', 'shed', 'nshed', 'r0', 'ready', '2', '-', '-', '-', 'm', 'exact', '60 s ago'],
+    ['-', 'cellar', 'ncellar', '-', 'away,cordoned', '-', '-', '-', '-', '-', '-', '-'],
+    ['-', 'porch', 'nporch', '-', 'away', '-', '-', '-', '-', '-', '-', '-'],
+  ]);
+});
+
+test('what engines and GPUs do is shown, each GPU once, and what nobody knows is "-", never 0', () => {
+  const busy = { ...replica('r0', 'ready'), load: { running: 3, waiting: 0, kvPermille: 0 } };
+  const gpus = [
+    { gpu: 0, memoryMiB: 143_771, memoryUsedMiB: 70_000, watts: 312, celsius: 61, replicas: ['r0', 'r1'] },
+    { gpu: 1, replicas: [] },
+  ];
+  const nodes = [{ ...node('attic', false, [busy, replica('r1', 'ready')]), gpus }];
+  const lines = nodesReport({ regions: [{ region: 'weur', nodes }], away: [] }, 60_000).split('\n');
+  const cells = lines.map((line) => line.trim().split(/ {2,}/));
+  expect(cells.slice(1, 3).map((row) => row.slice(5, 9))).toEqual([
+    ['2', '3', '0', '0 %'],
+    ['2', '-', '-', '-'],
+  ]);
+  expect(cells.slice(4)).toEqual([
+    ['HOST', 'NODE', 'GPU', 'MEMORY', 'WATTS', 'TEMP', 'BUSY', 'REPLICAS'],
+    ['attic', 'nattic', '0', '68.4 of 140.4 GiB', '312 W', '61 °C', '-', 'r0,r1'],
+    ['attic', 'nattic', '1', '-', '-', '-', '-', '-'],
   ]);
 });
 

@@ -1,4 +1,9 @@
-/** The hosts of an edge as a table for people: one line a replica, and one for each host that is away. Pure. */
+/**
+ * The hosts of an edge as tables for people: one line a replica, one for each host that is away, and one a GPU. What
+ * nobody knows is "-", never 0. Pure.
+ */
+import type { GpuReport } from '@cognitora/protocol/telemetry';
+import { gpuCells, gpuHeader, loadCells, loadHeader } from './figures.ts';
 import { relativeTime, table } from './terminal.ts';
 
 /** What `GET /admin/nodes` answers. */
@@ -16,8 +21,14 @@ export interface NodesAnswer {
         readonly role: string;
         readonly models: readonly string[];
         readonly live: number;
+        readonly load?: {
+          readonly running?: number;
+          readonly waiting?: number;
+          readonly kvPermille?: number;
+        };
         readonly caches: readonly { readonly model: string; readonly trust: string }[];
       }[];
+      readonly gpus: readonly (GpuReport & { readonly replicas: readonly string[] })[];
     }[];
   }[];
   readonly away: readonly {
@@ -40,6 +51,7 @@ const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[
         replica.name,
         stateOf(replica.state, cordoned, replica.role),
         replica.live,
+        ...loadCells(replica.load, replica.load?.kvPermille && replica.load.kvPermille / 1_000),
         replica.models.join(','),
         [...new Set(replica.caches.map(({ trust }) => trust))].join(','),
         relativeTime(connectedAtMs, nowMs),
@@ -47,11 +59,25 @@ const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[
     ),
   );
 
+const header = [
+  ...['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', ...loadHeader, 'MODELS', 'CACHE', 'LINKED'],
+];
+
+/** Each GPU once, however many replicas share it. */
+const gpuRows = ({ regions }: NodesAnswer): (string | number)[][] =>
+  regions.flatMap(({ nodes }) =>
+    nodes.flatMap(({ node, name, gpus }) =>
+      gpus.map((gpu) => [name, node, ...gpuCells(gpu), gpu.replicas.join(',') || '-']),
+    ),
+  );
+
 export const nodesReport = (answer: NodesAnswer, nowMs: number): string => {
   const away = answer.away.map(({ node, name, cordonedAtMs }) => [
-    ...['-', name, node, '-', stateOf('away', cordonedAtMs !== null), '-', '-', '-', '-'],
+    ...['-', name, node, '-', stateOf('away', cordonedAtMs !== null), '-', '-', '-', '-', '-', '-', '-'],
   ]);
   const rows = [...linkedRows(answer, nowMs), ...away];
   if (rows.length === 0) return 'No node has joined. "cgn keys join" makes a token for one.';
-  return table(['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', 'MODELS', 'CACHE', 'LINKED'], rows);
+  const nodes = table(header, rows);
+  const gpus = gpuRows(answer);
+  return gpus.length === 0 ? nodes : `${nodes}\n\n${table(['HOST', 'NODE', ...gpuHeader, 'REPLICAS'], gpus)}`;
 };

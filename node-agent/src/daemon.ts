@@ -30,6 +30,8 @@ import type { Log } from './log.ts';
 import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
 import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
+import { HostTelemetry, type WatchedReplica } from './telemetry/host-telemetry.ts';
+import { powerSources } from './telemetry/power-source.ts';
 import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
@@ -59,6 +61,7 @@ export class Agent {
   readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
   readonly #truth: KvTruth;
+  readonly #telemetry: HostTelemetry;
   readonly #moves: KvMoves | undefined;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
@@ -73,6 +76,7 @@ export class Agent {
     const { config: ours, clock, log, moves, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, EventPlace>();
+    const replicas: WatchedReplica[] = [];
     for (const source of sources) {
       const { config, url, kvEvents } = source;
       const { name, role, apiKey, aliases } = config;
@@ -85,10 +89,13 @@ export class Agent {
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
-      this.#counters.set(name, new ReplicaCounters());
+      const counters = new ReplicaCounters();
+      this.#counters.set(name, counters);
+      replicas.push({ engine, config, counters, metrics: profile?.metrics });
       if (kvEvents !== undefined) events.set(name, { kind: 'zmq', endpoints: kvEvents });
       else if (profile?.kvEvents?.kind === 'poll') events.set(name, profile.kvEvents);
     }
+    this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
     this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
@@ -100,6 +107,7 @@ export class Agent {
       const began = (url: URL): void => engine.start(url);
       this.#sources.get(name)?.start({ began, ended: (why) => engine.end(why) });
     }
+    this.#telemetry.start();
     this.#sweeper = setInterval(() => {
       const now = this.#options.clock.monotonicMs();
       for (const request of [...this.#live]) request.sweep(now);
@@ -122,6 +130,7 @@ export class Agent {
     this.#link?.close('the agent stopped');
     this.#moves?.stop();
     this.#truth.stop();
+    this.#telemetry.stop();
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
     await Promise.all([...this.#sources.values()].map((source) => source.stop()));
@@ -141,6 +150,7 @@ export class Agent {
       link: { ...this.#linkStatus, redials: this.#redials },
       live: this.#live.size,
       replicas: [...this.#sources.values()].flatMap((source) => this.#replicaStatus(source)),
+      gpus: this.#telemetry.gpus,
     };
   }
 
@@ -151,6 +161,7 @@ export class Agent {
     if (engine === undefined || counters === undefined) return [];
     const { live, requests, bodyBytes, errors, answers } = counters;
     const { state, models } = engine.report;
+    const load = this.#telemetry.loadOf(name);
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
@@ -161,6 +172,7 @@ export class Agent {
         errors: Object.fromEntries(errors),
         answers: Object.fromEntries(answers),
         caches: this.#truth.cachesOf(name),
+        ...(load === undefined ? {} : { load }),
       },
     ];
   }
@@ -251,6 +263,7 @@ export class Agent {
     // An engine may have changed between HELLO and now.
     this.#report();
     this.#truth.linked(link, welcome.prefix);
+    this.#telemetry.linked(link);
     this.#options.onJoined(welcome);
   }
 
@@ -269,6 +282,7 @@ export class Agent {
 
   #closed(link: LinkSocket, why: string, refusal?: ErrorCode): void {
     this.#truth.unlinked(link);
+    this.#telemetry.unlinked(link);
     if (link !== this.#link) return;
     this.#link = undefined;
     if (this.#stopping) return;
@@ -301,17 +315,16 @@ export class Agent {
       reply.fail({ code: 'replica_gone', message, record: { bodyBytes: 0, totalMs: 0 } });
       return ignoredStream(reply);
     }
-    counters.requests += 1;
-    counters.live += 1;
+    const { reply: through, over } = counted(reply, counters);
     const request: ServedRequest = new ServedRequest({
       engine,
       model,
       open,
-      reply: counted(reply, counters),
+      reply: through,
       clock: this.#options.clock,
       onOver: () => {
         this.#live.delete(request);
-        counters.live -= 1;
+        over();
       },
       watch: this.#watch(open),
     });

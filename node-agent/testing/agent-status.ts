@@ -33,6 +33,7 @@ export const agentStatus = (more: Partial<StatusAnswer> = {}): StatusAnswer => (
   },
   live: 1,
   replicas: [replicaStatus()],
+  gpus: [],
   process: { pid: 1, uptimeMs: 61_000, residentBytes: 100, heapBytes: 50, logLinesDropped: 5 },
   ...more,
 });

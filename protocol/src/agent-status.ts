@@ -6,6 +6,7 @@ import type { ErrorCode } from './errors.ts';
 import type { NodeId, ReplicaName } from './ids.ts';
 import type { Trust } from './kv.ts';
 import type { ReplicaState } from './link.ts';
+import type { GpuReport } from './telemetry.ts';
 
 export const statusPaths = { health: '/healthz', metrics: '/metrics', status: '/status' } as const;
 
@@ -67,6 +68,22 @@ export interface LaunchStatus {
   readonly logPath: string;
 }
 
+/** What an engine's own metrics say, whoever its requests came from. */
+export interface EngineLoadStatus {
+  readonly running?: number;
+  readonly waiting?: number;
+  /** Of those, the ones that did not come from this agent. */
+  readonly othersRunning?: number;
+  readonly othersWaiting?: number;
+  /** 0 to 1. */
+  readonly kvUsage?: number;
+  /** Counted since the agent first looked, over all starts of the engine. */
+  readonly promptTokens?: number;
+  readonly cachedTokens?: number;
+  readonly generatedTokens?: number;
+  readonly preemptions?: number;
+}
+
 export interface ReplicaStatus {
   readonly name: ReplicaName;
   readonly profile: string;
@@ -89,6 +106,7 @@ export interface ReplicaStatus {
   /** Answers of the engine by the class of their status, such as `2xx`. */
   readonly answers: Readonly<Record<string, number>>;
   readonly caches: readonly { readonly model: string; readonly trust: Trust }[];
+  readonly load?: EngineLoadStatus;
 }
 
 export interface AgentStatus {
@@ -98,6 +116,7 @@ export interface AgentStatus {
   readonly link: LinkStatus;
   readonly live: number;
   readonly replicas: readonly ReplicaStatus[];
+  readonly gpus: readonly GpuReport[];
 }
 
 export interface ProcessStatus {

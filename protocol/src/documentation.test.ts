@@ -146,6 +146,8 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['### FAIL', 'fail', []],
   ['### KVFEED', 'kvfeed', []],
   ['### TELEMETRY', 'telemetry', []],
+  ['A load, which', 'telemetry', ['replicas', 0]],
+  ['A GPU, told', 'telemetry', ['gpus', 0]],
   ['A profile, whose', 'kvfeed', ['profile']],
   ['Reasoning rules, for', 'kvfeed', ['profile', 'reasoning']],
 ];
@@ -261,6 +263,9 @@ const readings: readonly [
   [/^list of (\w+(?:, \w+)+)$/, ([, all = '']) => listOfChoices(all.split(', '))],
   [/^(\d+), or later$/, ([, version = '']) => ({ good: [Number(version)], bad: [0, -1, 0.5, version, []] })],
   [/^list of replicas$/, (_, row) => lists(atMost(row), replica, [{}, 'x', replica(0)])],
+  [/^list of loads$/, (_, row) => lists(atMost(row), (at) => ({ name: `r${at}` }), [{}, 'x', { name: '' }])],
+  [/^list of GPUs$/, (_, row) => lists(atMost(row), (gpu) => ({ gpu }), [{}, 'x', { gpu: -1 }])],
+  [/^list of GPU numbers$/, (_, row) => lists(atMost(row), (gpu) => gpu, [-1, 64, 0.5, '0'])],
   [/^list of models$/, (_, row) => lists(atMost(row), model, [{}, 'x'])],
   [
     /^list of \[name, value\]$/,

@@ -31,6 +31,8 @@ export const streamsPerLinkMax = 2048;
 export const linksPerObjectMax = 2048;
 /** Replicas of one node: 16 GPUs with several small models each. */
 export const replicasPerNodeMax = 64;
+/** GPUs that one node tells of, and of which a replica may use any. */
+export const gpusPerNodeMax = 64;
 /** Models (with their LoRA adapters) one replica advertises. */
 export const modelsPerReplicaMax = 256;
 
@@ -184,6 +186,12 @@ export const kvDigestsBurst = 262_144;
 export const unaskedFramesPerSecond = 500;
 /** So many at once, and as many again before the link is closed: a HELLO's worth of feeds and replicas, twice. */
 export const unaskedFramesBurst = 4_000;
+/** An agent tells what it measures no more often: requests that others send to an engine come and go in seconds. */
+export const telemetryMs = 1_000;
+/** It tells figures again that did not change after this long, so that their age says whether they still hold. */
+export const telemetryRefreshMs = 5_000;
+/** Figures older than this count as unknown: two refreshes may be lost. */
+export const telemetryMsMax = 15_000;
 
 const assertRelation = (holds: boolean, relation: string): void => {
   if (!holds) throw new Error(`limits: ${relation} must hold`);
@@ -210,3 +218,5 @@ assertRelation(
 assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
 assertRelation(kvDigestsPerFeedMax <= kvDigestsBurst, 'a full snapshot can be asked for');
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');
+assertRelation(telemetryMs < telemetryRefreshMs, 'what changed goes before what did not');
+assertRelation(telemetryRefreshMs * 3 <= telemetryMsMax, 'figures outlive two lost refreshes');

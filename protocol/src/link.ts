@@ -19,6 +19,7 @@ import {
   requestMsMax,
 } from './limits.ts';
 import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
+import type { Telemetry } from './telemetry.ts';
 
 /** Protocol versions this code speaks. */
 export const versionMin = 1;
@@ -85,12 +86,6 @@ export interface PrefixTerms {
   /** Of the trust domain. Without it nobody can tell what a digest stands for. */
   readonly salt: string;
   readonly blockBytes: number;
-}
-
-/** What the agent measures of its host, sent when it changed. */
-export interface Telemetry {
-  /** From a ping of the agent to its pong. */
-  readonly rttMs: number;
 }
 
 export interface Goaway {
@@ -184,8 +179,6 @@ const readReplicas = (reader: FieldReader): readonly ReplicaReport[] => {
 };
 
 const windowBytesMax = 2 ** 30;
-/** A minute: whatever takes longer has lost its lease. */
-export const rttMsMax = 60_000;
 
 export const parseHello = (payload: Uint8Array): Hello => {
   const reader = readerOf(payload, 'HELLO');
@@ -236,10 +229,6 @@ export const parseGoaway = (payload: Uint8Array): Goaway => {
     message: reader.string('message', 4096),
   };
 };
-
-export const parseTelemetry = (payload: Uint8Array): Telemetry => ({
-  rttMs: readerOf(payload, 'TELEMETRY').integer('rttMs', 0, rttMsMax),
-});
 
 const readHeaders = (reader: FieldReader): HeaderList =>
   reader.list('headers', headersPerMessageMax).map((pair) => {

@@ -113,6 +113,13 @@ export class FieldReader {
     return value;
   }
 
+  integers(name: string, itemsMax: number, min: number, max: number): readonly number[] {
+    return this.list(name, itemsMax).map((item) => {
+      if (typeof item === 'number' && Number.isSafeInteger(item) && item >= min && item <= max) return item;
+      return this.fail(name, `a list of whole numbers from ${min} to ${max}`);
+    });
+  }
+
   /** A list of objects, each read by `read`. */
   records<Item>(name: string, itemsMax: number, read: (item: FieldReader) => Item): readonly Item[] {
     return this.list(name, itemsMax).map((item, index) => {

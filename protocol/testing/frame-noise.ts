@@ -38,7 +38,13 @@ const messages: Partial<Record<FrameName, object>> = {
   head: { status: 200, headers: [['content-type', 'text/event-stream']] },
   end: record,
   fail: { code: 'engine_broke_off', message: 'broke', record },
-  telemetry: { rttMs: 42 },
+  telemetry: {
+    rttMs: 42,
+    replicas: [{ name: 'r0', running: 3, waiting: 1, othersRunning: 1, kvPermille: 250, gpus: [0, 1] }],
+    gpus: [
+      { gpu: 0, id: 'GPU-1', memoryMiB: 80_000, memoryUsedMiB: 9, watts: 300, celsius: 40, busyPercent: 5 },
+    ],
+  },
   kvfeed: { feed: 0, replica: 'r0', model: 'm', trust: 'exact', profile: profileMessage(plainProfile) },
 };
 const openBody = '{"model":"m","x":1}';

@@ -41,10 +41,10 @@ import {
   parseOpenRequest,
   parseReplicas,
   parseStreamFailure,
-  parseTelemetry,
   parseWelcome,
 } from '../src/link.ts';
 import { profileMessage } from '../src/prefix/profile.ts';
+import { parseTelemetry } from '../src/telemetry.ts';
 import { frameBytes, text } from './bytes-in-pieces.ts';
 
 export type FrameName = keyof typeof frameTypes;

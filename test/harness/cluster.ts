@@ -62,6 +62,8 @@ export interface ReplicaView {
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
+  /** Absent while nobody knows. */
+  readonly load?: Readonly<Record<string, unknown>>;
 }
 
 export interface NodeView {
@@ -70,6 +72,7 @@ export interface NodeView {
   readonly epoch: number;
   readonly live: number;
   readonly replicas: readonly ReplicaView[];
+  readonly gpus: readonly Readonly<Record<string, unknown>>[];
 }
 
 export interface RegionView {

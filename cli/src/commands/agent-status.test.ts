@@ -25,6 +25,7 @@ const replica: ReplicaStatus = {
     { model: 'qwen', trust: 'exact' },
     { model: 'lora', trust: 'approximate' },
   ],
+  load: { running: 3, waiting: 0, kvUsage: 0.256 },
 };
 
 const status: StatusAnswer = {
@@ -37,6 +38,7 @@ const status: StatusAnswer = {
     replica,
     {
       ...replica,
+      load: { waiting: 4 },
       ...{
         name: 'r1' as ReplicaName,
         state: 'failed',
@@ -47,6 +49,10 @@ const status: StatusAnswer = {
       },
       ...{ bodyBytes: 0, errors: {}, caches: [] },
     },
+  ],
+  gpus: [
+    { gpu: 0, memoryMiB: 143_771, memoryUsedMiB: 70_000, watts: 312, celsius: 61, busyPercent: 0 },
+    { gpu: 1 },
   ],
   process: { pid: 7, uptimeMs: 0, residentBytes: 99_000_000, heapBytes: 0, logLinesDropped: 0 },
 };
@@ -80,10 +86,14 @@ test('a person sees link, replicas, what failed and why', () => {
     'link  linked to https://edge.example (weur, epoch 3, 60 s ago, 1 redial)',
     'live  2',
     '',
-    'REPLICA  PROFILE  STATE   LIVE  REQUESTS  FAILED           SENT    CACHE              MODELS',
-    'r0       vllm     ready      2        40  2 total_timeout  1.2 MB  exact,approximate  qwen,lora',
-    'r1       vllm     failed     0         0  -                0 B     -                  -',
+    'REPLICA  PROFILE  STATE   LIVE  RUN  WAIT  KV    REQUESTS  FAILED           SENT    CACHE              MODELS',
+    'r0       vllm     ready      2    3     0  26 %        40  2 total_timeout  1.2 MB  exact,approximate  qwen,lora',
+    'r1       vllm     failed     0  -       4  -            0  -                0 B     -                  -',
     'r1: ECONNREFUSED',
+    '',
+    'GPU  MEMORY             WATTS  TEMP   BUSY',
+    '  0  68.4 of 140.4 GiB  312 W  61 °C  0 %',
+    '  1  -                  -      -      -',
   ]);
 });
 

@@ -13,6 +13,7 @@ import {
 import { printable } from '@cognitora/protocol/printable';
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { wallMs } from '../clock.ts';
+import { gpuCells, gpuHeader, loadCells, loadHeader } from '../figures.ts';
 import { byteSize, redraw, relativeTime, say, sayJson, table, UserError, warn } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
 
@@ -103,6 +104,7 @@ const rowOf = (replica: ReplicaStatus): (string | number)[] => [
   replica.profile,
   replica.state,
   replica.live,
+  ...loadCells(replica.load, replica.load?.kvUsage),
   replica.requests,
   countOf(replica.errors) || '-',
   byteSize(replica.bodyBytes),
@@ -110,11 +112,13 @@ const rowOf = (replica: ReplicaStatus): (string | number)[] => [
   replica.models.join(',') || '-',
 ];
 
-const header = ['REPLICA', 'PROFILE', 'STATE', 'LIVE', 'REQUESTS', 'FAILED', 'SENT', 'CACHE', 'MODELS'];
+const header = [
+  ...['REPLICA', 'PROFILE', 'STATE', 'LIVE', ...loadHeader, 'REQUESTS', 'FAILED', 'SENT', 'CACHE', 'MODELS'],
+];
 
 /** For a person. */
 export const statusText = (status: StatusAnswer, nowMs: number): string => {
-  const { name, agent, link, live, replicas, process } = status;
+  const { name, agent, link, live, replicas, gpus, process } = status;
   const redials = `${link.redials} ${link.redials === 1 ? 'redial' : 'redials'}`;
   const epoch = link.epoch === undefined ? undefined : `epoch ${link.epoch}`;
   const facts = [link.region, epoch, relativeTime(link.sinceMs, nowMs), redials, link.why];
@@ -129,7 +133,8 @@ export const statusText = (status: StatusAnswer, nowMs: number): string => {
     replica.why === undefined ? [] : [`${replica.name}: ${replica.why}`],
   );
   const rows = table(header, replicas.map(rowOf));
-  return [...head.map(printable), rows, ...troubles.map(printable)].join('\n');
+  const gpuRows = gpus.length === 0 ? [] : ['', table(gpuHeader, gpus.map(gpuCells))];
+  return [...head.map(printable), rows, ...troubles.map(printable), ...gpuRows].join('\n');
 };
 
 const pause = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));

@@ -8,7 +8,8 @@ test('trust, what was predicted and what of it was true are there per replica an
     { model: 'm', trust: 'exact' as const, heldBlocks: 7, predictedTokens: 640, confirmedTokens: 512 },
   ];
   const replicas = [{ name: 'r0', state: 'ready', models: ['m'], caches, live: 2 }];
-  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, cordoned: true, live: 2, replicas };
+  const ofNode = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, cordoned: true, live: 2 };
+  const node = { ...ofNode, replicas, gpus: [] };
   addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
   const labels = 'region="weur",node="n1",host="rack",replica="r0"';
   expect(page.text).toContain('cognitora_node_cordoned{region="weur",node="n1",host="rack"} 1');
@@ -16,6 +17,26 @@ test('trust, what was predicted and what of it was true are there per replica an
   expect(page.text).toContain(`cognitora_replica_trust{${labels},model="m"} 2`);
   expect(page.text).toContain(`cognitora_replica_predicted_tokens{${labels},model="m"} 640`);
   expect(page.text).toContain(`cognitora_replica_confirmed_tokens{${labels},model="m"} 512`);
+});
+
+test('what engines and GPUs are known to do is there, and of what is not known there is no sample', () => {
+  const page = new MetricsPage();
+  const load = { running: 3, kvPermille: 250, ageMs: 5 };
+  const replicas = [
+    { name: 'r0', state: 'ready', models: [], caches: [], live: 2, load },
+    { name: 'r1', state: 'ready', models: [], caches: [], live: 2 },
+  ];
+  const gpus = [{ gpu: 1, watts: 312, memoryUsedMiB: 2, ageMs: 5, replicas: ['r0', 'r1'] }];
+  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 2, replicas, gpus };
+  addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
+  const ofNode = 'region="weur",node="n1",host="rack"';
+  const lines = page.text.split('\n').filter((line) => /^cognitora_(gpu|replica_(engine|kv))_/.test(line));
+  expect(lines).toEqual([
+    `cognitora_gpu_watts{${ofNode},gpu="1"} 312`,
+    `cognitora_gpu_memory_used_bytes{${ofNode},gpu="1"} 2097152`,
+    `cognitora_replica_engine_running{${ofNode},replica="r0"} 3`,
+    `cognitora_replica_kv_usage{${ofNode},replica="r0"} 0.25`,
+  ]);
 });
 
 test('a model’s policy, its shadow and its cells are there', () => {

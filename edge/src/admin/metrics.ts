@@ -2,8 +2,9 @@
  * `GET /metrics` for Prometheus: nodes, load, caches and trust of every region, as the regions' objects see them when
  * asked. Text only; keeps nothing and counts nothing of its own.
  */
-import { MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
+import { type Labels, MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
 import { Hono } from 'hono';
+import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
 import type { NodeView } from '../directory/node-view.ts';
 import { type Env, settingsOf } from '../env.ts';
@@ -11,15 +12,43 @@ import { regionObject } from '../objects.ts';
 
 const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 
+const addKnown = (page: MetricsPage, name: string, help: string, labels: Labels, value?: number): void => {
+  if (value !== undefined) page.gauge(name, help, labels, value);
+};
+
+/** What is not known has no sample. */
+const addLoad = (page: MetricsPage, labels: Labels, load: LoadView | undefined): void => {
+  const { running, waiting, kvPermille } = load ?? {};
+  const share = kvPermille === undefined ? undefined : kvPermille / 1_000;
+  addKnown(page, 'cognitora_replica_engine_running', 'Requests that its engine runs.', labels, running);
+  addKnown(page, 'cognitora_replica_engine_waiting', "Requests in its engine's queue.", labels, waiting);
+  addKnown(page, 'cognitora_replica_kv_usage', 'Share of its KV memory in use, 0 to 1.', labels, share);
+};
+
+/** Labels are bounded: a node has `gpusPerNodeMax` numbers, whatever its agent says. */
+const addGpu = (page: MetricsPage, ofNode: Labels, { gpu, ...figures }: GpuView): void => {
+  const labels = { ...ofNode, gpu: String(gpu) };
+  const { watts, celsius, memoryMiB, memoryUsedMiB, busyPercent } = figures;
+  const busy = busyPercent === undefined ? undefined : busyPercent / 100;
+  const bytesOf = (mib: number | undefined) => (mib === undefined ? undefined : mib * 1024 * 1024);
+  addKnown(page, 'cognitora_gpu_watts', 'What the GPU draws.', labels, watts);
+  addKnown(page, 'cognitora_gpu_celsius', 'How warm the GPU is.', labels, celsius);
+  addKnown(page, 'cognitora_gpu_memory_bytes', 'Memory of the GPU.', labels, bytesOf(memoryMiB));
+  addKnown(page, 'cognitora_gpu_memory_used_bytes', 'Of that, in use.', labels, bytesOf(memoryUsedMiB));
+  addKnown(page, 'cognitora_gpu_busy', 'Share of the time that something ran, 0 to 1.', labels, busy);
+};
+
 export const addNodes = (page: MetricsPage, region: string, nodes: readonly NodeView[]): void => {
   page.gauge('cognitora_nodes', 'Nodes with an open link.', { region }, nodes.length);
-  for (const { node, name, cordoned, replicas } of nodes) {
+  for (const { node, name, cordoned, replicas, gpus } of nodes) {
     const ofNode = { region, node, host: name };
     page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
-    for (const { name: replica, state, caches, live } of replicas) {
+    for (const gpu of gpus) addGpu(page, ofNode, gpu);
+    for (const { name: replica, state, caches, live, load } of replicas) {
       const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
+      addLoad(page, labels, load);
       for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } of caches) {
         const ofModel = { ...labels, model };
         page.gauge(

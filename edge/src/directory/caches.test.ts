@@ -47,7 +47,7 @@ const fleet = (cellReplicasMax?: number) => {
   const decide = (prompt: PromptView) =>
     directory.decide({ model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => 0 });
   const cacheOf = (name: string) =>
-    directory.nodes().find(({ node }) => node === name)?.replicas[0]?.caches[0];
+    directory.nodes(0).find(({ node }) => node === name)?.replicas[0]?.caches[0];
   return { directory, asked, join, say, offer, load, decide, cacheOf };
 };
 

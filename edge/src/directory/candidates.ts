@@ -4,6 +4,7 @@
  * Decides nothing.
  */
 import type { Candidate } from '../policy/policy.ts';
+import type { LoadFigures } from './figures.ts';
 import type { ReplicaLoad } from './load.ts';
 import type { Depths } from './prefix-map.ts';
 import type { ReplicaRates } from './rates.ts';
@@ -37,6 +38,7 @@ export const reachOf = (depths: Depths | undefined, slot: Slot | undefined): Rea
 export interface DescribedReplica {
   readonly number: number;
   readonly load: ReplicaLoad;
+  readonly figures: LoadFigures;
   readonly rates: ReplicaRates;
   readonly rttMs: number;
   readonly evictionShare: number;
@@ -70,7 +72,7 @@ export class CandidateRecords {
 
   /** The record at `at`, below the size, filled with this replica. */
   fill(at: number, replica: DescribedReplica, prompt: DescribedPrompt): Candidate {
-    const { number, load, rates, rttMs, evictionShare, claimShare, reach } = replica;
+    const { number, load, figures, rates, rttMs, evictionShare, claimShare, reach } = replica;
     const { promptTokens, nowMs } = prompt;
     const { device, held, expected } = reach;
     const credited = device + hostCredit * (held - device) + (expected - held);
@@ -78,19 +80,25 @@ export class CandidateRecords {
     if (candidate === undefined) throw new RangeError(`record ${at} of ${this.size}`);
     candidate.cachedTokens = tokensIn(credited * claimShare, prompt);
     candidate.number = number;
-    candidate.live = load.live;
-    candidate.decoding = load.decoding;
+    const othersRunning = figures.othersRunning(nowMs);
+    const othersWaiting = figures.othersWaiting(nowMs);
+    candidate.live = load.live + othersRunning + othersWaiting;
+    candidate.decoding = load.decoding + othersRunning;
     candidate.decodingTokens = load.decodingTokens;
-    candidate.waitingTokens = load.waitingTokens;
-    candidate.waitMs = load.waitMs(nowMs);
+    // Of a stranger in its queue nothing is known but that it goes first: it is taken to be as long as this prompt.
+    candidate.waitingTokens = load.waitingTokens + othersWaiting * promptTokens;
+    const context = { contextTokens: promptTokens, decoding: candidate.decoding };
+    const strangerMs =
+      othersWaiting === 0 ? 0 : rates.prefillMs({ uncachedTokens: promptTokens, ...context });
+    candidate.waitMs = load.waitMs(nowMs) + othersWaiting * strangerMs;
     candidate.prefillMs = rates.prefillMs({
       uncachedTokens: promptTokens - candidate.cachedTokens,
-      contextTokens: promptTokens,
-      decoding: candidate.decoding,
+      ...context,
     });
     candidate.stepMs = rates.stepMs(candidate.decoding + 1);
     candidate.rttMs = Math.floor(rttMs / rttStepMs) * rttStepMs;
     candidate.evictionShare = evictionShare;
+    candidate.watts = figures.watts(nowMs);
     return candidate;
   }
 }
@@ -108,5 +116,5 @@ export const emptyCandidate = (): Candidate => ({
   stepMs: 0,
   rttMs: 0,
   evictionShare: 0,
-  powerShare: undefined,
+  watts: undefined,
 });

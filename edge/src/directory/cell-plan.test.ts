@@ -50,7 +50,7 @@ const region = (cellReplicasMax: number, database = new TestDatabase()) => {
 };
 
 const epochOf = (directory: Directory, name: string): Epoch =>
-  (directory.nodes().find(({ node }) => node === name)?.epoch ?? 0) as Epoch;
+  (directory.nodes(0).find(({ node }) => node === name)?.epoch ?? 0) as Epoch;
 
 test('while a model has one cell nothing is written; with the second, everybody’s place', () => {
   const { database, join } = region(4);

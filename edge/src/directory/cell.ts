@@ -445,12 +445,13 @@ export class Cell implements MapHolder {
 
   #described(member: Member, depths: Depths | undefined): DescribedReplica {
     const { work, number, slot, truth } = member;
-    const { load, rttMs } = work;
+    const { load, figures, rttMs } = work;
     const rates = this.#ratesOf(member);
     const { evictionShare } = member;
     return {
       number,
       load,
+      figures,
       rates,
       rttMs,
       evictionShare,

@@ -177,7 +177,7 @@ const run = (operations: readonly Operation[]): void => {
 
   for (const next of operations) {
     apply(next);
-    const views = directory.nodes();
+    const views = directory.nodes(0);
     expect(new Set(views.map((view) => view.node))).toEqual(new Set(model.nodes.keys()));
     for (const view of views) {
       for (const { name, live } of view.replicas) expect(live).toBe(model.loadOf(view.node, name));

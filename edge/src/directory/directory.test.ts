@@ -42,7 +42,7 @@ const codeOf = (run: () => unknown): string | undefined => errorOf(run)?.code;
 const loads = (directory: Directory): Record<string, number> =>
   Object.fromEntries(
     directory
-      .nodes()
+      .nodes(0)
       .flatMap((entry) => entry.replicas.map(({ name, live }) => [`${entry.node}/${name}`, live])),
   );
 

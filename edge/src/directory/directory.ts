@@ -13,13 +13,15 @@ import {
   prefixMapsBytesMaxSelfHosted,
   unnamedLoadMsMax,
 } from '@cognitora/protocol/limits';
-import type { ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
+import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { KvMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
 import { exclusionOf, ineligibilityOf, NoReplicaError } from './eligibility.ts';
+import { GpuFigures } from './figures.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
 import { type NodeEntry, newReplica, type Replica } from './node-entry.ts';
@@ -131,7 +133,7 @@ export class Directory {
     if (known !== undefined) this.#forget(known, nowMs);
     const entry: NodeEntry = {
       ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, isCordoned: this.#cordoned.has(node) },
-      ...{ replicas: new Map(), feeds: new Map() },
+      ...{ gpus: new GpuFigures(), replicas: new Map(), feeds: new Map() },
     };
     this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
@@ -202,9 +204,11 @@ export class Directory {
   }
 
   /** What the node measured of its host and its way here. */
-  measured(node: NodeId, epoch: Epoch, { rttMs }: Telemetry): void {
+  measured(node: NodeId, epoch: Epoch, { rttMs, replicas, gpus }: Telemetry, nowMs: number): void {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
+    entry.gpus.told(gpus ?? [], nowMs);
+    for (const load of replicas ?? []) entry.replicas.get(load.name)?.work.figures.told(load, nowMs);
     entry.rttMs = rttMs;
     for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
   }
@@ -293,8 +297,8 @@ export class Directory {
     return false;
   }
 
-  nodes(): readonly NodeView[] {
-    return [...this.#nodes.values()].map(viewNode);
+  nodes(nowMs: number): readonly NodeView[] {
+    return [...this.#nodes.values()].map((entry) => viewNode(entry, nowMs));
   }
 
   #decision(

@@ -3,6 +3,7 @@
  * its way to a full share of the requests. Pure. Decides nothing.
  */
 import type { Trust } from '@cognitora/protocol/kv';
+import { type GpuFigures, LoadFigures } from './figures.ts';
 import type { KvFeed } from './kv-feed.ts';
 import { ReplicaLoad } from './load.ts';
 import type { ReplicaRates } from './rates.ts';
@@ -16,15 +17,18 @@ export interface ReplicaWork {
   /** Undefined until the first decision about it. */
   rates: ReplicaRates | undefined;
   rttMs: number;
+  /** What its agent measured of its engine. */
+  readonly figures: LoadFigures;
   /** Requests that it began to answer since it joined, or since its engine started. */
   answered: number;
 }
 
-export const newReplicaWork = (node?: string): ReplicaWork => ({
+export const newReplicaWork = (node?: string, gpus?: GpuFigures): ReplicaWork => ({
   node,
   load: new ReplicaLoad(),
   rates: undefined,
   rttMs: 0,
+  figures: new LoadFigures(gpus),
   answered: 0,
 });
 

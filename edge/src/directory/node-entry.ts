@@ -2,6 +2,7 @@
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { ModelCard, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import type { GpuFigures } from './figures.ts';
 import { newReplicaWork, type ReplicaWork } from './member.ts';
 import type { Seat } from './served-model.ts';
 
@@ -24,6 +25,7 @@ export interface NodeEntry {
   readonly epoch: Epoch;
   readonly connectedAtMs: number;
   rttMs: number;
+  readonly gpus: GpuFigures;
   /** The operator keeps new requests from it. */
   isCordoned: boolean;
   replicas: Map<ReplicaName, Replica>;
@@ -38,6 +40,6 @@ export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   role: 'both',
   models: [],
   unnamedSinceMs: undefined,
-  work: { ...newReplicaWork(node.node), rttMs: node.rttMs },
+  work: { ...newReplicaWork(node.node, node.gpus), rttMs: node.rttMs },
   seats: new Map(),
 });

@@ -2,6 +2,7 @@
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import type { GpuView, LoadView } from './figures.ts';
 import type { NodeEntry, Replica } from './node-entry.ts';
 
 /** What is known of a replica's cache of one model. */
@@ -24,6 +25,8 @@ export interface ReplicaView {
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
+  /** Absent while nobody knows. */
+  readonly load?: LoadView;
 }
 
 export interface NodeView {
@@ -34,27 +37,37 @@ export interface NodeView {
   readonly cordoned: boolean;
   readonly live: number;
   readonly replicas: readonly ReplicaView[];
+  /** Those of which something is known. */
+  readonly gpus: readonly GpuView[];
 }
 
-const viewReplica = ({ name, state, role, models, seats, work }: Replica): ReplicaView => ({
-  name,
-  state,
-  role,
-  models: models.map(({ id }) => id),
-  caches: [...seats].map(([model, { cell, member }]) => ({
-    model,
-    trust: member.trust,
-    heldBlocks: cell.heldBlocks(member),
-    predictedTokens: member.truth.predictedTokens,
-    confirmedTokens: member.truth.confirmedTokens,
-    missedReports: member.missedReports,
-  })),
-  live: work.load.live,
-});
+const viewReplica = ({ name, state, role, models, seats, work }: Replica, nowMs: number): ReplicaView => {
+  const load = work.figures.view(nowMs);
+  return {
+    name,
+    state,
+    role,
+    models: models.map(({ id }) => id),
+    caches: [...seats].map(([model, { cell, member }]) => ({
+      model,
+      trust: member.trust,
+      heldBlocks: cell.heldBlocks(member),
+      predictedTokens: member.truth.predictedTokens,
+      confirmedTokens: member.truth.confirmedTokens,
+      missedReports: member.missedReports,
+    })),
+    live: work.load.live,
+    ...(load === undefined ? {} : { load }),
+  };
+};
 
-export const viewNode = ({ replicas, isCordoned, ...entry }: NodeEntry): NodeView => {
-  const views = [...replicas.values()].map(viewReplica);
+export const viewNode = ({ replicas, isCordoned, gpus, ...entry }: NodeEntry, nowMs: number): NodeView => {
+  const views = [...replicas.values()].map((replica) => viewReplica(replica, nowMs));
   const live = views.reduce((sum, replica) => sum + replica.live, 0);
+  const users = [...replicas.values()].map(({ name, work }) => [name, work.figures.gpus(nowMs)] as const);
   const { node, name, epoch, connectedAtMs } = entry;
-  return { node, name, epoch, connectedAtMs, cordoned: isCordoned, live, replicas: views };
+  return {
+    ...{ node, name, epoch, connectedAtMs, cordoned: isCordoned, live, replicas: views },
+    gpus: gpus.view(users, nowMs),
+  };
 };

@@ -68,7 +68,7 @@ test('a profile that one node made up leads only until the others have said thei
   decide('m', 2_000 + profileAheadMsMin);
   expect(directory.profiles().get('m')?.id).toBe(plainProfile.id);
   for (const name of ['a', 'b']) load(name);
-  const trust = directory.nodes().map(({ replicas }) => replicas[0]?.caches[0]?.trust);
+  const trust = directory.nodes(0).map(({ replicas }) => replicas[0]?.caches[0]?.trust);
   expect(trust).toEqual(['blind', 'exact', 'exact']);
   expect(decide('m', 40_000)).toMatchObject({ trust: 'exact', expectedTokens: 40 * 64 });
 });

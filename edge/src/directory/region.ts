@@ -7,8 +7,9 @@ import { DurableObject } from 'cloudflare:workers';
 import { toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
 import { leaseMsMax } from '@cognitora/protocol/limits';
-import type { FinalRecord, Hello, ModelCard, ReplicaReport, Telemetry } from '@cognitora/protocol/link';
+import type { FinalRecord, Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { Telemetry } from '@cognitora/protocol/telemetry';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
@@ -166,7 +167,7 @@ export class Region extends DurableObject<Env> {
     return {
       ready: this.#directory.isReady(isLeased),
       models: this.#directory.models(isLeased),
-      nodes: this.#directory.nodes(),
+      nodes: this.#directory.nodes(systemClock()),
       links: this.#host.links,
       streams: this.#host.streams,
     };
@@ -252,7 +253,7 @@ export class Region extends DurableObject<Env> {
   }
 
   measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
-    this.#directory.measured(node, epoch, telemetry);
+    this.#directory.measured(node, epoch, telemetry, systemClock());
   }
 
   /** First bytes, then ends, that a node's object tells of. */
@@ -263,7 +264,7 @@ export class Region extends DurableObject<Env> {
   }
 
   #view(node: NodeId): NodeView | undefined {
-    return this.#directory.nodes().find((view) => view.node === node);
+    return this.#directory.nodes(systemClock()).find((view) => view.node === node);
   }
 
   #isLeased(node: NodeId): boolean {

@@ -33,7 +33,7 @@ const fleet = (names: readonly string[], cellReplicasMax: number) => {
     directory.heard(name as NodeId, 1 as Epoch, { type: 'feed', feed: open }, 0);
   }
   const measured = (name: string, rttMs: number): void =>
-    directory.measured(name as NodeId, 1 as Epoch, { rttMs });
+    directory.measured(name as NodeId, 1 as Epoch, { rttMs }, 0);
   const decide = (seed: number, lot: number): string => {
     const chain = randomWords(seed, 2 * 64);
     const prompt = { profile: plainProfile.id, chain, bytes: 64 * 256, blockBytes: 256 };

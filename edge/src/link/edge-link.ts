@@ -35,14 +35,13 @@ import {
   parseHello,
   parseReplicas,
   parseStreamFailure,
-  parseTelemetry,
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
-  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
+import { parseTelemetry, type Telemetry } from '@cognitora/protocol/telemetry';
 import type { KvIntake, KvMessage } from './kv-intake.ts';
 
 /** What one stream's owner hears, in order: acknowledged once, head at most once, data, then exactly one end. */
@@ -297,7 +296,8 @@ export class EdgeLink {
         this.#events.goaway(parseGoaway(frame.payload));
         return;
       case frameTypes.telemetry:
-        this.#events.telemetry(parseTelemetry(frame.payload));
+        // What is passed over is told again soon.
+        if (this.#intake.admitsLength(frame)) this.#events.telemetry(parseTelemetry(frame.payload));
         return;
       case frameTypes.hello:
         throw new CognitoraError('protocol_error', 'HELLO comes once');

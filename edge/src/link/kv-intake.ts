@@ -87,6 +87,11 @@ export class KvIntake {
     if (!this.admits(1 + payload.length / jsonBytesPerFrame)) throw flooded();
   }
 
+  /** Counts the length of a frame that was admitted as one and may be passed over all the same. Throws `flooded`. */
+  admitsLength({ payload }: Frame): boolean {
+    return this.admits(Math.floor(payload.length / jsonBytesPerFrame));
+  }
+
   /** Reads a frame that speaks of caches; undefined for any other, and for what says nothing. */
   read(frame: Frame): KvMessage | undefined {
     const { type, payload } = frame;

@@ -241,6 +241,15 @@ test('a node that floods is told why and closed, and its dials are refused until
   expect(errorOf(() => dial('other'))).toBeUndefined();
 });
 
+test('figures count for their length, and what is beyond is passed over', () => {
+  const { told, join } = hosting();
+  const { socket, agent, say } = join('talker');
+  const gpus = Array.from({ length: 64 }, (_, gpu) => ({ gpu, id: 'x'.repeat(256) }));
+  for (let said = 0; said < 75; said += 1) say(agent.json(frameTypes.telemetry, 0, { rttMs: said, gpus }));
+  const heard = told.filter((one) => one.startsWith('measured')).length;
+  expect([socket.closed, heard > 40, heard < 60]).toEqual([undefined, true, true]);
+});
+
 test('a new link brings a node nothing new to say', () => {
   const { told, join } = hosting();
   for (let links = 0; links < 5; links += 1) {

@@ -28,10 +28,10 @@ import {
   pingText,
   pongText,
   type ReplicaReport,
-  type Telemetry,
   versionMax,
   versionMin,
 } from '@cognitora/protocol/link';
+import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { Clock } from '../clock.ts';
 import type { ReceiptNote } from '../directory/receipts.ts';
 import { routeHeader, withRoute } from '../error-response.ts';

@@ -18,7 +18,7 @@ const candidate = fc.record({
   stepMs: ms,
   rttMs: ms,
   evictionShare: share,
-  powerShare: fc.option(share, { nil: undefined }),
+  watts: fc.option(fc.double({ min: 0, max: 100_000, noNaN: true }), { nil: undefined }),
 });
 
 const sceneOf = fc

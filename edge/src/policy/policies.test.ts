@@ -20,7 +20,7 @@ const idle: Candidate = {
   stepMs: 20,
   rttMs: 0,
   evictionShare: 0,
-  powerShare: undefined,
+  watts: undefined,
 };
 
 const sceneOf = (parts: readonly Partial<Candidate>[], evictionShare = 0): Scene => ({
@@ -125,10 +125,15 @@ describe('the others', () => {
   });
 
   test('weighted prefers low power and free capacity by .10 each', () => {
-    const parts = [{ powerShare: 1, waitingTokens: 500 }, { powerShare: 0, waitingTokens: 500 }, {}];
+    const parts = [{ watts: 600, waitingTokens: 500 }, { watts: 0, waitingTokens: 500 }, { watts: 300 }];
     const [hungry = 0, sparing = 0, free = 0] = costsOf(weighted, sceneOf(parts));
     expect(hungry - sparing).toBeCloseTo(0.1);
     expect(hungry - free).toBeCloseTo(0.05 + 0.1);
+  });
+
+  test('weighted leaves power out as soon as it is not known of one', () => {
+    const [hungry, sparing, unknown] = costsOf(weighted, sceneOf([{ watts: 600 }, { watts: 100 }, {}]));
+    expect([hungry, unknown]).toEqual([sparing, sparing]);
   });
 
   test('least loaded looks at live requests only', () => {

@@ -12,7 +12,7 @@ import { weighted } from './weighted.ts';
 export interface Candidate {
   /** Its number in the cell: stays with the replica while it lives. */
   number: number;
-  /** Live requests. */
+  /** Live requests, those of others in its engine included, as far as its agent tells of them. */
   live: number;
   /** Those past their first byte, and their context tokens. */
   decoding: number;
@@ -30,8 +30,8 @@ export interface Candidate {
   rttMs: number;
   /** Blocks that its cache evicts for each one it stores, 0 to 1. */
   evictionShare: number;
-  /** What the host draws, of the most that any draws; undefined where nobody measures. */
-  powerShare: number | undefined;
+  /** What its GPUs draw; undefined where nobody measures. */
+  watts: number | undefined;
 }
 
 export interface Scene {

@@ -1,6 +1,6 @@
 /**
  * The policy `weighted`: the seed's rule. Shares between 0 and 1, weighed .55 cached prefix, .25 idleness, .10 low
- * power, .10 capacity; what nobody measures counts one half.
+ * power, .10 capacity; power counts one half for all unless it is known of each.
  */
 import type { Policy } from './policy.ts';
 
@@ -8,6 +8,7 @@ const prefixWeight = 0.55;
 const loadWeight = 0.25;
 const powerWeight = 0.1;
 const capacityWeight = 0.1;
+const unknownPowerShare = 0.5;
 
 export const weighted: Policy = {
   name: 'weighted',
@@ -15,12 +16,17 @@ export const weighted: Policy = {
   create: () => (scene, costs) => {
     let busiest = 1;
     let longest = 1;
-    for (const { live, waitingTokens } of scene.candidates) {
+    let hungriest = 1;
+    let isPowerKnown = true;
+    for (const { live, waitingTokens, watts } of scene.candidates) {
       busiest = Math.max(busiest, live);
       longest = Math.max(longest, waitingTokens);
+      hungriest = Math.max(hungriest, watts ?? 0);
+      isPowerKnown &&= watts !== undefined;
     }
     for (const [index, candidate] of scene.candidates.entries()) {
-      const { live, cachedTokens, waitingTokens, powerShare = 0.5 } = candidate;
+      const { live, cachedTokens, waitingTokens, watts } = candidate;
+      const powerShare = isPowerKnown && watts !== undefined ? watts / hungriest : unknownPowerShare;
       costs[index] = -(
         prefixWeight * (cachedTokens / scene.promptTokens) +
         loadWeight * (1 - live / busiest) +

@@ -8,9 +8,10 @@ import type { ParsedConfig } from './parse.ts';
 /** A URL as far as an engine or an edge is asked there: a query may hold anything. */
 const placeOf = (url: URL): string => url.origin + (url.pathname === '/' ? '' : url.pathname);
 
-const attachedLines = ({ url, kvEvents }: AttachedEngine): string[] => [
+const attachedLines = ({ url, kvEvents, gpus }: AttachedEngine): string[] => [
   `runs at ${placeOf(url)}`,
   `KV events ${kvEvents?.events ?? 'none: what it holds is inferred'}`,
+  ...(gpus.length === 0 ? [] : [`GPUs ${gpus.join(', ')}`]),
 ];
 
 const launchedLines = (source: LaunchedEngine, command: readonly string[]): string[] => [

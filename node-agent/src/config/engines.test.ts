@@ -34,7 +34,7 @@ test('a running engine is where its url says, with what it tells of its cache', 
   const keys =
     'kv_events = "tcp://127.0.0.1:1"\nkv_events_replay = "tcp://127.0.0.1:2"\nkv_events_ranks = 2\n' +
     'role = "decode"\nkv_offload = "nixl"';
-  expect(enginesOf(attached(`${keys}\naliases = { "gpt-4o" = "qwen" }`))).toEqual([
+  expect(enginesOf(attached(`${keys}\ngpus = [0, 3]\naliases = { "gpt-4o" = "qwen" }`))).toEqual([
     {
       name: 'r0',
       profile: 'vllm',
@@ -44,6 +44,7 @@ test('a running engine is where its url says, with what it tells of its cache', 
         kind: 'attached',
         url: new URL('http://127.0.0.1:8000'),
         kvEvents: { events: 'tcp://127.0.0.1:1', replay: 'tcp://127.0.0.1:2', ranks: 2 },
+        gpus: [0, 3],
         kvDirectory: undefined,
       },
       aliases: new Map([['gpt-4o', 'qwen']]),
@@ -139,7 +140,7 @@ test.each([
     ':3: there is no profile "vlm"; the nearest is "vllm"',
   ],
   ['an unknown profile’s list', attached().replace('vllm', 'vlm'), 'sglang, llama-cpp, trtllm'],
-  ['what only starts', attached('gpus = [0]'), ':5: "gpus" is for an engine that the agent starts'],
+  ['what only starts', attached('replicas = 2'), ':5: "replicas" is for an engine that the agent starts'],
   ['url and model', attached('model = "m"'), ':5: "model" is for an engine that the agent starts'],
   [
     'what only runs',

@@ -36,7 +36,6 @@ const launchedOnly = [
   'arguments',
   'environment',
   'replicas',
-  'gpus',
   'gpus_per_replica',
   'tensor_parallel',
 ] as const satisfies readonly (keyof Entry)[];
@@ -158,7 +157,8 @@ const sourcesOf = (entry: EngineEntry, reading: EngineReading): readonly EngineC
   }
   const kvEvents =
     events === undefined ? undefined : { events, replay, ...(ranks === undefined ? {} : { ranks }) };
-  return [{ kind: 'attached', url, kvEvents, kvDirectory }];
+  const [gpus = []] = gpusOf(entry);
+  return [{ kind: 'attached', url, kvEvents, gpus, kvDirectory }];
 };
 
 const checkProfile = ({ entry, at }: EngineEntry, { names }: KnownProfiles): void => {

@@ -64,6 +64,7 @@ test('what is needed is enough', () => {
           kind: 'attached',
           url: new URL('http://127.0.0.1:8000'),
           kvEvents: undefined,
+          gpus: [],
           kvDirectory: undefined,
         },
         aliases: new Map(),

@@ -211,7 +211,9 @@ export const engineKeys = {
   gpus: key(
     kinds.list(kinds.wholeNumber(0, 1023), limits.gpusMax, `a list of at most ${limits.gpusMax} GPU numbers`),
   )({
-    doc: 'The GPUs of all its replicas together; each replica sees its own.',
+    doc:
+      'The GPUs of all its replicas together; each replica sees its own. Of a running engine, those it ' +
+      'runs on: their watts and memory are told with it.',
     example: '[0, 1]',
     fallback: () => [],
     says: '[]: the engine sees what the agent sees',

@@ -21,7 +21,7 @@ const engineOf = (more: Partial<EngineConfig> = {}): EngineConfig => ({
 
 const attached = (url: string, more: Partial<EngineConfig> = {}): EngineConfig =>
   engineOf({
-    source: { kind: 'attached', url: new URL(url), kvEvents: undefined, kvDirectory: undefined },
+    source: { kind: 'attached', url: new URL(url), kvEvents: undefined, gpus: [], kvDirectory: undefined },
     profile: 'openai',
     ...more,
   });

@@ -24,6 +24,8 @@ export interface AttachedEngine {
   /** With or without a trailing `/v1`. */
   readonly url: URL;
   readonly kvEvents: KvEventEndpoints | undefined;
+  /** On which it runs, as the driver numbers them; empty: nobody said. */
+  readonly gpus: readonly number[];
   /** Where it saves slots, on this host; undefined: nowhere that we know. */
   readonly kvDirectory: string | undefined;
 }

@@ -37,10 +37,10 @@ import {
   type ReplicaReport,
   type ResponseHead,
   type StreamFailure,
-  type Telemetry,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { Outbox } from '@cognitora/protocol/outbox';
+import type { Telemetry } from '@cognitora/protocol/telemetry';
 
 /** One request as it is served: what its engine's side hears from the edge. */
 export interface ServedStream {

@@ -13,10 +13,10 @@ import {
   type OpenRequest,
   pingText,
   type ReplicaReport,
-  rttMsMax,
   type Welcome,
 } from '@cognitora/protocol/link';
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { rttMsMax, type Telemetry } from '@cognitora/protocol/telemetry';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
 import { RoundTrip } from './round-trip.ts';
@@ -47,6 +47,7 @@ export class LinkSocket {
   readonly #socket: WebSocket;
   readonly #session: AgentSession;
   readonly #roundTrip = new RoundTrip();
+  #rttMs: number | undefined;
   readonly #acks: { readonly stream: StreamId; readonly dueMs: number }[] = [];
   #ackTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -83,6 +84,13 @@ export class LinkSocket {
 
   replicas(replicas: readonly ReplicaReport[]): void {
     this.#session.replicas(replicas);
+  }
+
+  /** What was measured. False: not yet, since the way to the edge is not measured, and no message goes without it. */
+  measured(figures: Omit<Telemetry, 'rttMs'>): boolean {
+    if (this.#rttMs === undefined || this.#closed) return false;
+    this.#session.telemetry({ rttMs: this.#rttMs, ...figures });
+    return true;
   }
 
   kv(frame: KvFrame, payload: Uint8Array): void {
@@ -151,7 +159,10 @@ export class LinkSocket {
 
   #ponged(): void {
     const rttMs = this.#roundTrip.ponged(this.#options.clock.monotonicMs());
-    if (rttMs !== undefined) this.#session.telemetry({ rttMs: Math.min(rttMs, rttMsMax) });
+    if (rttMs !== undefined) {
+      this.#rttMs = Math.min(rttMs, rttMsMax);
+      this.measured({});
+    }
     if (this.#roundTrip.wantsMore) this.#ping();
   }
 

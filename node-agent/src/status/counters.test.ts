@@ -1,15 +1,17 @@
 import { expect, test, vi } from 'vitest';
-import type { StreamReply } from '../link/session.ts';
 import { counted, ReplicaCounters } from './counters.ts';
 
 test('what goes through a reply is counted, and goes through', () => {
   const reply = { head: vi.fn(), data: vi.fn(() => false), end: vi.fn(), fail: vi.fn(), consumed: vi.fn() };
   const counters = new ReplicaCounters();
-  const through: StreamReply = counted(reply, counters);
+  const { reply: through, over } = counted(reply, counters);
+  expect([counters.requests, counters.live, counters.answering]).toEqual([1, 1, 0]);
   const record = { bodyBytes: 3, totalMs: 1 };
   through.head({ status: 200, headers: [] });
   through.head({ status: 503, headers: [] });
   expect(through.data(new Uint8Array(3))).toBe(false);
+  expect([counters.live, counters.answering]).toEqual([1, 1]);
+  through.data(new Uint8Array(0));
   through.consumed(9);
   through.end(record);
   through.fail({ code: 'engine_broke_off', message: 'gone', record });
@@ -19,6 +21,8 @@ test('what goes through a reply is counted, and goes through', () => {
     ['5xx', 1],
   ]);
   expect([...counters.errors]).toEqual([['engine_broke_off', 1]]);
+  over();
+  expect([counters.requests, counters.live, counters.answering]).toEqual([1, 0, 0]);
   expect(reply.consumed).toHaveBeenCalledWith(9);
   expect(reply.end).toHaveBeenCalledWith(record);
   expect(reply.fail).toHaveBeenCalledTimes(1);

@@ -1,6 +1,7 @@
 /** `GET /metrics`: what the agent's status says, for Prometheus. Pure; keeps and counts nothing. */
 import type { ReplicaStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
-import { MetricsPage } from '@cognitora/protocol/metrics-page';
+import { type Labels, MetricsPage } from '@cognitora/protocol/metrics-page';
+import type { GpuReport } from '@cognitora/protocol/telemetry';
 
 const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 
@@ -25,8 +26,50 @@ const addReplica = (page: MetricsPage, replica: ReplicaStatus): void => {
   }
 };
 
+/** What is not known has no sample. */
+const addKnown = (
+  page: MetricsPage,
+  labels: Labels,
+  samples: readonly (readonly [
+    kind: 'gauge' | 'counter',
+    name: string,
+    help: string,
+    value: number | undefined,
+  ])[],
+): void => {
+  for (const [kind, name, help, value] of samples) {
+    if (value !== undefined) page[kind](`cognitora_agent_${name}`, help, labels, value);
+  }
+};
+
+const addLoad = (page: MetricsPage, { name, profile, load = {} }: ReplicaStatus): void => {
+  addKnown(page, { replica: name, profile }, [
+    ['gauge', 'engine_running', 'Requests that the engine runs, whoever sent them.', load.running],
+    ['gauge', 'engine_waiting', "Requests in the engine's queue.", load.waiting],
+    ['gauge', 'engine_others_running', 'Of those, the ones of others.', load.othersRunning],
+    ['gauge', 'engine_others_waiting', 'Of those, the ones of others.', load.othersWaiting],
+    ['gauge', 'engine_kv_usage', 'Share of its KV memory in use, 0 to 1.', load.kvUsage],
+    ['counter', 'engine_prompt_tokens_total', 'Of prompts, cached ones included.', load.promptTokens],
+    ['counter', 'engine_cached_tokens_total', 'Of prompts, from its cache.', load.cachedTokens],
+    ['counter', 'engine_generated_tokens_total', 'Generated.', load.generatedTokens],
+    ['counter', 'engine_preemptions_total', 'Requests that lost their KV memory.', load.preemptions],
+  ]);
+};
+
+const addGpu = (page: MetricsPage, { gpu, ...figures }: GpuReport): void => {
+  const bytesOf = (mib?: number): number | undefined => (mib === undefined ? undefined : mib * 1024 * 1024);
+  const busy = figures.busyPercent === undefined ? undefined : figures.busyPercent / 100;
+  addKnown(page, { gpu: String(gpu) }, [
+    ['gauge', 'gpu_watts', 'What the GPU draws.', figures.watts],
+    ['gauge', 'gpu_celsius', 'How warm the GPU is.', figures.celsius],
+    ['gauge', 'gpu_memory_bytes', 'Memory of the GPU.', bytesOf(figures.memoryMiB)],
+    ['gauge', 'gpu_memory_used_bytes', 'Of that, in use.', bytesOf(figures.memoryUsedMiB)],
+    ['gauge', 'gpu_busy', 'Share of the time that something ran, 0 to 1.', busy],
+  ]);
+};
+
 export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
-  const { link, live, replicas, process } = status;
+  const { link, live, replicas, gpus, process } = status;
   page.gauge(
     'cognitora_agent_linked',
     '1 while the edge accepts its link.',
@@ -36,7 +79,11 @@ export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
   if (link.epoch !== undefined) page.gauge('cognitora_agent_epoch', "The link's number.", {}, link.epoch);
   page.counter('cognitora_agent_redials_total', 'Dials after the first one.', {}, link.redials);
   page.gauge('cognitora_agent_live_requests', 'Live requests.', {}, live);
-  for (const replica of replicas) addReplica(page, replica);
+  for (const replica of replicas) {
+    addReplica(page, replica);
+    addLoad(page, replica);
+  }
+  for (const gpu of gpus) addGpu(page, gpu);
   page.gauge('cognitora_agent_uptime_seconds', 'Since the start.', {}, Math.round(process.uptimeMs / 1_000));
   page.gauge('cognitora_agent_resident_bytes', 'Memory of the process.', {}, process.residentBytes);
   page.gauge('cognitora_agent_heap_bytes', 'Of that, in use by JavaScript.', {}, process.heapBytes);

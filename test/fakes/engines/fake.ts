@@ -30,6 +30,8 @@ const failurePath = '/fake/failure';
 /** What a fake shows of itself in its metrics. */
 export interface Counts {
   running: number;
+  /** Never of this fake's own doing: requests of others, as a test says. */
+  waiting: number;
   served: number;
   promptTokens: number;
   cachedTokens: number;
@@ -108,7 +110,10 @@ const fail: Readonly<Record<Exclude<Failure, 'none'>, (kind: Kind, exchange: Exc
 
 export class LivingFake implements AsyncDisposable {
   readonly kind: Kind;
-  readonly counts: Counts = { running: 0, served: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
+  readonly counts: Counts = {
+    ...{ running: 0, waiting: 0, served: 0 },
+    ...{ promptTokens: 0, cachedTokens: 0, generatedTokens: 0 },
+  };
   /** How inference fails from now on. */
   failure: Failure = 'none';
   /** Requests of which the other side hung up before their end. */

@@ -29,7 +29,7 @@ export const llamaCpp: Kind = {
         'llamacpp:prompt_seconds_total': 0.5,
         'llamacpp:tokens_predicted_total': counts.generatedTokens,
         'llamacpp:requests_processing': counts.running,
-        'llamacpp:requests_deferred': 2,
+        'llamacpp:requests_deferred': counts.waiting,
       });
     const slotList = Array.from({ length: slots }, (_, id) => ({ id, n_ctx: 1024, is_processing: false }));
     return routed(

@@ -57,7 +57,7 @@ export const sglang: Kind = {
     const page = (): string =>
       metricsPage({
         'sglang:num_running_reqs{model_name="m"}': counts.running,
-        'sglang:num_queue_reqs{model_name="m"}': 2,
+        'sglang:num_queue_reqs{model_name="m"}': counts.waiting,
         'sglang:token_usage{model_name="m"}': 0.25,
         'sglang:prompt_tokens_total{model_name="m"}': counts.promptTokens,
         'sglang:cached_tokens_total{cache_source="device",model_name="m"}': counts.cachedTokens / 2,

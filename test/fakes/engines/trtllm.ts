@@ -65,7 +65,7 @@ export const trtllm: Kind = {
     const page = (): string =>
       metricsPage({
         [`trtllm_num_requests_running${labels}`]: counts.running,
-        [`trtllm_num_requests_waiting${labels}`]: 2,
+        [`trtllm_num_requests_waiting${labels}`]: counts.waiting,
         [`trtllm_kv_cache_utilization${labels}`]: 0.25,
         [`trtllm_kv_cache_hit_rate${labels}`]: 0.5,
       });

@@ -24,7 +24,7 @@ export const vllm: Kind = {
     const page = (): string =>
       metricsPage({
         [`vllm:num_requests_running${model}`]: counts.running,
-        [`vllm:num_requests_waiting${model}`]: 2,
+        [`vllm:num_requests_waiting${model}`]: counts.waiting,
         [`vllm:kv_cache_usage_perc${model}`]: 0.25,
         [`vllm:prompt_tokens_total${model}`]: counts.promptTokens,
         [`vllm:prompt_tokens_cached_total${model}`]: counts.cachedTokens,

@@ -206,6 +206,7 @@ describe('a configuration', () => {
     kind: 'attached',
     url: new URL('http://127.0.0.1:8000'),
     kvEvents: undefined,
+    gpus: [],
     kvDirectory: undefined,
   };
   const events = { events: 'tcp://127.0.0.1:5557', replay: undefined };
