@@ -148,7 +148,7 @@ test('an agent that is asked to end finishes its live stream before it ends its 
   expect(fixture.cluster.log.text()).toContain('drained: ended: 0');
 });
 
-test('replicas are pinned to their GPUs; an agent that is killed leaves none of them, and the next one serves', async () => {
+test('replicas have their GPUs; an agent that is killed leaves none of them, and the next one serves', async () => {
   const host = new Host('killed', embedded('replicas = 2\ngpus = [0, 1]'));
   const replicas = await Promise.all([host.ready('e-0'), host.ready('e-1')]);
   for (const [gpu, { launch }] of replicas.entries()) {

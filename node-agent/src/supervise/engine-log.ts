@@ -25,8 +25,11 @@ class RotatingFile {
 
   write(bytes: Uint8Array, done: Written): void {
     try {
-      if (this.#bytes > 0 && this.#bytes + bytes.length > this.#bytesMax / 2) this.#rotate();
       this.#descriptor ??= this.#open();
+      if (this.#bytes > 0 && this.#bytes + bytes.length > this.#bytesMax / 2) {
+        this.#rotate();
+        this.#descriptor = this.#open();
+      }
     } catch (thrown) {
       // Later, so that a queue of many lines is no chain of calls.
       setImmediate(() => done(thrown as NodeJS.ErrnoException, 0));

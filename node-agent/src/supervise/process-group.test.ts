@@ -72,7 +72,7 @@ test('asking it to end reaches all of it, and it may take its time', async () =>
   expect(said).toContain('asked');
 });
 
-test('the group ends with whoever started it, also one that is killed, and when it was asked to end before', async () => {
+test('the group ends with whoever started it, also one that is killed, and when asked to end before', async () => {
   const program = new URL('process-group.ts', import.meta.url).href;
   const owner = spawn(
     process.execPath,
