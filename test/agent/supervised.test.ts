@@ -111,7 +111,7 @@ describe('an engine that the agent starts', () => {
     await host.replicaIs('to be known', 'e', ({ caches }) => caches.some(({ trust }) => trust === 'exact'));
   });
 
-  test('is started again when it is killed, and serves within ten seconds', async () => {
+  test('is started again when it is killed, and serves within ten seconds beside its start', async () => {
     const before = await host.ready('e');
     const killedMs = performance.now();
     process.kill(before.launch?.pid ?? 0, 'SIGKILL');
