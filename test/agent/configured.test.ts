@@ -114,7 +114,7 @@ url = "${other.url}"
     expect(metrics).toContain('cognitora_agent_linked{} 1\n');
     expect(metrics).toContain('cognitora_agent_replica_requests_total{replica="chat",profile="vllm"} 1\n');
     expect((await cgn(['agent', 'status', '--data-dir', data()])).out).toMatch(
-      /chat +vllm +ready +0 +- +- +- +1 /,
+      /chat +vllm +ready +0 +0 +0 +25 % +1 /,
     );
   });
 

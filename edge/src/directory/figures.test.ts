@@ -48,6 +48,7 @@ describe.each(['predicted-latency', 'weighted', 'least-loaded'])('by %s', (polic
     };
     const queue = { running: 8, waiting: 4, othersRunning: 8, othersWaiting: 4 };
     expect(choices(0, queue)).toEqual(['b', 'b']);
+    expect(choices(0, { waiting: 4, othersWaiting: 4 })).toEqual(['b', 'b']);
     expect(choices(telemetryMsMax, queue)).toEqual(['b', 'b']);
     expect(choices(telemetryMsMax + 1, queue)).toEqual(['a', 'b']);
     // What the edge sent itself it knows already.
