@@ -162,6 +162,11 @@ export const prefixMapsBytesMaxSelfHosted = 512 * MiB;
 export const prefixMapsBytesMaxWorkers = 48 * MiB;
 /** A replica that is away keeps its place in a cell this long: a host boots in minutes, and its cache is cold then. */
 export const cellPlaceMsMax = 900_000;
+/**
+ * So long nobody else is given that place: agents redial within seconds of a cut or a restart, so all that are coming
+ * back are there. Later a newcomer may have it, if the replicas that are here need fewer cells than they sit in.
+ */
+export const cellPlaceFirmMs = 60_000;
 /** Places kept for replicas that are away, and places in a region's database: 1,000 nodes with 64 such models each. */
 export const cellPlacesMax = 65_536;
 /** A request body above this is not parsed for its digests: its objects would fill an isolate. */

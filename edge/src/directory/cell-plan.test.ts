@@ -1,6 +1,11 @@
 /** Replicas come back to the cells they sat in: after cut links, and after the loss of everything but the database. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
-import { cellPlaceMsMax, cellPlacesMax } from '@cognitora/protocol/limits';
+import {
+  cellPlaceFirmMs,
+  cellPlaceMsMax,
+  cellPlacesMax,
+  replicasPerNodeMax,
+} from '@cognitora/protocol/limits';
 import { expect, test } from 'vitest';
 import { TestDatabase } from '../../testing/sql.ts';
 import { CellPlan } from './cell-plan.ts';
@@ -29,6 +34,14 @@ const region = (cellReplicasMax: number, database = new TestDatabase()) => {
       directory.sweep(nowMs);
       epoch += 1;
       directory.join(name as NodeId, epoch as Epoch, name, [ready(model)], nowMs);
+    },
+    /** Of one node, in place of those it had. */
+    name64: (node: string, letter: string): void => {
+      epoch += 1;
+      const replicas = Array.from({ length: 64 }, (_, at) => ({
+        ...{ ...ready('m'), name: `${letter}${at}` as ReplicaName },
+      }));
+      directory.join(node as NodeId, epoch as Epoch, node, replicas, 0);
     },
     leave: (name: string, nowMs = 0): void =>
       directory.leave(name as NodeId, epochOf(directory, name), nowMs),
@@ -69,12 +82,51 @@ test('a fleet that grows moves nobody: a newcomer fills what is free, then opens
   leave('n2', 0);
   join('n5', 1);
   expect(companies()).toEqual(['n0 n1', 'n3', 'n4 n5']);
-  // The place of who is away is kept, so this is a cell more.
-  join('n6', cellPlaceMsMax - 1);
+  // The place of who just left is kept, so this is a cell more.
+  join('n6', cellPlaceFirmMs - 1);
   expect(companies()).toEqual(['n0 n1', 'n3', 'n4 n5', 'n6']);
   sweep(cellPlaceMsMax);
   join('n7', cellPlaceMsMax);
   expect(companies()).toEqual(['n0 n1', 'n3 n7', 'n4 n5', 'n6']);
+});
+
+test('once redials are over a newcomer has an away place, if that spares a cell', () => {
+  const { join, leave, companies } = region(2);
+  for (const name of namesOf(5)) join(name);
+  for (const name of ['n1', 'n2']) leave(name, 0);
+  join('n5', cellPlaceFirmMs);
+  // Three cells for four replicas, where two would do: of the lowest cell who is away is given up.
+  expect(companies()).toEqual(['n0 n5', 'n3', 'n4']);
+  join('n2', cellPlaceFirmMs);
+  expect(companies()).toEqual(['n0 n5', 'n2 n3', 'n4']);
+});
+
+test('a node that names as many replicas again has places for so many as it may have', () => {
+  const database = new TestDatabase();
+  const open = (nowMs: number) => new CellPlan(new CellStore(database.sql), nowMs);
+  const namesAs = (letter: string) =>
+    Array.from({ length: replicasPerNodeMax }, (_, at) => `bad/${letter}${at}`);
+  const plan = open(0);
+  plan.begin('m', ['good/r0', ...namesAs('a').slice(1)]);
+  plan.assign('m', 'bad/a0', replicasPerNodeMax, 0);
+  for (const replica of namesAs('a')) plan.left('m', replica, 1);
+  for (const replica of namesAs('b')) plan.assign('m', replica, replicasPerNodeMax, 2);
+  for (const replica of namesAs('b')) plan.left('m', replica, 3);
+  for (const kept of [plan, open(4)]) {
+    const places = [...kept.sizes('m').values()].reduce((sum, size) => sum + size, 0);
+    expect([places, kept.cellOf('m', 'good/r0')]).toEqual([1 + replicasPerNodeMax, 0]);
+    expect(namesAs('a').filter((replica) => kept.cellOf('m', replica) !== undefined)).toEqual([]);
+  }
+});
+
+test('a node that names 64 replicas twice and leaves does not split a small fleet, over a restart either', () => {
+  const { join, name64, leave, lose, companies } = region(64);
+  join('n0');
+  for (const letter of ['a', 'b']) name64('bad', letter);
+  leave('bad', 0);
+  lose(0);
+  for (const name of namesOf(4)) join(name, cellPlaceFirmMs);
+  expect(companies()).toEqual(['n0 n1 n2 n3']);
 });
 
 test('a full cell takes back who was away, and who comes after its time sits elsewhere', () => {

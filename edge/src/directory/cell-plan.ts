@@ -1,10 +1,16 @@
 /**
  * Which cell each replica of a model belongs to, as far as that has to be remembered: of models with more than one. A
  * replica whose link is cut, or whose region lost its memory, finds its place kept for `cellPlaceMsMax`, in whatever
- * order they come back, since a prompt is looked for in the cell that its beginning names. Pure; what must outlive the
- * object goes to a log. Owns no cells: numbers only.
+ * order they come back, since a prompt is looked for in the cell that its beginning names. A node has no more places in
+ * a model than it may have replicas, and once redials are over a newcomer may take an away replica's place rather than
+ * spread who is here over more cells. Pure; what must outlive the object goes to a log. Owns no cells: numbers only.
  */
-import { cellPlaceMsMax, cellPlacesMax } from '@cognitora/protocol/limits';
+import {
+  cellPlaceFirmMs,
+  cellPlaceMsMax,
+  cellPlacesMax,
+  replicasPerNodeMax,
+} from '@cognitora/protocol/limits';
 
 /** A replica, as `node/name`, and the number of its cell. */
 export interface CellPlace {
@@ -30,6 +36,8 @@ export class CellPlan {
   readonly #log: CellLog | undefined;
   /** By model and replica. */
   readonly #models = new Map<string, Map<string, CellPlace>>();
+  /** By model and node. */
+  readonly #ofNodes = new Map<string, Set<CellPlace>>();
   /** Those that are not here, in the order in which they left. */
   readonly #away = new Map<CellPlace, Away>();
 
@@ -57,15 +65,21 @@ export class CellPlan {
     return this.#models.get(model)?.get(replica)?.cell;
   }
 
-  /** Gives it a place in the first cell with less than `replicasMax`, those that are away included. */
-  assign(model: string, replica: string, replicasMax: number): number {
+  /**
+   * Gives it a place in the first cell with less than `replicasMax`, those that are away included. Where that makes
+   * those that are here sit in more cells than they need, it has the place of who is away longest in one of theirs.
+   */
+  assign(model: string, replica: string, replicasMax: number, nowMs: number): number {
     const before = this.#models.get(model)?.get(replica);
     if (before !== undefined) this.#forget(before);
     const sizes = this.sizes(model);
     let cell = 0;
     while ((sizes.get(cell) ?? 0) >= replicasMax) cell += 1;
-    this.#assign({ model, replica, cell });
-    return cell;
+    const taken = this.#spareFor(model, cell, replicasMax, nowMs);
+    if (taken !== undefined) this.#forget(taken);
+    const place = { model, replica, cell: taken?.cell ?? cell };
+    this.#assign(place);
+    return place.cell;
   }
 
   /** It is here, and keeps its place while it is. */
@@ -95,20 +109,61 @@ export class CellPlan {
     return sizes;
   }
 
+  /** The place that a newcomer has instead of one in `cell`, if that spares those that are here a cell. */
+  #spareFor(model: string, cell: number, replicasMax: number, nowMs: number): CellPlace | undefined {
+    const here = new Map<number, number>();
+    let count = 1;
+    for (const place of this.#models.get(model)?.values() ?? []) {
+      if (this.#away.has(place)) continue;
+      here.set(place.cell, (here.get(place.cell) ?? 0) + 1);
+      count += 1;
+    }
+    const cells = new Set(here.keys()).add(cell).size;
+    if (cells <= Math.ceil(count / replicasMax)) return undefined;
+    let found: CellPlace | undefined;
+    for (const { place, sinceMs } of this.#away.values()) {
+      if (nowMs - sinceMs < cellPlaceFirmMs) break;
+      if (place.model !== model || !here.has(place.cell)) continue;
+      if (place.cell < (found?.cell ?? cell)) found = place;
+    }
+    return found;
+  }
+
   #assign(place: CellPlace): void {
     this.#log?.write(place);
     this.#put(place);
+    this.#trim(place);
+  }
+
+  /** Of a node with more places in a model than it may have replicas, who left first is given up. */
+  #trim(place: CellPlace): void {
+    const places = this.#ofNodes.get(nodeKeyOf(place)) ?? [];
+    for (const other of places) {
+      if (this.#sizeOf(place) <= replicasPerNodeMax) return;
+      if (this.#away.has(other)) this.#forget(other);
+    }
+  }
+
+  #sizeOf(place: CellPlace): number {
+    return this.#ofNodes.get(nodeKeyOf(place))?.size ?? 0;
   }
 
   #put(place: CellPlace): void {
     const places = this.#models.get(place.model) ?? new Map<string, CellPlace>();
     places.set(place.replica, place);
     this.#models.set(place.model, places);
+    const ofNode = this.#ofNodes.get(nodeKeyOf(place)) ?? new Set();
+    this.#ofNodes.set(nodeKeyOf(place), ofNode.add(place));
   }
 
   #leave(place: CellPlace, sinceMs: number): void {
     this.#away.delete(place);
     this.#away.set(place, { place, sinceMs });
+    // Those of a node stand in the order in which they left, too.
+    const ofNode = this.#ofNodes.get(nodeKeyOf(place));
+    ofNode?.delete(place);
+    ofNode?.add(place);
+    this.#trim(place);
     for (const longest of this.#away.keys()) {
       if (this.#away.size <= cellPlacesMax) break;
       this.#forget(longest);
@@ -121,5 +176,11 @@ export class CellPlan {
     const places = this.#models.get(place.model);
     places?.delete(place.replica);
     if (places?.size === 0) this.#models.delete(place.model);
+    const ofNode = this.#ofNodes.get(nodeKeyOf(place));
+    ofNode?.delete(place);
+    if (ofNode?.size === 0) this.#ofNodes.delete(nodeKeyOf(place));
   }
 }
+
+/** Replicas of a node have names that begin alike. */
+const nodeKeyOf = ({ model, replica }: CellPlace): string => `${replica.split('/', 1)[0]}/${model}`;

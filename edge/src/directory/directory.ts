@@ -345,7 +345,7 @@ export class Directory {
     const others = [...replicas.values()].flatMap(({ seats }) => seats.get(model)?.member.truth ?? []);
     const truth = this.#truths.of(node, model, replica.name, others, nowMs);
     const ask = (): number => this.#options.askSnapshot(node, seat.offer?.open.feed ?? 0);
-    const seat: Seat = served.sit(replica, `${node}/${replica.name}`, replica.work, ask, truth);
+    const seat: Seat = served.sit(replica, `${node}/${replica.name}`, replica.work, ask, truth, nowMs);
     replica.seats.set(model, seat);
     // Its agent may have spoken of the cache before it named the model.
     for (const open of replica.node.feeds.values()) {

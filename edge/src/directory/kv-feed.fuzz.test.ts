@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { type Ask, feedsOver } from '../../testing/kv-feeds.ts';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
 import type { OfEpoch } from './kv-feed.ts';
-import { snapshotSilenceMsMax } from './snapshot-turns.ts';
+import { snapshotRestMsMax, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
 const replicas = 3;
 const digestCount = 12;
@@ -176,7 +176,7 @@ const run = (operations: readonly Operation[]): void => {
       const message = world.link.shift();
       if (message !== undefined) world.deliver(message);
     }
-    world.nowMs += snapshotSilenceMsMax;
+    world.nowMs += snapshotRestMsMax;
     world.turns.sweep(world.nowMs);
     world.check();
   }

@@ -4,7 +4,7 @@ import { feedsOver } from '../../testing/kv-feeds.ts';
 import { digestsOf, KvLedger } from '../../testing/kv-ledger.ts';
 import { heldDigestsMax, type KvFeed } from './kv-feed.ts';
 import type { Slot } from './replica-slots.ts';
-import { snapshotTurnsMax } from './snapshot-turns.ts';
+import { snapshotRestMsMin, snapshotTurnsMax } from './snapshot-turns.ts';
 
 const mapBytes = 2 ** 18;
 
@@ -141,6 +141,7 @@ describe('a feed', () => {
     ledger.change('device', [0, 1, 2, 3], []);
     const [slow] = ledger.snapshot(1, 3);
     turns.sweep(20_000);
+    turns.sweep(20_000 + snapshotRestMsMin);
     expect(feed.state).toBe('asked');
     const [head, tail] = ledger.snapshot(2, 2);
     if (slow === undefined || head === undefined || tail === undefined) throw new Error('too few parts');

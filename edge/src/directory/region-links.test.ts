@@ -21,7 +21,7 @@ import { linkRequest } from '../link/carry-request.ts';
 import { unwrap } from '../outcome.ts';
 import type { PromptView } from './directory.ts';
 import { Region } from './region.ts';
-import { snapshotSilenceMsMax } from './snapshot-turns.ts';
+import { snapshotRestMsMin, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
 vi.mock('cloudflare:workers', () => ({
   DurableObject: class {
@@ -147,9 +147,11 @@ test.each(['a decision', 'a word of any agent about its cache'])(
     const [silent, other] = [await dial('silent'), await dial('other')];
     silent.say(silent.agent.frame(frameTypes.kvfeed, 0, encodeKvFeed(open)));
     expect(await silent.wanted()).toHaveLength(1);
-    vi.setSystemTime(Date.now() + snapshotSilenceMsMax);
-    if (occasion === 'a decision') decide();
-    else await other.hold(new Uint32Array());
+    for (const forwardMs of [snapshotSilenceMsMax, snapshotRestMsMin]) {
+      vi.setSystemTime(Date.now() + forwardMs);
+      if (occasion === 'a decision') decide();
+      else await other.hold(new Uint32Array());
+    }
     expect(await silent.wanted()).toHaveLength(2);
   },
 );

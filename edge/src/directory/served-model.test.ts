@@ -34,9 +34,9 @@ const fleet = (names: readonly string[], cellReplicasMax: number) => {
   }
   const measured = (name: string, rttMs: number): void =>
     directory.measured(name as NodeId, 1 as Epoch, { rttMs }, 0);
-  const decide = (seed: number, lot: number): string => {
-    const chain = randomWords(seed, 2 * 64);
-    const prompt = { profile: plainProfile.id, chain, bytes: 64 * 256, blockBytes: 256 };
+  const decide = (seed: number, lot: number, blocks = 64): string => {
+    const chain = randomWords(seed, 2 * blocks);
+    const prompt = { profile: plainProfile.id, chain, bytes: blocks * 256, blockBytes: 256 };
     const options = { model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => lot };
     const { node, reservation } = directory.decide(options);
     directory.settle(reservation, { nowMs: 0 });
@@ -63,6 +63,17 @@ test('a prompt leaves the cell that its beginning names only for one that is che
   measured('b', 60);
   // More is, where it is asked at all; and nobody leaves for what is dearer.
   expect(chosen()).toEqual([home, seeds.map(() => 'b')]);
+});
+
+test('a prompt too short to name a cell is looked for in all of few, and in one by lot of many', () => {
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  const chosen = (count: number): string[] => {
+    const { measured, decide } = fleet(names.slice(0, count), 1);
+    for (const name of names.slice(0, count)) measured(name, name === 'b' ? 20 : 100);
+    return [0, 0.3, 0.99].map((lot) => decide(1, lot, 15));
+  };
+  expect(chosen(4)).toEqual(['b', 'b', 'b']);
+  expect(chosen(5)).toEqual(['a', 'b', 'e']);
 });
 
 test('a cell with one replica beside one of four is named by a fifth of the prompts, not by half of them', () => {

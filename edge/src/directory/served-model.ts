@@ -59,10 +59,10 @@ interface Seated<Owner> {
 }
 
 /**
- * What a cell is asked for: the model has no other, the prompt's beginning names it, it is the least loaded, or nobody
- * in those can serve the request.
+ * What a cell is asked for: the model has no other, the prompt's beginning names it, it is the least loaded, the prompt
+ * is too short to name one, or nobody in those can serve the request.
  */
-type AskedFor = 'only' | 'anchor' | 'load' | 'fallback';
+type AskedFor = 'only' | 'anchor' | 'load' | 'short' | 'fallback';
 
 interface Question {
   readonly number: number;
@@ -146,8 +146,15 @@ export class ServedModel<Owner> {
   }
 
   /** Takes a replica in, known as `replica` whenever it comes. */
-  sit(owner: Owner, replica: string, work: ReplicaWork, ask: (member: Member) => number, truth: Truth): Seat {
-    const number = this.#numberFor(replica);
+  sit(
+    owner: Owner,
+    replica: string,
+    work: ReplicaWork,
+    ask: (member: Member) => number,
+    truth: Truth,
+    nowMs: number,
+  ): Seat {
+    const number = this.#numberFor(replica, nowMs);
     const cell = this.#cells.get(number) ?? this.#addCell(number);
     this.#options.plan.came(this.#options.model, replica);
     const member = cell.join(work, ask, truth);
@@ -207,14 +214,17 @@ export class ServedModel<Owner> {
 
   /**
    * With several cells at most two: the one that the prompt's anchor names, by shares as large as the cells are, and
-   * the least loaded, by lot among equals. A policy that looks at no cache asks the second alone.
+   * the least loaded, by lot among equals. A policy that looks at no cache asks the second alone. A prompt too short
+   * for an anchor may be held anywhere: of few cells all are asked, the least loaded first.
    */
   #questions({ chain, random }: CellRequest): readonly Question[] {
     if (this.#cells.size <= 1) return this.#questionsOf('only');
-    const anchor = this.#policies.policy.followsCaches === true ? anchorOf(chain) : undefined;
-    const named = anchor === undefined ? [] : this.#namedBy(anchor);
     const idlest = this.#idlest(random);
-    return [...named, ...idlest.filter(({ number }) => number !== named[0]?.number)];
+    if (this.#policies.policy.followsCaches !== true) return idlest;
+    const anchor = anchorOf(chain);
+    if (anchor !== undefined) return joined(this.#namedBy(anchor), idlest);
+    const isSought = chain.length > 0 && this.#cells.size <= cellsOfShortMax;
+    return isSought ? joined(idlest, this.#questionsOf('short')) : idlest;
   }
 
   #questionsOf(askedFor: AskedFor): readonly Question[] {
@@ -245,7 +255,7 @@ export class ServedModel<Owner> {
   }
 
   /** A model with one cell needs no plan; with the second, all places are kept. */
-  #numberFor(replica: string): number {
+  #numberFor(replica: string, nowMs: number): number {
     const { plan, model } = this.#options;
     if (!plan.has(model)) {
       if (!this.#cells.get(0)?.isFull) return 0;
@@ -257,7 +267,7 @@ export class ServedModel<Owner> {
     const kept = plan.cellOf(model, replica);
     // It may be full nonetheless when cells are smaller now than they were.
     if (kept !== undefined && !this.#cells.get(kept)?.isFull) return kept;
-    return plan.assign(model, replica, this.#replicasMax);
+    return plan.assign(model, replica, this.#replicasMax, nowMs);
   }
 
   #addCell(number: number): Cell {
@@ -300,6 +310,15 @@ export class ServedModel<Owner> {
 const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
   cell.usePolicy(policy);
   cell.useShadow(shadow);
+};
+
+/** A prompt without an anchor is looked for in so many cells: each costs a match, of 15 blocks at most. */
+const cellsOfShortMax = 4;
+
+/** Each cell once. */
+const joined = (first: readonly Question[], then: readonly Question[]): readonly Question[] => {
+  const numbers = new Set(first.map(({ number }) => number));
+  return [...first, ...then.filter(({ number }) => !numbers.has(number))];
 };
 
 /**

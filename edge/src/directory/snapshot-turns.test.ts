@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import {
   SnapshotTurns,
+  snapshotLossMemoryMs,
+  snapshotRestMsMax,
+  snapshotRestMsMin,
   snapshotSilenceMsMax,
   snapshotTurnsMax,
   snapshotTurnsPerNodeMax,
@@ -49,7 +52,9 @@ describe('turns', () => {
     for (const taker of silent.slice(0, 2)) turns.leave(taker, 1);
     expect(begunIn(silent)).toBe(2 * snapshotTurnsPerNodeMax);
     turns.sweep(snapshotSilenceMsMax + 1);
-    expect([turns.loading, silent[2]?.lost]).toEqual([8, 1]);
+    expect([turns.loading, silent[2]?.lost]).toEqual([0, 1]);
+    turns.sweep(snapshotSilenceMsMax + 1 + snapshotRestMsMin);
+    expect(turns.loading).toBe(snapshotTurnsMax);
   });
 
   test('end for who has to rest, and come with the sweep after it', () => {
@@ -81,7 +86,64 @@ describe('turns', () => {
     turns.sweep(snapshotSilenceMsMax);
     expect([silent.lost, begunIn(others)]).toEqual([1, snapshotTurnsMax]);
     turns.leave(others[0] as Taker, snapshotSilenceMsMax);
+    expect(silent.begun).toBe(1);
+    turns.sweep(snapshotSilenceMsMax + snapshotRestMsMin);
     expect(silent.begun).toBe(2);
+  });
+
+  test('go by node: four with 64 silent feeds each are not again before everybody else', () => {
+    const turns = new SnapshotTurns();
+    const silent = Array.from({ length: 4 * 64 }, (_, index) => new Taker(`silent${index % 4}`));
+    const honest = Array.from({ length: 40 }, (_, index) => new Taker(`n${index % 20}`));
+    for (const taker of [...silent, ...honest]) turns.want(taker, 0);
+    expect([begunIn(silent), begunIn(honest)]).toEqual([snapshotTurnsMax, 0]);
+    // Their turns are lost; of the others each is done at once.
+    turns.sweep(snapshotSilenceMsMax);
+    for (const taker of honest) if (taker.begun > 0) turns.leave(taker, snapshotSilenceMsMax);
+    expect([begunIn(silent), begunIn(honest)]).toEqual([snapshotTurnsMax, 40]);
+  });
+
+  test('go to the node with the fewest, then to the one that is without for longest', () => {
+    const turns = new SnapshotTurns();
+    const many = Array.from({ length: 4 }, (_, index) => new Taker(`n${index}`));
+    const [crowd, again] = [takersOf(4), [new Taker('n0'), new Taker('n1')] as const];
+    for (const taker of [...many, ...crowd, ...again]) turns.want(taker, 0);
+    const late = new Taker('late');
+    turns.want(late, 0);
+    turns.leave(crowd[0] as Taker, 1);
+    expect([again[0].begun, late.begun]).toEqual([0, 1]);
+    turns.leave(many[1] as Taker, 2);
+    expect([again[0].begun, again[1].begun]).toEqual([0, 1]);
+  });
+
+  test('are further apart with each that a node loses, up to a bound, until it lost none for a while', () => {
+    const turns = new SnapshotTurns();
+    const feeds = Array.from({ length: 3 }, () => new Taker('silent'));
+    for (const taker of feeds) turns.want(taker, 0);
+    const begun = (): number => feeds.reduce((sum, taker) => sum + taker.begun, 0);
+    let nowMs = 0;
+    const restMs = (): number => {
+      nowMs += snapshotSilenceMsMax;
+      turns.sweep(nowMs);
+      const [before, lostMs] = [begun(), nowMs];
+      while (begun() === before) {
+        nowMs += snapshotRestMsMin;
+        turns.sweep(nowMs);
+      }
+      return nowMs - lostMs;
+    };
+    const rests = Array.from({ length: 9 }, restMs);
+    expect(rests.slice(0, 3)).toEqual([1, 2, 4].map((times) => times * snapshotRestMsMin));
+    expect(rests.slice(-2)).toEqual([snapshotRestMsMax, snapshotRestMsMax]);
+    // Neither does it help to go and come back.
+    for (const taker of feeds) turns.leave(taker, nowMs);
+    for (const taker of feeds) turns.want(taker, nowMs);
+    expect(restMs()).toBe(snapshotRestMsMax);
+    for (const taker of feeds) turns.leave(taker, nowMs);
+    nowMs += snapshotLossMemoryMs;
+    turns.sweep(nowMs);
+    for (const taker of feeds) turns.want(taker, nowMs);
+    expect(restMs()).toBe(snapshotRestMsMin);
   });
 
   test('that fail come back with the next sweep, after those who waited before', () => {
