@@ -155,6 +155,8 @@ test('a feed that breaks a rule is a protocol error', () => {
   const wrong: readonly object[] = [
     { feed: kvFeedsPerLinkMax },
     { feed: -1 },
+    { replica: '\ud800' },
+    { model: 'm\udc00' },
     { replica: '' },
     { model: 'x'.repeat(257) },
     { trust: 'certain' },

@@ -98,8 +98,8 @@ export const parseKvFeed = (payload: Uint8Array): KvFeedOpen => {
   const reader: FieldReader = new FieldReader(record, 'protocol_error', 'KVFEED');
   return {
     feed: reader.integer('feed', 0, kvFeedsPerLinkMax - 1),
-    replica: reader.string('replica', nameCharsMax) as ReplicaName,
-    model: reader.string('model', nameCharsMax),
+    replica: reader.name('replica', nameCharsMax) as ReplicaName,
+    model: reader.name('model', nameCharsMax),
     trust: reader.oneOf('trust', trusts),
     profile: parseProfile(reader.record('profile')),
   };

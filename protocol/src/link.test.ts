@@ -297,3 +297,14 @@ test('a reason to cancel comes back; a newer one reads as client_gone; another l
     expect(errorOf(() => parseCancel(new Uint8Array(length)))?.code).toBe('protocol_error');
   }
 });
+
+test('names with half a surrogate pair are refused: they fit into no header', () => {
+  const named = (name: string, id: string) =>
+    json({
+      replicas: [{ name, state: 'ready', models: [{ id, createdSeconds: 1, ownedBy: 'x' }] }],
+    });
+  expect(parseReplicas(named('r0 \u{1f600}', 'm'))).toHaveLength(1);
+  for (const payload of [named('\ud800', 'm'), named('r0', 'm\udc00')]) {
+    expect(errorOf(() => parseReplicas(payload))?.code).toBe('protocol_error');
+  }
+});

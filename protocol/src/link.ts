@@ -160,13 +160,13 @@ const readerOf = (payload: Uint8Array, what: string): FieldReader =>
   new FieldReader(parseJsonRecord(payload, 'protocol_error', what), 'protocol_error', what);
 
 const readReplica = (item: FieldReader): ReplicaReport => ({
-  name: item.string('name', nameCharsMax) as ReplicaName,
+  name: item.name('name', nameCharsMax) as ReplicaName,
   state: item.oneOf('state', replicaStates),
   ...(item.has('role') ? { role: item.oneOf('role', replicaRoles) } : {}),
   models: item.records('models', modelsPerReplicaMax, (model) => ({
-    id: model.string('id', nameCharsMax),
+    id: model.name('id', nameCharsMax),
     createdSeconds: model.integer('createdSeconds', 0, Number.MAX_SAFE_INTEGER),
-    ownedBy: model.string('ownedBy', nameCharsMax),
+    ownedBy: model.name('ownedBy', nameCharsMax),
   })),
 });
 
@@ -186,8 +186,8 @@ export const parseHello = (payload: Uint8Array): Hello => {
   return {
     versionMin: lowest,
     versionMax: reader.integer('versionMax', lowest, 65_535),
-    agent: reader.string('agent', nameCharsMax),
-    name: reader.string('name', nameCharsMax),
+    agent: reader.name('agent', nameCharsMax),
+    name: reader.name('name', nameCharsMax),
     streamWindowBytes: reader.integer('streamWindowBytes', 1, windowBytesMax),
     linkWindowBytes: reader.integer('linkWindowBytes', 1, windowBytesMax),
     replicas: readReplicas(reader),

@@ -72,6 +72,12 @@ export class FieldReader {
     return value;
   }
 
+  /** A string that others repeat, in headers and addresses too: no half of a surrogate pair stands alone in it. */
+  name(name: string, charsMax: number): string {
+    const value = this.string(name, charsMax);
+    return value.isWellFormed() ? value : this.fail(name, 'well-formed Unicode');
+  }
+
   optionalString(name: string, charsMax: number): string | undefined {
     return this.has(name) ? this.string(name, charsMax) : undefined;
   }

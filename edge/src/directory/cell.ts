@@ -6,6 +6,7 @@
 import { kvDigestsPerFeedMax } from '@cognitora/protocol/limits';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
+import type { Verdict } from './failures.ts';
 import { type BlockStore, KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
 import type { MapBudget, MapHolder } from './map-budget.ts';
@@ -62,6 +63,7 @@ interface Fading {
 /** What is known when a request is over. */
 export interface Settlement {
   readonly nowMs: number;
+  readonly verdict?: Verdict | undefined;
   readonly promptTokens?: number | undefined;
   readonly cachedTokens?: number | undefined;
   readonly completionTokens?: number | undefined;
@@ -340,6 +342,7 @@ export class Cell implements MapHolder {
       firstByteAtMs: undefined,
       decodingBeside: 0,
     });
+    member.work.failures.booked(reservation);
     const { slot } = member;
     const toBlock = chain.length / 2;
     const prediction =
@@ -362,6 +365,7 @@ export class Cell implements MapHolder {
     const { work } = booked.member;
     booked.prefillMs = work.load.firstByte(reservation, nowMs);
     work.answered += 1;
+    work.failures.tried(reservation);
   }
 
   /** The request is over, however it ended. Twice means nothing. */
@@ -373,6 +377,8 @@ export class Cell implements MapHolder {
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
     const { cachedTokens, completionTokens, nowMs } = settlement;
+    member.work.failures.tried(reservation);
+    member.work.failures.ended(settlement.verdict, nowMs);
     if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
       if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);

@@ -183,7 +183,7 @@ const run = (operations: readonly Operation[]): void => {
       for (const { name, live } of view.replicas) expect(live).toBe(model.loadOf(view.node, name));
       expect(view.live).toBe(model.live.filter((request) => request.node === view.node).length);
     }
-    expect(directory.isReady(isLeased)).toBe(
+    expect(directory.isReady({ nowMs: 0, isLeased })).toBe(
       modelNames.some((name) => model.best(name).length > 0) || hasIdle(model),
     );
   }

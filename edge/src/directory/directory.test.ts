@@ -119,7 +119,7 @@ test.each(['loading', 'draining', 'failed'] as const)('a %s replica is no_capaci
   const directory = leastLoadedDirectory();
   directory.join(node('a'), epoch(1), 'a', [replica('r0', ['m'], state)], 0);
   expect(codeOf(() => decide(directory))).toBe('no_capacity');
-  expect(directory.isReady(() => true)).toBe(false);
+  expect(directory.isReady({ nowMs: 0, isLeased: () => true })).toBe(false);
 });
 
 test('a node without a lease is no_capacity, also hours after it joined', () => {
@@ -220,8 +220,8 @@ test('models are those of leased nodes that have not failed, each once, in order
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['b', 'a'], 'loading')], 0);
   expect(directory.models(() => true).map(({ id }) => id)).toEqual(['a', 'b', 'z']);
   expect(directory.models((id) => id === 'b').map(({ id }) => id)).toEqual(['a', 'b']);
-  expect(directory.isReady((id) => id === 'b')).toBe(false);
-  expect(directory.isReady(() => true)).toBe(true);
+  expect(directory.isReady({ nowMs: 0, isLeased: (id) => id === 'b' })).toBe(false);
+  expect(directory.isReady({ nowMs: 0, isLeased: () => true })).toBe(true);
 });
 
 test('releasing what was never booked means nothing', () => {

@@ -20,7 +20,13 @@ import type { KvMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
-import { exclusionOf, ineligibilityOf, NoReplicaError } from './eligibility.ts';
+import {
+  type EligibilityTerms,
+  exclusionOf,
+  ineligibilityOf,
+  lastResortOf,
+  NoReplicaError,
+} from './eligibility.ts';
 import { GpuFigures } from './figures.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
@@ -61,17 +67,17 @@ export interface Decision {
   /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
+  /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
+  readonly failing: number;
+  readonly isTrial: boolean;
   /** The cells that were asked, and which of them was taken for what. */
   readonly cells: CellVerdict;
 }
 
-export interface DecideOptions {
+export interface DecideOptions extends EligibilityTerms {
   readonly model: string;
   readonly prompt: PromptView;
   readonly isStream: boolean;
-  readonly nowMs: number;
-  /** Whether the node's lease holds now. */
-  readonly isLeased: (node: NodeId) => boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -228,13 +234,18 @@ export class Directory {
     const served = this.#models.get(options.model);
     if (served === undefined) throw this.#noReplica(options);
     served.noteAsked(options.nowMs);
-    const request = requestOf(served, options);
-    const chosen = served.choose(request);
+    const failing = new Set<Replica>();
+    const request = requestOf(served, options, failing);
+    let chosen = served.choose(request);
+    if (chosen === undefined && failing.size > 0) {
+      const last = lastResortOf(failing);
+      chosen = served.choose({ ...request, isEligible: (member) => served.ownerOf(member) === last });
+    }
     const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
     if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
     const promptBytes = options.prompt.bytes;
     const promptTokens = promptBytes === 0 ? undefined : request.promptTokens;
-    const decision = this.#decision(served, chosen, replica, promptTokens);
+    const decision = this.#decision(served, chosen, replica, promptTokens, failing.size);
     chosen.cell.book(decision.reservation, chosen.choice, request);
     this.#reservations.set(decision.reservation, { cell: chosen.cell, served, promptBytes });
     return decision;
@@ -287,11 +298,12 @@ export class Directory {
     return [...cards.values()].sort((left, right) => (left.id < right.id ? -1 : 1));
   }
 
-  /** Whether any request could be served now. */
-  isReady(isLeased: (node: NodeId) => boolean): boolean {
+  /** Whether any request could be served now. A failing replica is tried when there is no other. */
+  isReady(terms: EligibilityTerms): boolean {
     for (const { replicas } of this.#nodes.values()) {
       for (const replica of replicas.values()) {
-        if (ineligibilityOf(replica, isLeased) === undefined) return true;
+        const why = ineligibilityOf(replica, terms);
+        if (why === undefined || why === 'failing') return true;
       }
     }
     return false;
@@ -306,6 +318,7 @@ export class Directory {
     { cell, choice, verdict }: CellChoice,
     replica: Replica,
     promptTokens: number | undefined,
+    failing: number,
   ): Decision {
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;
@@ -320,6 +333,8 @@ export class Directory {
       trust: choice.member.trust,
       candidates: choice.candidates.length,
       considered: viewCandidates(served, cell, choice),
+      failing,
+      isTrial: replica.work.failures.isFailing,
       cells: viewVerdict(verdict),
     };
   }
@@ -393,10 +408,11 @@ export class Directory {
     if (seat !== undefined) this.#models.get(open.model)?.offer(seat, entry.epoch, open, nowMs);
   }
 
-  #noReplica({ model, nowMs, isLeased }: DecideOptions): NoReplicaError {
+  #noReplica(options: DecideOptions): NoReplicaError {
+    const { model, nowMs, isLeased } = options;
     const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
     const served = this.#models.get(model);
-    const kept = exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, isLeased));
+    const kept = exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options));
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
     if (isRecent || served !== undefined) {
@@ -460,18 +476,24 @@ const feedNumberOf = (message: Exclude<KvMessage, { type: 'feed' }>): number => 
   return message.type === 'mark' ? message.mark.feed : message.missed.feed;
 };
 
+/** `failing` takes those who are left out for that. */
 const requestOf = (
   served: ServedModel<Replica>,
-  { prompt, isStream, nowMs, random, isLeased }: DecideOptions,
-): CellRequest => ({
-  chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
-  promptTokens: served.scale.tokensIn(prompt.bytes),
-  blockTokens: served.scale.tokensIn(prompt.blockBytes),
-  isStream,
-  nowMs,
-  random,
-  isEligible: (member) => {
-    const replica = served.ownerOf(member);
-    return replica !== undefined && ineligibilityOf(replica, isLeased) === undefined;
-  },
-});
+  options: DecideOptions,
+  failing: Set<Replica>,
+): CellRequest => {
+  const { prompt, isStream, nowMs, random } = options;
+  return {
+    chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
+    promptTokens: served.scale.tokensIn(prompt.bytes),
+    blockTokens: served.scale.tokensIn(prompt.blockBytes),
+    ...{ isStream, nowMs, random },
+    isEligible: (member) => {
+      const replica = served.ownerOf(member);
+      if (replica === undefined) return false;
+      const why = ineligibilityOf(replica, options);
+      if (why === 'failing') failing.add(replica);
+      return why === undefined;
+    },
+  };
+};

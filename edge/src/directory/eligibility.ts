@@ -1,6 +1,7 @@
 /**
  * The one filter that every decision goes through: whether a replica may be given a request now, and if not, what keeps
- * it. Owns the refusal that names all whom the filter kept back. Pure; leases come in with each call.
+ * it; and who is tried when that leaves only failing ones. Owns the refusal that names all whom the filter kept back.
+ * Pure; leases and time come in with each call.
  */
 import { CognitoraError, type ErrorCode, type ErrorExtra } from '@cognitora/protocol/errors';
 import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
@@ -18,13 +19,21 @@ export type Ineligibility =
   | 'unleased'
   /** Its link carries as many streams as it may. */
   | 'full'
+  /** It failed several requests in a row, and is left alone or tried by one. */
+  | 'failing'
   /** It loads and has not said which models it will serve. */
   | 'unnamed';
 
+export interface EligibilityTerms {
+  readonly nowMs: number;
+  /** Whether the node's lease holds now. */
+  readonly isLeased: (node: NodeId) => boolean;
+}
+
 /** What keeps a replica that serves the model from a request; undefined when nothing does. */
 export const ineligibilityOf = (
-  { node, state, role }: Replica,
-  isLeased: (node: NodeId) => boolean,
+  { node, state, role, work }: Replica,
+  { nowMs, isLeased }: EligibilityTerms,
 ): Exclude<Ineligibility, 'unnamed'> | undefined => {
   if (node.isCordoned) return 'cordoned';
   if (role !== 'both') return role;
@@ -32,7 +41,21 @@ export const ineligibilityOf = (
   if (!isLeased(node.node)) return 'unleased';
   let live = 0;
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
-  return live < streamsPerLinkMax ? undefined : 'full';
+  if (live >= streamsPerLinkMax) return 'full';
+  return work.failures.keepsBack(nowMs) ? 'failing' : undefined;
+};
+
+/**
+ * Of replicas that are only kept back as failing, the one whose time ends soonest: it is tried when there is nobody
+ * else. Undefined when there is none.
+ */
+export const lastResortOf = (failing: Iterable<Replica>): Replica | undefined => {
+  let soonest: Replica | undefined;
+  for (const replica of failing) {
+    const untilMs = soonest?.work.failures.untilMs ?? Number.POSITIVE_INFINITY;
+    if (replica.work.failures.untilMs < untilMs) soonest = replica;
+  }
+  return soonest;
 };
 
 /** One replica that might have served the request, and what kept it. */

@@ -3,6 +3,7 @@
  * its way to a full share of the requests. Pure. Decides nothing.
  */
 import type { Trust } from '@cognitora/protocol/kv';
+import { Failures } from './failures.ts';
 import { type GpuFigures, LoadFigures } from './figures.ts';
 import type { KvFeed } from './kv-feed.ts';
 import { ReplicaLoad } from './load.ts';
@@ -14,6 +15,7 @@ import type { Truth } from './truth.ts';
 export interface ReplicaWork {
   readonly node?: string | undefined;
   readonly load: ReplicaLoad;
+  readonly failures: Failures;
   /** Undefined until the first decision about it. */
   rates: ReplicaRates | undefined;
   rttMs: number;
@@ -26,6 +28,7 @@ export interface ReplicaWork {
 export const newReplicaWork = (node?: string, gpus?: GpuFigures): ReplicaWork => ({
   node,
   load: new ReplicaLoad(),
+  failures: new Failures(),
   rates: undefined,
   rttMs: 0,
   figures: new LoadFigures(gpus),

@@ -27,6 +27,8 @@ export interface ReplicaView {
   readonly live: number;
   /** Absent while nobody knows. */
   readonly load?: LoadView;
+  /** It failed its latest requests, and gets one at a time now and then. */
+  readonly failing: boolean;
 }
 
 export interface NodeView {
@@ -57,6 +59,7 @@ const viewReplica = ({ name, state, role, models, seats, work }: Replica, nowMs:
       missedReports: member.missedReports,
     })),
     live: work.load.live,
+    failing: work.failures.isFailing,
     ...(load === undefined ? {} : { load }),
   };
 };

@@ -70,9 +70,13 @@ test('a receipt names what was chosen, what was considered at which cost, and ho
     trust: 'blind',
   });
   expect(receipt.ended).toBeUndefined();
-  receipts.ended(made.reservation, 9, { bodyBytes: 1, totalMs: 4 });
-  receipts.ended(made.reservation, 10, undefined);
-  expect(placedOf(receipts, 'a').ended).toEqual({ atMs: 9, record: { bodyBytes: 1, totalMs: 4 } });
+  receipts.ended(made.reservation, 9, { bodyBytes: 1, totalMs: 4 }, 'worked');
+  receipts.ended(made.reservation, 10, undefined, undefined);
+  expect(placedOf(receipts, 'a').ended).toEqual({
+    atMs: 9,
+    record: { bodyBytes: 1, totalMs: 4 },
+    verdict: 'worked',
+  });
 });
 
 test('two live requests under one id have a receipt each, and each its own end', () => {
@@ -81,11 +85,11 @@ test('two live requests under one id have a receipt each, and each its own end',
   const [first, second] = [decisionOf(directory), decisionOf(directory)];
   receipts.decided(about('same'), first);
   receipts.decided(about('same'), second);
-  receipts.ended(first.reservation, 9, { bodyBytes: 1, totalMs: 4 });
+  receipts.ended(first.reservation, 9, { bodyBytes: 1, totalMs: 4 }, 'worked');
   const [newest, older] = receipts.of('same' as RequestId);
   expect(older).toMatchObject({ ended: { record: { totalMs: 4 } } });
   expect(newest).not.toHaveProperty('ended');
-  receipts.ended(second.reservation, 12, { bodyBytes: 1, totalMs: 7 });
+  receipts.ended(second.reservation, 12, { bodyBytes: 1, totalMs: 7 }, 'worked');
   expect(receipts.of('same' as RequestId)[0]).toMatchObject({ ended: { record: { totalMs: 7 } } });
 });
 
@@ -143,6 +147,17 @@ test('whoever loads and has not said what is named too', () => {
     route: 'replicas=1; unnamed=1',
     exclusion: { keptBack: [{ node: 'n', replica: 'r0', why: 'unnamed' }] },
   });
+});
+
+test('a receipt and its header count who was left out as failing, and say whether the chosen one is tried', () => {
+  const directory = directoryOf(2);
+  const made = Array.from({ length: 8 }, () => decisionOf(directory));
+  for (const { reservation, replica } of made) {
+    directory.settle(reservation, { nowMs: 0, verdict: replica === 'r0' ? 'failed' : 'worked' });
+  }
+  const next = decisionOf(directory);
+  expect(next).toMatchObject({ failing: 1, isTrial: false, candidates: 1 });
+  expect(noteOf(next, []).route).toMatch(/; candidates=1; failing=1$/);
 });
 
 test('headers tell the prediction, its trust, who decided, and which regions failed before', () => {

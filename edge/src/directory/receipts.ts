@@ -10,6 +10,7 @@ import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision } from './directory.ts';
 import type { Exclusion, NoReplicaError } from './eligibility.ts';
+import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import type { Replica } from './node-entry.ts';
 import type { CellVerdict, ServedModel } from './served-model.ts';
@@ -69,9 +70,15 @@ export interface PlacedReceipt extends ReceiptSubject {
   readonly expectedTokens: number;
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
+  /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
+  readonly failing: number;
+  readonly isTrial: boolean;
   readonly cells: CellVerdict;
-  /** Absent while the request runs; `record` is absent when the agent never said how it ended. */
-  readonly ended?: { readonly atMs: number; readonly record?: FinalRecord };
+  /**
+   * Absent while the request runs; `record` is absent when the agent never said how it ended, `verdict` when that says
+   * nothing of the replica.
+   */
+  readonly ended?: { readonly atMs: number; readonly record?: FinalRecord; readonly verdict?: Verdict };
 }
 
 /** Nobody could be chosen. */
@@ -128,7 +135,7 @@ export interface ReceiptNote {
 }
 
 export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): ReceiptNote => {
-  const { expectedTokens, promptTokens, trust, policy, candidates, replica } = decision;
+  const { expectedTokens, promptTokens, trust, policy, candidates, failing, replica } = decision;
   const after = earlier.map(({ region, code }) => `${region}:${code}`).join(',');
   return {
     cache: [
@@ -139,6 +146,7 @@ export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): 
     // Whatever a host calls its replica: a header's value has no room for it.
     route: [
       `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
+      ...(failing === 0 ? [] : [`failing=${failing}`]),
       ...(after === '' ? [] : [`after=${after}`]),
     ].join('; '),
   };
@@ -166,11 +174,16 @@ export class Receipts {
     this.#remember({ receipt: { ...about, outcome: 'refused', code, ...exclusion }, reservation: undefined });
   }
 
-  ended(reservation: Reservation, atMs: number, record: FinalRecord | undefined): void {
+  ended(
+    reservation: Reservation,
+    atMs: number,
+    record: FinalRecord | undefined,
+    verdict: Verdict | undefined,
+  ): void {
     const remembered = this.#live.get(reservation);
     if (remembered?.receipt.outcome !== 'placed') return;
     this.#live.delete(reservation);
-    const ended = { atMs, ...(record === undefined ? {} : { record }) };
+    const ended = { atMs, ...(record && { record }), ...(verdict && { verdict }) };
     remembered.receipt = { ...remembered.receipt, ended };
   }
 

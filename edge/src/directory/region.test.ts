@@ -112,6 +112,29 @@ test('requests under one id are settled each for itself, in whatever order they 
   ]);
 });
 
+test('a decision that cannot be told is booked nowhere', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+  // No parser lets such a name in.
+  const replicas = [{ name: '\ud800' as ReplicaName, state: 'ready' as const, models }];
+  region.joined(node, 1 as Epoch, helloOf({ replicas }), 'local' as RegionName);
+  expect(ask(region)).toMatchObject({ refused: { code: 'internal' } });
+  expect(region.status().nodes[0]?.live).toBe(0);
+  expect(region.receipts(requestId)).toMatchObject([{ ended: { atMs: startMs } }]);
+});
+
+test('a node’s object tells how requests ended, and who fails is shown as failing', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  for (let count = 0; count < 3; count += 1) {
+    const { reservation } = unwrap(ask(region));
+    region.settled([], [{ reservation, record: { bodyBytes: 1, totalMs: 1 }, verdict: 'failed' }]);
+  }
+  expect(region.status().nodes[0]?.replicas[0]?.failing).toBe(true);
+  const [receipt] = region.receipts(requestId);
+  expect(receipt).toMatchObject({ ended: { verdict: 'failed' } });
+});
+
 test('a refusal is remembered, and tells the client why nobody was chosen', () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node, 1, 'draining');

@@ -30,6 +30,7 @@ import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
 import { type DecideOptions, type Decision, Directory, type PromptView } from './directory.ts';
 import { NoReplicaError } from './eligibility.ts';
+import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
 import { NodeStore } from './node-store.ts';
@@ -70,6 +71,7 @@ export interface Cordoned {
 export interface Ended {
   readonly reservation: Reservation;
   readonly record: FinalRecord | undefined;
+  readonly verdict?: Verdict | undefined;
 }
 
 export class Region extends DurableObject<Env> {
@@ -165,7 +167,7 @@ export class Region extends DurableObject<Env> {
   status(): RegionStatus {
     const isLeased = (node: NodeId): boolean => this.#isLeased(node);
     return {
-      ready: this.#directory.isReady(isLeased),
+      ready: this.#directory.isReady({ nowMs: systemClock(), isLeased }),
       models: this.#directory.models(isLeased),
       nodes: this.#directory.nodes(systemClock()),
       links: this.#host.links,
@@ -260,7 +262,7 @@ export class Region extends DurableObject<Env> {
   settled(firstBytes: readonly Reservation[], ends: readonly Ended[]): void {
     const nowMs = systemClock();
     for (const reservation of firstBytes) this.#directory.firstByte(reservation, nowMs);
-    for (const { reservation, record } of ends) this.#settle(reservation, record);
+    for (const ended of ends) this.#settle(ended);
   }
 
   #view(node: NodeId): NodeView | undefined {
@@ -300,7 +302,13 @@ export class Region extends DurableObject<Env> {
       random: systemRandom,
     });
     const { reservation, node, epoch, replica } = decision;
-    return { reservation, node, epoch, replica, receipt: noteOf(decision, earlier) };
+    try {
+      return { reservation, node, epoch, replica, receipt: noteOf(decision, earlier) };
+    } catch (thrown) {
+      // Nobody will hear of the reservation, so nobody else would end it.
+      this.#settle({ reservation, record: undefined });
+      throw thrown;
+    }
   }
 
   /** Decides, and notes the decision or why there is none. */
@@ -315,10 +323,10 @@ export class Region extends DurableObject<Env> {
     }
   }
 
-  #settle(reservation: Reservation, record: FinalRecord | undefined): void {
+  #settle({ reservation, record, verdict }: Ended): void {
     const nowMs = systemClock();
-    this.#directory.settle(reservation, { nowMs, ...record?.usage });
-    this.#receipts.ended(reservation, nowMs, record);
+    this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });
+    this.#receipts.ended(reservation, nowMs, record, verdict);
   }
 
   async #serve(request: Request): Promise<Response> {
@@ -331,7 +339,7 @@ export class Region extends DurableObject<Env> {
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica },
       onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
-      onOver: (record) => this.#settle(reservation, record),
+      onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });
   }
 }

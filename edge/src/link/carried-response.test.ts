@@ -415,3 +415,35 @@ test('an engine cannot say what is the edge’s to say', async () => {
   const { headers } = await carried.response;
   expect([...headers.keys()]).toEqual(['content-type', 'x-engine', 'x-request-id']);
 });
+
+test.each([
+  [200, 'worked'],
+  [404, undefined],
+  [429, undefined],
+  [500, 'failed'],
+  [501, undefined],
+  [503, 'failed'],
+] as const)('an answer of %s that ends says of its replica: %s', (status, verdict) => {
+  const ends: unknown[] = [];
+  const { carried } = carry({ onOver: (_, said) => ends.push(said) });
+  carried.head(jsonHead(status));
+  carried.end(record());
+  carried.settled();
+  expect(ends).toEqual([verdict]);
+});
+
+test('the replica is blamed for its engine, for silence and for no answer; never for a link or a client', () => {
+  const verdictOf = (run: (world: ReturnType<typeof carry>) => void): unknown => {
+    const ends: unknown[] = [];
+    run(carry({ onOver: (_, said) => ends.push(said) }));
+    return ends.length === 1 ? ends[0] : ends;
+  };
+  const failing = (code: Parameters<ReturnType<typeof carry>['carried']['fail']>[0]['code']) =>
+    verdictOf(({ carried }) => carried.fail({ code, message: 'x' }));
+  const blamed = ['engine_unreachable', 'engine_broke_off', 'first_token_timeout', 'replica_gone'] as const;
+  expect(blamed.map(failing)).toEqual(blamed.map(() => 'failed'));
+  expect((['link_lost', 'client_gone', 'total_timeout'] as const).map(failing)).toEqual(Array(3));
+  expect(verdictOf(({ sweepAt }) => sweepAt(ackMsMax))).toBe('failed');
+  expect(verdictOf(({ carried }) => carried.end(record()))).toBe('failed');
+  expect(verdictOf(({ carried }) => carried.abandon())).toBeUndefined();
+});

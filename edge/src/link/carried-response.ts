@@ -7,12 +7,13 @@
  *                       \-> committed (200 and a comment) -/
  */
 import { joinBytes } from '@cognitora/protocol/bytes';
-import { CognitoraError, type ErrorCode, openAiErrorJson } from '@cognitora/protocol/errors';
+import { CognitoraError, type ErrorCode, errorTable, openAiErrorJson } from '@cognitora/protocol/errors';
 import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { endsEvent, keepAliveComment, sseError } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
+import type { Verdict } from '../directory/failures.ts';
 import { errorHeaders } from '../error-response.ts';
 import { BodyPipe } from './body-pipe.ts';
 import type { StreamHandler } from './edge-link.ts';
@@ -30,7 +31,7 @@ export interface CarriedOptions {
   /** Called at most once: the first byte of an answer that is streamed and no error. */
   readonly onFirstByte: () => void;
   /** Called exactly once, when the agent's part is over, however it ended. */
-  readonly onOver: (record: FinalRecord | undefined) => void;
+  readonly onOver: (record: FinalRecord | undefined, verdict?: Verdict) => void;
   /** Called exactly once, when no byte waits for the client any more: `sweep` has nothing left to watch. */
   readonly onDone: () => void;
 }
@@ -99,12 +100,12 @@ export class CarriedResponse implements StreamHandler {
     if (this.#head === undefined) {
       this.#failure = new CognitoraError('protocol_error', 'The node ended the request without an answer.');
     }
-    this.#over(record);
+    this.#over(record, endVerdict(this.#head));
   }
 
   fail(failure: { readonly code: ErrorCode; readonly message: string; readonly record?: FinalRecord }): void {
     this.#failure = new CognitoraError(failure.code, failure.message);
-    this.#over(failure.record);
+    this.#over(failure.record, failVerdict(failure.code));
   }
 
   #firstByte(): void {
@@ -183,20 +184,20 @@ export class CarriedResponse implements StreamHandler {
 
   #expire(code: CancelReason & ErrorCode, message: string): void {
     this.#failure = new CognitoraError(code, message);
-    this.#cancel(code);
+    this.#cancel(code, failVerdict(code));
     this.settled();
   }
 
-  #cancel(reason: CancelReason): void {
+  #cancel(reason: CancelReason, verdict?: Verdict): void {
     if (this.#overTold) return;
     this.#options.onCancel(reason);
-    this.#over(undefined);
+    this.#over(undefined, verdict);
   }
 
-  #over(record: FinalRecord | undefined): void {
+  #over(record: FinalRecord | undefined, verdict: Verdict | undefined): void {
     if (this.#overTold) return;
     this.#overTold = true;
-    this.#options.onOver(record);
+    this.#options.onOver(record, verdict);
   }
 
   #isLateError(): boolean {
@@ -304,6 +305,19 @@ export class CarriedResponse implements StreamHandler {
 
 /** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
 const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');
+
+/** What the end of an answer says of the replica: of 4xx, and of 501, the request itself may be the cause. */
+const endVerdict = (head: ResponseHead | undefined): Verdict | undefined => {
+  if (head === undefined) return 'failed';
+  if (head.status < 400) return 'worked';
+  return head.status >= 500 && head.status !== 501 ? 'failed' : undefined;
+};
+
+/** A link that is lost, or a client that left, says nothing of it. */
+const failVerdict = (code: ErrorCode): Verdict | undefined => {
+  const isReplicas = code === 'ack_timeout' || code === 'replica_gone' || code === 'protocol_error';
+  return isReplicas || errorTable[code].fault === 'engine' ? 'failed' : undefined;
+};
 
 /** Media types come in any case. */
 const isEventStream = (head: ResponseHead): boolean =>

@@ -33,6 +33,7 @@ import {
 } from '@cognitora/protocol/link';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { Clock } from '../clock.ts';
+import type { Verdict } from '../directory/failures.ts';
 import type { ReceiptNote } from '../directory/receipts.ts';
 import { routeHeader, withRoute } from '../error-response.ts';
 import { CarriedResponse } from './carried-response.ts';
@@ -77,7 +78,7 @@ export interface CarryOptions {
   /** The first byte of the engine's answer came, of one that is streamed and no error. */
   readonly onFirstByte: () => void;
   /** Called once, when the agent's part is over, or never began. */
-  readonly onOver: (record: FinalRecord | undefined) => void;
+  readonly onOver: (record: FinalRecord | undefined, verdict?: Verdict) => void;
 }
 
 /** Late sweeps in a row that judge nobody: an object that is always late must still end what is dead. */

@@ -96,7 +96,7 @@ export class NodeLink extends DurableObject<Env> {
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica },
       onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
-      onOver: (record) => this.#settleSoon(() => this.#ends.push({ reservation, record })),
+      onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
     });
   }
 

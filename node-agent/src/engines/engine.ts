@@ -367,19 +367,22 @@ const secondsOf = (created: unknown): number => {
   return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : 0;
 };
 
-/** An OpenAI model list; items without an id are left out. */
+/** One that the edge accepts. */
+const isName = (id: unknown): id is string =>
+  typeof id === 'string' && id !== '' && id.length <= nameCharsMax && id.isWellFormed();
+
+/** An OpenAI model list; items without such an id are left out. */
 const readModelList = (text: Uint8Array): readonly ModelCard[] => {
   const list = parseJsonRecord(text, 'engine_refused', "The engine's model list");
   const items = Array.isArray(list.data) ? (list.data as readonly unknown[]) : [];
   const cards: ModelCard[] = [];
   for (const item of items) {
-    if (!isRecord(item) || typeof item.id !== 'string' || item.id === '' || item.id.length > nameCharsMax)
-      continue;
+    if (!isRecord(item) || !isName(item.id)) continue;
     const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
     cards.push({
       id: item.id,
       createdSeconds: secondsOf(item.created),
-      ownedBy: ownedBy.slice(0, nameCharsMax),
+      ownedBy: ownedBy.slice(0, nameCharsMax).toWellFormed(),
     });
   }
   return cards;

@@ -1,0 +1,69 @@
+/** One of two engines answers 500 at once: being idle all the time, it must not draw the requests. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { layouts } from '../harness/cluster.ts';
+import { freshId } from '../harness/http.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+import { PuppetEngine, puppetModel } from './puppet-engine.ts';
+import { ask, figure } from './requests.ts';
+
+/** Lists its model, and fails whatever else is asked. */
+class BrokenEngine {
+  readonly #server: Server = createServer((incoming, response) => {
+    incoming.resume();
+    response.setHeader('content-type', 'application/json');
+    if (incoming.method === 'GET') {
+      response.end(
+        JSON.stringify({ object: 'list', data: [{ id: puppetModel, object: 'model', created: 1 }] }),
+      );
+      return;
+    }
+    response.statusCode = 500;
+    response.end('{"error":{"message":"CUDA error","type":"server_error"}}');
+  });
+
+  async start(): Promise<void> {
+    await new Promise<void>((accept) => this.#server.listen(0, '127.0.0.1', accept));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
+
+describe.each(layouts)('a replica that fails at once, layout %s', (layout) => {
+  const [sound, broken] = [new PuppetEngine(), new BrokenEngine()];
+  beforeAll(() => Promise.all([sound.start(), broken.start()]));
+  afterAll(() => Promise.all([sound.stop(), broken.stop()]));
+  const fixture = useCluster(() => ({
+    layout,
+    agents: [
+      { name: 'sound', engines: [sound.url] },
+      { name: 'broken', engines: [broken.url] },
+    ],
+  }));
+
+  test('gets few of the requests', async () => {
+    const { cluster } = fixture;
+    await cluster.node('sound');
+    await cluster.node('broken');
+    const statuses: number[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      // Two at a time: the sound one is busy while the broken one is idle.
+      const what = { act: 'drip', events: 3, everyMs: 20 } as const;
+      const pair = await Promise.all([ask(cluster, freshId(), what), ask(cluster, freshId(), what)]);
+      statuses.push(...pair.map(({ status }) => status));
+    }
+    const failed = statuses.filter((status) => status === 500).length;
+    figure(`${failed} of 40 requests reached the replica that fails (${layout})`);
+    expect(failed).toBeGreaterThanOrEqual(3);
+    expect(failed).toBeLessThanOrEqual(6);
+    expect(statuses.filter((status) => status === 200).length).toBe(40 - failed);
+  });
+});
