@@ -15,7 +15,7 @@ import { useCluster } from '../harness/use-cluster.ts';
 
 const agentMain = resolve(import.meta.dirname, '../../node-agent/src/main.ts');
 
-/** As `nvidia-smi` writes it once a second (constructed after a recorded line of an H200): of one GPU it knows little. */
+/** As `nvidia-smi` writes it once a second (constructed after a recorded line of an H200): little of one GPU. */
 const gpuLines = `0, GPU-024775e5, 143771, 70000, 312.40, 61, 97
 1, GPU-7b1c9d20, 143771, [N/A], [Not Supported], 40, [N/A]`;
 
