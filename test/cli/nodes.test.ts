@@ -77,7 +77,7 @@ describe.each(layouts)('cgn nodes, layout %s', (layout) => {
     await until('attic to be away', async () => !(await nodesJson('cordon', 'attic')).linked);
     expect((await nodes()).out).toMatch(/- +attic +n\w+ +- +away,cordoned +- /);
     await cluster.startAgent(specOf('attic'));
-    expect((await nodes('ls')).out).toMatch(/attic +n\w+ +r0 +ready,cordoned +0 +puppet/);
+    expect((await nodes('ls')).out).toMatch(/attic +n\w+ +r0 +ready,cordoned +0 +- +- +- +puppet/);
     expect(await serving()).toEqual(['shed']);
     expect((await nodes('uncordon', 'attic')).out).toMatch(/attic \(n\w+\) may get requests again\.\n/);
     expect(await serving()).toEqual(['attic', 'shed']);
