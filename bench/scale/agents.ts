@@ -69,6 +69,7 @@ const startAgent = (options: Start, index: number): void => {
     },
     sources: [attachedSource(engine, source)],
     moves: undefined,
+    powerSources: [],
     identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,
     random: Math.random,

@@ -31,7 +31,7 @@ import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
 import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
 import { HostTelemetry, type WatchedReplica } from './telemetry/host-telemetry.ts';
-import { powerSources } from './telemetry/power-source.ts';
+import type { PowerSource } from './telemetry/power-source.ts';
 import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
 export const agentVersion = 'cognitora-agent/0.1.0';
@@ -42,6 +42,8 @@ export interface AgentOptions {
   readonly sources: readonly EngineSource[];
   /** How KV moves to and from other hosts; undefined: it does not. */
   readonly moves: Pick<KvMovesOptions, 'handover' | 'directories'> | undefined;
+  /** Where figures of this host's GPUs come from. */
+  readonly powerSources: readonly PowerSource[];
   readonly identity: HostIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -73,7 +75,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { config: ours, clock, log, moves, sources } = options;
+    const { config: ours, clock, log, moves, powerSources, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, EventPlace>();
     const replicas: WatchedReplica[] = [];

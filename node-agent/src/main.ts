@@ -24,6 +24,7 @@ import { serveStatus } from './status/server.ts';
 import { ServiceManager, systemdNotify, takeServiceEnvironment } from './status/service-manager.ts';
 import { writeStatusFile } from './status/status-file.ts';
 import { launchEngines } from './supervise/launch-engines.ts';
+import { powerSources } from './telemetry/power-source.ts';
 
 /** At the end of the process its log's reader gets this long. */
 const lastLinesMsMax = 1_000;
@@ -145,6 +146,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   const agent = new Agent({
     config: { ...parsed, joinToken },
     sources: await launchEngines(parsed, process.env, systemClock, log),
+    powerSources,
     moves: configuredMoves(parsed, systemClock, log),
     identity,
     clock: systemClock,
