@@ -48,7 +48,7 @@ const workerOf = <Command, Answer>(name: string) =>
   startWorkerProcess<Command, Answer>(join(import.meta.dirname, name));
 
 /** What note 6 states for one replica whose events are followed, with all of Node. */
-const memoryMiBMax = 512;
+const memoryMiBMax = 640;
 const eventsPerSecond = 10_000;
 
 const memoryOf = async (run: MemoryRun): Promise<MemoryAnswer> => {

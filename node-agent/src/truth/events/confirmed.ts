@@ -11,12 +11,17 @@ import type { Digest, KvLedger } from '../kv-ledger.ts';
 /** Digests that wait for a token block or stand on one: as many as a ledger holds. */
 export const pairsMax = 131_072;
 
+const listed = (digests: Digest | Set<Digest> | undefined): readonly Digest[] => {
+  if (digests === undefined) return [];
+  return digests instanceof Set ? [...digests] : [digests];
+};
+
 export class ConfirmedDigests {
   readonly #ledger: KvLedger;
   readonly #isHeld: (block: Digest) => boolean;
   readonly #pairsMax: number;
-  /** By token block, oldest first. */
-  readonly #needing = new Map<Digest, Set<Digest>>();
+  /** By token block, oldest first. As a rule one digest needs a block, so that only more of them cost a set. */
+  readonly #needing = new Map<Digest, Digest | Set<Digest>>();
   /** How many held blocks confirm a digest. */
   readonly #confirmations = new Map<Digest, number>();
   #pairs = 0;
@@ -30,23 +35,24 @@ export class ConfirmedDigests {
 
   /** A prompt was seen in which this digest needs that token block. */
   learn(digest: Digest, block: Digest): void {
-    const needing = this.#needing.get(block) ?? new Set();
+    const before = this.#needing.get(block);
+    const isKnown = before === digest || (before instanceof Set && before.has(digest));
     // What prompts go on showing is the last to be forgotten.
     this.#needing.delete(block);
-    this.#needing.set(block, needing);
-    if (needing.has(digest)) return;
-    needing.add(digest);
+    if (before === undefined || isKnown) this.#needing.set(block, before ?? digest);
+    else this.#needing.set(block, new Set([...listed(before), digest]));
+    if (isKnown) return;
     this.#pairs += 1;
     if (this.#isHeld(block)) this.#confirm(digest);
     this.#makeRoom();
   }
 
   held(block: Digest): void {
-    for (const digest of this.#needing.get(block) ?? []) this.#confirm(digest);
+    for (const digest of listed(this.#needing.get(block))) this.#confirm(digest);
   }
 
   gone(block: Digest): void {
-    for (const digest of this.#needing.get(block) ?? []) this.#withdraw(digest);
+    for (const digest of listed(this.#needing.get(block))) this.#withdraw(digest);
   }
 
   /** The engine holds nothing. What prompts need is still known. */
@@ -72,11 +78,12 @@ export class ConfirmedDigests {
   }
 
   #makeRoom(): void {
-    for (const [block, digests] of this.#needing) {
+    for (const [block, needing] of this.#needing) {
       if (this.#pairs <= this.#pairsMax) return;
+      const digests = listed(needing);
       if (this.#isHeld(block)) for (const digest of digests) this.#withdraw(digest);
       this.#needing.delete(block);
-      this.#pairs -= digests.size;
+      this.#pairs -= digests.length;
     }
   }
 }

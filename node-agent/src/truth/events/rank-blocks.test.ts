@@ -27,6 +27,8 @@ test('of several ranks only what each of them holds counts', () => {
   expect(blocks.holds(digest)).toBe(true);
   expect(blocks.apply([removed], 0).gone).toEqual([digest]);
   expect(blocks.apply([removed], 1)).toEqual({ isCleared: false, held: [], gone: [] });
+  // One of two.
+  expect(blocks.apply([stored], 1).held).toEqual([]);
 });
 
 test('one rank that is cleared clears all, and what it then stores counts where the others hold it', () => {
