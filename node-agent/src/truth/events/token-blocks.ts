@@ -11,7 +11,7 @@ import { blake3, digestChain } from '@cognitora/protocol/prefix/blake3';
 import { type Digest, digestsOf } from '../kv-ledger.ts';
 import { type BlockName, deviceMedium, type KvEvent, type Place } from './wire.ts';
 
-/** Blocks of one engine that are followed: 4 million tokens in blocks of 16, some 60 MB here (`bench:kv-events`). */
+/** Blocks of one engine that are followed: 4 million tokens in blocks of 16. */
 export const tokenBlocksMax = 262_144;
 /** Of one engine: a few media and groups. Blocks in further ones are not followed there. */
 const placesMax = 255;
