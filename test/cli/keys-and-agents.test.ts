@@ -131,7 +131,7 @@ describe('an edge and those who come to it', () => {
     expect(await names()).toHaveLength(1);
     const { out } = await cgn(['nodes', ...data]);
     expect(out).toMatch(/^REGION +HOST +NODE +REPLICA +STATE +LIVE +MODELS +CACHE +LINKED\n/);
-    expect(out).toMatch(/local .* r0 +ready +0 +puppet/);
+    expect(out).toMatch(/local .* r0 +ready +0 .* puppet /);
   });
 
   /** `cgn agent` for a host of that name, and how it ended if it did. */
