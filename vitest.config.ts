@@ -8,7 +8,14 @@ const patient = [
   'test/cli/keys-and-agents.test.ts',
   'test/api/regions.test.ts',
   'test/routing/lost-edge.test.ts',
+  'test/agent/supervised.test.ts',
+  'test/agent/load.test.ts',
+  'test/agent/configured.test.ts',
+  'test/cli/nodes.test.ts',
 ];
+
+/** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
+const long = ['test/robustness/stalled-clients.test.ts', 'test/robustness/aborts.test.ts'];
 
 export default defineConfig({
   test: {
@@ -27,11 +34,21 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
-          exclude: patient,
+          exclude: [...patient, ...long],
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: long,
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
         },
       },
       {
