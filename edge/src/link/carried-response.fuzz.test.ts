@@ -109,6 +109,18 @@ const run = async (schedule: readonly Step[], isStream: boolean): Promise<void> 
   expect(told.filter((line) => line.startsWith('cancel')).length).toBeLessThanOrEqual(1);
 };
 
+/** Found once in many thousand runs: a byte before the head, and headers that go out without one. */
+const early: readonly Step[] = [
+  { kind: 'data', bytes: Uint8Array.of(0) },
+  { kind: 'ack' },
+  { kind: 'sweep', waitMs: 15_000 },
+  { kind: 'head', head: { status: 200, sse: true } },
+  { kind: 'end' },
+];
+
 test('every byte that came is consumed exactly once, in every order of events', async () => {
-  await fc.assert(fc.asyncProperty(steps, fc.boolean(), run), { numRuns: 1500 });
+  await fc.assert(fc.asyncProperty(steps, fc.boolean(), run), {
+    numRuns: 1500,
+    examples: [[[...early], true]],
+  });
 });

@@ -120,6 +120,12 @@ export class CarriedResponse implements StreamHandler {
     this.#earlyBytes += bytes.length;
   }
 
+  /** The pipe counts them from here on. */
+  #pourEarly(pipe: BodyPipe): void {
+    this.#earlyBytes = 0;
+    for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+  }
+
   #takeEarly(): readonly Uint8Array[] {
     const early = this.#early;
     this.#early = [];
@@ -245,8 +251,7 @@ export class CarriedResponse implements StreamHandler {
     }
     const pipe = this.#openPipe();
     this.#isSse = isEventStream(head);
-    this.#earlyBytes = 0;
-    for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+    this.#pourEarly(pipe);
     pipe.flush();
     this.#resolve(new Response(pipe.readable, init));
     if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
@@ -257,6 +262,8 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = true;
     const pipe = this.#openPipe();
     pipe.writeUncounted(keepAliveComment);
+    // Bytes before a head are a node's fault, and go where those go that come before it from now on.
+    this.#pourEarly(pipe);
     pipe.flush();
     this.#lastBytesMs = this.#options.clock();
     const headers = this.#headersOf([
