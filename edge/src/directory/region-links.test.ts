@@ -23,16 +23,7 @@ import type { PromptView } from './directory.ts';
 import { Region } from './region.ts';
 import { snapshotRestMsMin, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
-vi.mock('cloudflare:workers', () => ({
-  DurableObject: class {
-    readonly ctx: unknown;
-    readonly env: unknown;
-    constructor(ctx: unknown, env: unknown) {
-      this.ctx = ctx;
-      this.env = env;
-    }
-  },
-}));
+vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: 1_800_000_000_000 });

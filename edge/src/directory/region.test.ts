@@ -10,16 +10,7 @@ import { unwrap } from '../outcome.ts';
 import { unreadPrompt } from './directory.ts';
 import { type Asked, Region } from './region.ts';
 
-vi.mock('cloudflare:workers', () => ({
-  DurableObject: class {
-    readonly ctx: unknown;
-    readonly env: unknown;
-    constructor(ctx: unknown, env: unknown) {
-      this.ctx = ctx;
-      this.env = env;
-    }
-  },
-}));
+vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
 
 const startMs = 1_800_000_000_000;
 beforeEach(() => {

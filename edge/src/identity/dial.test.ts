@@ -16,7 +16,7 @@ import { checkDial, checkEnrolled, enrol } from './dial.ts';
 import { fleetHmac, mintToken, tokenHash } from './tokens.ts';
 
 // The runtime's own module, which the registry's class extends from.
-vi.mock('cloudflare:workers', () => ({ DurableObject: class {} }));
+vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
 
 const now = 1_800_000_000_000;
 beforeEach(() => {

@@ -5,7 +5,7 @@ import { TestDatabase } from '../../testing/sql.ts';
 import { unwrap } from '../outcome.ts';
 import { Registry } from './registry.ts';
 
-vi.mock('cloudflare:workers', () => ({ DurableObject: class {} }));
+vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
 
 const startMs = 1_800_000_000_000;
 beforeEach(() => {
