@@ -20,8 +20,13 @@ export interface Answer {
 /** Asks by POST when there is something to say, else by GET. Rejects when the engine does not answer. */
 export type Ask = (path: string, body?: JsonRecord) => Promise<Answer>;
 
+export interface AskBounds {
+  readonly msMax?: number;
+  readonly bytesMax?: number;
+}
+
 export const asker =
-  (engine: Engine, msMax = askMsMax): Ask =>
+  (engine: Engine, { msMax = askMsMax, bytesMax = answerBytesMax }: AskBounds = {}): Ask =>
   async (path, asked) => {
     const { statusCode, body } = await engine.pool.request({
       method: asked === undefined ? 'GET' : 'POST',
@@ -30,6 +35,6 @@ export const asker =
       ...(asked === undefined ? {} : { body: JSON.stringify(asked) }),
       signal: AbortSignal.timeout(msMax),
     });
-    const text = new TextDecoder().decode(await readBounded(body, answerBytesMax));
+    const text = new TextDecoder().decode(await readBounded(body, bytesMax));
     return { status: statusCode, text, record: jsonRecordIn(text) };
   };

@@ -36,7 +36,7 @@ export class KvMoves {
       const engine = engines.get(name);
       if (engine === undefined) continue;
       const moves = new ReplicaMoves({
-        ask: asker(engine, askMsMax),
+        ask: asker(engine, { msMax: askMsMax }),
         files: new MoveFiles(directory),
         handover,
         servedName: () => onlyModelOf(engine),

@@ -2,7 +2,8 @@
  * Looks at one engine's metrics: often while it works, seldom while it rests, bounded in time and bytes. Keeps what it
  * learned in a `LoadHistory`; says nothing to anybody.
  */
-import { type Engine, readBounded } from '../engines/engine.ts';
+import { type Ask, asker } from '../engines/ask.ts';
+import type { Engine } from '../engines/engine.ts';
 import type { Metrics } from '../engines/profiles/profile.ts';
 import type { Log } from '../log.ts';
 import type { ReplicaCounters } from '../status/counters.ts';
@@ -28,6 +29,7 @@ export interface EngineWatchOptions {
 export class EngineWatch {
   readonly history = new LoadHistory();
   readonly #options: EngineWatchOptions;
+  readonly #ask: Ask;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   /** Each reason is told once, until a look succeeds. */
@@ -35,6 +37,7 @@ export class EngineWatch {
 
   constructor(options: EngineWatchOptions) {
     this.#options = options;
+    this.#ask = asker(options.engine, { msMax: lookMsMax, bytesMax: pageBytesMax });
   }
 
   start(): void {
@@ -62,16 +65,10 @@ export class EngineWatch {
     const { engine, metrics, log } = this.#options;
     const before = this.#own;
     try {
-      const { statusCode, body } = await engine.pool.request({
-        method: 'GET',
-        path: engine.pathOf(metrics.path),
-        headers: engine.headers,
-        signal: AbortSignal.timeout(lookMsMax),
-      });
-      const bytes = await readBounded(body, pageBytesMax);
-      if (statusCode !== 200) throw new Error(`GET ${metrics.path} answered ${statusCode}`);
+      const { status, text } = await this.#ask(metrics.path);
+      if (status !== 200) throw new Error(`GET ${metrics.path} answered ${status}`);
       const after = this.#own;
-      this.history.looked(readFigures(new TextDecoder().decode(bytes), metrics), {
+      this.history.looked(readFigures(text, metrics), {
         live: Math.max(before.live, after.live),
         unanswered: Math.max(before.unanswered, after.unanswered),
       });

@@ -14,6 +14,7 @@ import type { Log } from '../log.ts';
 import type { ReplicaCounters } from '../status/counters.ts';
 import { EngineWatch } from './engine-watch.ts';
 import { GpuReadings } from './gpu-readings.ts';
+import { known } from './known.ts';
 import type { PowerSource } from './power-source.ts';
 import { Untold } from './untold.ts';
 
@@ -83,9 +84,8 @@ export class HostTelemetry {
     const link = this.#link;
     if (link === undefined) return;
     const nowMs = this.#options.clock.monotonicMs();
-    this.#untold.tell(this.#loads(nowMs), this.#gpus.reports(nowMs), nowMs, (figures) =>
-      link.measured(figures),
-    );
+    const gpus = this.#gpus.reports(nowMs);
+    this.#untold.tell(this.#loads(gpus), gpus, nowMs, (figures) => link.measured(figures));
   }
 
   get gpus(): readonly GpuReport[] {
@@ -100,13 +100,13 @@ export class HostTelemetry {
     return known({ running, waiting, othersRunning, othersWaiting, kvUsage, ...history.totals });
   }
 
-  #loads(nowMs: number): readonly LoadReport[] {
+  #loads(readings: readonly GpuReport[]): readonly LoadReport[] {
     return this.#options.replicas.flatMap(({ config }) => {
       const watch = this.#watches.get(config.name);
       const load = watch?.history.load;
       const { running, waiting, othersRunning, othersWaiting, kvUsage } = load ?? {};
       const kvPermille = kvUsage === undefined ? undefined : Math.round(kvUsage * 1_000);
-      const gpus = gpusOf(config, this.#gpus.reports(nowMs));
+      const gpus = gpusOf(config, readings);
       // Of whom nothing can be known nothing is told.
       if (watch === undefined && gpus === undefined) return [];
       const figures = known({ running, waiting, othersRunning, othersWaiting, kvPermille, gpus });
@@ -114,14 +114,6 @@ export class HostTelemetry {
     });
   }
 }
-
-/** Without the fields that are undefined. */
-const known = <Figures extends object>(
-  figures: Figures,
-): { [Name in keyof Figures]?: NonNullable<Figures[Name]> } =>
-  Object.fromEntries(Object.entries(figures).filter(([, value]) => value !== undefined)) as {
-    [Name in keyof Figures]?: NonNullable<Figures[Name]>;
-  };
 
 /**
  * Those that the configuration names. An engine that we start without any sees all of the host; of one that runs

@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { gpusPerNodeMax } from '@cognitora/protocol/limits';
 import { type GpuReport, gpuCelsiusMax, gpuMemoryMiBMax, gpuWattsMax } from '@cognitora/protocol/telemetry';
+import { known } from './known.ts';
 import type { PowerSource, PowerSourceOptions } from './power-source.ts';
 
 const program = 'nvidia-smi';
@@ -36,16 +37,15 @@ export const parseGpuLine = (line: string): GpuReport | undefined => {
   if (cells.length !== columns.length + moreColumns.length || !/^\d+$/.test(index)) return undefined;
   const gpu = Number(index);
   if (gpu >= gpusPerNodeMax) return undefined;
-  const figures = {
+  const figures = known({
     memoryMiB: numberIn(memoryMiB, gpuMemoryMiBMax),
     memoryUsedMiB: numberIn(usedMiB, gpuMemoryMiBMax),
     watts: numberIn(watts, gpuWattsMax),
     celsius: numberIn(celsius, gpuCelsiusMax),
     busyPercent: numberIn(busy, 100),
-  };
-  const known = Object.entries(figures).filter(([, value]) => value !== undefined);
+  });
   const id = /^[\w-]{1,64}$/.test(uuid) ? { id: uuid } : {};
-  return { gpu, ...id, ...(Object.fromEntries(known) as Partial<GpuReport>) };
+  return { gpu, ...id, ...figures };
 };
 
 class Reader {
