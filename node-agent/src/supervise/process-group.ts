@@ -19,10 +19,13 @@ export interface GroupOptions {
   readonly onEnd: (how: string) => void;
 }
 
-/** Forked twice, so that the engine has no child that it did not start. Builtins only: no program may be missing. */
+/**
+ * Forked twice, so that the engine has no child that it did not start. Builtins only: no program may be missing.
+ * The watcher is born deaf to what asks it to end: one that learned it only after its birth could be ended first.
+ */
 const script =
-  "( ( trap '' HUP INT TERM; while read -r _ <&3; do :; done; kill -KILL 0 ) >/dev/null 2>&1 & ) ; " +
-  'exec 3<&-; exec "$@"';
+  "trap '' HUP INT TERM; ( ( while read -r _ <&3; do :; done; kill -KILL 0 ) >/dev/null 2>&1 & ) ; " +
+  'trap - HUP INT TERM; exec 3<&-; exec "$@"';
 
 /** Output that somebody outside the group still holds open is not waited for any longer. */
 const outputMsMax = 1_000;
