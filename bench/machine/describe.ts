@@ -28,8 +28,12 @@ const commit = (): string => {
 };
 
 const versionOf = (name: string): string => {
-  const path = createRequire(import.meta.url).resolve(`${name}/package.json`);
-  return /"version": "([^"]+)"/.exec(readFileSync(path, 'utf8'))?.[1] ?? 'unknown';
+  try {
+    const path = createRequire(import.meta.url).resolve(`${name}/package.json`);
+    return /"version": "([^"]+)"/.exec(readFileSync(path, 'utf8'))?.[1] ?? 'unknown';
+  } catch {
+    return 'not installed';
+  }
 };
 
 export const describeMachine = (): Machine => ({
