@@ -157,6 +157,23 @@ test('the reply alone is hashed where nothing before it changes', () => {
   expect(extended.length).toBeGreaterThan(blocksOf(chain));
 });
 
+test('what was said in the turn under way and is written in another way once it is over is hashed anew', () => {
+  const { profile: deepseek } = templateProfiles['DeepSeek-R1'] ?? { profile: plainProfile };
+  const options = optionsOf(deepseek, 1);
+  const call = { id: 'call12345', type: 'function', function: { name: 'f', arguments: '{}' } };
+  const thought = {
+    role: 'assistant',
+    content: '<think>why</think>',
+    reasoning_content: '',
+    tool_calls: [call],
+  };
+  const ran = { role: 'tool', tool_call_id: 'call12345', content: 'r' };
+  const request = chat({ messages: [{ role: 'user', content: 'a' }, thought, ran] });
+  const reply = { role: 'assistant', content: 'b' };
+  const extended = extendByReply(prefixChain(request, options), { ...request, reply }, options);
+  expect(plain(extended)).toEqual(plain(prefixChain({ ...request, reply }, options)));
+});
+
 test('a reply adds nothing to a prompt of which nothing more is known', () => {
   const deep = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`) as unknown;
   const user = { role: 'user', content: 'u'.repeat(100) };
