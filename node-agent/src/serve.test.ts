@@ -428,6 +428,16 @@ test('an engine whose reader has no room is not read, and goes on when it has', 
   expect(parts.bytes()).toBe(total);
 });
 
+test('each byte of an answer is a sign of life, and until the first one its engine is awaited', async () => {
+  const { engine } = await sseEngine([chunk, doneEvent]);
+  const other = engineAt(await closedPort());
+  const heard = vi.spyOn(engine, 'heard');
+  const { over, running } = serve({ engine, request: '{"model":"m","stream":true}' });
+  expect([running.awaits(engine), running.awaits(other), heard.mock.calls.length]).toEqual([true, false, 0]);
+  await over;
+  expect([running.awaits(engine), heard.mock.calls.length > 0]).toEqual([false, true]);
+});
+
 test('nothing is said twice: an end after a timeout, a sweep after the end', async () => {
   const { engine } = await sseEngine([chunk, doneEvent]);
   const { over, ends, running, sweepAfter } = serve({ engine, request: '{"model":"m","stream":true}' });

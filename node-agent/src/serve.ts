@@ -126,6 +126,11 @@ export class ServedRequest implements ServedStream {
     this.#controller?.resume();
   }
 
+  /** Whether it waits for this engine's first token. */
+  awaits(engine: Engine): boolean {
+    return engine === this.#options.engine && this.#firstByteMs === undefined;
+  }
+
   /** Called about once a second: the timers the agent owns. */
   sweep(nowMs: number): void {
     if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
@@ -212,6 +217,7 @@ export class ServedRequest implements ServedStream {
   #data(chunk: Uint8Array): boolean {
     if (this.#isOver) return true;
     this.#lastBytesMs = this.#options.clock.monotonicMs();
+    this.#options.engine.heard();
     this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     const hasRoom = this.#reply(this.#reader?.push(chunk) ?? [chunk]);

@@ -232,6 +232,14 @@ export const engineKeys = {
     example: '2',
     says: 'all GPUs of the replica',
   }),
+  loading_timeout: key(kinds.duration(limits.loadingMsMax))({
+    doc:
+      'How long a started engine may take until it is ready: fetching its model, loading it, compiling for ' +
+      'it. Then it is ended and started again; before that nothing gives up on one whose process lives, ' +
+      'however quiet it is.',
+    example: '"30m"',
+    fallback: () => limits.loadingMsDefault,
+  }),
   kv_offload: key(kinds.choice(kvOffloads))({
     doc:
       'Where a started engine keeps KV that its own memory cannot hold; "hicache" is its own hierarchy of ' +
