@@ -491,6 +491,24 @@ test('headers that are longer than a frame fail the request alone', async () => 
   expect(ends).toMatchObject([{ code: 'engine_broke_off', message: expect.stringContaining('262144') }]);
 });
 
+test('a page in the place of an answer is nobody’s hit: the request fails, and who watches saw no head', async () => {
+  const closed = deferred();
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    response.once('close', () => closed.resolve());
+    response.writeHead(200, { 'content-type': 'text/html' });
+    response.write('<html>');
+  });
+  const { over, heads, ends, seen, text } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  const message = `The engine answered with the content type "text/html", which is no answer of ${path}.`;
+  expect([heads, text()]).toEqual([[], '']);
+  expect(ends).toMatchObject([{ code: 'engine_not_understood', message, record: { bodyBytes: 0 } }]);
+  expect(seen).toEqual(['body 13 last', 'ended early undefined']);
+  // Its connection is not kept for the next request.
+  await closed.promise;
+});
+
 test.each([
   ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk],
   ['Application/JSON', JSON.stringify({ model: 'm', usage: { prompt_tokens: 5, completion_tokens: 2 } })],

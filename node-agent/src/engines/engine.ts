@@ -322,7 +322,7 @@ export class Engine {
     this.#looksToHealth = looksPerHealth;
   }
 
-  /** Of one that serves: being late with it is no failure under load, and no sign of life. Throws what it refuses with. */
+  /** Of one that serves: being late with it is no failure under load, and no sign of life. A refusal is one. */
   async #isWell(): Promise<boolean> {
     this.#looksToHealth -= 1;
     if (this.#looksToHealth > 0) return true;
