@@ -86,8 +86,9 @@ export class Agent {
       const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
       const onChange = (): void => this.#changed(engine);
+      const onHang = (why: string): void => source.hung(why);
       const engine: Engine = new Engine({
-        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange },
+        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange, onHang },
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
@@ -110,10 +111,7 @@ export class Agent {
       this.#sources.get(name)?.start({ began, ended: (why) => engine.end(why) });
     }
     this.#telemetry.start();
-    this.#sweeper = setInterval(() => {
-      const now = this.#options.clock.monotonicMs();
-      for (const request of [...this.#live]) request.sweep(now);
-    }, sweepMs);
+    this.#sweeper = setInterval(() => this.#sweep(this.#options.clock.monotonicMs()), sweepMs);
     void this.#dial();
   }
 
@@ -136,6 +134,13 @@ export class Agent {
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
     await Promise.all([...this.#sources.values()].map((source) => source.stop()));
+  }
+
+  #sweep(nowMs: number): void {
+    for (const request of [...this.#live]) request.sweep(nowMs);
+    for (const engine of this.#engines.values()) {
+      engine.sweep(nowMs, () => [...this.#live].some((request) => request.awaits(engine)));
+    }
   }
 
   /** The operator asks: engines that were given up are tried again. */

@@ -48,6 +48,8 @@ export type LaunchState =
   /** It runs, and cannot serve yet, or not at the moment. */
   | 'loading'
   | 'ready'
+  /** It hung, or did not become ready in its time: it is asked to end, and is started again. */
+  | 'ending'
   /** It gets no more work, and ends when what runs has ended. */
   | 'draining'
   | 'stopped'

@@ -71,7 +71,7 @@ const failings: readonly Failing[] = [
       sweepAfter(interTokenMsMax + 1);
     },
   },
-  { failure: 'wrong type', code: undefined, status: 200 },
+  { failure: 'wrong type', code: 'engine_not_understood', status: undefined },
 ];
 
 const failureTests = (profile: EngineProfile, kind: Kind): void => {
@@ -87,7 +87,7 @@ const failureTests = (profile: EngineProfile, kind: Kind): void => {
     expect(usage).toBeUndefined();
     expect(served.heads[0]?.status).toBe(failing.status);
     if (failing.failure === 'status 500') expect(served.text()).toBe(kind.error500);
-    if (failing.failure === 'wrong type') expect(served.text()).toContain('<html>');
+    if (failing.failure === 'wrong type') expect(served.text()).toBe('');
     // Nothing of it stays with the engine.
     await until('the engine to be idle', () => fake.counts.running === 0);
     fake.failure = 'none';

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { replicasPerNodeMax } from '@cognitora/protocol/limits';
+import { gpusPerNodeMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import type { LaunchedEngine } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
@@ -162,6 +162,11 @@ test.each([
     ':7: 2 replicas with 2 GPUs each',
   ],
   ['a GPU twice', launched('gpus = [0, 0]'), ':5: gpus names one GPU twice'],
+  [
+    'a GPU that no edge would read of',
+    launched(`gpus = [0, ${gpusPerNodeMax}]`),
+    `GPU numbers from 0 to ${gpusPerNodeMax - 1}, not [0,${gpusPerNodeMax}].`,
+  ],
   ['split too far', launched('gpus = [0]\ntensor_parallel = 2'), ':6: tensor_parallel = 2 needs 2 GPUs'],
   [
     'no number',
