@@ -139,10 +139,66 @@ test('what has ended is removed without being asked for', () => {
   }
 });
 
-test('of very many guesses about one prompt the latest are looked at', () => {
+test('of very many stretches that begin with one block the latest are looked at', () => {
+  const predictions = roomy();
+  const options = { fromBlock: 0, nowMs: 0, deadlineMs: 9 };
+  predictions.add({ ...options, chain, toBlock: 3, slot: last });
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const alike = randomWords(seed, 200);
+    alike.set(chain.subarray(0, 1));
+    predictions.add({ ...options, chain: alike, toBlock: 3, slot: first });
+  }
+  predictions.add({ ...options, chain, toBlock: 3, slot: first });
+  expect([depthOf(predictions, first, 1), depthOf(predictions, last, 1)]).toEqual([3, 0]);
+});
+
+test('however many siblings there are, they hide nobody else’s guess', () => {
   const predictions = roomy();
   const options = { chain, fromBlock: 0, toBlock: 3, nowMs: 0, deadlineMs: 9 };
   predictions.add({ ...options, slot: last });
   for (let made = 0; made < 200; made += 1) predictions.add({ ...options, slot: first });
-  expect([depthOf(predictions, first, 1), depthOf(predictions, last, 1)]).toEqual([3, 0]);
+  expect([depthOf(predictions, first, 1), depthOf(predictions, last, 1)]).toEqual([3, 3]);
+});
+
+test('the turns of a session in one queue take the room of the longest, and a little each', () => {
+  const long = randomWords(3, 4000);
+  const options = { chain: long, fromBlock: 0, slot: first, nowMs: 0, deadlineMs: 9 };
+  const one = roomy();
+  one.add({ ...options, toBlock: 2000 });
+  const turns = roomy();
+  for (let toBlock = 1000; toBlock <= 2000; toBlock += 100) turns.add({ ...options, toBlock });
+  expect(depthOf(turns, first, 1, long)).toBe(2000);
+  expect(turns.bytes).toBeLessThan(1.5 * one.bytes);
+});
+
+test('a turn that goes before the others takes nothing of theirs, in whichever order they came', () => {
+  const options = { chain, fromBlock: 0, slot: first, nowMs: 0, deadlineMs: 9 };
+  for (const lengths of [
+    [30, 60, 90],
+    [90, 60, 30],
+    [60, 30, 90],
+  ]) {
+    const predictions = roomy();
+    const turns = lengths.map((toBlock) => ({ toBlock, turn: predictions.add({ ...options, toBlock }) }));
+    for (const { turn, toBlock } of turns) {
+      predictions.takeBack(turn);
+      const left = turns.slice(turns.findIndex((one) => one.toBlock === toBlock) + 1);
+      expect(depthOf(predictions, first, 1)).toBe(Math.max(0, ...left.map((one) => one.toBlock)));
+    }
+    expect([predictions.size, predictions.bytes]).toEqual([0, 0]);
+  }
+});
+
+test('what two share stands until the later deadline, what one alone has until its own', () => {
+  const predictions = roomy();
+  const other = randomWords(2, 200);
+  other.set(chain.subarray(0, 40 * 2));
+  const options = { fromBlock: 0, toBlock: 100, slot: first, nowMs: 0 };
+  predictions.add({ ...options, chain, deadlineMs: 10 });
+  const later = predictions.add({ ...options, chain: other, deadlineMs: 20 });
+  expect([depthOf(predictions, first, 9), depthOf(predictions, first, 9, other)]).toEqual([100, 100]);
+  expect([depthOf(predictions, first, 19), depthOf(predictions, first, 19, other)]).toEqual([40, 100]);
+  predictions.takeBack(later);
+  expect([depthOf(predictions, first, 9), depthOf(predictions, first, 9, other)]).toEqual([100, 40]);
+  expect([depthOf(predictions, first, 19), depthOf(predictions, first, 19, other)]).toEqual([0, 0]);
 });
