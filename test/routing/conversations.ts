@@ -40,10 +40,15 @@ export interface Ask {
   readonly system: string;
   readonly user: string;
   readonly maxTokens?: number;
+  /** More fields of the request. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /** One streamed chat, read to its end. Throws with the answer when it is no stream. */
-export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask): Promise<Served> => {
+export const ask = async (
+  cluster: Cluster,
+  { system, user, maxTokens = 4, more = {} }: Ask,
+): Promise<Served> => {
   const startedMs = performance.now();
   const answer = await fetch(`${cluster.url}/v1/chat/completions`, {
     method: 'POST',
@@ -54,6 +59,7 @@ export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask
         { role: 'system', content: system },
         { role: 'user', content: user },
       ],
+      ...more,
       ...{ max_tokens: maxTokens, temperature: 0, stream: true, stream_options: { include_usage: true } },
     }),
   });
