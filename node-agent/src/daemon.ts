@@ -21,6 +21,7 @@ import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
+import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import { redialDelayMs } from './link/backoff.ts';
 import { fitReports } from './link/fit-reports.ts';
@@ -44,6 +45,8 @@ export interface AgentOptions {
   readonly moves: Pick<KvMovesOptions, 'handover' | 'directories'> | undefined;
   /** Where figures of this host's GPUs come from. */
   readonly powerSources: readonly PowerSource[];
+  /** The agent's own, for where models lie. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   readonly identity: HostIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -75,9 +78,10 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { config: ours, clock, log, moves, powerSources, sources } = options;
+    const { config: ours, clock, environment, log, moves, powerSources, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, EventPlace>();
+    const tokenizers = new Map<ReplicaName, TokenizerHint>();
     const replicas: WatchedReplica[] = [];
     for (const source of sources) {
       const { config, url, kvEvents } = source;
@@ -97,12 +101,14 @@ export class Agent {
       replicas.push({ engine, config, counters, metrics: profile?.metrics });
       if (kvEvents !== undefined) events.set(name, { kind: 'zmq', endpoints: kvEvents });
       else if (profile?.kvEvents?.kind === 'poll') events.set(name, profile.kvEvents);
+      const hint = tokenizerHint(config, environment);
+      if (hint !== undefined) tokenizers.set(name, hint);
     }
     this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
     this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
-    this.#truth = new KvTruth({ clock, log, readReply, engines, events, onSettled });
+    this.#truth = new KvTruth({ clock, log, readReply, engines, events, tokenizers, onSettled });
   }
 
   start(): void {

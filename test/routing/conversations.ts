@@ -42,6 +42,8 @@ export interface Ask {
   readonly system: string;
   readonly user: string;
   readonly maxTokens?: number;
+  /** More fields of the request. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 export interface Message {
@@ -49,12 +51,12 @@ export interface Message {
   readonly content: string;
 }
 
-export const ask = (cluster: Cluster, { system, user, maxTokens = 4 }: Ask): Promise<Served> => {
+export const ask = (cluster: Cluster, { system, user, maxTokens = 4, more = {} }: Ask): Promise<Served> => {
   const messages: readonly Message[] = [
     { role: 'system', content: system },
     { role: 'user', content: user },
   ];
-  return chat(cluster, messages, maxTokens);
+  return chat(cluster, messages, maxTokens, more);
 };
 
 /** One streamed chat, read to its end. Throws with the answer when it is no stream. */
@@ -62,6 +64,7 @@ export const chat = async (
   cluster: Cluster,
   messages: readonly Message[],
   maxTokens: number,
+  more: Ask['more'] = {},
 ): Promise<Served> => {
   const startedMs = performance.now();
   const answer = await fetch(`${cluster.url}/v1/chat/completions`, {
@@ -70,6 +73,7 @@ export const chat = async (
     body: JSON.stringify({
       model: 'tiny',
       messages,
+      ...more,
       ...{ max_tokens: maxTokens, temperature: 0, stream: true, stream_options: { include_usage: true } },
     }),
   });

@@ -202,6 +202,7 @@ export const engineConfigs = (
         source,
         aliases: entry.aliases,
         apiKey,
+        tokenizer: entry.tokenizer,
       };
       const wrong = reading.profiles.check(engine);
       if (wrong !== undefined) throw new ConfigError(`${at()}: ${wrong}`);

@@ -179,6 +179,14 @@ export const engineKeys = {
     example: '"/models/qwen.gguf"',
     says: 'the engine runs already, at url',
   }),
+  tokenizer: key(kinds.text('a directory or the name of a model'))({
+    doc:
+      "The model's tokenizer and chat template on this host, for an engine that shows no prompts: a " +
+      "directory with its files, or its name in the hub's cache. Without it the edge knows less of what " +
+      'such an engine holds. Nothing is fetched.',
+    example: '"/models/qwen3-8b"',
+    says: 'model, if its files are here; of a running engine what it says itself',
+  }),
   served_name: key(kinds.name)({
     doc: 'What a started engine shall call its model.',
     example: '"qwen3-8b"',

@@ -64,4 +64,6 @@ export interface EngineConfig {
   readonly aliases: ReadonlyMap<string, string>;
   /** Sent as a bearer token; from the environment or a file. */
   readonly apiKey: string | undefined;
+  /** Where its tokenizer is: a directory or a hub's name; undefined: nobody said. */
+  readonly tokenizer?: string | undefined;
 }

@@ -53,6 +53,7 @@ const find = async (ask: Ask, isOver = () => false) => {
       pauses.push(ms);
     },
     isOver,
+    onDoubt: () => {},
   });
   return { found, pauses };
 };

@@ -14,6 +14,7 @@ import type { EventSource } from './events/event-source.ts';
 import type { KvEvent } from './events/wire.ts';
 import { KvFeeds } from './kv-feeds.ts';
 import { digestsOf } from './kv-ledger.ts';
+import { renderWays } from './render/render.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 
 beforeEach(() => {
@@ -92,7 +93,9 @@ const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) =>
     monotonicMs: () => 0,
     pause: async () => {},
     servedName: (model) => model.replace('alias-of-', ''),
+    openWays: () => renderWays,
     onFound: () => {},
+    onDoubt: () => {},
     events,
   });
   const serve = (model = 'm') => {

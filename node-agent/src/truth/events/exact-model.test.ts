@@ -55,6 +55,8 @@ const model = () => {
     ledger,
     blocks,
     onChange: () => {},
+    monotonicMs: () => 0,
+    onDoubt: () => {},
   });
   const place = { medium: 'GPU', group: undefined } as const;
   /** Blocks go by the text that they end. */
