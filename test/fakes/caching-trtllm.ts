@@ -1,7 +1,7 @@
 /**
  * TensorRT-LLM's `trtllm-serve` with a prefix cache that tells of itself, from its documents, never run here: chats,
- * and `POST /kv_cache_events`, which tells each event once. Blocks of 32 tokens, whose names are numbers of 64 bits; the
- * last token of a sequence is in none.
+ * and `POST /kv_cache_events`, which tells each event once. Blocks of 32 tokens, named by numbers of 64 bits; the last
+ * token of a sequence is in none.
  */
 import { CachingChat } from './caching-chat.ts';
 import { type Answer, FakeEngine, sendJson } from './fake-engine.ts';

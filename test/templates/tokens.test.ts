@@ -39,6 +39,7 @@ const foundBy = async (render: (body: JsonRecord) => string | undefined): Promis
   };
   const found = await findProfile({
     ask: () => Promise.reject(new Error('nobody is asked')),
+    onDoubt: () => {},
     ...{ served: 'm', ways: [way], monotonicMs: () => 0, pause: async () => {}, isOver: () => false },
   });
   if (found === undefined) throw new Error('no profile was found');
