@@ -81,11 +81,6 @@ export class Predictions {
     return this.#bytes;
   }
 
-  /** Guesses, with those that have ended and were not removed yet. */
-  get size(): number {
-    return this.#guesses.length;
-  }
-
   /** Expects the blocks on the replica until the deadline. */
   add({ chain, fromBlock, toBlock, slot, nowMs, deadlineMs }: PredictionOptions): Prediction {
     this.#removeEnded(nowMs);
