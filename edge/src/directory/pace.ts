@@ -21,11 +21,6 @@ export class Pace {
   #observedMs = 0;
   #expectedMs = 0;
   #counted = 0;
-  #samples = 0;
-
-  get samples(): number {
-    return this.#samples;
-  }
 
   /** 1 for a replica like the others. */
   get factor(): number {
@@ -46,7 +41,6 @@ export class Pace {
     this.#observedMs += Math.max(likelyMs / ratioMax, Math.min(likelyMs * ratioMax, observedMs));
     this.#expectedMs += expectedMs;
     this.#counted += 1;
-    this.#samples += 1;
     if (this.#counted < memorySamples) return;
     this.#observedMs /= 2;
     this.#expectedMs /= 2;

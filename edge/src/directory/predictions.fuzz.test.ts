@@ -119,7 +119,7 @@ const run = (bytesMax: number, operations: readonly Operation[]): void => {
     expect(predictions.bytes).toBeLessThanOrEqual(bytesMax);
   }
   for (const { prediction } of requests) predictions.takeBack(prediction);
-  expect([predictions.size, predictions.bytes]).toEqual([0, 0]);
+  expect(predictions.bytes).toBe(0);
 };
 
 const operations = fc.array(operation, { maxLength: 60, size: 'max' });
@@ -155,8 +155,10 @@ test('a match tells of each replica how far its blocks and the guesses about it 
   const check = (holdings: readonly Holding[], guesses: readonly Made[], hidden: Slot): void => {
     const predictions = new Predictions({ bytesMax: 2 ** 20 });
     const map = new PrefixMap({ bytesMax: 2 ** 17, secret: 7, predictions });
-    for (let claimed = 0; claimed < 64; claimed += 1) map.show(map.claim() ?? (0 as Slot));
-    map.hide(hidden);
+    for (let claimed = 0; claimed < 64; claimed += 1) {
+      const slot = map.claim() ?? (0 as Slot);
+      if (slot !== hidden) map.show(slot);
+    }
     for (const { prompt, from, to, slot, tier } of holdings) {
       map.add(digestsOf(prompt).subarray(from * 2, to * 2), slot, tier);
     }

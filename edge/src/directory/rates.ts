@@ -40,14 +40,9 @@ export class Rates {
   readonly #prefillFeatures = new Float64Array(prefillPrior.length);
   readonly #decodeFeatures = new Float64Array(decodePrior.length);
 
-  /** Prefills learned from. */
-  get samples(): number {
-    return this.#prefill.samples;
-  }
-
   /** Whether predictions rest on what replicas did. */
   get isLearned(): boolean {
-    return this.samples >= learnedSamples;
+    return this.#prefill.samples >= learnedSamples;
   }
 
   prefillMs(work: PrefillWork): number {
@@ -92,11 +87,6 @@ export class ReplicaRates {
 
   constructor(common: Rates) {
     this.#common = common;
-  }
-
-  /** Prefills learned from. */
-  get samples(): number {
-    return this.#prefillPace.samples;
   }
 
   get isLearned(): boolean {
