@@ -263,6 +263,23 @@ test('an engine that stops answering has failed, and is ready again once it answ
   expect(server.probes).toBe(2 * probes);
 });
 
+test('of one that failed the edge is told why, in print and bounded, and again when that changes', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.at(-1) === 'ready');
+  expect('why' in engine.report).toBe(false);
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  expect(engine.report.why).toBe('GET /v1/models answered 500');
+  const told = states.length;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(states).toHaveLength(told);
+  engine.end(`ended, last words: \u001b[2J${'x'.repeat(500)}\ud800`);
+  expect(states).toHaveLength(told + 1);
+  expect(engine.report.why).toMatch(/^ended, last words: \\u001b\[2Jx+$/);
+  expect(parseReplicas(encodeJson({ replicas: [engine.report] }))).toEqual([engine.report]);
+});
+
 test('an engine whose connections end is looked at then, not when its time comes', async () => {
   const { server, states, hangUp } = await start();
   await until(() => states.at(-1) === 'ready');
