@@ -175,6 +175,7 @@ export class Agent {
     const { live, requests, bodyBytes, errors, answers } = counters;
     const { state, models } = engine.report;
     const load = this.#telemetry.loadOf(name);
+    const moves = this.#moves?.statusOf(name);
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
@@ -186,6 +187,7 @@ export class Agent {
         answers: Object.fromEntries(answers),
         caches: this.#truth.cachesOf(name),
         ...(load === undefined ? {} : { load }),
+        ...(moves === undefined ? {} : { moves }),
       },
     ];
   }

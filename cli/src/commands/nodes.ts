@@ -24,8 +24,8 @@ of the agent and of the host. A host that was removed joins again with a token m
 STATE is the engine's, then what keeps requests from it: a role other than both, a cordon, or that it failed
 its latest requests (failing: the edge tries it now and then). WHY is the agent's word on one that failed.
 LIVE are the requests it serves for this edge; RUN, WAIT and KV what its engine says of all its requests and
-its memory. CACHE is how well its cache is known: exact (its engine tells), approximate (inferred from what it was sent),
-blind. What nobody knows is "-".
+its memory. CACHE is how well its cache is known: exact (its engine tells), approximate (inferred from what it
+was sent), blind. What nobody knows is "-".
 
 Options
   --timeout 5m      how long to wait: a number with s, m, h or d
