@@ -145,7 +145,7 @@ export class Agent {
   #sweep(nowMs: number): void {
     for (const request of [...this.#live]) request.sweep(nowMs);
     for (const engine of this.#engines.values()) {
-      engine.sweep(nowMs, () => [...this.#live].some((request) => request.awaits(engine)));
+      engine.sweep(nowMs, () => [...this.#live].some((request) => request.excuses(engine)));
     }
   }
 

@@ -48,7 +48,7 @@ const startAgent = async (source: Parameters<typeof launchEngines>[0]['engines']
     config: { edge: new URL('http://127.0.0.1:9'), region: undefined, name: 'h', joinToken: undefined },
     sources: await launchEngines(engines, process.env, clock, log),
     ...{ moves: undefined, powerSources: [], identity: new HostIdentity(directory, clock, log) },
-    ...{ clock, random: () => 0, log, onJoined: () => {}, onFatal: () => {} },
+    ...{ environment: process.env, clock, random: () => 0, log, onJoined: () => {}, onFatal: () => {} },
   });
   agent.start();
   onTestFinished(() => agent.stop(0));

@@ -130,12 +130,12 @@ test('one that serves is asked for its health now and then: a list is answered w
 });
 
 /** Sweeps of an engine, each a second after the one before. */
-const sweeping = (engine: Engine, isAwaited: () => boolean = () => false) => {
+const sweeping = (engine: Engine, isExcused: () => boolean = () => false) => {
   let nowMs = 0;
   return (ms: number): void => {
     for (const endMs = nowMs + ms; nowMs < endMs; ) {
       nowMs += 1_000;
-      engine.sweep(nowMs, isAwaited);
+      engine.sweep(nowMs, isExcused);
     }
   };
 };
@@ -187,11 +187,11 @@ describe('an engine that was ready and answers no look', () => {
 
   test('is let be while a request waits for its first token', async () => {
     const { engine, onHang } = await silent();
-    let isAwaited = true;
-    const sweep = sweeping(engine, () => isAwaited);
+    let isExcused = true;
+    const sweep = sweeping(engine, () => isExcused);
     sweep(4 * hangMsMax);
     expect(onHang).not.toHaveBeenCalled();
-    isAwaited = false;
+    isExcused = false;
     sweep(1_000);
     expect(onHang).toHaveBeenCalledTimes(1);
   });

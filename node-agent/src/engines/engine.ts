@@ -198,13 +198,13 @@ export class Engine {
   }
 
   /**
-   * Called about once a second. `isAwaited` tells whether a request still waits for its first token, which may take
-   * minutes: until its own time is up nobody knows better than it.
+   * Called about once a second. `isExcused` tells whether a request still waits for its first token, which may take
+   * minutes, or is not read by its client: until its own time is up nobody knows better than it.
    */
-  sweep(nowMs: number, isAwaited: () => boolean): void {
+  sweep(nowMs: number, isExcused: () => boolean): void {
     const silentMs = this.#silence.sweep(nowMs);
     if (silentMs === 0) this.#isHangTold = false;
-    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isAwaited()) return;
+    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isExcused()) return;
     this.#isHangTold = true;
     const seconds = Math.round(silentMs / 1_000);
     const why = `hung: no look was answered and no byte of an answer came for ${seconds} s`;
