@@ -145,7 +145,7 @@ export class Agent {
   #sweep(nowMs: number): void {
     for (const request of [...this.#live]) request.sweep(nowMs);
     for (const engine of this.#engines.values()) {
-      engine.sweep(nowMs, () => [...this.#live].some((request) => request.awaits(engine)));
+      engine.sweep(nowMs, () => [...this.#live].some((request) => request.excuses(engine)));
     }
   }
 
@@ -175,6 +175,7 @@ export class Agent {
     const { live, requests, bodyBytes, errors, answers } = counters;
     const { state, models } = engine.report;
     const load = this.#telemetry.loadOf(name);
+    const moves = this.#moves?.statusOf(name);
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
@@ -186,6 +187,7 @@ export class Agent {
         answers: Object.fromEntries(answers),
         caches: this.#truth.cachesOf(name),
         ...(load === undefined ? {} : { load }),
+        ...(moves === undefined ? {} : { moves }),
       },
     ];
   }

@@ -428,14 +428,26 @@ test('an engine whose reader has no room is not read, and goes on when it has', 
   expect(parts.bytes()).toBe(total);
 });
 
-test('each byte of an answer is a sign of life, and until the first one its engine is awaited', async () => {
+test('each byte of an answer is a sign of life; until the first one, and while nobody reads, none is due', async () => {
   const { engine } = await sseEngine([chunk, doneEvent]);
   const other = engineAt(await closedPort());
   const heard = vi.spyOn(engine, 'heard');
   const { over, running } = serve({ engine, request: '{"model":"m","stream":true}' });
-  expect([running.awaits(engine), running.awaits(other), heard.mock.calls.length]).toEqual([true, false, 0]);
+  expect([running.excuses(engine), running.excuses(other), heard.mock.calls.length]).toEqual([
+    true,
+    false,
+    0,
+  ]);
   await over;
-  expect([running.awaits(engine), heard.mock.calls.length > 0]).toEqual([false, true]);
+  expect([running.excuses(engine), heard.mock.calls.length > 0]).toEqual([false, true]);
+  const { engine: silent } = await silentEngine(chunk);
+  for (const hasRoom of [true, false]) {
+    const served = serve({ engine: silent, request: '{"model":"m","stream":true}', hasRoom: () => hasRoom });
+    await served.firstBytes;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(served.running.excuses(silent)).toBe(!hasRoom);
+    served.running.cancel();
+  }
 });
 
 test('nothing is said twice: an end after a timeout, a sweep after the end', async () => {

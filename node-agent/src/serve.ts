@@ -99,9 +99,10 @@ export class ServedRequest implements ServedStream {
     this.#controller?.resume();
   }
 
-  /** Whether it waits for this engine's first token. */
-  awaits(engine: Engine): boolean {
-    return engine === this.#options.engine && this.#firstByteMs === undefined;
+  /** Whether this engine may be silent for it: its first token takes as long as it takes, or nobody reads on. */
+  excuses(engine: Engine): boolean {
+    const isRead = this.#firstByteMs !== undefined && this.#controller?.paused !== true;
+    return engine === this.#options.engine && !isRead;
   }
 
   /** Called about once a second: the timers the agent owns. */

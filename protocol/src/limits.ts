@@ -31,6 +31,8 @@ export const streamsPerLinkMax = 2048;
 export const linksPerObjectMax = 2048;
 /** Replicas of one node: 16 GPUs with several small models each. */
 export const replicasPerNodeMax = 64;
+/** Characters of why a replica cannot serve: about a line; 64 of them and their models still fit a HELLO. */
+export const replicaWhyCharsMax = 200;
 /** GPUs that one node tells of, and of which a replica may use any. */
 export const gpusPerNodeMax = 64;
 /** Models (with their LoRA adapters) one replica advertises. */

@@ -80,7 +80,11 @@ const failureTests = (profile: EngineProfile, kind: Kind): void => {
     const engine = await attachReady(profile, subject);
     fake.failure = failing.failure;
     const served = serve(engine, chat(model, { stream: true }));
-    await until('the request to reach the engine', () => fake.counts.running > 0 || served.heads.length > 0);
+    let isOver = false;
+    void served.over.then(() => {
+      isOver = true;
+    });
+    await until('the request to reach the engine', () => fake.counts.running > 0 || isOver);
     await failing.during?.(served);
     const { code, usage } = await served.over;
     expect(code).toBe(failing.code);

@@ -5,8 +5,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { drainMsMax } from '@cognitora/protocol/limits';
+import { drainMsMax, replicaWhyCharsMax } from '@cognitora/protocol/limits';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { cgn } from '../cli/run-cgn.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { isAlive } from '../robustness/processes.ts';
@@ -91,7 +92,7 @@ test('an agent that is asked to end finishes its live stream before it ends its 
 });
 
 test('an engine killed under live streams: each client is told, and served again within ten seconds', async () => {
-  const streams = 50;
+  const streams = 200;
   const host = newHost('struck', fakeEngine('struck', 'FAKE_SLOW_WORDS = "1000"'));
   const before = await host.ready('struck');
   const { launch } = before;
@@ -216,7 +217,11 @@ describe('engines that fail', () => {
     expect(given.launch?.lastLines.join('\n')).toContain('CUDA error');
     expect(given.why).toMatch(/^ended with status 1, given up after 5 ends in a row; .*CUDA error/);
     const node = await fixture.cluster.node('failing');
-    expect(node.replicas.find(({ name }) => name === 'loop')?.state).toBe('failed');
+    const told = node.replicas.find(({ name }) => name === 'loop');
+    expect(told).toMatchObject({ state: 'failed', why: given.why?.slice(0, replicaWhyCharsMax) });
+    const environment = { COGNITORA_ADMIN_KEY: fixture.cluster.adminKey };
+    const shown = await cgn(['nodes', '--edge', fixture.cluster.url], environment);
+    expect(shown.out).toMatch(/ loop +failed .* ended with status 1, given up after 5 ends in a row/);
     const ticks = cpuTicks(host.program.pid);
     await new Promise((accept) => setTimeout(accept, 2_000));
     // A hundred ticks are one second of one CPU.

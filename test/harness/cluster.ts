@@ -61,6 +61,9 @@ export interface CacheView {
 export interface ReplicaView {
   readonly name: string;
   readonly state: string;
+  /** Of one that failed. */
+  readonly why?: string;
+  readonly failing: boolean;
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;

@@ -39,6 +39,27 @@ test('what engines and GPUs are known to do is there, and of what is not known t
   ]);
 });
 
+test('a replica that failed is there with why, on one line, and one that is left alone as such', () => {
+  const page = new MetricsPage();
+  const of = { models: [], caches: [], live: 0 };
+  const replicas = [
+    { ...of, name: 'r0', state: 'failed', failing: false, why: 'a "b"\u001b[2J\nc' },
+    { ...of, name: 'r1', state: 'ready', failing: true },
+    { ...of, name: 'r2', state: 'failed', failing: false },
+  ];
+  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 0, replicas, gpus: [] };
+  addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
+  const of1 = (name: string): string => `region="weur",node="n1",host="rack",replica="${name}"`;
+  const lines = page.text.split('\n').filter((line) => line.startsWith('cognitora_replica_fail'));
+  expect(lines.sort()).toEqual([
+    String.raw`cognitora_replica_failed{${of1('r0')},why="a \"b\"\\u001b[2J\\u000ac"} 1`,
+    `cognitora_replica_failed{${of1('r2')},why=""} 1`,
+    `cognitora_replica_failing{${of1('r0')}} 0`,
+    `cognitora_replica_failing{${of1('r1')}} 1`,
+    `cognitora_replica_failing{${of1('r2')}} 0`,
+  ]);
+});
+
 test('a model’s policy, its shadow and its cells are there', () => {
   const page = new MetricsPage();
   const cell = { replicas: 4, meanLive: 1, mapBytes: 9, mapEntries: 8, mapEntriesMax: 10, mapEvictions: 3 };

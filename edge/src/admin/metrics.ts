@@ -4,6 +4,7 @@
  * bounded: whoever makes names up makes no more rows than others.
  */
 import { type Labels, MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
+import { printable } from '@cognitora/protocol/printable';
 import { Hono } from 'hono';
 import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
@@ -29,6 +30,12 @@ const addLoad = (page: MetricsPage, labels: Labels, load: LoadView | undefined):
   addKnown(page, 'cognitora_replica_engine_running', 'Requests that its engine runs.', labels, running);
   addKnown(page, 'cognitora_replica_engine_waiting', "Requests in its engine's queue.", labels, waiting);
   addKnown(page, 'cognitora_replica_kv_usage', 'Share of its KV memory in use, 0 to 1.', labels, share);
+};
+
+/** A sample only while it lasts, so that reasons of the past are no series for ever. */
+const addFailed = (page: MetricsPage, labels: Labels, why = ''): void => {
+  const help = '1 for a replica that cannot serve, with why in the words of its agent.';
+  page.gauge('cognitora_replica_failed', help, { ...labels, why: printable(why) }, 1);
 };
 
 /** Labels are bounded: a node has `gpusPerNodeMax` numbers, whatever its agent says. */
@@ -72,9 +79,12 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
     page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
     for (const gpu of gpus) addGpu(page, ofNode, gpu);
     const caches: ShownCache[] = [];
-    for (const { name: replica, state, caches: ofModels, live, load } of replicas) {
+    for (const { name: replica, state, why, failing, caches: ofModels, live, load } of replicas) {
       const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
+      const left = '1 while it is left alone because its latest requests failed.';
+      page.gauge('cognitora_replica_failing', left, labels, failing ? 1 : 0);
+      if (state === 'failed') addFailed(page, labels, why);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
       addLoad(page, labels, load);
       for (const cache of ofModels) caches.push({ labels: { ...labels, model: cache.model }, cache });

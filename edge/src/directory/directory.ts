@@ -26,6 +26,7 @@ import {
   ineligibilityOf,
   lastResortOf,
   NoReplicaError,
+  nobodyMessage,
 } from './eligibility.ts';
 import { GpuFigures } from './figures.ts';
 import type { Reservation } from './load.ts';
@@ -154,13 +155,12 @@ export class Directory {
     // First, so that what is known of those who go is known of those who come.
     const named = new Set(reports.map(({ name }) => name));
     for (const [name, gone] of before) if (!named.has(name)) this.#retire(gone, nowMs);
-    for (const { name, state, role = 'both', models } of reports) {
+    for (const { name, state, role = 'both', why, models } of reports) {
       const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
-      replica.state = state;
-      replica.role = role;
+      Object.assign(replica, { state, role, why });
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);
       this.#remember(models, nowMs);
@@ -285,13 +285,13 @@ export class Directory {
     return this.#models;
   }
 
-  /** Models that a ready or loading replica of a leased node serves, by name. */
+  /** Models that requests may ask for: of ready or loading replicas of leased nodes, by name. */
   models(isLeased: (node: NodeId) => boolean): readonly ModelCard[] {
     const cards = new Map<string, ModelCard>();
     for (const { node, replicas } of this.#nodes.values()) {
       if (!isLeased(node)) continue;
-      for (const { state, models } of replicas.values()) {
-        if (state === 'failed') continue;
+      for (const { state, role, models } of replicas.values()) {
+        if (state === 'failed' || role !== 'both') continue;
         for (const model of models) cards.set(model.id, model);
       }
     }
@@ -416,8 +416,7 @@ export class Directory {
     const seenMs = this.#modelSeenMs.get(model);
     const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
     if (isRecent || served !== undefined) {
-      const message = `No replica can serve ${name} now. Check "cgn nodes", then try again.`;
-      return new NoReplicaError('no_capacity', message, kept, again);
+      return new NoReplicaError('no_capacity', nobodyMessage(name, kept), kept, again);
     }
     if (this.#nodes.size === 0) {
       const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';

@@ -94,6 +94,19 @@ export const exclusionOf = (
   return { replicas: count, reasons, keptBack };
 };
 
+/** Why nobody serves a model that is known here, and what to do. */
+export const nobodyMessage = (shownName: string, { replicas, reasons }: Exclusion): string => {
+  const { prefill = 0, decode = 0 } = reasons;
+  if (replicas === 0 || prefill + decode < replicas) {
+    return `No replica can serve ${shownName} now. Check "cgn nodes", then try again.`;
+  }
+  const roles = [...(prefill > 0 ? ['prefill'] : []), ...(decode > 0 ? ['decode'] : [])].join(' and ');
+  return (
+    `${shownName} is served by replicas of the role ${roles} alone, which take no requests by themselves. ` +
+    'It needs a replica of the role both.'
+  );
+};
+
 const routeOf = ({ replicas, reasons }: Exclusion): string =>
   [`replicas=${replicas}`, ...Object.entries(reasons).map(([why, count]) => `${why}=${count}`)].join('; ');
 

@@ -226,8 +226,11 @@ test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no 
   report(role);
   expect(whyNot(region)).toEqual([role]);
   expect(region.status().nodes[0]?.replicas[0]?.role).toBe(role);
+  // So nobody is told to ask for it.
+  expect(region.status().models).toEqual([]);
   report('both');
   expect(whyNot(region)).toEqual(['placed']);
+  expect(region.status().models.map(({ id }) => id)).toEqual(['m']);
   report(role);
   report(undefined);
   expect(whyNot(region)).toEqual(['placed']);

@@ -130,12 +130,12 @@ test('one that serves is asked for its health now and then: a list is answered w
 });
 
 /** Sweeps of an engine, each a second after the one before. */
-const sweeping = (engine: Engine, isAwaited: () => boolean = () => false) => {
+const sweeping = (engine: Engine, isExcused: () => boolean = () => false) => {
   let nowMs = 0;
   return (ms: number): void => {
     for (const endMs = nowMs + ms; nowMs < endMs; ) {
       nowMs += 1_000;
-      engine.sweep(nowMs, isAwaited);
+      engine.sweep(nowMs, isExcused);
     }
   };
 };
@@ -187,11 +187,11 @@ describe('an engine that was ready and answers no look', () => {
 
   test('is let be while a request waits for its first token', async () => {
     const { engine, onHang } = await silent();
-    let isAwaited = true;
-    const sweep = sweeping(engine, () => isAwaited);
+    let isExcused = true;
+    const sweep = sweeping(engine, () => isExcused);
     sweep(4 * hangMsMax);
     expect(onHang).not.toHaveBeenCalled();
-    isAwaited = false;
+    isExcused = false;
     sweep(1_000);
     expect(onHang).toHaveBeenCalledTimes(1);
   });
@@ -261,6 +261,23 @@ test('an engine that stops answering has failed, and is ready again once it answ
   await until(() => states.at(-1) === 'ready');
   expect(states).toEqual(['ready', 'failed', 'ready']);
   expect(server.probes).toBe(2 * probes);
+});
+
+test('of one that failed the edge is told why, in print and bounded, and again when that changes', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.at(-1) === 'ready');
+  expect('why' in engine.report).toBe(false);
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  expect(engine.report.why).toBe('GET /v1/models answered 500');
+  const told = states.length;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(states).toHaveLength(told);
+  engine.end(`ended, last words: \u001b[2J${'x'.repeat(500)}\ud800`);
+  expect(states).toHaveLength(told + 1);
+  expect(engine.report.why).toMatch(/^ended, last words: \\u001b\[2Jx+$/);
+  expect(parseReplicas(encodeJson({ replicas: [engine.report] }))).toEqual([engine.report]);
 });
 
 test('an engine whose connections end is looked at then, not when its time comes', async () => {

@@ -10,9 +10,11 @@ import {
   interTokenMsMax,
   modelsPerReplicaMax,
   nameCharsMax,
+  replicaWhyCharsMax,
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import { printable } from '@cognitora/protocol/printable';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
@@ -114,6 +116,8 @@ export class Engine {
   #isHangTold = false;
   /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
   #toldWhy: string | undefined;
+  /** Of one that failed: why, as the report last had it. */
+  #reportedWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
   /** Counts the engines that were there one after the other. */
@@ -137,7 +141,8 @@ export class Engine {
     const { role = 'both' } = this.#options;
     // An edge that knows no roles reads the same as before of a host that has none.
     const said = role === 'both' ? {} : { role };
-    return { name: this.name, state: this.#state, ...said, models: this.#cards };
+    const why = this.#state === 'failed' && this.#toldWhy ? { why: shownWhy(this.#toldWhy) } : {};
+    return { name: this.name, state: this.#state, ...said, ...why, models: this.#cards };
   }
 
   /** Why it cannot serve, as far as it was told. */
@@ -193,13 +198,13 @@ export class Engine {
   }
 
   /**
-   * Called about once a second. `isAwaited` tells whether a request still waits for its first token, which may take
-   * minutes: until its own time is up nobody knows better than it.
+   * Called about once a second. `isExcused` tells whether a request still waits for its first token, which may take
+   * minutes, or is not read by its client: until its own time is up nobody knows better than it.
    */
-  sweep(nowMs: number, isAwaited: () => boolean): void {
+  sweep(nowMs: number, isExcused: () => boolean): void {
     const silentMs = this.#silence.sweep(nowMs);
     if (silentMs === 0) this.#isHangTold = false;
-    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isAwaited()) return;
+    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isExcused()) return;
     this.#isHangTold = true;
     const seconds = Math.round(silentMs / 1_000);
     const why = `hung: no look was answered and no byte of an answer came for ${seconds} s`;
@@ -406,18 +411,28 @@ export class Engine {
   }
 
   #become(state: ReplicaState): void {
-    if (this.#state === state) return;
+    const why = state === 'failed' ? this.#toldWhy : undefined;
+    if (this.#state === state && this.#reportedWhy === why) return;
+    const isNew = this.#state !== state;
     this.#state = state;
-    this.#options.log('info', `engine ${state}`, {
+    this.#reportedWhy = why;
+    if (isNew) this.#logState();
+    this.#options.onChange();
+  }
+
+  #logState(): void {
+    this.#options.log('info', `engine ${this.#state}`, {
       engine: this.name,
       models: this.#cards.map((card) => card.id).join(','),
     });
-    this.#options.onChange();
   }
 }
 
 /** Of the engine's own paths. */
 const prefixOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+
+/** For people elsewhere: one line, no longer than the link carries. */
+const shownWhy = (why: string): string => printable(why).slice(0, replicaWhyCharsMax).toWellFormed();
 
 /** In words; where several addresses of a name failed, the error itself has none. */
 const reasonOf = (thrown: unknown): string => {
