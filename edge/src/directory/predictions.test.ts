@@ -129,6 +129,39 @@ test('without room, what ends soonest gives way, else the prompt’s end stays o
   expect(predictions.bytes).toBeLessThanOrEqual(bytesMax);
 });
 
+test('without room a guess gives way whole, and what others share with it stays', () => {
+  // With more of others, who is looked at first is another one.
+  for (let bytesMax = 3_500; bytesMax < 12_000; bytesMax += 720) {
+    const predictions = new Predictions({ bytesMax });
+    const options = { fromBlock: 0, slot: first, nowMs: 0 };
+    const other = randomWords(2, 200);
+    other.set(chain.subarray(0, 50 * 2));
+    predictions.add({ ...options, chain, toBlock: 60, deadlineMs: 10 });
+    predictions.add({ ...options, chain: other, toBlock: 60, deadlineMs: 10 });
+    // As long as what one of the two has alone: the one that finds no room needs just that.
+    for (let seed = 20, before = -1; before < predictions.bytes; seed += 1) {
+      before = predictions.bytes;
+      const late = { ...options, deadlineMs: 20, slot: last };
+      predictions.add({ ...late, chain: randomWords(seed, 200), toBlock: 10 });
+    }
+    expect(predictions.bytes).toBeLessThanOrEqual(bytesMax);
+    const depths = [depthOf(predictions, first, 4), depthOf(predictions, first, 4, other)];
+    expect(depths.sort((left, right) => left - right)).toEqual([50, 60]);
+  }
+});
+
+test('a shared beginning goes with the last that shared it, also when that gives way', () => {
+  const predictions = new Predictions({ bytesMax: 4_000 });
+  const options = { chain, fromBlock: 0, slot: first, nowMs: 0, deadlineMs: 10 };
+  const short = predictions.add({ ...options, toBlock: 50 });
+  const long = predictions.add({ ...options, toBlock: 100 });
+  predictions.takeBack(short);
+  expect([predictions.size, depthOf(predictions, first, 1)]).toEqual([2, 100]);
+  predictions.add({ ...options, chain: randomWords(5, 400), toBlock: 100, deadlineMs: 20 });
+  predictions.takeBack(long);
+  expect([predictions.size, depthOf(predictions, first, 1)]).toEqual([1, 0]);
+});
+
 test('what has ended is removed without being asked for', () => {
   const predictions = roomy();
   let aloneBytes = 0;

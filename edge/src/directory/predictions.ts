@@ -167,9 +167,23 @@ export class Predictions {
     for (let index = found.length - 1; index >= last; index -= 1) {
       const stretch = found[index];
       if (stretch === undefined || !this.#isAlive(stretch, nowMs)) continue;
-      const end = endOf(stretch, chain, block, blocks);
+      let end = endOf(stretch, chain, block, blocks);
+      if (end === stretch.toBlock && end < blocks) end = this.#endBehind(stretch, chain, blocks, nowMs);
       if (end > (untilBlock[stretch.slot] ?? 0)) untilBlock[stretch.slot] = end;
     }
+  }
+
+  /** How far those go on with the prompt that stand behind this stretch, all of which it has. */
+  #endBehind(stretch: Stretch, chain: Uint32Array, blocks: number, nowMs: number): number {
+    let last = stretch;
+    let end = stretch.toBlock;
+    while (end === last.toBlock && end < blocks) {
+      const next = this.#following(last, end, chain, last.slot);
+      if (next === undefined || !this.#isAlive(next, nowMs)) break;
+      last = next;
+      end = endOf(next, chain, end, blocks);
+    }
+    return end;
   }
 
   #isAlive({ slot, generation, deadlineMs }: Stretch, nowMs: number): boolean {
@@ -178,11 +192,11 @@ export class Predictions {
 
   /** Ended stretches count: they may stand again. */
   #sharedOf(options: PredictionOptions): Shared {
-    const { chain, fromBlock, toBlock } = options;
+    const { chain, fromBlock, toBlock, slot } = options;
     let last: Stretch | undefined;
     let end = fromBlock;
     while (end < toBlock) {
-      const next = this.#following(last, end, options);
+      const next = this.#following(last, end, chain, slot);
       if (next === undefined) break;
       last = next;
       end = endOf(next, chain, end, toBlock);
@@ -195,7 +209,8 @@ export class Predictions {
   #following(
     before: Stretch | undefined,
     block: number,
-    { chain, slot }: PredictionOptions,
+    chain: Uint32Array,
+    slot: Slot,
   ): Stretch | undefined {
     const found = this.#byAnchor.get(anchorOf(chain, block)) ?? [];
     const last = Math.max(0, found.length - siblingsMax);
@@ -219,9 +234,16 @@ export class Predictions {
     const until = fittingEnd(end, toBlock, this.#bytesMax - this.#bytes);
     if (until <= end) return before;
     const stretch: Stretch = {
-      ...{ fromBlock: end, toBlock: until, digests: chain.slice(end * 2, until * 2) },
-      ...{ slot, generation: this.#generations[slot] ?? 0, deadlineMs: 0 },
-      ...{ before, after: [], guesses: [], at: -1 },
+      fromBlock: end,
+      toBlock: until,
+      digests: chain.slice(end * 2, until * 2),
+      slot,
+      generation: this.#generations[slot] ?? 0,
+      before,
+      after: [],
+      guesses: [],
+      deadlineMs: 0,
+      at: -1,
     };
     before?.after.push(stretch);
     this.#insert(stretch);
@@ -235,7 +257,10 @@ export class Predictions {
     this.#remove(stretch);
     const head: Stretch = {
       ...stretch,
-      ...{ toBlock: atBlock, digests: digests.slice(0, cut), after: [stretch], guesses: [] },
+      toBlock: atBlock,
+      digests: digests.slice(0, cut),
+      after: [stretch],
+      guesses: [],
     };
     before?.after.splice(before.after.indexOf(stretch), 1, head);
     stretch.before = head;
