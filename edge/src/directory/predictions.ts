@@ -109,6 +109,11 @@ export class Predictions {
     return this.#bytes;
   }
 
+  /** Stretches, with those that have ended and were not removed yet. */
+  get size(): number {
+    return this.#stretches.length;
+  }
+
   /** Expects the blocks on the replica until the deadline. */
   add(options: PredictionOptions): Prediction {
     const { fromBlock, toBlock, nowMs, deadlineMs } = options;
