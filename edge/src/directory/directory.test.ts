@@ -10,7 +10,8 @@ import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
 import { leastLoadedDirectory } from '../../testing/directories.ts';
-import { type Directory, unreadPrompt } from './directory.ts';
+import { unreadPrompt } from './decision.ts';
+import type { Directory } from './directory.ts';
 import type { Reservation } from './load.ts';
 
 const node = (name: string): NodeId => name as NodeId;

@@ -19,7 +19,7 @@ import { ScriptedAgent } from '../../testing/scripted-agent.ts';
 import { TestDatabase } from '../../testing/sql.ts';
 import { linkRequest } from '../link/carry-request.ts';
 import { unwrap } from '../outcome.ts';
-import type { PromptView } from './directory.ts';
+import type { PromptView } from './decision.ts';
 import { Region } from './region.ts';
 import { snapshotRestMsMin, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
