@@ -162,6 +162,16 @@ test('a shared beginning goes with the last that shared it, also when that gives
   expect([predictions.size, depthOf(predictions, first, 1)]).toEqual([1, 0]);
 });
 
+test('a guess that was made elsewhere takes nothing back: a cell’s map, and its guesses, may be others now', () => {
+  const [before, now] = [roomy(), roomy()];
+  const options = { chain, fromBlock: 0, toBlock: 100, slot: first, nowMs: 0, deadlineMs: 100 };
+  const old = before.add(options);
+  now.add(options);
+  const { bytes } = now;
+  now.takeBack(old);
+  expect([depthOf(now, first, 1), now.bytes]).toEqual([100, bytes]);
+});
+
 test('what has ended is removed without being asked for', () => {
   const predictions = roomy();
   let aloneBytes = 0;

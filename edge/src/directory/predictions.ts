@@ -132,12 +132,12 @@ export class Predictions {
     return guess;
   }
 
-  /** What the request made likely is so no more. Again means nothing. */
+  /** What the request made likely is so no more. Again means nothing, nor does one that was made elsewhere. */
   takeBack(prediction: Prediction): void {
     const guess = prediction as Guess;
     const { last } = guess;
     guess.last = undefined;
-    if (last === undefined) return;
+    if (last === undefined || this.#stretches[last.at] !== last) return;
     last.guesses.splice(last.guesses.indexOf(guess), 1);
     this.#release(last);
   }
