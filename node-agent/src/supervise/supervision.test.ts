@@ -102,6 +102,7 @@ describe('an engine', () => {
     const killed = after([['tick', stopMsMax], ['tick', stopMsMax], ['ended']], hung.last);
     expect(killed.actions).toEqual(['kill', undefined, undefined]);
     expect([killed.last.state, killed.last.falls]).toEqual(['backing-off', 1]);
+    expect(after([['stop'], ['tick', stopMsMax]], hung.last).actions).toEqual([undefined, 'kill']);
     // Those who came to end it all find it ending already.
     const stopped = after([['drain'], ['stop'], ['tick', stopMsMax], ['ended']], hung.last);
     expect([stopped.actions, stopped.last.state]).toEqual([
