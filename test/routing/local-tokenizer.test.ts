@@ -59,11 +59,14 @@ describe.each(kinds)('engines of the kind $name', ({ name, start, keys, blockTok
     engines.findIndex(({ engine }) =>
       engine.received.some(({ headers }) => headers['x-request-id'] === requestId),
     );
+  const attachHost = (host: string, engine: CachingSglang | CachingTrtllm) => {
+    const config = `[[engine]]\nprofile = "${name}"\nurl = "${engine.engine.url}"\n${keys(engine)}\n`;
+    return fixture.cluster.startAgent({ name: host, engines: [], config });
+  };
   const startHost = async (host: string): Promise<CachingSglang | CachingTrtllm> => {
     const engine = await start();
     engines.push(engine);
-    const config = `[[engine]]\nprofile = "${name}"\nurl = "${engine.engine.url}"\n${keys(engine)}\n`;
-    await fixture.cluster.startAgent({ name: host, engines: [], config });
+    await attachHost(host, engine);
     return engine;
   };
   const trusted = (host: string, trust: string) =>
@@ -109,6 +112,15 @@ describe.each(kinds)('engines of the kind $name', ({ name, start, keys, blockTok
     await (await fetch(`${engines[host]?.engine.url}/v1/chat/completions`, { method: 'POST', body })).text();
     await heldAt(host, (blocks) => blocks === 0);
     expect((await ask(fixture.cluster, { system, user: 'One.' })).predictedTokens).toBe(0);
+  });
+
+  test.runIf(name === 'sglang')('an engine that tokenises otherwise is known approximately', async () => {
+    const engine = await start();
+    engines.push(engine);
+    if (engine instanceof CachingSglang) engine.tokenises = () => [1, 2, 3];
+    await attachHost('gpu3', engine);
+    await trusted('gpu3', 'approximate');
+    expect(fixture.cluster.log.text()).toContain('/tokenize gives 3 tokens where ours are');
   });
 
   test('an engine that counts otherwise is known approximately, and its host says both numbers', async () => {

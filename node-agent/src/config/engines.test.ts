@@ -227,3 +227,12 @@ test.each([
   expect(parsing).toThrow(words);
   expect(parsing).not.toThrow('hunter2');
 });
+
+test('a tokenizer may be named of any engine, and is shown', () => {
+  const [one, two] = enginesOf(
+    launched('tokenizer = "Qwen/Qwen3-8B"') + attached('tokenizer = "/models/qwen"'),
+  );
+  expect([one?.tokenizer, two?.tokenizer]).toEqual(['Qwen/Qwen3-8B', '/models/qwen']);
+  expect(() => enginesOf(attached('tokenizer = ""'))).toThrow(/a directory or the name of a model/);
+  expect(() => enginesOf(attached('tokeniser = "x"'))).toThrow(/"tokenizer"/);
+});

@@ -135,7 +135,9 @@ export class KvTruth {
 
   /** The engine's own ways go first. */
   #openWays({ name: engine }: Engine): readonly RenderWay[] {
-    const { log, tokenizers } = this.#options;
+    const { log, tokenizers, events } = this.#options;
+    // Without events it is only a better guess of how prompts are written.
+    const level = events.has(engine) ? 'warn' : 'info';
     const hint = tokenizers.get(engine);
     if (hint === undefined) return renderWays;
     const local = localTokenizer({
@@ -144,7 +146,7 @@ export class KvTruth {
       onFound: (found) => {
         if ('directory' in found) log('info', 'tokenizer', { engine, directory: found.directory });
         else
-          log('warn', 'no tokenizer: set "tokenizer" of this engine', {
+          log(level, 'no tokenizer: set "tokenizer" of this engine', {
             engine,
             sought: found.sought.join(', '),
           });

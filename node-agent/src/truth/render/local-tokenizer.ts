@@ -23,7 +23,7 @@ export interface LocalTokenizerOptions extends TokenizerHint {
 }
 
 /** What the engine itself says of its model's place. */
-const namesFromEngine = async (ask: Ask, served: string): Promise<readonly string[]> => {
+export const namesFromEngine = async (ask: Ask, served: string): Promise<readonly string[]> => {
   for (const path of ['/model_info', '/get_model_info']) {
     const answer = await ask(path).catch((thrown: unknown) => {
       throw new NotAsked(String(thrown));
@@ -42,6 +42,8 @@ const isSame = (ours: readonly number[], theirs: readonly unknown[]): boolean =>
 class LocalTokenizer {
   readonly #options: LocalTokenizerOptions;
   #place: Promise<string> | undefined;
+  /** The first model that is asked for: another one of the same engine may have another tokenizer. */
+  #served: string | undefined;
   #taken: string | undefined;
   #isClosed = false;
   #compared = 0;
@@ -74,6 +76,8 @@ class LocalTokenizer {
   }
 
   async #thread(ask: Ask, served: string): Promise<TokenizerThread> {
+    this.#served ??= served;
+    if (served !== this.#served) throw new NoSuchWay('another model of this engine is rendered here');
     this.#place ??= this.#find(ask, served);
     const directory = await this.#place;
     if (this.#isClosed) throw new NoSuchWay('closed');

@@ -27,7 +27,7 @@ export interface TokenisedText {
 }
 
 /** Of all units that are kept, with 10 bytes for each: 40 MB. */
-export const keptCharsMax = 4 * 1024 * 1024;
+const keptCharsMax = 4 * 1024 * 1024;
 /** More than any chat has; an expression of all is compiled once. */
 const startsMax = 1_024;
 /** Texts with which units are compared with the whole. */
@@ -68,14 +68,16 @@ const isSame = (one: readonly number[], other: readonly number[]): boolean =>
 
 export class UnitTokens {
   readonly #encoder: Encoder;
+  readonly #charsMax: number;
   #starts: RegExp | undefined;
   #trials = 0;
   /** The one that was not used for longest first. */
   readonly #units = new Map<string, TokenisedText>();
   #chars = 0;
 
-  constructor(encoder: Encoder, added: readonly AddedToken[]) {
+  constructor(encoder: Encoder, added: readonly AddedToken[], charsMax = keptCharsMax) {
     this.#encoder = encoder;
+    this.#charsMax = charsMax;
     this.#starts = startsOf(added);
   }
 
@@ -111,7 +113,7 @@ export class UnitTokens {
 
   #makeRoom(): void {
     for (const text of this.#units.keys()) {
-      if (this.#chars <= keptCharsMax || this.#units.size === 1) return;
+      if (this.#chars <= this.#charsMax || this.#units.size === 1) return;
       this.#units.delete(text);
       this.#chars -= text.length;
     }
