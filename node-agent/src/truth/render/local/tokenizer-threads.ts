@@ -29,7 +29,7 @@ export class TokenizerThread {
   readonly #directory: string;
   readonly #limits: ThreadLimits;
   #worker: Promise<Worker> | undefined;
-  /** Questions, one after the other. */
+  /** Questions, one after the other. Who asks waits for the answer: there are no more than replicas of the model. */
   #last: Promise<unknown> = Promise.resolve();
   #ended = 0;
   /** Why nothing is asked any more. */
