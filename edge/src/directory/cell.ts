@@ -306,11 +306,11 @@ export class Cell {
     const uncachedTokens = Math.max(0, contextTokens - (cachedTokens ?? expectedTokens * scale));
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
     const rates = this.#ratesOf(member);
-    rates.sawPrefill(seen, prefillMs);
+    rates.sawPrefill(seen, prefillMs, nowMs);
     if (completionTokens === undefined || completionTokens < 2) return;
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
-    rates.sawSteps(batch, stepMs);
+    rates.sawSteps(batch, stepMs, nowMs);
   }
 
   #ratesOf({ work }: Member): ReplicaRates {
