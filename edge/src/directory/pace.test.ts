@@ -39,7 +39,7 @@ test('short work says less than long', () => {
   expect(pace.factorAt(0)).toBeLessThan(1.02);
 });
 
-test('one that gets nothing because it was slow counts as the others after a while, and is slow again when it is', () => {
+test('one that gets nothing because it was slow counts as the others after a while, until it is slow again', () => {
   const pace = new Pace();
   for (let seen = 0; seen < 30; seen += 1) pace.learn(200, 100, 1_000);
   expect(pace.factorAt(1_000)).toBeGreaterThan(1.7);

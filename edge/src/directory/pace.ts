@@ -15,8 +15,8 @@ const memorySamples = 128;
  */
 const noiseRatio = 1.25;
 /**
- * Without new ones samples count half after so long, down to nothing: a replica that was slow while others used its host
- * gets no requests, and would never be found quick again. A slow one is so tried about once a minute or two.
+ * Without new ones samples count half after so long, down to nothing: a replica that was slow while others used its
+ * host gets no requests, and would never be found quick again. A slow one is so tried once in a minute or two.
  */
 const halfLifeMs = 30_000;
 /** One sample counts as at most so many times slower or faster than expected. */
