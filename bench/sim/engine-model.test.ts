@@ -125,9 +125,12 @@ describe('watts', () => {
     const { engine } = engineOf();
     engine.advance(1000);
     expect(engine.joules).toBeCloseTo(110, 6);
+    expect(engine.watts).toBe(110);
     engine.submit(jobOf(1, [1], 2), 1000);
+    expect(engine.watts).toBe(650);
     engine.advance(1000 + prefillOf(512, 512));
     expect(engine.joules).toBeCloseTo(110 + 0.65 * prefillOf(512, 512), 6);
+    expect(engine.watts).toBeCloseTo(110 + 310 / 32, 6);
     const beforeJ = engine.joules;
     engine.advance(1000 + prefillOf(512, 512) + 20.4);
     expect(engine.joules - beforeJ).toBeCloseTo(0.0204 * (110 + 310 / 32), 6);

@@ -55,6 +55,13 @@ export class EngineModel {
     return this.#joules;
   }
 
+  /** What the node draws from when something last happened here until something next does. */
+  get watts(): number {
+    if (this.#prefill !== undefined) return constants.prefillWatts;
+    const share = Math.min(1, this.#decoding.length / constants.fullBatch);
+    return constants.idleWatts + (constants.decodeWatts - constants.idleWatts) * share;
+  }
+
   /** Tokens decoded beside 0, 1, 2 ... requests, themselves counted: how long each took follows. */
   get tokensByBatch(): readonly number[] {
     return this.#tokensByBatch;
@@ -89,19 +96,13 @@ export class EngineModel {
     const ms = nowMs - this.#nowMs;
     if (ms <= 0) return;
     const batch = this.#decoding.length;
-    this.#joules += (this.#watts(batch) * ms) / 1000;
+    this.#joules += (this.watts * ms) / 1000;
     if (batch > 0) {
       const tokens = ms / constants.decodeTokenMs(batch);
       this.#tokens += tokens;
       this.#tokensByBatch[batch] = (this.#tokensByBatch[batch] ?? 0) + tokens * batch;
     }
     this.#nowMs = nowMs;
-  }
-
-  #watts(batch: number): number {
-    if (this.#prefill !== undefined) return constants.prefillWatts;
-    const share = Math.min(1, batch / constants.fullBatch);
-    return constants.idleWatts + (constants.decodeWatts - constants.idleWatts) * share;
   }
 
   #startPrefill(): void {

@@ -1,7 +1,7 @@
 /**
  * The production directory with a fleet of simulated nodes joined to it: the only file here that knows the directory's
  * interface. Tells it just what agents and links tell it in production: who is there, what a cache stored and dropped,
- * first bytes and ends. Never hands it an engine's timing or its cache.
+ * first bytes and ends, what a GPU draws. Never hands it an engine's timing or its cache.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
@@ -50,6 +50,8 @@ const epoch = 1 as Epoch;
 const profile = plainProfile;
 /** A node has one replica of one model, so one feed of what its cache holds. */
 const feed = 1;
+/** It runs on one GPU. */
+const gpu = 0;
 /** What the directory believes of a prompt before it has learned otherwise, so that lengths come out as they are. */
 const bytesPerToken = 4;
 const nodeIdOf = (node: number): NodeId => `n${node}` as NodeId;
@@ -122,6 +124,16 @@ export class Fleet {
       blocks.length === 0 ? [] : [{ tier: 'device' as const, digests: this.#words.of(blocks) }];
     const delta = { feed, sequence, isCleared: false, added: onDevice(added), removed: onDevice(removed) };
     this.#hear(node, { type: 'delta', delta }, nowMs);
+  }
+
+  /** The node's agent tells what it measured: power in whole watts, as drivers give it. There is no network here. */
+  measured(node: number, watts: number, nowMs: number): void {
+    const told = {
+      rttMs: 0,
+      replicas: [{ name: replica, gpus: [gpu] }],
+      gpus: [{ gpu, watts: Math.round(watts) }],
+    };
+    this.#directory.measured(nodeIdOf(node), epoch, told, nowMs);
   }
 
   #join(node: number): void {

@@ -1,5 +1,6 @@
 /** Whole simulations of small traces: what must hold whatever the constants are. */
 import { describe, expect, test } from 'vitest';
+import type { Policy } from '../../edge/src/policy/policy.ts';
 import { prefillMs } from './constants.ts';
 import { simulatedPolicies } from './policies.ts';
 import { type SimulationOptions, simulate } from './simulate.ts';
@@ -95,4 +96,27 @@ test('several cells divide the nodes, and their imbalance is told', () => {
   const { cellImbalance } = run({ trace, policy, nodes: 8, cells: 2 });
   expect(cellImbalance).toBeGreaterThanOrEqual(1);
   expect(cellImbalance).toBeLessThan(2);
+});
+
+test('every second a policy hears anew what each node draws', () => {
+  const told: (number | undefined)[] = [];
+  const watching: Policy = {
+    name: 'watching',
+    create: () => (scene, costs) => {
+      told.push(scene.candidates[0]?.watts);
+      costs.fill(0);
+    },
+  };
+  const requestOf = (atMs: number, inputTokens: number, outputTokens: number) => ({
+    ...{ atMs, inputTokens, outputTokens, blocks: [] },
+  });
+  // The first is in prefill until 1,194 ms and decodes alone from then on, for 20 s.
+  const trace = traceOf('four', [
+    requestOf(0, 10_240, 1_000),
+    requestOf(1_100, 1, 1),
+    requestOf(2_500, 1, 1),
+    requestOf(60_500, 1, 1),
+  ]);
+  run({ trace, policy: watching, nodes: 1, load: trace.prefillWorkMs / trace.spanMs });
+  expect(told).toEqual([110, 650, 120, 110]);
 });

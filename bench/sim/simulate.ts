@@ -3,6 +3,7 @@
  * time; deterministic for a seed. The directory learns rates and cache contents from what it is told, as in
  * production: nothing here hands it the engines' timing or their caches.
  */
+import { telemetryMs } from '@cognitora/protocol/limits';
 import type { Policy } from '../../edge/src/policy/policy.ts';
 import { EngineModel, type Job } from './engine-model.ts';
 import { figuresOf, type Run, type SimulationFigures } from './figures.ts';
@@ -54,6 +55,8 @@ class Simulation {
   #outputTokens = 0;
   #refused = 0;
   #nowMs = 0;
+  /** When telemetry is next told. */
+  #measureMs = 0;
 
   constructor(options: SimulationOptions) {
     const { nodes, capacityBlocks, trace, digestTokens, eventDelayMs } = options;
@@ -99,12 +102,24 @@ class Simulation {
         dueMs = nextMs;
         engine = candidate;
       }
+      this.#measure(Math.min(dueMs, untilMs));
       if (dueMs > untilMs || dueMs === Number.POSITIVE_INFINITY) break;
       this.#nowMs = Math.max(this.#nowMs, dueMs);
       if (engine === undefined) this.#hear();
       else engine.advance(dueMs);
     }
     if (untilMs !== Number.POSITIVE_INFINITY) this.#nowMs = untilMs;
+  }
+
+  /**
+   * Tells what each node draws, every second. Called before whatever happens next, at `untilMs`: until then nothing
+   * changes, so that of several seconds the last says all.
+   */
+  #measure(untilMs: number): void {
+    if (untilMs < this.#measureMs || untilMs === Number.POSITIVE_INFINITY) return;
+    const atMs = Math.floor(untilMs / telemetryMs) * telemetryMs;
+    this.#measureMs = atMs + telemetryMs;
+    for (const [node, { watts }] of this.#engines.entries()) this.#fleet.measured(node, watts, atMs);
   }
 
   #hear(): void {
