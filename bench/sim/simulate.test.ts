@@ -120,3 +120,11 @@ test('every second a policy hears anew what each node draws', () => {
   run({ trace, policy: watching, nodes: 1, load: trace.prefillWorkMs / trace.spanMs });
   expect(told).toEqual([110, 650, 120, 110]);
 });
+
+test.each(['cache-aware', 'kv-cost', 'scorer'])('%s asks the cell that a prompt belongs to', (name) => {
+  const trace = sessionsTrace(40, 8);
+  const hitsIn = (cells: number) =>
+    run({ trace, policy: named(name), nodes: 8, cells, capacityBlocks: 4096, load: 0.3 }).hitRatio;
+  // Asking the least loaded cell alone gives .5 to .58 of it.
+  expect(hitsIn(4)).toBeGreaterThan(0.75 * hitsIn(1));
+});

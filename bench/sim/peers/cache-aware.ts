@@ -11,6 +11,7 @@ const balanceRelative = 1.5;
 
 export const cacheAware: Policy = {
   name: 'cache-aware',
+  followsCaches: true,
   create: () => (scene, costs) => {
     let most = 0;
     let least = Number.POSITIVE_INFINITY;

@@ -8,6 +8,7 @@ const blockTokens = 64;
 
 export const kvCost: Policy = {
   name: 'kv-cost',
+  followsCaches: true,
   create: () => (scene, costs) => {
     for (const [index, candidate] of scene.candidates.entries()) {
       const { waitingTokens, cachedTokens, decodingTokens } = candidate;

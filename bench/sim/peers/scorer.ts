@@ -15,6 +15,7 @@ const queuedAt = ({ live, decoding }: Candidate): number => Math.max(0, live - d
 
 export const scorer: Policy = {
   name: 'scorer',
+  followsCaches: true,
   create: () => (scene, costs) => {
     let most = 0;
     let least = Number.POSITIVE_INFINITY;
