@@ -121,6 +121,19 @@ test('every second a policy hears anew what each node draws', () => {
   expect(told).toEqual([110, 650, 120, 110]);
 });
 
+test('what a cache holds is heard after the delay, and not before', () => {
+  const trace = sessionsTrace(12, 8);
+  const hitsAfter = (eventDelayMs: number) =>
+    run({ trace, policy: named('scorer'), load: 0.3, capacityBlocks: 4096, eventDelayMs }).hitRatio;
+  expect(hitsAfter(3_600_000)).toBeLessThan(0.7 * hitsAfter(0));
+});
+
+test('cells of one node each leave a rule that looks at no cache nothing but the least loaded', () => {
+  const trace = strangersTrace(200);
+  const unevenness = (cells: number) => run({ trace, policy: named('random'), cells }).balanceCv;
+  expect(unevenness(4)).toBeLessThan(unevenness(1) / 2);
+});
+
 test.each(['cache-aware', 'kv-cost', 'scorer'])('%s asks the cell that a prompt belongs to', (name) => {
   const trace = sessionsTrace(40, 8);
   const hitsIn = (cells: number) =>
