@@ -57,7 +57,7 @@ export const beginReport = (): ((report: Report, options: ReportOptions) => void
       String(value),
       verdict(met),
     ]);
-    write(`\n${table(['goal', 'asked', 'measured', 'verdict'], rows)}`);
+    if (rows.length > 0) write(`\n${table(['goal', 'asked', 'measured', 'verdict'], rows)}`);
     write(`\n${machineLine(machine)}`);
     if (save) {
       const directory = join(import.meta.dirname, '../results');

@@ -12,6 +12,8 @@ test('the last line with --json is one object with the figures of the run, the s
   const args = ['--trace', trace, '--nodes', '4', '--policy', 'predicted-latency', '--load', '0.8', '--json'];
   const lastLine = async (): Promise<string> => {
     const { stdout } = await run(process.execPath, [program, ...args]);
+    // No goal is about four nodes: there is no table of them.
+    expect(stdout).not.toContain('verdict');
     return stdout.trimEnd().split('\n').at(-1) ?? '';
   };
   const line = await lastLine();
@@ -22,6 +24,13 @@ test('the last line with --json is one object with the figures of the run, the s
     expect(figures[key]).toBeTypeOf('number');
   }
   expect(await lastLine()).toBe(line);
+});
+
+test('the help tells what the columns are, and that joules are simulated', async () => {
+  const { stdout } = await run(process.execPath, [program, '--help']);
+  expect(stdout).toMatch(/^ {2}balance cv {2}standard deviation over mean/m);
+  expect(stdout).toMatch(/^ {2}J +simulated/m);
+  expect(stdout).toMatch(/^ {2}tokens\/J {4}prompt and output/m);
 });
 
 test('a wrong option ends with status 2 and the usage, without a stack', async () => {

@@ -63,7 +63,13 @@ export const usage = `npm run bench:sim -- [--trace FILE ... | --traces DIR] [--
             prompt is a repeat; past: past saturation, 1.4 / (1 - ceiling)
   --policy  ${names}; without it all of them
   --digest-tokens  tokens that one digest stands for: 64, as at the edge
-  --nodes, --cells, --policy, --load and --seed take lists: 4,16,64`;
+  --nodes, --cells, --policy, --load and --seed take lists: 4,16,64
+
+  of ceiling  hit ratio as a share of what one cache without end would reach
+  balance cv  standard deviation over mean of the prompt tokens that nodes computed: 0 is even
+  J           simulated: what the modelled engines of all nodes draw, idle ones too, until the last request is
+              done (watts in bench/sim/constants.ts); nothing is measured
+  tokens/J    prompt and output tokens for each of these joules`;
 
 const itemsOf = (text: string): readonly string[] =>
   text
