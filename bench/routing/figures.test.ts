@@ -59,11 +59,10 @@ describe('figures', () => {
   });
 });
 
+const judged = { ...size, promptTokens: 2048 };
+
 test('goals are about the longest walk and the slower prompts of the largest case, in each runtime that ran', () => {
-  const goals = goalsOf([...visits, visitOf('workerd', [25])], ['node', 'workerd'], {
-    ...size,
-    promptTokens: 2048,
-  });
+  const goals = goalsOf([...visits, visitOf('workerd', [25])], ['node', 'workerd'], [judged]);
   expect(goals).toMatchObject({
     matchNode: { value: 4, met: true },
     decisionNode: { value: 519.6, met: false },
@@ -72,4 +71,16 @@ test('goals are about the longest walk and the slower prompts of the largest cas
     decisionWorkerd: { value: 519.6, met: false },
   });
   expect(Object.keys(goals)).toHaveLength(5);
+});
+
+test('scattered blocks are judged under names of their own', () => {
+  const scattered = { ...size, isScattered: true };
+  const found = [...visits, { ...visitOf('node', [102]), size: scattered }];
+  const goals = goalsOf(found, ['node'], [judged, { ...judged, isScattered: true }]);
+  expect(goals).toMatchObject({
+    matchNode: { value: 4, met: true },
+    matchNodeScattered: { value: 102, met: false, goal: expect.stringMatching(/2 k tokens, scattered/) },
+    decisionNodeScattered: { value: 519.6, met: false },
+  });
+  expect(Object.keys(goals)).toHaveLength(6);
 });

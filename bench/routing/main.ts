@@ -55,7 +55,10 @@ const sizes: readonly CellSize[] = [
   ),
   { replicas: 64, blocks: 1_000_000, isScattered: true },
 ];
-const largest = { replicas: 64, blocks: 1_000_000, isScattered: false, promptTokens: 32_768 };
+/** What goals are about: conversations that arrive in turns, and what a match costs at worst. */
+const largest = [false, true].map((isScattered) => ({
+  ...{ replicas: 64, blocks: 1_000_000, isScattered, promptTokens: 32_768 },
+}));
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
