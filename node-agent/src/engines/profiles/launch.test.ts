@@ -174,6 +174,24 @@ describe('a launch', () => {
     });
   });
 
+  test.each<[profile: string, kvOffload: KvOffload, size: string]>([
+    ['vllm', 'lmcache', 'LMCACHE_MAX_LOCAL_DISK_SIZE'],
+    ['sglang', 'lmcache', 'LMCACHE_MAX_LOCAL_DISK_SIZE'],
+    ['vllm', 'kvbm', 'DYN_KVBM_DISK_CACHE_GB'],
+    ['trtllm', 'kvbm', 'DYN_KVBM_DISK_CACHE_GB'],
+  ])(
+    'of %s with %s says how much of its directory may be used, or it would use none',
+    (name, kvOffload, size) => {
+      const sizeIn = (kvDirectory: string | undefined) =>
+        launchOf(
+          profileOf(name),
+          launchPlan({ config: launchedEngine({ kvDirectory }), kvOffload }),
+        ).environment.get(size);
+      expect(Number(sizeIn('/kv'))).toBeGreaterThan(0);
+      expect(sizeIn(undefined)).toBeUndefined();
+    },
+  );
+
   test('pins no GPU where none is named', () => {
     const launch = launchOf(profileOf('vllm'), launchPlan({ config: launchedEngine({ gpus: [] }) }));
     expect([...launch.environment.keys()].filter((name) => name.startsWith('CUDA'))).toEqual([]);
