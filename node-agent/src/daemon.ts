@@ -38,7 +38,7 @@ import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.
 export const agentVersion = 'cognitora-agent/0.1.0';
 
 export interface AgentOptions {
-  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken'>;
+  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken' | 'joinTokenMissing'>;
   /** Of the configured engines. */
   readonly sources: readonly EngineSource[];
   /** How KV moves to and from other hosts; undefined: it does not. */
@@ -225,8 +225,11 @@ export class Agent {
     const { config, identity, log, onFatal } = this.#options;
     if (identity.isEnrolledAt(config.edge)) return true;
     if (config.joinToken === undefined) {
+      const { joinTokenMissing: path } = config;
       onFatal(
-        'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.',
+        path === undefined
+          ? 'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.'
+          : `This host has not joined this edge, and ${path} is not there. Put a token into it: "cgn keys join".`,
       );
       return false;
     }

@@ -82,7 +82,9 @@ export const topKeys = {
     option: ['kv-handover', 'DIR'],
   }),
   join_token_file: key(file)({
-    doc: 'A file with the join token, which the first start needs.',
+    doc:
+      'A file with the join token, which only the first start needs: once the host has joined, the file may be ' +
+      'deleted.',
     example: '"/etc/cognitora/join-token"',
     says: 'COGNITORA_JOIN_TOKEN, else asked for on a terminal',
     option: ['join-token-file', 'FILE'],
