@@ -19,6 +19,7 @@ import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
+import { offersOf } from './engines/offered-models.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
@@ -89,10 +90,11 @@ export class Agent {
       const profile = engineProfiles.get(config.profile);
       const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
+      const offers = offersOf(config);
       const onChange = (): void => this.#changed(engine);
       const onHang = (why: string): void => source.hung(why);
       const engine: Engine = new Engine({
-        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange, onHang },
+        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, offers, log, onChange, onHang },
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
@@ -229,7 +231,7 @@ export class Agent {
       onFatal(
         path === undefined
           ? 'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.'
-          : `This host has not joined this edge, and ${path} is not there. Put a token into it: "cgn keys join".`,
+          : `This host has not joined this edge, and ${path} is not there: "cgn keys join" makes a token.`,
       );
       return false;
     }

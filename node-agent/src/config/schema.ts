@@ -83,8 +83,8 @@ export const topKeys = {
   }),
   join_token_file: key(file)({
     doc:
-      'A file with the join token, which only the first start needs: once the host has joined, the file may be ' +
-      'deleted.',
+      'A file with the join token, which only the first start needs: once the host has joined, the file ' +
+      'may be deleted.',
     example: '"/etc/cognitora/join-token"',
     says: 'COGNITORA_JOIN_TOKEN, else asked for on a terminal',
     option: ['join-token-file', 'FILE'],
@@ -177,7 +177,9 @@ export const engineKeys = {
     says: 'one',
   }),
   model: key(kinds.text('the path or the name of a model'))({
-    doc: 'The model of an engine to start: a path, or a name that the engine knows how to fetch.',
+    doc:
+      'The model of an engine to start: a path, or a name that the engine knows how to fetch. Of one that ' +
+      'serves whatever it has, only this model is offered.',
     example: '"/models/qwen.gguf"',
     says: 'the engine runs already, at url',
   }),
@@ -190,7 +192,7 @@ export const engineKeys = {
     says: 'model, if its files are here; of a running engine what it says itself',
   }),
   served_name: key(kinds.name)({
-    doc: 'What a started engine shall call its model.',
+    doc: 'What a started engine shall call its model, if its profile lets it be told.',
     example: '"qwen3-8b"',
     says: 'as the engine likes',
   }),
@@ -259,8 +261,9 @@ export const engineKeys = {
   }),
   kv_directory: key(kinds.text('the path of a directory'))({
     doc:
-      'Where a started engine keeps KV that it moves or offloads; where a running one saves slots, ' +
-      'as a path of this host.',
+      'Where a started engine keeps KV that it moves or offloads, if with its kv_offload it keeps any ' +
+      'there (lmcache and kvbm 64 GB, unless their own variables say else); where a running one saves ' +
+      'slots, as a path of this host.',
     example: '"/var/lib/cognitora/kv"',
     says: 'nowhere',
   }),

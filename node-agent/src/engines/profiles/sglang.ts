@@ -72,6 +72,8 @@ export const sglang: EngineProfile = {
     program: 'python3',
     helpArgv: ['-m', 'sglang.launch_server', '--help'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['lmcache', 'hicache'],
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),

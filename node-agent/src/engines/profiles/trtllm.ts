@@ -61,6 +61,8 @@ export const trtllm: EngineProfile = {
     program: 'trtllm-serve',
     helpArgv: ['serve', '--help'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['kvbm'],
     render: (plan) => {
       const file = `${plan.directory}/${fileName}`;
       return {

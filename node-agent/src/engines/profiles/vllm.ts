@@ -105,6 +105,8 @@ export const vllm: EngineProfile = {
     program: 'vllm',
     helpArgv: ['serve', '--help=all'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['lmcache', 'hicache', 'kvbm'],
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),
