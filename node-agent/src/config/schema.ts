@@ -76,7 +76,7 @@ export const topKeys = {
   kv_handover: key(kinds.text('the path of a directory'))({
     doc:
       'A directory that hosts share: what one host computed, others restore. For engines that save slots ' +
-      'and have a kv_directory.',
+      'and have a kv_directory. The service may write there once its ReadWritePaths= names it.',
     example: '"/mnt/fleet/kv"',
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
@@ -160,7 +160,9 @@ export const engineKeys = {
     says: 'COGNITORA_ENGINE_API_KEY, if that is set',
   }),
   kv_events: key(kinds.zeromqEndpoint)({
-    doc: 'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed.',
+    doc:
+      'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed. ' +
+      'The service sees no sockets in /tmp: "ipc:///run/vllm/events" is a place for one.',
     example: '"tcp://127.0.0.1:5557"',
     says: 'what it holds is inferred',
   }),
@@ -263,7 +265,8 @@ export const engineKeys = {
     doc:
       'Where a started engine keeps KV that it moves or offloads, if with its kv_offload it keeps any ' +
       'there (lmcache and kvbm 64 GB, unless their own variables say else); where a running one saves ' +
-      'slots, as a path of this host.',
+      'slots, as a path of this host. Outside of /var/lib/cognitora the service may write there once its ' +
+      'ReadWritePaths= names it.',
     example: '"/var/lib/cognitora/kv"',
     says: 'nowhere',
   }),
