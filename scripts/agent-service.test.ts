@@ -1,14 +1,14 @@
 /** docs/cognitora-agent.service, held against what the agent, its configuration and this repository are. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
 import {
   configVariable,
   defaultConfigPath,
   sections,
   topKeys,
   variableOf,
-} from '../node-agent/src/config/schema.ts';
+} from '@cognitora/node-agent/config/schema';
+import { expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
 const unit = readFileSync(join(root, 'docs/cognitora-agent.service'), 'utf8');

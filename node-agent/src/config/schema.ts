@@ -162,7 +162,7 @@ export const engineKeys = {
   kv_events: key(kinds.zeromqEndpoint)({
     doc:
       'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed. ' +
-      'The service sees no sockets in /tmp: "ipc:///run/vllm/events" is a place for one.',
+      'The service sees no sockets in /tmp: "ipc:///run/engine/events" is a place for one.',
     example: '"tcp://127.0.0.1:5557"',
     says: 'what it holds is inferred',
   }),
