@@ -19,6 +19,7 @@ import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
+import { offersOf } from './engines/offered-models.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
@@ -38,7 +39,7 @@ import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.
 export const agentVersion = 'cognitora-agent/0.1.0';
 
 export interface AgentOptions {
-  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken'>;
+  readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken' | 'joinTokenMissing'>;
   /** Of the configured engines. */
   readonly sources: readonly EngineSource[];
   /** How KV moves to and from other hosts; undefined: it does not. */
@@ -89,10 +90,11 @@ export class Agent {
       const profile = engineProfiles.get(config.profile);
       const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
+      const offers = offersOf(config);
       const onChange = (): void => this.#changed(engine);
       const onHang = (why: string): void => source.hung(why);
       const engine: Engine = new Engine({
-        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange, onHang },
+        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, offers, log, onChange, onHang },
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
@@ -225,8 +227,11 @@ export class Agent {
     const { config, identity, log, onFatal } = this.#options;
     if (identity.isEnrolledAt(config.edge)) return true;
     if (config.joinToken === undefined) {
+      const { joinTokenMissing: path } = config;
       onFatal(
-        'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.',
+        path === undefined
+          ? 'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.'
+          : `This host has not joined this edge, and ${path} is not there: "cgn keys join" makes a token.`,
       );
       return false;
     }

@@ -2,7 +2,7 @@
  * An agent as an operator runs it: a process with one TOML file, secrets in files of their own, a service manager that
  * is told, and what it tells of itself on its own host.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { StatusAnswer } from '@cognitora/protocol/agent-status';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -169,5 +169,19 @@ url = "${other.url}"
     expect(existsSync(join(data(), 'status.json'))).toBe(false);
     const { status: code, errors } = await cgn(['agent', 'status', '--data-dir', data()]);
     expect([code, errors]).toEqual([1, expect.stringContaining('No agent that runs has left word')]);
+  });
+
+  test('the host has joined: it starts without its token’s file, and another one says what it lacks', async () => {
+    rmSync(join(directory, 'join-token'));
+    const config = ['--config', join(directory, 'agent.toml')];
+    const another = await cgn(['agent', ...config], { COGNITORA_DATA_DIR: `${directory}/another` });
+    expect([another.status, another.errors]).toEqual([
+      1,
+      expect.stringContaining(`has not joined this edge, and ${directory}/join-token is not there`),
+    ]);
+    const again = fixture.cluster.startProgram('agent', [agentMain, ...config]);
+    await until('the status of the new start', () => existsSync(join(data(), 'status.json')));
+    await until('good health', async () => (await health()).startsWith('200'));
+    await again.stop();
   });
 });

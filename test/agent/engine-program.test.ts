@@ -15,7 +15,8 @@ const profileOf = (name: string): EngineProfile => engineProfiles.get(name) as E
 const launch = async (profile: EngineProfile, more: Readonly<Record<string, string>> = {}) => {
   const environment = new Map(Object.entries({ FAKE_ENGINE: profile.name, ...more }));
   // What names no model serves "m".
-  const program = await LaunchedProgram.start(profile, { command, servedName: 'm', environment });
+  const servedName = profile.launching?.namesModel ? 'm' : undefined;
+  const program = await LaunchedProgram.start(profile, { command, model: 'm', servedName, environment });
   onTestFinished(() => program.stop());
   return program;
 };

@@ -44,7 +44,7 @@ export class LaunchedProgram {
     });
     const subject = {
       url: `http://127.0.0.1:${ports.http}`,
-      model: more.servedName ?? '',
+      model: config.servedName ?? config.model,
       ...(kvEvents === undefined ? {} : { events: kvEvents.events }),
     };
     return new LaunchedProgram(child, subject, directory);

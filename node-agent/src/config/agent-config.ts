@@ -27,6 +27,8 @@ export interface AgentConfig {
   /** At least one; in the order in which they are configured. */
   readonly engines: readonly EngineConfig[];
   readonly joinToken: string | undefined;
+  /** The file that should hold the token and is not there: an enrolled host needs none. */
+  readonly joinTokenMissing?: string | undefined;
   /** A directory that hosts share, through which saved KV moves; undefined: none does. */
   readonly kvHandover: string | undefined;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };

@@ -2,6 +2,7 @@
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
 import { replicaDirectory } from '../engines/source.ts';
+import type { AgentConfig } from './agent-config.ts';
 import * as kinds from './kinds.ts';
 import type { ParsedConfig } from './parse.ts';
 
@@ -34,6 +35,13 @@ const engineLines = (engine: EngineConfig, command: readonly string[]): string[]
   return lines;
 };
 
+export const notNeededTwice = 'not there; needed only for the first start';
+
+const joinTokenWords = ({ joinToken, joinTokenMissing }: AgentConfig): string => {
+  if (joinTokenMissing !== undefined) return `${joinTokenMissing} is ${notNeededTwice}`;
+  return joinToken === undefined ? 'none here' : 'given';
+};
+
 export const describeConfig = (
   { config, path }: Pick<ParsedConfig, 'config' | 'path'>,
   { command }: Pick<KnownProfiles, 'command'>,
@@ -45,7 +53,7 @@ export const describeConfig = (
     ['region', config.region ?? "the edge's first one"],
     ['name', config.name],
     ['data_dir', dataDirectory],
-    ['join token', config.joinToken === undefined ? 'none here' : 'given'],
+    ['join token', joinTokenWords(config)],
     ['log', `${log.format}, ${log.level}`],
     ['status', kinds.listen.show(status ?? 'off')],
     ...config.engines.flatMap((engine) =>

@@ -171,7 +171,7 @@ test.each([
   ['--join-token', [...needed, '--join-token', 'cgj_x']],
   ['cgn agent --help', [...needed, '--unknown']],
   ['cgn agent --help', [...needed, 'positional']],
-  ['cannot be read', [...needed, '--join-token-file', '/nonexistent/token']],
+  ['cannot be read', [...needed, '--join-token-file', '/']],
 ])('a wrong option names the fix: %s', (words, argv) => {
   const parsing = () => parseConfig(argv, {}, options);
   expect(parsing).toThrow(ConfigError);
@@ -204,6 +204,18 @@ test('a token’s file goes before the environment, and must hold one', () => {
   expect(parse(argv, { COGNITORA_JOIN_TOKEN: 'cgj_environment' }).joinToken).toBe('cgj_file');
   writeFileSync(file, '\n');
   expect(() => parse(argv)).toThrow('is empty');
+});
+
+test('a token’s file that is gone stops nobody: an enrolled host needs none', () => {
+  const path = join(newDirectory(), 'gone');
+  const config = parseFile(`join_token_file = "${path}"\n${wholeFile}`);
+  expect(config).toMatchObject({ joinToken: undefined, joinTokenMissing: path });
+  expect(describeConfig({ config, path: undefined }, knownProfiles)).toContain(
+    `${path} is not there; needed only for the first start\n`,
+  );
+  const withVariable = parse(needed, { COGNITORA_JOIN_TOKEN_FILE: path, COGNITORA_JOIN_TOKEN: 'cgj_x' });
+  expect(withVariable).toMatchObject({ joinToken: 'cgj_x' });
+  expect(withVariable.joinTokenMissing).toBeUndefined();
 });
 
 test('an option goes before a variable, a variable before the file, the file before the default', () => {

@@ -3,7 +3,7 @@
  * environment, that before the file. A wrong one names the fix. Secrets come from the environment or a file, never
  * from options, and never from the configuration file itself.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
@@ -146,12 +146,29 @@ const statusOf = (given: Given): Listen | undefined => {
   );
 };
 
-/** The option names a file, then the variables, then the file. */
-const joinTokenOf = (path: string | undefined, isOption: boolean, environment: NodeJS.ProcessEnv) => {
+/**
+ * The option names a file, then the variables, then the file. One that is not there is no mistake: only the first start
+ * needs it, and whoever put it there may well take it away after that.
+ */
+const joinTokenOf = (
+  path: string | undefined,
+  isOption: boolean,
+  environment: NodeJS.ProcessEnv,
+): Pick<AgentConfig, 'joinToken' | 'joinTokenMissing'> => {
   const [variable] = secretVariables.joinToken;
   const token = isOption ? undefined : environment[variable]?.trim() || undefined;
-  if (token !== undefined || path === undefined) return token;
-  return readSecret(path, 'The join token');
+  if (token !== undefined || path === undefined) return { joinToken: token };
+  if (isAbsent(path)) return { joinToken: undefined, joinTokenMissing: path };
+  return { joinToken: readSecret(path, 'The join token') };
+};
+
+/** Not merely out of reach for this user. */
+const isAbsent = (path: string): boolean => {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
 };
 
 /** `help` when that was asked for. Throws `ConfigError`. */
@@ -181,7 +198,7 @@ export const parseConfig = (
     name: top.name,
     dataDirectory: top.data_dir,
     engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
-    joinToken: joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
+    ...joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
     kvHandover: top.kv_handover,
     log,
     status,

@@ -76,13 +76,15 @@ export const topKeys = {
   kv_handover: key(kinds.text('the path of a directory'))({
     doc:
       'A directory that hosts share: what one host computed, others restore. For engines that save slots ' +
-      'and have a kv_directory.',
+      'and have a kv_directory. The service may write there once its ReadWritePaths= names it.',
     example: '"/mnt/fleet/kv"',
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
   }),
   join_token_file: key(file)({
-    doc: 'A file with the join token, which the first start needs.',
+    doc:
+      'A file with the join token, which only the first start needs: once the host has joined, the file ' +
+      'may be deleted.',
     example: '"/etc/cognitora/join-token"',
     says: 'COGNITORA_JOIN_TOKEN, else asked for on a terminal',
     option: ['join-token-file', 'FILE'],
@@ -158,7 +160,9 @@ export const engineKeys = {
     says: 'COGNITORA_ENGINE_API_KEY, if that is set',
   }),
   kv_events: key(kinds.zeromqEndpoint)({
-    doc: 'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed.',
+    doc:
+      'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed. ' +
+      'The service sees no sockets in /tmp: "ipc:///run/engine/events" is a place for one.',
     example: '"tcp://127.0.0.1:5557"',
     says: 'what it holds is inferred',
   }),
@@ -175,7 +179,9 @@ export const engineKeys = {
     says: 'one',
   }),
   model: key(kinds.text('the path or the name of a model'))({
-    doc: 'The model of an engine to start: a path, or a name that the engine knows how to fetch.',
+    doc:
+      'The model of an engine to start: a path, or a name that the engine knows how to fetch. Of one that ' +
+      'serves whatever it has, only this model is offered.',
     example: '"/models/qwen.gguf"',
     says: 'the engine runs already, at url',
   }),
@@ -188,7 +194,7 @@ export const engineKeys = {
     says: 'model, if its files are here; of a running engine what it says itself',
   }),
   served_name: key(kinds.name)({
-    doc: 'What a started engine shall call its model.',
+    doc: 'What a started engine shall call its model, if its profile lets it be told.',
     example: '"qwen3-8b"',
     says: 'as the engine likes',
   }),
@@ -257,8 +263,10 @@ export const engineKeys = {
   }),
   kv_directory: key(kinds.text('the path of a directory'))({
     doc:
-      'Where a started engine keeps KV that it moves or offloads; where a running one saves slots, ' +
-      'as a path of this host.',
+      'Where a started engine keeps KV that it moves or offloads, if with its kv_offload it keeps any ' +
+      'there (lmcache and kvbm 64 GB, unless their own variables say else); where a running one saves ' +
+      'slots, as a path of this host. Outside of /var/lib/cognitora the service may write there once its ' +
+      'ReadWritePaths= names it.',
     example: '"/var/lib/cognitora/kv"',
     says: 'nowhere',
   }),

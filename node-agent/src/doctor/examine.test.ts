@@ -154,7 +154,7 @@ test.each<[why: string, ran: RanProgram | string, says: string]>([
 test('what is not there is named: program, model, directory of KV, data directory', async () => {
   const source = launchedEngine({ command: '/opt/vllm', gpus: [], kvDirectory: '/kv' });
   const broken = ['/models/qwen', '/kv', '/var/lib/cognitora'];
-  const found = await examined({ broken }, engineOf({ source }));
+  const found = await examined({ broken }, engineOf({ source, kvOffload: 'lmcache' }));
   expect(found['engine r0: program']).toContain('failed: there is no program "/opt/vllm"');
   expect(found['engine r0: model']).toContain('failed: there is no model at /models/qwen');
   expect(found['engine r0: KV directory']).toContain('failed: /kv cannot be written');

@@ -87,6 +87,18 @@ test('a role is told to the edge, and none where the replica does all', async ()
   expect([told[0]?.role, 'role' in both.report]).toEqual(['prefill', false]);
 });
 
+test('of a list that shows more than is to be served only that is offered, and waited for', async () => {
+  const { engine, server } = await start({ offers: (served) => served === 'ours' });
+  await until(() => engine.trouble !== undefined);
+  expect([engine.trouble, engine.report.state]).toEqual([
+    'its list of 1 does not have the configured model',
+    'loading',
+  ]);
+  server.list = models('m', 'ours');
+  await until(() => engine.report.state === 'ready');
+  expect([ids(engine), server.probed]).toEqual([['ours'], ['ours', 'ours']]);
+});
+
 test('an engine is loading until it lists its models and takes a completion', async () => {
   const { engine, server, states } = await start();
   server.status = 503;

@@ -33,6 +33,8 @@ export interface EngineOptions {
   readonly aliases: ReadonlyMap<string, string>;
   /** A path that answers 200 once the model is there; undefined: its list of models has to do. */
   readonly healthPath?: string | undefined;
+  /** Of a list that shows more than is to be served: whether a model is; undefined: each is. */
+  readonly offers?: ((served: string) => boolean) | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
   readonly role?: ReplicaRole;
   readonly log: Log;
@@ -272,7 +274,7 @@ export class Engine {
     try {
       const isServing = this.#state === 'ready';
       if (!isServing) await this.#health();
-      this.#learn(readModelList(await this.#get('/v1/models')));
+      this.#learn(this.#offered(readModelList(await this.#get('/v1/models'))));
       await this.#probe();
       const isWell = !isServing || (await this.#isWell());
       if (life !== this.#life) return;
@@ -351,6 +353,16 @@ export class Engine {
     const text = await readBounded(body, modelListBytesMax);
     if (statusCode !== 200) throw new LookRefused(path, statusCode);
     return text;
+  }
+
+  /** Throws where the list lacks what is to be served: the engine lives, and has yet to be given it. */
+  #offered(cards: readonly ModelCard[]): readonly ModelCard[] {
+    const { offers } = this.#options;
+    if (offers === undefined) return cards;
+    const offered = cards.filter(({ id }) => offers(id));
+    if (offered.length > 0) return offered;
+    const what = `its list of ${cards.length} does not have the configured model`;
+    throw new CognitoraError('engine_refused', what);
   }
 
   /** Keeps what is known of models that stay, so that a poll never forgets a probe. */

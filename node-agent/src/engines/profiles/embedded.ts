@@ -23,6 +23,8 @@ export const embedded: EngineProfile = {
     program: process.execPath,
     helpArgv: [main, '--help'],
     splits: 'never',
+    namesModel: true,
+    keepsKvOnDisk: ['none'],
     render: (plan) => ({
       argv: argvOf(plan),
       kvEvents: eventSockets(plan),

@@ -7,9 +7,11 @@ import {
   type EngineConfig,
   type KvOffload,
   kvOffloads,
+  type LaunchedEngine,
   type Role,
   roles,
 } from '../engine-config.ts';
+import { offersOf } from '../offered-models.ts';
 import { configProblem, type Launch, LaunchImpossible, launchOf, offloadProblem } from './launch.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 import { engineProfiles } from './profiles.ts';
@@ -50,7 +52,10 @@ const typed = ({ program, argv, environment, files }: Launch): string => {
   return [lines.join(' \\\n'), ...written].join('\n');
 };
 
-type Topology = readonly [name: string, plans: (of: Partial<LaunchPlan>) => readonly LaunchPlan[]];
+type Topology = readonly [
+  name: string,
+  plans: (of: Pick<LaunchPlan, 'kvOffload' | 'role'>, profile: EngineProfile) => readonly LaunchPlan[],
+];
 
 const topologies: readonly Topology[] = [
   ['1 GPU', (of) => [launchPlan(of)]],
@@ -60,12 +65,12 @@ const topologies: readonly Topology[] = [
     (of) => [launchPlan({ config: launchedEngine({ gpus: [0, 1], tensorParallel: 2 }), ...of })],
   ],
   [
-    '1 GPU, named, with a directory and what the configuration adds',
-    (of) => [
+    '1 GPU, with a name and a directory where it takes them, and what the configuration adds',
+    (of, { launching }) => [
       launchPlan({
         config: launchedEngine({
-          servedName: 'qwen',
-          kvDirectory: '/var/lib/kv',
+          servedName: launching?.namesModel ? 'qwen' : undefined,
+          kvDirectory: launching?.keepsKvOnDisk.includes(of.kvOffload) ? '/var/lib/kv' : undefined,
           arguments: ['--seed', '7'],
           environment: new Map([['HF_HUB_OFFLINE', '1']]),
         }),
@@ -80,7 +85,7 @@ const section = (profile: EngineProfile, kvOffload: KvOffload, role: Role): stri
   const problem = offloadProblem(profile, kvOffload, role);
   if (problem !== undefined) return `${title}\n\n${problem}`;
   const launches = topologies.map(([name, plans]) => {
-    const replicas = plans({ kvOffload, role }).map((plan) => asTyped(profile, plan));
+    const replicas = plans({ kvOffload, role }, profile).map((plan) => asTyped(profile, plan));
     return `### ${name}\n\n${replicas.join('\n\n')}`;
   });
   return [title, ...launches].join('\n\n');
@@ -128,7 +133,9 @@ test('what a profile says was recorded is there, and what is there is said', () 
 test('the recorded vLLM knows every option that it is started with', () => {
   const known = new Set(readFileSync(join(recordings, 'vllm/help-options.txt'), 'utf8').split('\n'));
   const options = kvOffloads.flatMap((kvOffload) => {
-    const config = launchedEngine({ servedName: 'm', tensorParallel: 2, kvDirectory: '/kv' });
+    const keepsKv = profileOf('vllm').launching?.keepsKvOnDisk.includes(kvOffload);
+    const kvDirectory = keepsKv ? '/kv' : undefined;
+    const config = launchedEngine({ servedName: 'm', tensorParallel: 2, kvDirectory });
     return launchOf(profileOf('vllm'), launchPlan({ config, kvOffload })).argv.filter((word) =>
       word.startsWith('--'),
     );
@@ -174,6 +181,24 @@ describe('a launch', () => {
     });
   });
 
+  test.each<[profile: string, kvOffload: KvOffload, size: string]>([
+    ['vllm', 'lmcache', 'LMCACHE_MAX_LOCAL_DISK_SIZE'],
+    ['sglang', 'lmcache', 'LMCACHE_MAX_LOCAL_DISK_SIZE'],
+    ['vllm', 'kvbm', 'DYN_KVBM_DISK_CACHE_GB'],
+    ['trtllm', 'kvbm', 'DYN_KVBM_DISK_CACHE_GB'],
+  ])(
+    'of %s with %s says how much of its directory may be used, or it would use none',
+    (name, kvOffload, size) => {
+      const sizeIn = (kvDirectory: string | undefined) =>
+        launchOf(
+          profileOf(name),
+          launchPlan({ config: launchedEngine({ kvDirectory }), kvOffload }),
+        ).environment.get(size);
+      expect(Number(sizeIn('/kv'))).toBeGreaterThan(0);
+      expect(sizeIn(undefined)).toBeUndefined();
+    },
+  );
+
   test('pins no GPU where none is named', () => {
     const launch = launchOf(profileOf('vllm'), launchPlan({ config: launchedEngine({ gpus: [] }) }));
     expect([...launch.environment.keys()].filter((name) => name.startsWith('CUDA'))).toEqual([]);
@@ -211,17 +236,17 @@ describe('a configuration', () => {
     kvDirectory: undefined,
   };
   const events = { events: 'tcp://127.0.0.1:5557', replay: undefined };
+  const engineOf = (profile: string, source: EngineConfig['source']): EngineConfig => ({
+    name: 'r0' as EngineConfig['name'],
+    profile,
+    role: 'both',
+    kvOffload: 'none',
+    source,
+    aliases: new Map(),
+    apiKey: undefined,
+  });
   const problemOf = (profile: string, source: EngineConfig['source'], more: Partial<EngineConfig> = {}) =>
-    configProblem(profileOf(profile), {
-      name: 'r0' as EngineConfig['name'],
-      profile,
-      role: 'both',
-      kvOffload: 'none',
-      source,
-      aliases: new Map(),
-      apiKey: undefined,
-      ...more,
-    });
+    configProblem(profileOf(profile), { ...engineOf(profile, source), ...more });
 
   test('is fine where the engine has what it asks for', () => {
     expect(problemOf('vllm', launchedEngine({ tensorParallel: 4 }))).toBeUndefined();
@@ -237,6 +262,84 @@ describe('a configuration', () => {
 
   test('splits no model that the engine cannot split', () => {
     expect(problemOf('embedded', launchedEngine({ tensorParallel: 2 }))).toContain("can't split a model");
+  });
+
+  test('says nothing that would be dropped: who keeps KV in a directory, and who names its model', () => {
+    const directories = launchable.map(({ name, offloads }) => {
+      const pairs = Object.keys(offloads) as KvOffload[];
+      const kept = pairs.filter((kvOffload) => {
+        const role = offloads[kvOffload]?.[0] ?? 'both';
+        return problemOf(name, launchedEngine({ kvDirectory: '/kv' }), { kvOffload, role }) === undefined;
+      });
+      return `${name}: ${kept.join(' ')}`.trimEnd();
+    });
+    expect(directories).toEqual([
+      'vllm: lmcache hicache kvbm',
+      'sglang: lmcache hicache',
+      'llama-cpp: none',
+      'trtllm: kvbm',
+      'ollama:',
+      'embedded: none',
+    ]);
+    const named = launchable.filter(
+      ({ name }) => problemOf(name, launchedEngine({ servedName: 'q' })) === undefined,
+    );
+    expect(named.map(({ name }) => name)).toEqual(['vllm', 'sglang', 'llama-cpp', 'trtllm', 'embedded']);
+  });
+
+  test('has the directory and the name that its profile takes in what is run', () => {
+    for (const profile of launchable) {
+      const { namesModel = false, keepsKvOnDisk = [] } = profile.launching ?? {};
+      for (const kvOffload of Object.keys(profile.offloads) as KvOffload[]) {
+        const role = profile.offloads[kvOffload]?.[0] ?? 'both';
+        const takes = keepsKvOnDisk.includes(kvOffload);
+        const config = launchedEngine({
+          servedName: namesModel ? 'its-name' : undefined,
+          kvDirectory: takes ? '/its/kv' : undefined,
+        });
+        const { argv, environment } = launchOf(profile, launchPlan({ config, kvOffload, role }));
+        const all = [...argv, ...environment.values()].join(' ');
+        expect([all.includes('/its/kv'), all.includes('its-name')], `${profile.name} ${kvOffload}`).toEqual([
+          takes,
+          namesModel,
+        ]);
+      }
+    }
+  });
+
+  test.each<[profile: string, kvOffload: KvOffload, more: Partial<LaunchedEngine>, words: string]>([
+    [
+      'vllm',
+      'nixl',
+      { kvDirectory: '/kv' },
+      '"vllm" with kv_offload "nixl" keeps no KV on disk: leave kv_directory out, ' +
+        'or take a kv_offload that does: "lmcache", "hicache", "kvbm".',
+    ],
+    [
+      'ollama',
+      'none',
+      { kvDirectory: '/kv' },
+      '"ollama" with kv_offload "none" keeps no KV on disk: leave kv_directory out.',
+    ],
+    [
+      'ollama',
+      'none',
+      { servedName: 'q' },
+      '"ollama" names its models itself: in place of served_name use aliases = { PUBLIC = "SERVED" }.',
+    ],
+  ])('is told what to do instead: %s %s %o', (name, kvOffload, more, words) => {
+    expect(problemOf(name, launchedEngine(more), { kvOffload })).toBe(words);
+  });
+
+  test('offers of an engine that serves whatever it has only its model', () => {
+    const offers = (model: string) => {
+      const offered = offersOf(engineOf('ollama', launchedEngine({ model })));
+      return ['qwen3:latest', 'qwen3:8b', 'qwen3-coder:latest'].filter((id) => offered?.(id));
+    };
+    expect(offers('qwen3')).toEqual(['qwen3:latest']);
+    expect(offers('qwen3:8b')).toEqual(['qwen3:8b']);
+    expect(offersOf(engineOf('vllm', launchedEngine()))).toBeUndefined();
+    expect(offersOf(engineOf('ollama', attached))).toBeUndefined();
   });
 
   test('listens to no events that are never published', () => {

@@ -3,9 +3,9 @@
  * together the profile's part, the variables that every engine gets, and what the configuration adds. Pure; whoever
  * launches writes the files and starts the program.
  */
-import type { EngineConfig, KvEventEndpoints, KvOffload, Role } from '../engine-config.ts';
+import type { EngineConfig, KvEventEndpoints, KvOffload, LaunchedEngine, Role } from '../engine-config.ts';
 import { socketProblem } from './event-sockets.ts';
-import type { EngineProfile, LaunchPlan } from './profile.ts';
+import type { EngineProfile, Launching, LaunchPlan } from './profile.ts';
 
 /** What can't be launched as it is configured: the message says what can. */
 export class LaunchImpossible extends Error {}
@@ -76,7 +76,26 @@ const launchProblem = (
   if (config.tensorParallel > 1 && profile.launching.splits === 'never') {
     return `"${profile.name}" can't split a model between GPUs: give each replica one of them.`;
   }
-  return offloadProblem(profile, kvOffload, role);
+  return (
+    offloadProblem(profile, kvOffload, role) ??
+    unusedProblem(profile.name, profile.launching, config, kvOffload)
+  );
+};
+
+/** What is said of it and would be dropped. */
+const unusedProblem = (
+  name: string,
+  { namesModel, keepsKvOnDisk }: Launching,
+  { servedName, kvDirectory }: LaunchedEngine,
+  kvOffload: KvOffload,
+): string | undefined => {
+  if (servedName !== undefined && !namesModel) {
+    return `"${name}" names its models itself: in place of served_name use aliases = { PUBLIC = "SERVED" }.`;
+  }
+  if (kvDirectory === undefined || keepsKvOnDisk.includes(kvOffload)) return undefined;
+  const others = keepsKvOnDisk.map((offload) => `"${offload}"`).join(', ');
+  const instead = others === '' ? '' : `, or take a kv_offload that does: ${others}`;
+  return `"${name}" with kv_offload "${kvOffload}" keeps no KV on disk: leave kv_directory out${instead}.`;
 };
 
 /** Throws `LaunchImpossible`. */

@@ -18,6 +18,8 @@ export const llamaCpp: EngineProfile = {
     program: 'llama-server',
     helpArgv: ['--help'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['none'],
     render: (plan) => ({ argv: argvOf(plan) }),
   },
   health: { path: '/health', whileLoading: 'status 503' },

@@ -10,6 +10,10 @@ export const ollama: EngineProfile = {
     program: 'ollama',
     helpArgv: ['serve', '--help'],
     splits: 'any',
+    namesModel: false,
+    keepsKvOnDisk: [],
+    // It lists what was pulled, each with its tag.
+    isModel: (id, model) => id === model || id === `${model}:latest`,
     render: ({ config, host, ports }) => ({
       argv: ['serve'],
       environment: {

@@ -44,6 +44,12 @@ export interface Launching {
   readonly helpArgv: readonly string[];
   /** How many GPUs one replica can be split between. */
   readonly splits: 'any' | 'never';
+  /** Whether it calls its model as the configuration says. */
+  readonly namesModel: boolean;
+  /** The offloads with which it keeps KV in a directory. */
+  readonly keepsKvOnDisk: readonly KvOffload[];
+  /** Which of the ids in its list is the model; undefined: it lists just the one that it was started with. */
+  readonly isModel?: (id: string, model: string) => boolean;
   readonly render: (plan: LaunchPlan) => RenderedLaunch;
 }
 

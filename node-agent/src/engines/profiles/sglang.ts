@@ -4,7 +4,7 @@
  */
 
 import { eventSockets } from './event-sockets.ts';
-import { hostCacheGigabytes } from './host-cache.ts';
+import { hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 /** A page is a block: with the default of one token on many backends there would be one event for each token. */
@@ -42,7 +42,12 @@ const environmentOf = ({ config, kvOffload }: LaunchPlan): Record<string, string
     LMCACHE_LOCAL_CPU: 'True',
     LMCACHE_MAX_LOCAL_CPU_SIZE: String(hostCacheGigabytes),
     LMCACHE_PRE_CACHING_HASH_ALGORITHM: 'sha256_cbor',
-    ...(config.kvDirectory === undefined ? {} : { LMCACHE_LOCAL_DISK: `file://${config.kvDirectory}` }),
+    ...(config.kvDirectory === undefined
+      ? {}
+      : {
+          LMCACHE_LOCAL_DISK: `file://${config.kvDirectory}`,
+          LMCACHE_MAX_LOCAL_DISK_SIZE: String(hostDiskGigabytes),
+        }),
   };
 };
 
@@ -67,6 +72,8 @@ export const sglang: EngineProfile = {
     program: 'python3',
     helpArgv: ['-m', 'sglang.launch_server', '--help'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['lmcache', 'hicache'],
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),

@@ -4,7 +4,7 @@
  * `docs/source/features/disagg-serving.md`, KVBM as in Dynamo's `lib/bindings/kvbm/README.md`. The file is YAML, of
  * which JSON is a part.
  */
-import { hostCacheBytes, hostCacheGigabytes } from './host-cache.ts';
+import { hostCacheBytes, hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 const fileName = 'trtllm.yaml';
@@ -46,7 +46,12 @@ const environmentOf = ({ config, kvOffload }: LaunchPlan): Record<string, string
   kvOffload === 'kvbm'
     ? {
         DYN_KVBM_CPU_CACHE_GB: String(hostCacheGigabytes),
-        ...(config.kvDirectory === undefined ? {} : { DYN_KVBM_DISK_CACHE_DIR: config.kvDirectory }),
+        ...(config.kvDirectory === undefined
+          ? {}
+          : {
+              DYN_KVBM_DISK_CACHE_DIR: config.kvDirectory,
+              DYN_KVBM_DISK_CACHE_GB: String(hostDiskGigabytes),
+            }),
       }
     : {};
 
@@ -56,6 +61,8 @@ export const trtllm: EngineProfile = {
     program: 'trtllm-serve',
     helpArgv: ['serve', '--help'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['kvbm'],
     render: (plan) => {
       const file = `${plan.directory}/${fileName}`;
       return {

@@ -5,7 +5,7 @@
  */
 
 import { eventSockets } from './event-sockets.ts';
-import { hostCacheBytes, hostCacheGigabytes } from './host-cache.ts';
+import { hostCacheBytes, hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 /** The `--kv-transfer-config` of a plan; the value has vLLM's own names. */
@@ -53,12 +53,22 @@ const environmentOf = ({ config, kvOffload, host, ports }: LaunchPlan): Record<s
         LMCACHE_LOCAL_CPU: 'True',
         LMCACHE_MAX_LOCAL_CPU_SIZE: String(hostCacheGigabytes),
         LMCACHE_PRE_CACHING_HASH_ALGORITHM: 'sha256_cbor',
-        ...(config.kvDirectory === undefined ? {} : { LMCACHE_LOCAL_DISK: `file://${config.kvDirectory}` }),
+        ...(config.kvDirectory === undefined
+          ? {}
+          : {
+              LMCACHE_LOCAL_DISK: `file://${config.kvDirectory}`,
+              LMCACHE_MAX_LOCAL_DISK_SIZE: String(hostDiskGigabytes),
+            }),
       };
     case 'kvbm':
       return {
         DYN_KVBM_CPU_CACHE_GB: String(hostCacheGigabytes),
-        ...(config.kvDirectory === undefined ? {} : { DYN_KVBM_DISK_CACHE_DIR: config.kvDirectory }),
+        ...(config.kvDirectory === undefined
+          ? {}
+          : {
+              DYN_KVBM_DISK_CACHE_DIR: config.kvDirectory,
+              DYN_KVBM_DISK_CACHE_GB: String(hostDiskGigabytes),
+            }),
       };
     default:
       return {};
@@ -95,6 +105,8 @@ export const vllm: EngineProfile = {
     program: 'vllm',
     helpArgv: ['serve', '--help=all'],
     splits: 'any',
+    namesModel: true,
+    keepsKvOnDisk: ['lmcache', 'hicache', 'kvbm'],
     render: (plan) => ({
       argv: argvOf(plan),
       environment: environmentOf(plan),
