@@ -129,7 +129,7 @@ export class KvTruth {
     const { log, events } = this.#options;
     const place = events.get(engine.name);
     if (place === undefined) return undefined;
-    if (place.kind === 'zmq') return zeromqSource(place.endpoints, log);
+    if (place.kind === 'zmq') return zeromqSource({ ...place.endpoints, log, pause });
     return pollSource({ ask: asker(engine), path: place.path, pause, log });
   }
 
