@@ -75,7 +75,7 @@ export const metricsPage = async (profile: EngineProfile, { url }: Subject): Pro
 /** Asks until an event of a stored block was heard: a subscriber may join late. */
 const hearsStored = async (engine: Engine, { model, events = '' }: Subject): Promise<void> => {
   const heard: string[] = [];
-  const source = zeromqSource({ events, replay: undefined }, () => {});
+  const source = zeromqSource({ events, replay: undefined, log: () => {}, pause: async () => {} });
   onTestFinished(() => source.close());
   source.follow((batch) => heard.push(...batch.map(({ type }) => type)));
   let asked = 0;

@@ -17,7 +17,7 @@ import { pollSource } from './events/poll-source.ts';
 import { zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
-import { TokenizerThreads } from './render/local/tokenizer-threads.ts';
+import { TokenizerProcesses } from './render/local/tokenizer-processes.ts';
 import { localTokenizer } from './render/local-tokenizer.ts';
 import { type RenderWay, renderWays } from './render/render.ts';
 import { ReplicaTruth } from './replica-truth.ts';
@@ -48,7 +48,7 @@ export class KvTruth {
   readonly #feeds = new KvFeeds();
   readonly #keeping: Keeping;
   readonly #replicas = new Map<ReplicaName, ReplicaTruth>();
-  readonly #threads = new TokenizerThreads();
+  readonly #processes = new TokenizerProcesses();
   #terms: PrefixTerms | undefined;
   #link: KvLink | undefined;
 
@@ -129,7 +129,7 @@ export class KvTruth {
     const { log, events } = this.#options;
     const place = events.get(engine.name);
     if (place === undefined) return undefined;
-    if (place.kind === 'zmq') return zeromqSource(place.endpoints, log);
+    if (place.kind === 'zmq') return zeromqSource({ ...place.endpoints, log, pause });
     return pollSource({ ask: asker(engine), path: place.path, pause, log });
   }
 
@@ -142,7 +142,7 @@ export class KvTruth {
     if (hint === undefined) return renderWays;
     const local = localTokenizer({
       ...hint,
-      threads: this.#threads,
+      processes: this.#processes,
       onFound: (found) => {
         if ('directory' in found) log('info', 'tokenizer', { engine, directory: found.directory });
         else

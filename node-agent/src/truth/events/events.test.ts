@@ -79,6 +79,31 @@ describe('events are read', () => {
     ]);
   });
 
+  test.each([
+    ['tokens that are objects', [{ valueOf: 1, toString: 1 }], 1],
+    ['tokens that are none', [-1], 1],
+    ['a half of a token', [1.5], 1],
+    ['more than numbers can tell', [2n ** 60n], 1],
+    ['a text', ['1'], 1],
+    ['blocks of a token and a tenth', [...Array(11).keys()], 1.1],
+    ['blocks without a size', [1], Number.NaN],
+  ])('but for %s', (_, tokens, size) => {
+    const names = Array.from({ length: Math.round(tokens.length / size) || 1 }, (_, at) => at);
+    expect(decoded([1, [['BlockStored', names, null, tokens, size], ['AllBlocksCleared']]])).toEqual([
+      { type: 'cleared' },
+    ]);
+  });
+
+  test('and tokens that are written as 64 bits', () => {
+    const bytes = packr.pack([1, [['BlockStored', [1], null, [5n], 1]]]);
+    expect(decodeKvEvents(bytes)).toMatchObject([{ tokens: [5] }]);
+  });
+
+  test('also names alone, of blocks that another place now has', () => {
+    const event = ['BlockStored', [1], null, [], 0, null, 'CPU'];
+    expect(decoded([1, [event]])).toMatchObject([{ names: ['1'], tokens: [], place: { medium: 'CPU' } }]);
+  });
+
   test('and what is none is left out, whatever it is', () => {
     expect(decoded([1, [['BlockStored', [1, 'x'], null, [5, 6, 7, 8], 2], ['Other'], 7, null]])).toEqual([]);
     for (const batch of [7, null, [1], { ts: 1 }]) expect(decoded(batch)).toBeUndefined();

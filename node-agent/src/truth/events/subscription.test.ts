@@ -70,3 +70,16 @@ test('a message that cannot be read may have said anything', async () => {
   await subscription.message({ sequence: 0n, payload: new Uint8Array([0xc1]) });
   expect(heard).toEqual(['cleared']);
 });
+
+test('events that cannot be applied may have said anything, and those after them are heard', async () => {
+  const heard: string[] = [];
+  const subscription = new Subscription({
+    replay: async () => [],
+    onEvents: ([event]) => {
+      if (event?.type === 'stored' && event.names.includes('1')) throw new Error('odd');
+      heard.push(event?.type ?? 'none');
+    },
+  });
+  for (const sequence of [0, 1, 2]) await subscription.message(message(sequence));
+  expect(heard).toEqual(['stored', 'cleared', 'stored']);
+});

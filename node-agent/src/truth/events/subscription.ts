@@ -56,7 +56,13 @@ export class Subscription {
 
   #apply({ sequence, payload }: EventMessage): void {
     this.#expected = sequence + 1n;
-    // A message that cannot be read may have said that blocks are gone.
-    this.#options.onEvents(decodeKvEvents(payload) ?? cleared);
+    const { onEvents } = this.#options;
+    try {
+      // A message that cannot be read may have said that blocks are gone.
+      onEvents(decodeKvEvents(payload) ?? cleared);
+    } catch {
+      // Nobody knows how far it came.
+      onEvents(cleared);
+    }
   }
 }

@@ -75,6 +75,11 @@ const namesIn = (value: unknown): readonly BlockName[] =>
 const isAbsent = (value: unknown): boolean =>
   value === undefined || value === null || (Array.isArray(value) && value.every(isAbsent));
 
+const tokenOf = (value: unknown): number | undefined => {
+  const token = typeof value === 'bigint' ? Number(value) : value;
+  return typeof token === 'number' && Number.isSafeInteger(token) && token >= 0 ? token : undefined;
+};
+
 type Field = (name: string) => unknown;
 
 const placeOf = (field: Field): Place => {
@@ -103,32 +108,37 @@ const readEvent = (event: unknown): KvEvent | undefined => {
 
 const readStored = (field: Field): KvEvent | undefined => {
   const names = namesIn(field('block_hashes'));
-  const [tokens, blockTokens] = [field('token_ids'), field('block_size')];
-  if (!Array.isArray(tokens) || typeof blockTokens !== 'number') return undefined;
+  const [listed, blockTokens] = [field('token_ids'), field('block_size')];
+  if (!Array.isArray(listed) || typeof blockTokens !== 'number') return undefined;
+  const tokens = listed.map(tokenOf).filter((token) => token !== undefined);
+  if (tokens.length < listed.length) return undefined;
   if (!wholeKinds.includes(field('kv_cache_spec_kind'))) return undefined;
   // A name that is not understood would shift the others against their tokens.
-  const isWhole = blockTokens >= 1 && names.length * blockTokens === tokens.length;
+  const isSize = Number.isSafeInteger(blockTokens) && blockTokens >= 1;
+  const isWhole = isSize && names.length * blockTokens === tokens.length;
   if (!isWhole && tokens.length > 0) return undefined;
   return {
     type: 'stored',
     names,
     parent: nameOf(field('parent_block_hash')),
-    tokens: tokens.map(Number),
+    tokens,
     blockTokens,
     isPlain: ['lora_id', 'lora_name', 'extra_keys'].every((name) => isAbsent(field(name))),
     place: placeOf(field),
   };
 };
 
-/** The events of one message; undefined when it is no batch of events. */
-export const decodeKvEvents = (payload: Uint8Array): readonly KvEvent[] | undefined => {
-  let batch: unknown;
-  try {
-    batch = unpackr.unpack(payload);
-  } catch {
-    return undefined;
-  }
+const eventsIn = (batch: unknown): readonly KvEvent[] | undefined => {
   const events = Array.isArray(batch) ? batch[1] : isRecord(batch) ? batch.events : undefined;
   if (!Array.isArray(events)) return undefined;
   return events.map(readEvent).filter((event) => event !== undefined);
+};
+
+/** The events of one message; undefined when it is no batch of events. */
+export const decodeKvEvents = (payload: Uint8Array): readonly KvEvent[] | undefined => {
+  try {
+    return eventsIn(unpackr.unpack(payload));
+  } catch {
+    return undefined;
+  }
 };

@@ -19,7 +19,7 @@ test.each([
   await publisher.bind('tcp://127.0.0.1:*');
   await router.bind('tcp://127.0.0.1:*');
   const endpoints = { events: publisher.lastEndpoint ?? '', replay: router.lastEndpoint ?? '' };
-  const source = zeromqSource(endpoints, () => {});
+  const source = zeromqSource({ ...endpoints, log: () => {}, pause: async () => {} });
   onTestFinished(() => {
     source.close();
     publisher.close();
@@ -43,6 +43,48 @@ test.each([
   }
   expect(await answering).toBe(0n);
   expect(heard.slice(0, 3)).toEqual(['0', '1', '2']);
+});
+
+test('when following ends unexpectedly nothing is known any more, and it begins anew after a while', async () => {
+  const publisher = new Publisher({ linger: 0 });
+  await publisher.bind('tcp://127.0.0.1:*');
+  const [pauses, logged, heard]: [number[], unknown[], string[]] = [[], [], []];
+  const source = zeromqSource({
+    ...{ events: publisher.lastEndpoint ?? '', replay: undefined },
+    log: (_level, _what, facts) => logged.push(facts?.why),
+    pause: async (ms) => void pauses.push(ms),
+  });
+  onTestFinished(() => {
+    source.close();
+    publisher.close();
+  });
+  source.follow(([event]) => {
+    heard.push(event?.type ?? 'none');
+    // Neither the message nor that it is forgotten is taken.
+    if (heard.length <= 2) throw new Error('odd');
+  });
+  while (heard.at(-1) !== 'removed' || heard.length < 4) {
+    await publisher.send(['kv-events', numbered(2), batch(2)]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(heard.slice(0, 4)).toEqual(['removed', 'cleared', 'cleared', 'removed']);
+  expect([pauses, logged]).toEqual([[1_000], ['Error: odd']]);
+});
+
+test('an endpoint that cannot be opened is tried again, at the most once a minute, and told once', async () => {
+  const [pauses, logged]: [number[], unknown[]] = [[], []];
+  const source = zeromqSource({
+    ...{ events: 'nowhere://', replay: undefined },
+    log: (_level, _what, facts) => logged.push(facts?.why),
+    pause: async (ms) => {
+      pauses.push(ms);
+      if (pauses.length === 8) source.close();
+    },
+  });
+  source.follow(() => {});
+  while (pauses.length < 8) await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(pauses.map((ms) => ms / 1_000)).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
+  expect(logged).toHaveLength(1);
 });
 
 test('each rank has the port after the one before', () => {

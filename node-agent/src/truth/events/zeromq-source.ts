@@ -11,6 +11,10 @@ import { type EventMessage, Subscription } from './subscription.ts';
 const receivedMax = 100_000;
 const replayMsMax = 5_000;
 const sequenceBytes = 8;
+/** Before a socket that ended is opened again: each time twice as long, until something was heard. */
+const reopenMsMin = 1_000;
+const reopenMsMax = 60_000;
+const cleared = [{ type: 'cleared' }] as const;
 
 const sequenceOf = (frame: Buffer | undefined): bigint | undefined =>
   frame?.length === sequenceBytes ? frame.readBigInt64BE() : undefined;
@@ -52,27 +56,48 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
 export const endpointOf = (endpoint: string, rank: number): string =>
   rank === 0 ? endpoint : endpoint.replace(/\d+$/, (port) => String(Number(port) + rank));
 
+interface FollowerOptions {
+  readonly onEvents: OnEvents;
+  readonly log: Log;
+  readonly pause: (ms: number) => Promise<void>;
+}
+
 /** One rank. */
 class Follower {
   readonly subscription: Subscription;
   readonly #endpoint: string;
+  readonly #rank: number;
+  readonly #options: FollowerOptions;
   #close = (): void => {};
   #isClosed = false;
+  #hasHeard = false;
 
-  constructor({ events, replay }: KvEventEndpoints, rank: number, onEvents: OnEvents) {
+  constructor({ events, replay }: KvEventEndpoints, rank: number, options: FollowerOptions) {
     this.#endpoint = endpointOf(events, rank);
+    this.#rank = rank;
+    this.#options = options;
     const asked = replay && endpointOf(replay, rank);
     this.subscription = new Subscription({
       replay: async (first) => (asked === undefined ? [] : askReplay(asked, first)),
-      onEvents: (heard) => onEvents(heard, rank),
+      onEvents: (heard) => options.onEvents(heard, rank),
     });
   }
 
-  hear(log: Log): void {
-    this.#hear().catch((thrown: unknown) => {
+  /** Never rejects. What is not heard while no socket is open may have said that blocks are gone. */
+  async hear(): Promise<void> {
+    let pauseMs = reopenMsMin;
+    let told: string | undefined;
+    while (!this.#isClosed) {
+      this.#hasHeard = false;
+      const why = await this.#hear().then(() => 'the socket was closed', String);
       if (this.#isClosed) return;
-      log('warn', 'KV events cannot be followed', { endpoint: this.#endpoint, why: String(thrown) });
-    });
+      if (why !== told) this.#tell(why);
+      told = why;
+      this.#forget();
+      if (this.#hasHeard) pauseMs = reopenMsMin;
+      await this.#options.pause(pauseMs);
+      pauseMs = Math.min(2 * pauseMs, reopenMsMax);
+    }
   }
 
   close(): void {
@@ -80,23 +105,45 @@ class Follower {
     this.#close();
   }
 
+  #tell(why: string): void {
+    this.#options.log('warn', 'KV events cannot be followed', { endpoint: this.#endpoint, why });
+  }
+
+  #forget(): void {
+    this.subscription.reset();
+    try {
+      this.#options.onEvents(cleared, this.#rank);
+    } catch (thrown) {
+      this.#tell(String(thrown));
+    }
+  }
+
   async #hear(): Promise<void> {
     const { Subscriber } = await import('zeromq');
     if (this.#isClosed) return;
     const socket = new Subscriber({ receiveHighWaterMark: receivedMax, linger: 0 });
     this.#close = () => socket.close();
-    socket.connect(this.#endpoint);
-    socket.subscribe('');
-    for await (const [, frame, payload] of socket) {
-      const sequence = sequenceOf(frame);
-      if (sequence !== undefined && payload !== undefined) {
+    try {
+      socket.connect(this.#endpoint);
+      socket.subscribe('');
+      for await (const [, frame, payload] of socket) {
+        const sequence = sequenceOf(frame);
+        if (sequence === undefined || payload === undefined) continue;
         await this.subscription.message({ sequence, payload });
+        this.#hasHeard = true;
       }
+    } finally {
+      socket.close();
     }
   }
 }
 
-export const zeromqSource = (endpoints: KvEventEndpoints, log: Log): EventSource => {
+export interface ZeromqOptions extends KvEventEndpoints {
+  readonly log: Log;
+  readonly pause: (ms: number) => Promise<void>;
+}
+
+export const zeromqSource = ({ log, pause, ...endpoints }: ZeromqOptions): EventSource => {
   const { ranks = 1 } = endpoints;
   const followers: Follower[] = [];
   return {
@@ -104,9 +151,9 @@ export const zeromqSource = (endpoints: KvEventEndpoints, log: Log): EventSource
     ranks,
     follow: (onEvents) => {
       for (let rank = 0; rank < ranks; rank += 1) {
-        const follower = new Follower(endpoints, rank, onEvents);
+        const follower = new Follower(endpoints, rank, { onEvents, log, pause });
         followers.push(follower);
-        follower.hear(log);
+        void follower.hear();
       }
     },
     reset: () => {

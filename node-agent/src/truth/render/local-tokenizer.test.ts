@@ -1,9 +1,13 @@
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Ask } from '../../engines/ask.ts';
 import { plainInput } from '../../engines/chat-input.ts';
-import { TokenizerThreads } from './local/tokenizer-threads.ts';
+import { findProfile } from '../prompt-profile.ts';
+import { TokenizerProcesses } from './local/tokenizer-processes.ts';
 import { localTokenizer } from './local-tokenizer.ts';
 import { Disagrees, NoSuchWay, NotAsked } from './outcome.ts';
 
@@ -27,7 +31,7 @@ const wayTo = (answers: Answers, name?: string) => {
       name,
       input: plainInput,
       environment: { HF_HUB_CACHE: '/nowhere' },
-      threads: new TokenizerThreads(),
+      processes: new TokenizerProcesses(),
     },
     onFound: (what) => found.push(what),
   });
@@ -68,14 +72,37 @@ describe('the tokenizer of an engine', () => {
   });
 
   test('is that of one of its models: another one may have another', async () => {
-    const threads = new TokenizerThreads();
-    const options = { name: chatml, input: plainInput, environment: {}, threads, onFound: () => {} };
+    const processes = new TokenizerProcesses();
+    const options = { name: chatml, input: plainInput, environment: {}, processes, onFound: () => {} };
     const way = localTokenizer(options);
     onTestFinished(() => way.close?.());
     const ask: Ask = async () => ({ status: 404, text: '', record: undefined });
     expect(await way.render(ask, 'one', hello)).toContain('Hello');
     await expect(way.render(ask, 'other', hello)).rejects.toThrow(NoSuchWay);
     expect(await way.render(ask, 'one', hello)).toContain('Hello');
+  });
+
+  test.each([
+    ['counts without end', '{% for i in range(60000000) %}{% set k = [i] %}{% endfor %}'],
+    [
+      'takes all memory',
+      '{% set n = namespace(a=[1]) %}{% for i in range(40) %}{% set n.a = n.a + n.a %}{% endfor %}',
+    ],
+  ])('is of no use with a template that %s, and only its process ends', async (_, template) => {
+    const directory = mkdtempSync(join(tmpdir(), 'cognitora-template-'));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    cpSync(chatml, directory, { recursive: true });
+    writeFileSync(join(directory, 'chat_template.jinja'), template);
+    const processes = new TokenizerProcesses({ promptMsMax: 60_000, memoryMbMax: 64 });
+    const options = { name: directory, input: plainInput, environment: {}, processes, onFound: () => {} };
+    const way = localTokenizer(options);
+    onTestFinished(() => way.close?.());
+    const found = await findProfile({
+      ...{ ask: async () => ({ status: 404, text: '', record: undefined }), served: 'm', ways: [way] },
+      ...{ monotonicMs: () => 0, pause: async () => {}, isOver: () => false, onDoubt: () => {} },
+    });
+    // Approximate, that is: nobody shows tokens.
+    expect(found).toMatchObject({ profile: plainProfile, showsTokens: false });
   });
 
   test('is not used once nobody needs it', async () => {

@@ -7,8 +7,8 @@ import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import type { Ask } from '../../engines/ask.ts';
 import type { TokenizerHint } from '../../engines/tokenizer-hint.ts';
 import { findTokenizer } from './local/find-tokenizer.ts';
-import type { PromptQuestion } from './local/prompt-thread.ts';
-import type { TokenizerThread, TokenizerThreads } from './local/tokenizer-threads.ts';
+import type { PromptQuestion } from './local/prompt-process.ts';
+import type { TokenizerProcess, TokenizerProcesses } from './local/tokenizer-processes.ts';
 import { Disagrees, NoSuchWay, NotAsked, outcomeOf } from './outcome.ts';
 import type { PromptTokens } from './pieces.ts';
 import type { RenderWay, ShownPrompt } from './render.ts';
@@ -17,7 +17,7 @@ import type { RenderWay, ShownPrompt } from './render.ts';
 const comparedMax = 8;
 
 export interface LocalTokenizerOptions extends TokenizerHint {
-  readonly threads: TokenizerThreads;
+  readonly processes: TokenizerProcesses;
   /** The files that are used, or that none were found for. */
   readonly onFound: (found: { readonly directory: string } | { readonly sought: readonly string[] }) => void;
 }
@@ -66,26 +66,26 @@ class LocalTokenizer {
 
   close(): void {
     this.#isClosed = true;
-    if (this.#taken !== undefined) this.#options.threads.giveBack(this.#taken);
+    if (this.#taken !== undefined) this.#options.processes.giveBack(this.#taken);
     this.#taken = undefined;
   }
 
   async #prompt(ask: Ask, served: string, body: JsonRecord, withTokens: boolean) {
     const question: PromptQuestion = { body, input: this.#options.input, withTokens };
-    return (await this.#thread(ask, served)).ask(question);
+    return (await this.#process(ask, served)).ask(question);
   }
 
-  async #thread(ask: Ask, served: string): Promise<TokenizerThread> {
+  async #process(ask: Ask, served: string): Promise<TokenizerProcess> {
     this.#served ??= served;
     if (served !== this.#served) throw new NoSuchWay('another model of this engine is rendered here');
     this.#place ??= this.#find(ask, served);
     const directory = await this.#place;
     if (this.#isClosed) throw new NoSuchWay('closed');
-    const { threads } = this.#options;
-    const thread = this.#taken === undefined ? threads.take(directory) : threads.taken(directory);
-    if (thread === undefined) throw new NoSuchWay('too many models are tokenised on this host');
+    const { processes } = this.#options;
+    const process = this.#taken === undefined ? processes.take(directory) : processes.taken(directory);
+    if (process === undefined) throw new NoSuchWay('too many models are tokenised on this host');
     this.#taken = directory;
-    return thread;
+    return process;
   }
 
   async #find(ask: Ask, served: string): Promise<string> {

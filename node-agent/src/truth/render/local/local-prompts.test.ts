@@ -62,6 +62,18 @@ test('a template that refuses, or writes without end, shows nothing', () => {
   }
 });
 
+test('a template counts as far as chats go, and one that counts far beyond refuses', () => {
+  const render = (template: string) => new LocalPrompts(templated(template)).render(asks, input);
+  expect(render('{% for i in range(2) %}{{ i }}{% endfor %}')).toBe('01');
+  expect(render('{{ range(3, 9, 2) | list | tojson }}{{ range(2, 0, -1) | tojson }}')).toBe(
+    '[3, 5, 7][2, 1]',
+  );
+  expect(render('{% for i in range(5, 1) %}{{ i }}{% endfor %}none')).toBe('none');
+  for (const many of ['60000000', '0, 100001', "'a'", '0, 1, 0', '0, 2, 0.00001', '0, -100001, -1']) {
+    expect(render(`{% for i in range(${many}) %}{% set k = [i] %}{% endfor %}`)).toBeUndefined();
+  }
+});
+
 test('a template of its own renders chats with tools, and special tokens are known', () => {
   const prompts = new LocalPrompts(templated('{{ bos_token }}plain', 'with tools'));
   expect(prompts.render(asks, input)).toBe('<|endoftext|>plain');

@@ -1,13 +1,14 @@
 /**
  * Renders and tokenises chats with a model's own files, as the engine would that has them: its template by a Jinja
  * interpreter, its tokenizer without the special tokens that it adds to plain texts, since a template writes its own.
- * Slow (a prompt of 32 k tokens takes half a second), so it runs in a thread of its own.
+ * Slow (a prompt of 32 k tokens takes half a second), so it runs in a process of its own.
  */
 
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import type { ChatInput } from '../../../engines/chat-input.ts';
+import { bindRange, boundedRange } from './bounded-range.ts';
 import type { ModelFiles } from './model-files.ts';
 import { templateVariables } from './template-variables.ts';
 import { type AddedToken, type TokenisedText, UnitTokens } from './unit-tokens.ts';
@@ -23,6 +24,8 @@ const addedTokensIn = ({ added_tokens: listed }: JsonRecord): readonly AddedToke
       })
     : [];
 
+const templateOf = (source: string): Template => bindRange(new Template(source));
+
 export class LocalPrompts {
   readonly #files: ModelFiles;
   readonly #template: Template;
@@ -32,9 +35,9 @@ export class LocalPrompts {
   /** Throws when a file cannot be understood. */
   constructor(files: ModelFiles) {
     this.#files = files;
-    this.#template = new Template(files.template);
+    this.#template = templateOf(files.template);
     const isOne = files.toolTemplate === files.template;
-    this.#toolTemplate = isOne ? this.#template : new Template(files.toolTemplate);
+    this.#toolTemplate = isOne ? this.#template : templateOf(files.toolTemplate);
     const tokenizer = new Tokenizer(files.tokenizer, files.config);
     const plain = { skip_special_tokens: false, clean_up_tokenization_spaces: false };
     const encoder = {
@@ -51,7 +54,7 @@ export class LocalPrompts {
     const variables = templateVariables(body, input, hasTools ? toolTemplate : template);
     if (variables === undefined) return undefined;
     const chosen = variables.tools === null ? this.#template : this.#toolTemplate;
-    const text = refusable(() => chosen.render({ ...specialTokens, ...variables }));
+    const text = refusable(() => chosen.render({ ...specialTokens, ...variables, ...boundedRange }));
     return text === undefined || text.length > promptCharsMax ? undefined : text;
   }
 

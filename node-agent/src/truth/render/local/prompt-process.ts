@@ -1,5 +1,8 @@
-/** The thread that renders: reads the model's files, then answers one question after the other. Knows no engine. */
-import { parentPort, workerData } from 'node:worker_threads';
+/**
+ * The process that renders: reads the model's files, then answers one question after the other. Knows no engine, and
+ * ends with the agent.
+ */
+import { runInThisContext } from 'node:vm';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { ChatInput } from '../../../engines/chat-input.ts';
 import { LocalPrompts } from './local-prompts.ts';
@@ -38,11 +41,22 @@ const open = (directory: string): LocalPrompts | string => {
   }
 };
 
-const say = (answer: PromptAnswer): void => parentPort?.postMessage(answer);
+/** Whatever comes in time; one that takes far longer ends, also where no agent is left that would kill it. */
+const bounded = (run: () => PromptAnswer, msMax: number): PromptAnswer => {
+  Object.assign(globalThis, { run });
+  return runInThisContext('run()', { timeout: msMax }) as PromptAnswer;
+};
 
-const prompts = open(String(workerData));
-if (typeof prompts === 'string') say({ kind: 'unusable', why: prompts });
+const [directory = '', msMax] = process.argv.slice(2);
+// Who asks is gone.
+process.once('disconnect', () => process.exit());
+const say = (answer: PromptAnswer): void => void process.send?.(answer);
+
+const opened = open(directory);
+if (typeof opened === 'string') say({ kind: 'unusable', why: opened });
 else {
-  parentPort?.on('message', (question: PromptQuestion) => say(answerTo(prompts, question)));
+  process.on('message', (question: PromptQuestion) => {
+    say(bounded(() => answerTo(opened, question), Number(msMax)));
+  });
   say({ kind: 'loaded' });
 }
