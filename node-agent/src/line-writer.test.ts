@@ -2,7 +2,13 @@ import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { descriptorWriter, LineWriter, queuedBytesMax, type WriteBytes } from './line-writer.ts';
+import {
+  descriptorWriter,
+  LineWriter,
+  lineOverheadBytes,
+  queuedBytesMax,
+  type WriteBytes,
+} from './line-writer.ts';
 
 /** A reader that takes what it is given when it is told to. */
 const slowReader = () => {
@@ -30,13 +36,26 @@ test('lines go out in order, one write at a time, and what was not taken again',
 
 test('a reader that stands still costs lines, counted, and never more room than is stated', () => {
   const { writer, next } = slowReader();
-  const line = `${'x'.repeat(1023)}\n`;
+  const line = `${'x'.repeat(1023 - lineOverheadBytes)}\n`;
   const kept = Array.from({ length: 3_000 }, () => writer.line(line)).filter(Boolean).length;
-  expect(kept * line.length).toBe(queuedBytesMax);
+  expect(kept * 1024).toBe(queuedBytesMax);
   expect(writer.dropped).toBe(3_000 - kept);
   expect(writer.line('x\n')).toBe(false);
   next();
   expect(writer.line('x\n')).toBe(true);
+});
+
+test('short lines count with what they take beside their text, and the room is there again afterwards', () => {
+  const { writer, calls, next } = slowReader();
+  const fill = (): number => {
+    let kept = 0;
+    while (writer.line('y\n')) kept += 1;
+    return kept;
+  };
+  const kept = fill();
+  expect(kept).toBe(Math.floor(queuedBytesMax / (2 + lineOverheadBytes)));
+  while (calls.length > 0) next();
+  expect(fill()).toBe(kept);
 });
 
 test('lines that nobody can read any more are counted as dropped, and later ones tried again', () => {

@@ -4,8 +4,10 @@
  */
 import { write } from 'node:fs';
 
-/** Behind a reader that stands still: some thousands of lines. */
+/** Behind a reader that stands still: some thousands of lines, with what each takes beside its text. */
 export const queuedBytesMax = 1024 * 1024;
+/** A buffer in a list, however short its text. */
+export const lineOverheadBytes = 128;
 /** One write takes what there is, up to a pipe's capacity. */
 const writeBytesMax = 64 * 1024;
 /** A descriptor that somebody else made non-blocking is full for a moment. */
@@ -42,12 +44,13 @@ export class LineWriter {
   /** False: the line is dropped. */
   line(text: string): boolean {
     const bytes = Buffer.from(text);
-    if (this.#queuedBytes + bytes.length > queuedBytesMax) {
+    const roomBytes = bytes.length + lineOverheadBytes;
+    if (this.#queuedBytes + roomBytes > queuedBytesMax) {
       this.#dropped += 1;
       return false;
     }
     this.#queue.push(bytes);
-    this.#queuedBytes += bytes.length;
+    this.#queuedBytes += roomBytes;
     if (!this.#isWriting) this.#next();
     return true;
   }
@@ -89,8 +92,9 @@ export class LineWriter {
       const done = error === null ? written : bytes.length;
       if (error !== null) this.#dropped += lines;
       this.#queuedBytes -= done;
-      if (done < bytes.length) this.#send(bytes.subarray(done), lines);
-      else this.#next();
+      if (done < bytes.length) return this.#send(bytes.subarray(done), lines);
+      this.#queuedBytes -= lines * lineOverheadBytes;
+      this.#next();
     });
   }
 }

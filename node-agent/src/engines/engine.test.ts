@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as moment } from 'node:timers/promises';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -8,7 +9,7 @@ import { type Engine, type EngineOptions, hangMsMax, readBounded } from './engin
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -37,6 +38,10 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     concurrentMax: 0,
     /** Probes wait for it. */
     held: Promise.resolve(),
+    /** A model that completes nothing. */
+    stuck: undefined as string | undefined,
+    /** A model whose probes are answered by 503. */
+    absent: undefined as string | undefined,
   };
   const states: string[] = [];
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -48,7 +53,10 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     server.probes += 1;
     server.concurrent += 1;
     server.concurrentMax = Math.max(server.concurrentMax, server.concurrent);
-    server.probed.push(JSON.parse(await bodyOf(request)).model);
+    const { model } = JSON.parse(await bodyOf(request));
+    server.probed.push(model);
+    if (model === server.stuck) return;
+    if (model === server.absent) return answerJson(response, {}, 503);
     await server.held;
     server.concurrent -= 1;
     answerJson(response, {}, server.probeStatus);
@@ -239,6 +247,49 @@ const hastenSignals = (): void => {
   });
   onTestFinished(() => spy.mockRestore());
 };
+
+describe('one model that does not complete', () => {
+  test.each(['stuck', 'absent'] as const)('keeps the others from nothing: %s', async (how) => {
+    const { engine, server, states } = await start();
+    server.list = models('bad', 'm', 'n');
+    server[how] = 'bad';
+    await until(() => states.length > 0);
+    expect([states, ids(engine)]).toEqual([['ready'], ['bad', 'm', 'n']]);
+    const probed = ['bad', 'm', 'n'].map((name) => engine.model(name)?.volunteered?.size);
+    expect(probed).toEqual([undefined, 2, 2]);
+  });
+
+  test('is no silence of an engine that comes back', async () => {
+    const onHang = vi.fn();
+    const { engine, server, states } = await start({ onHang });
+    await until(() => states.at(-1) === 'ready');
+    server.status = 500;
+    await until(() => states.at(-1) === 'failed');
+    server.stuck = 'm';
+    server.status = 200;
+    const sweep = sweeping(engine);
+    for (let swept = 0; swept <= 2 * hangMsMax; swept += 1_000) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      await moment(1);
+      sweep(1_000);
+    }
+    expect(onHang).not.toHaveBeenCalled();
+  });
+
+  test('is probed beside the looks where it came to one that serves', async () => {
+    const { engine, server, states } = await start();
+    await until(() => states.at(-1) === 'ready');
+    server.stuck = 'bad';
+    server.list = models('m', 'bad');
+    await until(() => server.probed.includes('bad'));
+    const looks = server.paths.length;
+    await until(() => server.paths.length > looks + 3);
+    expect([engine.report.state, server.probed.filter((name) => name === 'bad').length]).toEqual([
+      'ready',
+      1,
+    ]);
+  });
+});
 
 test('an engine that lists its models and is late with its health for long hangs, and stays failed', async () => {
   hastenSignals();

@@ -9,15 +9,14 @@ import {
   engineConnectMsMax,
   interTokenMsMax,
   modelsPerReplicaMax,
-  nameCharsMax,
   replicaWhyCharsMax,
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import { printable } from '@cognitora/protocol/printable';
-import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
+import { readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 import { Silence } from './silence.ts';
 
@@ -72,6 +71,8 @@ export const hangMsMax = interTokenMsMax;
 const modelListBytesMax = 4 * 1024 * 1024;
 /** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
 const probedAheadMax = 4;
+/** A model that takes longer has the next one tried beside it; one that is never through keeps none from serving. */
+const probePatienceMs = 10_000;
 
 class LookRefused extends Error {
   readonly isFinal: boolean;
@@ -275,10 +276,11 @@ export class Engine {
       const isServing = this.#state === 'ready';
       if (!isServing) await this.#health();
       this.#learn(this.#offered(readModelList(await this.#get('/v1/models'))));
-      await this.#probe();
       const isWell = !isServing || (await this.#isWell());
       if (life !== this.#life) return;
       if (isWell) this.#silence.broken();
+      if (!isServing) await this.#probeAhead(life);
+      if (life !== this.#life) return;
       if (!isWell && this.#isHangTold) return this.#lookAgainIn(awaitedPollMs);
       this.#become('ready');
       this.#wasReady = true;
@@ -370,6 +372,9 @@ export class Engine {
     const publicCards = this.#publicCards(cards);
     const names = new Set(publicCards.map((card) => card.id));
     for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
+    const known = new Set(this.#cards.map((card) => card.id));
+    const isProbedNow = this.#state === 'ready' && names.size <= probedAheadMax;
+    if (isProbedNow) for (const name of names) if (!known.has(name)) this.#unprobed.add(name);
     const changed = JSON.stringify(publicCards) !== JSON.stringify(this.#cards);
     this.#cards = publicCards;
     if (changed && this.#state === 'ready') this.#options.onChange();
@@ -390,16 +395,35 @@ export class Engine {
     return [...found.values()];
   }
 
-  /** Once each time the engine comes up, and for each model it adds: what do its streams say unasked? */
-  async #probe(): Promise<void> {
-    if (this.#state !== 'ready') {
-      for (const [name, { served }] of this.#models)
-        this.#models.set(name, { served, volunteered: undefined });
+  /**
+   * Each time the engine comes up: what do its streams say unasked? Resolves when all were tried and one is through,
+   * rejects when none is. Who does not get through stays unprobed. Its list is asked for meanwhile: who answers lives.
+   */
+  async #probeAhead(life: number): Promise<void> {
+    for (const [name, { served }] of this.#models) this.#models.set(name, { served, volunteered: undefined });
+    if (this.#models.size === 0 || this.#models.size > probedAheadMax) return;
+    const aliveTimer = setInterval(() => void this.#isAlive(life), pollMsMax);
+    const probes: Promise<void>[] = [];
+    try {
+      for (const name of this.#models.keys()) {
+        const probe = this.#probeModel(name);
+        probes.push(probe);
+        await settledWithin(probe, probePatienceMs);
+      }
+      await Promise.any(probes);
+    } catch (thrown) {
+      throw thrown instanceof AggregateError ? thrown.errors[0] : thrown;
+    } finally {
+      clearInterval(aliveTimer);
     }
-    if (this.#models.size > probedAheadMax) return;
-    for (const [name, { volunteered }] of this.#models) {
-      if (volunteered === undefined) await this.#probeModel(name);
-    }
+  }
+
+  async #isAlive(life: number): Promise<void> {
+    const isAlive = await this.#get('/v1/models').then(
+      () => true,
+      () => false,
+    );
+    if (isAlive && life === this.#life) this.#silence.broken();
   }
 
   /** One at a time, so that a client that tries a whole catalogue does not double its load on the engine. */
@@ -443,6 +467,16 @@ export class Engine {
 /** Of the engine's own paths. */
 const prefixOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
 
+/** However it ends, or not at all. */
+const settledWithin = async (work: Promise<void>, ms: number): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work.catch(() => {}), late]);
+  clearTimeout(timer);
+};
+
 /** For people elsewhere: one line, no longer than the link carries. */
 const shownWhy = (why: string): string => printable(why).slice(0, replicaWhyCharsMax).toWellFormed();
 
@@ -462,31 +496,4 @@ export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number)
     parts.push(part);
   }
   return Buffer.concat(parts);
-};
-
-/** A time as the link carries it; 0 where the engine says none, or one that no clock shows. */
-const secondsOf = (created: unknown): number => {
-  const seconds = typeof created === 'number' ? Math.floor(created) : 0;
-  return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : 0;
-};
-
-/** One that the edge accepts. */
-const isName = (id: unknown): id is string =>
-  typeof id === 'string' && id !== '' && id.length <= nameCharsMax && id.isWellFormed();
-
-/** An OpenAI model list; items without such an id are left out. */
-const readModelList = (text: Uint8Array): readonly ModelCard[] => {
-  const list = parseJsonRecord(text, 'engine_refused', "The engine's model list");
-  const items = Array.isArray(list.data) ? (list.data as readonly unknown[]) : [];
-  const cards: ModelCard[] = [];
-  for (const item of items) {
-    if (!isRecord(item) || !isName(item.id)) continue;
-    const ownedBy = typeof item.owned_by === 'string' && item.owned_by !== '' ? item.owned_by : 'engine';
-    cards.push({
-      id: item.id,
-      createdSeconds: secondsOf(item.created),
-      ownedBy: ownedBy.slice(0, nameCharsMax).toWellFormed(),
-    });
-  }
-  return cards;
 };

@@ -6,8 +6,7 @@
  *   <fingerprint, 16 hex>-<last digest, 16 hex>.kv    and while it is written    .<the same>.<random>
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type EnvelopeHead,
@@ -18,6 +17,7 @@ import {
   parseHead,
 } from './envelope.ts';
 import type { KvHandover, SavedPrefix } from './handover.ts';
+import { openPlain, readPlain } from './plain-file.ts';
 
 /** Each costs a look at its head once; twice as many are looked at, whose digests take 8 MiB at most. */
 export const filesMax = 256;
@@ -86,7 +86,7 @@ export class DirectoryHandover implements KvHandover {
   }
 
   get(id: string): AsyncIterable<Uint8Array> {
-    return createReadStream(this.#pathOf(id), { highWaterMark: 1024 * 1024 });
+    return readPlain(this.#pathOf(id));
   }
 
   async put(head: EnvelopeHead, envelope: AsyncIterable<Uint8Array>): Promise<void> {
@@ -164,8 +164,8 @@ export class DirectoryHandover implements KvHandover {
   /** A file that was written anew under its name is read anew. */
   async #readEntry(name: string): Promise<void> {
     const path = join(this.#options.directory, name);
-    const found = await stat(path).catch(() => undefined);
-    if (found === undefined) {
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isFile()) {
       this.#entries.delete(name);
       return;
     }
@@ -179,14 +179,14 @@ export class DirectoryHandover implements KvHandover {
 
   async #removeIfOld(name: string): Promise<void> {
     const path = join(this.#options.directory, name);
-    const found = await stat(path).catch(() => undefined);
-    if (found === undefined || this.#options.wallMs() - found.mtimeMs < writeMsMax) return;
+    const found = await lstat(path).catch(() => undefined);
+    if (!found?.isFile() || this.#options.wallMs() - found.mtimeMs < writeMsMax) return;
     await rm(path, { force: true });
   }
 }
 
 const readHead = async (path: string): Promise<EnvelopeHead> => {
-  const file = await open(path, 'r');
+  const file = await openPlain(path, 'refuse');
   try {
     const prefix = Buffer.alloc(headPrefixBytes);
     await file.read(prefix, 0, prefix.length, 0);

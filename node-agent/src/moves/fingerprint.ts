@@ -4,7 +4,8 @@
  * share one cache. Engines check shapes at most; a file of other weights they would restore without a word.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { openPlain } from './plain-file.ts';
 
 export interface EngineFacts {
   /** As `modelFileHash` says. */
@@ -36,7 +37,7 @@ const addSample = async (hash: Hash, file: FileHandle, position: number, bytes: 
 
 /** Of a file's size and samples. Rejects when it cannot be read. */
 export const modelFileHash = async (path: string): Promise<string> => {
-  const file = await open(path, 'r');
+  const file = await openPlain(path, 'follow');
   try {
     const { size } = await file.stat();
     const hash = createHash('sha256').update(`${size}/`);

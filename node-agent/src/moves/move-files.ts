@@ -4,10 +4,10 @@
  * when its move is over, and what an earlier agent left behind when a replica comes up.
  */
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type EnvelopeHead, EnvelopeReader, payloadBytesMax } from './envelope.ts';
+import { readPlain } from './plain-file.ts';
 
 const namePattern = /^cgn-[0-9a-f-]{36}\.kv(?:\.part)?$/;
 /** No move takes longer. */
@@ -30,13 +30,14 @@ export class MoveFiles {
     }
   }
 
-  /** Undefined: there is no such file here. */
+  /** Undefined: there is no such file here, or it is no plain one. */
   async bytesOf(name: string): Promise<number | undefined> {
-    return (await stat(this.#pathOf(name)).catch(() => undefined))?.size;
+    const found = await lstat(this.#pathOf(name)).catch(() => undefined);
+    return found?.isFile() ? found.size : undefined;
   }
 
   read(name: string): AsyncIterable<Uint8Array> {
-    return createReadStream(this.#pathOf(name), { highWaterMark: 1024 * 1024 });
+    return readPlain(this.#pathOf(name));
   }
 
   /** Writes an envelope's payload under `name`, once it proved to be what it says. Throws `EnvelopeRefused`. */
@@ -67,9 +68,8 @@ export class MoveFiles {
   async removeOld(nowMs: number): Promise<void> {
     for (const name of await readdir(this.#directory).catch(() => [])) {
       if (!namePattern.test(name)) continue;
-      const found = await stat(this.#pathOf(name)).catch(() => undefined);
-      if (found !== undefined && nowMs - found.mtimeMs > fileMsMax)
-        await rm(this.#pathOf(name), { force: true });
+      const found = await lstat(this.#pathOf(name)).catch(() => undefined);
+      if (found?.isFile() && nowMs - found.mtimeMs > fileMsMax) await rm(this.#pathOf(name), { force: true });
     }
   }
 

@@ -13,7 +13,7 @@ import { type EngineSource, replicaDirectory, type SourceWatch } from '../engine
 import type { Log } from '../log.ts';
 import { EngineLog } from './engine-log.ts';
 import { crashesMax, killedMsMax, stopMsMax } from './limits.ts';
-import { OutputLines } from './output-lines.ts';
+import { OutputBudget, readPaced } from './paced-output.ts';
 import type { PortAllocator } from './ports.ts';
 import { ProcessGroup } from './process-group.ts';
 import { advance, type Supervision, type SupervisionEvent, unstarted } from './supervision.ts';
@@ -47,6 +47,7 @@ class LaunchedSource implements EngineSource {
   readonly #options: LaunchedOptions;
   readonly #directory: string;
   readonly #output: EngineLog;
+  readonly #outputBudget = new OutputBudget();
   #firstPort: number;
   #supervision: Supervision;
   #group: ProcessGroup | undefined;
@@ -180,12 +181,7 @@ class LaunchedSource implements EngineSource {
       program,
       argv,
       environment: { ...inherited(this.#options.environment), ...Object.fromEntries(environment) },
-      onOutput: (output) => {
-        const lines = new OutputLines((line) => this.#output.line(line));
-        output.on('data', (bytes: Buffer) => lines.push(bytes));
-        output.on('error', () => {});
-        output.once('close', () => lines.end());
-      },
+      onOutput: (output) => readPaced(output, this.#outputBudget, (line) => this.#output.line(line)),
       onEnd: (how) => {
         this.#group = undefined;
         this.#ended(how);

@@ -19,6 +19,10 @@ export const lastLinesMax = 20;
 /** Of one such line; a longer one is cut. The file has it all, up to what one line may take there. */
 export const lastLineCharsMax = 400;
 export const logLineCharsMax = 16 * 1024;
+/** Of both outputs of one engine are read in each window: a tenth of this process's time at most, were all lines short. */
+export const outputWindowMs = 100;
+export const outputBytesMax = 256 * 1024;
+export const outputLinesMax = 2_000;
 /** Of an engine's log on disk, two files together: some days of a talkative engine. */
 export const logBytesMax = 16 * 1024 * 1024;
 /** Ports in a row are looked for at so many places before the host counts as full. */

@@ -14,12 +14,14 @@ export class OutputLines {
     this.#accept = accept;
   }
 
-  push(bytes: Buffer): void {
+  /** How many lines it ended. */
+  push(bytes: Buffer): number {
     // A progress bar draws itself over and over, with a carriage return: each state is a line.
     const lines = (this.#held + this.#decoder.write(bytes)).split(/[\r\n]+/);
     // What is cut of a line in one piece must not come back as another one: only its beginning is kept.
     this.#held = (lines.pop() ?? '').slice(0, logLineCharsMax);
     for (const line of lines) this.#line(line);
+    return lines.length;
   }
 
   /** Last words may lack a line end. */
