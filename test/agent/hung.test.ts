@@ -2,18 +2,25 @@
  * Engines that the agent started and that stand still, as real processes under an agent in this process: only its
  * sweeps, one a second, are a test's to make, so that minutes of silence pass at once.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ReplicaStatus } from '@cognitora/protocol/agent-status';
 import { interTokenMsMax } from '@cognitora/protocol/limits';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { Agent } from '../../node-agent/src/daemon.ts';
+import { hangMsMax } from '../../node-agent/src/engines/engine.ts';
 import { HostIdentity } from '../../node-agent/src/identity.ts';
 import type { Log } from '../../node-agent/src/log.ts';
 import { launchEngines } from '../../node-agent/src/supervise/launch-engines.ts';
 import { launchedEngine } from '../../node-agent/testing/launch-plans.ts';
+import { openOf, ScriptedEdge } from '../../node-agent/testing/scripted-edge.ts';
+import { utf8 } from '../../protocol/src/bytes.ts';
 import type { ReplicaName } from '../../protocol/src/ids.ts';
+import { parseInferenceRequest } from '../../protocol/src/openai.ts';
 import { LivingFake } from '../fakes/engines/fake.ts';
 import { kinds } from '../fakes/engines/kinds.ts';
 import { until } from '../harness/until.ts';
@@ -30,9 +37,13 @@ beforeEach(() => {
   });
 });
 
-const startAgent = async (source: Parameters<typeof launchEngines>[0]['engines'][number]['source']) => {
+type Source = Parameters<typeof launchEngines>[0]['engines'][number]['source'];
+
+/** Without an edge nobody answers there, and this host never joined. */
+const startAgent = async (source: Source, edge = new URL('http://127.0.0.1:9')) => {
   const directory = mkdtempSync(join(tmpdir(), 'cognitora-hung-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  if (edge.port !== '9') writeFileSync(join(directory, 'certificates.json'), `{"${edge.origin}":"joined"}`);
   let sweptMs = 0;
   const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() + sweptMs };
   const events: string[] = [];
@@ -44,8 +55,7 @@ const startAgent = async (source: Parameters<typeof launchEngines>[0]['engines']
   };
   const engines = { engines: [engine], dataDirectory: directory };
   const agent = new Agent({
-    // Nobody answers there, and this host never joined.
-    config: { edge: new URL('http://127.0.0.1:9'), region: undefined, name: 'h', joinToken: undefined },
+    config: { edge, region: undefined, name: 'h', joinToken: undefined },
     sources: await launchEngines(engines, process.env, clock, log),
     ...{ moves: undefined, powerSources: [], identity: new HostIdentity(directory, clock, log) },
     ...{ environment: process.env, clock, random: () => 0, log, onJoined: () => {}, onFatal: () => {} },
@@ -62,6 +72,32 @@ const startAgent = async (source: Parameters<typeof launchEngines>[0]['engines']
     }
   };
   return { replicaIs, pass, events, directory };
+};
+
+/** An edge with one link, which beats no heart and never takes silence for the link's end. */
+const startEdge = async () => {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  await once(server, 'listening');
+  const edge = new ScriptedEdge();
+  let link: WebSocket | undefined;
+  server.on('connection', (socket) => {
+    link = socket;
+    socket.send(edge.welcome({ heartbeatMs: 600_000, leaseMs: 600_000 }));
+  });
+  onTestFinished(() => {
+    link?.terminate();
+    server.close();
+  });
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const body = utf8('{"model":"m","messages":[{"role":"user","content":"Hi."}],"stream":true}');
+  const { spans } = parseInferenceRequest('/v1/chat/completions', [body]);
+  const headers = [['content-type', 'application/json']] as const;
+  const more = { replica: 'e' as ReplicaName, headers, spans, remainingMs: 600_000 };
+  return {
+    url,
+    open: () => link?.send(edge.open(1, openOf(body.length, more), body, true)),
+    cancel: () => link?.send(edge.cancel(1)),
+  };
 };
 
 const fakeSource = () =>
@@ -96,15 +132,50 @@ test('a process whose looks are answered with 503 is ended and started again', a
   await replicaIs('is back', (replica) => isReady(replica) && replica.launch?.restarts === 1);
 });
 
-test('one that somebody else started is told, and left to them', async () => {
+test('one that owes a first token may be silent until that is given up', async () => {
+  const edge = await startEdge();
+  const { replicaIs, pass, events } = await startAgent(fakeSource(), edge.url);
+  const before = await replicaIs('is ready', isReady);
+  await tellFake(before, 'failure', 'hang');
+  edge.open();
+  await replicaIs('has a request', ({ live }) => live === 1);
+  await tellFake(before, 'looks', 'unanswered');
+  await replicaIs('is seen to be silent', hasFailed);
+  pass(hangMsMax + 5_000);
+  expect(await replicaIs('lives', hasFailed)).toMatchObject({
+    ...{ live: 1, launch: { state: 'loading', restarts: 0, pid: before.launch?.pid } },
+  });
+  expect(events).not.toContain('error engine hangs');
+  edge.cancel();
+  await replicaIs('owes nothing', ({ live }) => live === 0);
+  pass(1_000);
+  await replicaIs('is asked to end', ({ launch }) => launch?.state === 'ending');
+});
+
+const startAttached = async () => {
   const kind = kinds.get('vllm');
   if (kind === undefined) throw new Error('no vllm');
   const fake = await new LivingFake(kind, { models: ['m'] }).start();
   onTestFinished(() => fake.stop());
   const url = new URL(fake.url);
-  const { replicaIs, pass, events } = await startAgent({
-    ...{ kind: 'attached', url, kvEvents: undefined, gpus: [], kvDirectory: undefined },
-  });
+  const more = { kvEvents: undefined, gpus: [], kvDirectory: undefined };
+  return { fake, agent: await startAgent({ kind: 'attached', url, ...more }) };
+};
+
+test('one that says that it is not well serves nobody, whatever it lists', async () => {
+  const { fake, agent } = await startAttached();
+  const { replicaIs } = agent;
+  await replicaIs('is ready', isReady);
+  fake.looks = 'unhealthy';
+  const ill = await replicaIs('has failed', hasFailed);
+  expect([ill.why, ill.models]).toEqual(['GET /health answered 503', ['m']]);
+  fake.looks = 'answered';
+  await replicaIs('is back', isReady);
+});
+
+test('one that somebody else started is told, and left to them', async () => {
+  const { fake, agent } = await startAttached();
+  const { replicaIs, pass, events } = agent;
   await replicaIs('is ready', isReady);
   fake.looks = 'status 503';
   await replicaIs('has failed', hasFailed);

@@ -1,6 +1,6 @@
 /**
- * Load and watts from end to end: queues that others fill at an engine move requests to another one, GPUs that replicas
- * share are shown once, and what nobody knows is unknown everywhere, never zero.
+ * Load, watts and roles from end to end: queues that others fill at an engine move requests to another one, GPUs that
+ * replicas share are shown once, what nobody knows is unknown everywhere, never zero, and half an engine serves nobody.
  */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -34,9 +34,10 @@ const withoutMetrics: Kind = {
 describe.each(layouts)('what engines and GPUs do, layout %s', (layout) => {
   const engines = [0, 1].map(() => new LivingFake(vllm, { models: ['qwen'] }));
   const silent = new LivingFake(withoutMetrics, { models: ['other'] });
+  const prefill = new LivingFake(vllm, { models: ['split'] });
   let directory: string;
   const fixture = useCluster(() => ({ layout, regions: ['local'] }));
-  afterAll(() => Promise.all([...engines, silent].map((engine) => engine.stop())));
+  afterAll(() => Promise.all([...engines, silent, prefill].map((engine) => engine.stop())));
 
   const fakeNvidiaSmi = (): string => {
     const bin = join(directory, 'bin');
@@ -52,6 +53,7 @@ describe.each(layouts)('what engines and GPUs do, layout %s', (layout) => {
     const { cluster } = fixture;
     for (const engine of engines) await engine.start();
     await silent.start();
+    await prefill.start();
     directory = join(cluster.directory, 'loaded');
     mkdirSync(directory);
     const { joinToken } = await cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {});
@@ -61,13 +63,14 @@ describe.each(layouts)('what engines and GPUs do, layout %s', (layout) => {
     const entries = [
       ...engines.map(({ url }, at) => entry(`e${at}`, url, 'gpus = [0]')),
       entry('silent', silent.url),
+      entry('prefill', prefill.url, 'role = "prefill"'),
     ];
     writeFileSync(join(directory, 'agent.toml'), file + entries.join(''));
     cluster.startProgram('agent', [agentMain, '--config', join(directory, 'agent.toml')], {
       COGNITORA_JOIN_TOKEN: joinToken,
       PATH: fakeNvidiaSmi(),
     });
-    await host(({ replicas }) => replicas.length === 3 && replicas.every(({ state }) => state === 'ready'));
+    await host(({ replicas }) => replicas.length === 4 && replicas.every(({ state }) => state === 'ready'));
   });
 
   const host = (isAsAsked: (node: NodeView) => boolean) => fixture.cluster.node('host', isAsAsked);
@@ -106,6 +109,23 @@ describe.each(layouts)('what engines and GPUs do, layout %s', (layout) => {
       .sdk()
       .chat.completions.create({ model: 'other', messages: [{ role: 'user', content: 'Hi.' }] });
     expect(answer.choices).toHaveLength(1);
+  });
+
+  test('an engine for prefill alone is shown as such, and its model needs a whole one', async () => {
+    const { replicas } = await host(() => true);
+    expect(replicas.map(({ name, role }) => [name, role])).toEqual(
+      expect.arrayContaining([
+        ['e0', 'both'],
+        ['prefill', 'prefill'],
+      ]),
+    );
+    const asked = fixture.cluster
+      .sdk()
+      .chat.completions.create({ model: 'split', messages: [{ role: 'user', content: 'Hi.' }] });
+    await expect(asked).rejects.toMatchObject({
+      code: 'no_capacity',
+      message: expect.stringContaining('of the role prefill alone'),
+    });
   });
 
   test('a GPU that replicas share is told once, and what it does not say is absent', async () => {

@@ -61,6 +61,7 @@ export interface CacheView {
 export interface ReplicaView {
   readonly name: string;
   readonly state: string;
+  readonly role: string;
   /** Of one that failed. */
   readonly why?: string;
   readonly failing: boolean;

@@ -24,8 +24,8 @@ export type Failure = (typeof failures)[number];
 
 export const isFailure = (word: string): word is Failure => (failures as readonly string[]).includes(word);
 
-const looks = ['answered', 'unanswered', 'status 503'] as const;
-/** What becomes of questions that are no request: health, models, metrics. */
+const looks = ['answered', 'unanswered', 'status 503', 'unhealthy'] as const;
+/** What becomes of questions that are no request: health, models, metrics. `unhealthy` is a 503 of health alone. */
 export type Looks = (typeof looks)[number];
 
 const isLooks = (word: string): word is Looks => (looks as readonly string[]).includes(word);
@@ -234,8 +234,9 @@ export class LivingFake implements AsyncDisposable {
   }
 
   async #lookedAt(exchange: Exchange): Promise<void> {
-    if (this.looks === 'answered') await this.#answer(exchange);
-    else if (this.looks === 'status 503') sendJson(exchange.response, 503, this.kind.error500);
-    else await exchange.hungUp;
+    const isIll = this.looks === 'unhealthy' && exchange.received.path === '/health';
+    if (this.looks === 'unanswered') await exchange.hungUp;
+    else if (isIll || this.looks === 'status 503') sendJson(exchange.response, 503, this.kind.error500);
+    else await this.#answer(exchange);
   }
 }
