@@ -44,13 +44,15 @@ test('a replica that failed is there with why, on one line, and one that is left
   const of = { models: [], caches: [], live: 0 };
   const replicas = [
     { ...of, name: 'r0', state: 'failed', failing: false, why: 'a "b"\u001b[2J\nc' },
-    { ...of, name: 'r1', state: 'ready', failing: true },
+    { ...of, name: 'r1', state: 'ready', failing: true, isStale: true },
     { ...of, name: 'r2', state: 'failed', failing: false },
   ];
   const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 0, replicas, gpus: [] };
   addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
   const of1 = (name: string): string => `region="weur",node="n1",host="rack",replica="${name}"`;
   const lines = page.text.split('\n').filter((line) => line.startsWith('cognitora_replica_fail'));
+  expect(page.text).toContain(`cognitora_replica_load_stale{${of1('r0')}} 0`);
+  expect(page.text).toContain(`cognitora_replica_load_stale{${of1('r1')}} 1`);
   expect(lines.sort()).toEqual([
     String.raw`cognitora_replica_failed{${of1('r0')},why="a \"b\"\\u001b[2J\\u000ac"} 1`,
     `cognitora_replica_failed{${of1('r2')},why=""} 1`,

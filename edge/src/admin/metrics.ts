@@ -79,11 +79,13 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
     page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
     for (const gpu of gpus) addGpu(page, ofNode, gpu);
     const caches: ShownCache[] = [];
-    for (const { name: replica, state, why, failing, caches: ofModels, live, load } of replicas) {
+    for (const { name: replica, state, why, failing, isStale, caches: ofModels, live, load } of replicas) {
       const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       const left = '1 while it is left alone because its latest requests failed.';
       page.gauge('cognitora_replica_failing', left, labels, failing ? 1 : 0);
+      const silent = '1 while its agent is silent about its load: it counts as full.';
+      page.gauge('cognitora_replica_load_stale', silent, labels, isStale ? 1 : 0);
       if (state === 'failed') addFailed(page, labels, why);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
       addLoad(page, labels, load);

@@ -80,7 +80,7 @@ export class CandidateRecords {
     if (candidate === undefined) throw new RangeError(`record ${at} of ${this.size}`);
     candidate.cachedTokens = tokensIn(credited * claimShare, prompt);
     candidate.number = number;
-    const othersRunning = figures.othersRunning(nowMs);
+    const { othersRunning } = figures;
     const othersWaiting = figures.othersWaiting(nowMs);
     candidate.live = load.live + othersRunning + othersWaiting;
     candidate.decoding = load.decoding + othersRunning;
@@ -97,6 +97,7 @@ export class CandidateRecords {
     candidate.rttMs = Math.floor(rttMs / rttStepMs) * rttStepMs;
     candidate.evictionShare = evictionShare;
     candidate.watts = figures.watts(nowMs);
+    candidate.isStale = figures.isStale(nowMs);
     return candidate;
   }
 }
@@ -115,4 +116,5 @@ export const emptyCandidate = (): Candidate => ({
   rttMs: 0,
   evictionShare: 0,
   watts: undefined,
+  isStale: false,
 });

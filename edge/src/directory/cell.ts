@@ -45,6 +45,8 @@ export interface Choice {
   /** All that could have been chosen, with their costs, for the receipt. */
   readonly candidates: readonly Readonly<Candidate>[];
   readonly costs: Float64Array;
+  /** Replicas that were left out since their agents fell silent about their load. */
+  readonly stale: number;
 }
 
 interface Booked {
@@ -213,8 +215,11 @@ export class Cell {
 
   /** The replica that the policy prefers; undefined when none is eligible. */
   weigh(request: CellRequest): Choice | undefined {
-    const members = this.#eligible(request);
-    if (members.length === 0) return undefined;
+    const eligible = this.#eligible(request);
+    if (eligible.length === 0) return undefined;
+    const heard = eligible.filter(({ work }) => !work.figures.isStale(request.nowMs));
+    // Who fell silent counts as full: it is asked when all have.
+    const members = heard.length === 0 ? eligible : heard;
     this.#maps.forgetFaded(request.nowMs);
     const depths = this.#match(members, request);
     const records = this.#recordsFor(members.length);
@@ -234,7 +239,8 @@ export class Cell {
     const { held } = reachOf(depths, member.slot);
     const expectedTokens = candidate.cachedTokens;
     const cost = costs[index] ?? 0;
-    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs };
+    const stale = eligible.length - members.length;
+    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs, stale };
   }
 
   /** Books a choice in the turn it was made. */

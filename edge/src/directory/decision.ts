@@ -43,6 +43,8 @@ export interface Decision {
   /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
   readonly failing: number;
   readonly isTrial: boolean;
+  /** Replicas of the cell that was taken that were left out since their agents fell silent about their load. */
+  readonly stale: number;
   /** The cells that were asked, and which of them was taken for what. */
   readonly cells: CellVerdict;
 }
@@ -96,5 +98,6 @@ export const decisionOf = (
   candidates: choice.candidates.length,
   considered: viewCandidates(served, cell, choice),
   isTrial: replica.work.failures.isFailing,
+  stale: choice.stale,
   cells: viewVerdict(verdict),
 });

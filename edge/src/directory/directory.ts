@@ -108,6 +108,9 @@ export class Directory {
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
+      // What its engine was last heard to do is over with it.
+      if (state !== replica.state && (state === 'loading' || state === 'failed'))
+        replica.work.figures.beginAnew();
       Object.assign(replica, { state, role, why });
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);

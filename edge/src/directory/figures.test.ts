@@ -37,7 +37,7 @@ const decide = (directory: Directory, nowMs = 0, random = 0) =>
   });
 
 describe.each(['predicted-latency', 'weighted', 'least-loaded'])('by %s', (policy) => {
-  test('a queue of others sends requests elsewhere, until it is gone or nobody knows any more', () => {
+  test('a queue of others sends requests elsewhere, until it is gone and when it is not told again', () => {
     const choices = (nowMs: number, figures: Partial<LoadReport>) => {
       const directory = fleet(policy);
       tell(directory, 'a', load(figures));
@@ -51,9 +51,100 @@ describe.each(['predicted-latency', 'weighted', 'least-loaded'])('by %s', (polic
     expect(choices(0, queue)).toEqual(['b', 'b']);
     expect(choices(0, { waiting: 4, othersWaiting: 4 })).toEqual(['b', 'b']);
     expect(choices(telemetryMsMax, queue)).toEqual(['b', 'b']);
-    expect(choices(telemetryMsMax + 1, queue)).toEqual(['a', 'b']);
+    expect(choices(telemetryMsMax + 1, queue)).toEqual(['b', 'b']);
+    // Silent about nothing that waits, it is no less silent.
+    expect(choices(telemetryMsMax, { othersRunning: 0, othersWaiting: 0 })).toEqual(['a', 'b']);
+    expect(choices(telemetryMsMax + 1, { othersRunning: 0, othersWaiting: 0 })).toEqual(['b', 'b']);
     // What the edge sent itself it knows already.
     expect(choices(0, { running: 8, waiting: 4 })).toEqual(['a', 'b']);
+  });
+});
+
+describe('a replica whose agent fell silent about its load', () => {
+  const staleMs = telemetryMsMax + 1;
+  const silent = (policy = 'predicted-latency'): Directory => {
+    const directory = fleet(policy);
+    tell(directory, 'a', load({ othersRunning: 0, othersWaiting: 0 }));
+    return directory;
+  };
+  const takers = (directory: Directory, nowMs: number) =>
+    new Set(
+      [0, 0.3, 0.6, 0.99].map((random) => {
+        const { node, reservation } = decide(directory, nowMs, random);
+        directory.settle(reservation, { nowMs });
+        return node;
+      }),
+    );
+  const report = (directory: Directory, state: 'ready' | 'failed') =>
+    directory.report('a' as NodeId, one, [{ name: name('r0'), state, models }], staleMs);
+
+  test.each(['random', 'round-robin', 'weighted'])('gets nothing by %s while others can serve', (policy) => {
+    expect(takers(silent(policy), staleMs)).toEqual(new Set(['b']));
+    expect(takers(fleet(policy), staleMs).size).toBe(2);
+  });
+
+  test('loses to one with a long queue of its own', () => {
+    const directory = silent();
+    tell(directory, 'b', load({ othersRunning: 500, othersWaiting: 5_000 }), staleMs);
+    expect(takers(directory, staleMs)).toEqual(new Set(['b']));
+  });
+
+  test('alone is still served', () => {
+    const directory = silent();
+    directory.leave('b' as NodeId, one, 0);
+    const { node, considered, stale } = decide(directory, staleMs);
+    expect([node, stale]).toEqual(['a', 0]);
+    expect(considered).toMatchObject([{ node: 'a', live: 256, isStale: true }]);
+  });
+
+  test('keeps the longer queue that was told last', () => {
+    const directory = fleet('least-loaded');
+    tell(directory, 'a', load({ othersRunning: 3, othersWaiting: 900 }));
+    tell(directory, 'b', load({ othersRunning: 3, othersWaiting: 1 }));
+    expect(decide(directory, staleMs)).toMatchObject({
+      node: 'b',
+      considered: [
+        { node: 'b', live: 259 },
+        { node: 'a', live: 903 },
+      ],
+    });
+  });
+
+  test('is shown in the receipt of others and in its view', () => {
+    const directory = silent();
+    expect(decide(directory, staleMs)).toMatchObject({
+      node: 'b',
+      stale: 1,
+      considered: [{ isStale: false }],
+    });
+    const stale = (nowMs: number) => directory.nodes(nowMs).map(({ replicas }) => replicas[0]?.isStale);
+    expect([stale(telemetryMsMax), stale(staleMs)]).toEqual([
+      [false, false],
+      [true, false],
+    ]);
+  });
+
+  test('stays so whatever else is told of it, until its load is', () => {
+    const directory = silent();
+    tell(directory, 'a', load({ kvPermille: 1 }), staleMs);
+    expect(takers(directory, staleMs)).toEqual(new Set(['b']));
+    tell(directory, 'a', load({ othersRunning: 0 }), staleMs);
+    expect(takers(directory, staleMs).size).toBe(2);
+  });
+
+  test('begins anew with its engine', () => {
+    const directory = silent();
+    report(directory, 'ready');
+    expect(takers(directory, staleMs)).toEqual(new Set(['b']));
+    report(directory, 'failed');
+    report(directory, 'ready');
+    expect(takers(directory, staleMs).size).toBe(2);
+  });
+
+  test('begins anew with its link', () => {
+    const directory = silent();
+    directory.join('a' as NodeId, 2 as Epoch, 'a', [{ name: name('r0'), state: 'ready', models }], staleMs);
+    expect(takers(directory, staleMs).size).toBe(2);
   });
 });
 

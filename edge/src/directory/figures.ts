@@ -1,6 +1,7 @@
 /**
  * What agents measured of their engines and GPUs: the latest, and how old it is. Older than `telemetryMsMax` it is
- * unknown, and unknown is undefined, never zero. Pure; time comes in with each call. Decides nothing.
+ * unknown, and unknown is undefined, never zero. Of requests that others sent to an engine the last word stands beyond
+ * that: who fell silent is taken to be full, not idle. Pure; time comes in with each call. Decides nothing.
  */
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { telemetryMsMax } from '@cognitora/protocol/limits';
@@ -14,6 +15,12 @@ interface Told<Report> {
 /** Undefined once it is too old. A clock that was set back makes nothing older. */
 const fresh = <Report>(told: Told<Report> | undefined, nowMs: number): Report | undefined =>
   told !== undefined && nowMs - told.atMs <= telemetryMsMax ? told.report : undefined;
+
+/**
+ * So many are taken to wait in an engine whose agent told of its requests and does no more: more than engines take into
+ * a batch. A queue, since that says what a new request would find.
+ */
+export const staleWaiting = 256;
 
 export interface GpuView extends GpuReport {
   readonly ageMs: number;
@@ -62,6 +69,8 @@ export class GpuFigures {
 export class LoadFigures {
   readonly #gpus: GpuFigures;
   #told: Told<LoadReport> | undefined;
+  /** The last that said something of requests. */
+  #counted: Told<LoadReport> | undefined;
 
   constructor(gpus: GpuFigures = new GpuFigures()) {
     this.#gpus = gpus;
@@ -69,15 +78,27 @@ export class LoadFigures {
 
   told(report: LoadReport, nowMs: number): void {
     this.#told = { report, atMs: nowMs };
+    if (report.othersRunning !== undefined || report.othersWaiting !== undefined) this.#counted = this.#told;
   }
 
-  /** Requests in the engine that this edge did not send, as far as anybody knows. */
-  othersRunning(nowMs: number): number {
-    return fresh(this.#told, nowMs)?.othersRunning ?? 0;
+  /** Its engine begins anew, and with it what is to be told. */
+  beginAnew(): void {
+    this.#told = undefined;
+    this.#counted = undefined;
+  }
+
+  /** Its requests were told once, and that is too old. */
+  isStale(nowMs: number): boolean {
+    return this.#counted !== undefined && fresh(this.#counted, nowMs) === undefined;
+  }
+
+  /** Requests in the engine that this edge did not send, as last told; 0 as long as nobody told. */
+  get othersRunning(): number {
+    return this.#counted?.report.othersRunning ?? 0;
   }
 
   othersWaiting(nowMs: number): number {
-    return fresh(this.#told, nowMs)?.othersWaiting ?? 0;
+    return Math.max(this.#counted?.report.othersWaiting ?? 0, this.isStale(nowMs) ? staleWaiting : 0);
   }
 
   gpus(nowMs: number): readonly number[] {

@@ -29,6 +29,8 @@ export interface ReplicaView {
   readonly live: number;
   /** Absent while nobody knows. */
   readonly load?: LoadView;
+  /** Its agent told of its engine's requests once, and fell silent: it gets none while others can. */
+  readonly isStale: boolean;
   /** It failed its latest requests, and gets one at a time now and then. */
   readonly failing: boolean;
 }
@@ -66,6 +68,7 @@ const viewReplica = (
     })),
     live: work.load.live,
     failing: work.failures.isFailing,
+    isStale: work.figures.isStale(nowMs),
     ...(load === undefined ? {} : { load }),
   };
 };

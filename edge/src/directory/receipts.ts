@@ -38,6 +38,8 @@ export interface CandidateView {
   readonly rttMs: number;
   /** Blocks that its cache evicts for each one it stores, 0 to 1. */
   readonly evictionShare: number;
+  /** Its agent told of its engine's requests once, and fell silent: it counts as full. */
+  readonly isStale: boolean;
 }
 
 /** Another region that was asked before, and why it did not serve the request. */
@@ -73,6 +75,8 @@ export interface PlacedReceipt extends ReceiptSubject {
   /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
   readonly failing: number;
   readonly isTrial: boolean;
+  /** And those of the chosen cell that were left out since their agents fell silent about their load. */
+  readonly stale: number;
   readonly cells: CellVerdict;
   /**
    * Absent while the request runs; `record` is absent when the agent never said how it ended, `verdict` when that says
@@ -105,7 +109,8 @@ export const viewCandidates = (
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);
     const owner = member === undefined ? undefined : served.ownerOf(member);
     if (candidate === undefined || member === undefined || owner === undefined) return [];
-    const { live, decoding, waitMs, prefillMs, stepMs, rttMs, evictionShare, cachedTokens } = candidate;
+    const { live, decoding, waitMs, prefillMs, stepMs, rttMs, evictionShare, cachedTokens, isStale } =
+      candidate;
     return {
       node: owner.node.node,
       replica: owner.name,
@@ -119,6 +124,7 @@ export const viewCandidates = (
       stepMs: rounded(stepMs),
       rttMs: rounded(rttMs),
       evictionShare: rounded(evictionShare),
+      isStale,
     };
   });
 };

@@ -19,6 +19,7 @@ const candidate = fc.record({
   rttMs: ms,
   evictionShare: share,
   watts: fc.option(fc.double({ min: 0, max: 100_000, noNaN: true }), { nil: undefined }),
+  isStale: fc.constant(false),
 });
 
 const sceneOf = fc

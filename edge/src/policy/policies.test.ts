@@ -21,6 +21,7 @@ const idle: Candidate = {
   rttMs: 0,
   evictionShare: 0,
   watts: undefined,
+  isStale: false,
 };
 
 const sceneOf = (parts: readonly Partial<Candidate>[], evictionShare = 0): Scene => ({

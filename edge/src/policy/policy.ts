@@ -32,6 +32,8 @@ export interface Candidate {
   evictionShare: number;
   /** What its GPUs draw; undefined where nobody measures. */
   watts: number | undefined;
+  /** Its agent told of its engine's requests once, and fell silent: they are guesses. */
+  isStale: boolean;
 }
 
 export interface Scene {
