@@ -27,7 +27,7 @@ const started = async (tensorParallel: number) => {
     profile: {
       ...vllm,
       launching: {
-        ...{ program: '/bin/sh', helpArgv: [], splits: 'any' },
+        ...{ program: '/bin/sh', helpArgv: [], splits: 'any', namesModel: true, keepsKvOnDisk: [] },
         render: ({ directory, ports: given }) => {
           plans.push(given);
           const file = join(directory, 'engine.yaml');

@@ -19,7 +19,7 @@ export const lastLinesMax = 20;
 /** Of one such line; a longer one is cut. The file has it all, up to what one line may take there. */
 export const lastLineCharsMax = 400;
 export const logLineCharsMax = 16 * 1024;
-/** Of both outputs of one engine are read in each window: a tenth of this process's time at most, were all lines short. */
+/** Of both outputs of one engine are read in each window: a tenth of our time at most, were all lines short. */
 export const outputWindowMs = 100;
 export const outputBytesMax = 256 * 1024;
 export const outputLinesMax = 2_000;
