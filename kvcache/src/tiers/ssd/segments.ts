@@ -42,6 +42,8 @@ export class Segments {
   /** From the oldest to the one that is written. */
   readonly #segments: Segment[] = [];
   #bytes = 0;
+  /** Only what this run began is written: an earlier one may have left a torn end. */
+  #isBegun = false;
 
   private constructor(options: SegmentsOptions) {
     this.#options = options;
@@ -80,7 +82,7 @@ export class Segments {
   /** The one that is written has no room for so many bytes more, or there is none. */
   isFullFor(bytes: number): boolean {
     const last = this.#segments.at(-1);
-    return last === undefined || last.bytes + bytes > this.#options.segmentBytes;
+    return last === undefined || !this.#isBegun || last.bytes + bytes > this.#options.segmentBytes;
   }
 
   /** So many oldest ones must go before a new one can be begun. */
@@ -101,13 +103,14 @@ export class Segments {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     const file = await openFile(this.#pathOf(number), flags);
     this.#segments.push({ number, file, bytes: 0, users: 0, isDropped: false });
+    this.#isBegun = true;
     return number;
   }
 
   /** Whole pages behind what is there. Where they begin. What was written in part stays, unknown to all. */
   async append(pages: readonly Buffer[]): Promise<{ segment: number; offset: number }> {
     const segment = this.#segments.at(-1);
-    if (segment === undefined) throw new Error('no segment was begun');
+    if (segment === undefined || !this.#isBegun) throw new Error('no segment was begun');
     const offset = segment.bytes;
     const bytes = pages.reduce((sum, { length }) => sum + length, 0);
     segment.bytes += bytes;

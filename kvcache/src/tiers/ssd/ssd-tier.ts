@@ -23,6 +23,8 @@ const batchRecordsMax = 64;
 const batchBytesMax = 8 * 2 ** 20;
 /** After an error of the disk. */
 const restMs = 5_000;
+/** Kept over such an error: more keys than fit into any dirty budget of values worth keeping. */
+const deletionsMax = 65_536;
 
 /** A value that waits to be written; its pages stay as they are until `onDone`. */
 export interface Pending {
@@ -101,6 +103,8 @@ export class SsdTier {
   #evictions = 0;
   #errors = 0;
   #writing: Promise<void> | undefined;
+  /** Keys whose older records stand on the disk because it failed when they were to be followed. */
+  readonly #deletionsLeft = new Set<string>();
   #taken = 0;
   #settled = 0;
   #restsUntilMs = 0;
@@ -179,6 +183,8 @@ export class SsdTier {
       return false;
     }
     this.#dirtyBytes += pending.pages.length;
+    this.#index.remove(pending.key);
+    this.#enqueueDeletions();
     this.#enqueue(pending);
     return true;
   }
@@ -232,6 +238,11 @@ export class SsdTier {
     return 'corrupt';
   }
 
+  #enqueueDeletions(): void {
+    for (const key of this.#deletionsLeft) this.#enqueue({ key });
+    this.#deletionsLeft.clear();
+  }
+
   #enqueue(one: Pending | Deletion): void {
     this.#queue.push(one);
     this.#queued.set(one.key, (this.#queued.get(one.key) ?? 0) + 1);
@@ -248,9 +259,11 @@ export class SsdTier {
         await this.#writeBatch(batch);
       } catch (thrown) {
         this.#failed('write', thrown);
-        for (const one of batch) this.#done(one, false);
         // What waits would fail as well: it is let go, and new values are not taken for a while.
-        for (const one of this.#queue.splice(0)) this.#done(one, false);
+        for (const one of [...batch, ...this.#queue.splice(0)]) {
+          if (this.#deletionsLeft.size < deletionsMax) this.#deletionsLeft.add(one.key);
+          this.#done(one, false);
+        }
         this.#restsUntilMs = this.#options.nowMs() + restMs;
       }
     }
