@@ -18,8 +18,6 @@ export interface RamValue extends Queued {
   /** Wall clock; undefined for never. */
   expiresAtMs: number | undefined;
   isPinned: boolean;
-  /** Not yet written where a restart finds it, and to be. */
-  isDirty: boolean;
   holds: number;
   state: 'being written' | 'held' | 'gone';
 }
@@ -105,10 +103,20 @@ export class RamTier {
   }
 
   /** The bytes, for who holds the value or writes it. */
-  bytesOf({ arena, firstPage, length }: RamValue): Buffer {
-    const bytes = this.#rooms[arena]?.arena.bytes;
-    if (bytes === undefined) throw new Error(`there is no arena ${arena}`);
-    return bytes.subarray(firstPage * pageBytes, firstPage * pageBytes + length);
+  bytesOf(value: RamValue): Buffer {
+    return this.pagesOf(value).subarray(0, value.length);
+  }
+
+  /** Its whole pages, for a disk: what is beyond the value's end is zero. */
+  pagesOf({ arena, firstPage, bytes }: RamValue): Buffer {
+    const all = this.#rooms[arena]?.arena.bytes;
+    if (all === undefined) throw new Error(`there is no arena ${arena}`);
+    return all.subarray(firstPage * pageBytes, firstPage * pageBytes + bytes);
+  }
+
+  /** In its arena, bytes. */
+  offsetOf({ firstPage }: RamValue): number {
+    return firstPage * pageBytes;
   }
 
   hold(value: RamValue): void {
@@ -138,8 +146,18 @@ export class RamTier {
       at = this.#take(pages);
     }
     this.#bytes += pages * pageBytes;
-    const plain = { expiresAtMs: undefined, isPinned: false, isDirty: false, place: undefined };
-    return { key, length, bytes: pages * pageBytes, ...at, ...plain, holds: 1, state: 'being written' };
+    const plain = { expiresAtMs: undefined, isPinned: false, place: undefined, holds: 1 };
+    const value: RamValue = {
+      key,
+      length,
+      bytes: pages * pageBytes,
+      ...at,
+      ...plain,
+      state: 'being written',
+    };
+    // Nothing of another value goes to a disk with this one.
+    this.pagesOf(value).fill(0, length);
+    return value;
   }
 
   /** It is whole: whoever asks for its key has it from now on, instead of the one before. */
@@ -197,5 +215,5 @@ export class RamTier {
   }
 }
 
-/** What is read, pinned, or not yet where a restart finds it stays. */
-const mayGo = ({ holds, isPinned, isDirty }: RamValue): boolean => holds === 0 && !isPinned && !isDirty;
+/** What is read, by a client or for the disk, or pinned stays. */
+const mayGo = ({ holds, isPinned }: RamValue): boolean => holds === 0 && !isPinned;

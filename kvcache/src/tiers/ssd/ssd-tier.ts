@@ -84,6 +84,13 @@ const checksumOf = async (bytes: Buffer): Promise<number> => {
   return crc;
 };
 
+/** What its header says of a record, before it has a place. */
+const placeOf = async (one: Pending | Deletion) => {
+  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs: undefined, isAsked: false };
+  const { pages, length, expiresAtMs } = one;
+  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+};
+
 export class SsdTier {
   readonly #options: SsdTierOptions;
   readonly #segments: Segments;
@@ -197,6 +204,12 @@ export class SsdTier {
     return isHere;
   }
 
+  /** Until a restart, which finds the time that was written with it. */
+  expire(key: string, expiresAtMs: number | undefined): boolean {
+    const place = this.find(key);
+    return place !== undefined && this.#index.add(key, { ...place, expiresAtMs });
+  }
+
   /** All that waits now is where a loss of power leaves it, or was given up by an error. */
   async flush(): Promise<void> {
     for (const taken = this.#taken; this.#settled < taken; ) await this.#writing;
@@ -293,33 +306,25 @@ export class SsdTier {
     const bytes = batch.reduce((sum, one) => sum + headerBytes + ('pages' in one ? one.pages.length : 0), 0);
     const segment = await this.#roomFor(bytes);
     const pages: Buffer[] = [];
-    const places: { one: Pending; place: Place }[] = [];
+    const places: (Place | undefined)[] = [];
     let at = 0;
     for (const [index, one] of batch.entries()) {
       const page = this.#headers.subarray(index * headerBytes, (index + 1) * headerBytes);
       this.#number += 1;
-      const plain = { key: one.key, number: this.#number, segment };
-      pages.push(page);
-      at += headerBytes;
-      if (!('pages' in one)) {
-        writeHeader(page, { ...plain, kind: 'deleted', length: 0, crc: 0, expiresAtMs: undefined });
-        continue;
-      }
-      const { length, expiresAtMs } = one;
-      const crc = await checksumOf(one.pages.subarray(0, length));
-      writeHeader(page, { ...plain, kind: 'value', length, crc, expiresAtMs });
-      const place = { segment, offset: at, length, crc, number: this.#number, expiresAtMs, isAsked: false };
-      places.push({ one, place });
-      pages.push(one.pages);
-      at += one.pages.length;
+      const place = { ...(await placeOf(one)), segment, number: this.#number, offset: at + headerBytes };
+      const { key } = one;
+      const { offset, isAsked, ...known } = place;
+      writeHeader(page, { kind: 'pages' in one ? 'value' : 'deleted', key, ...known });
+      const body = 'pages' in one ? [one.pages] : [];
+      pages.push(page, ...body);
+      at = offset + (body[0]?.length ?? 0);
+      places.push(body.length > 0 ? place : undefined);
     }
     const { offset } = await this.#segments.append(pages);
-    for (const { one, place } of places) {
-      // One that was replaced or deleted meanwhile has a record behind it that says so.
-      if (one.isWanted()) this.#index.add(one.key, { ...place, offset: offset + place.offset });
+    for (const [index, one] of batch.entries()) {
+      const place = places[index];
+      this.#done(one, true, place && { ...place, offset: offset + place.offset });
     }
-    this.#written += places.length;
-    for (const one of batch) this.#done(one, true);
   }
 
   /** The number of the segment that so many bytes will be appended to. */
@@ -340,12 +345,15 @@ export class SsdTier {
     for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
   }
 
-  #done(one: Pending | Deletion, isWritten: boolean): void {
+  #done(one: Pending | Deletion, isWritten: boolean, place?: Place): void {
     this.#settled += 1;
     const queued = (this.#queued.get(one.key) ?? 1) - 1;
-    if (queued === 0) this.#queued.delete(one.key);
-    else this.#queued.set(one.key, queued);
+    if (queued > 0) this.#queued.set(one.key, queued);
+    else this.#queued.delete(one.key);
     if (!('pages' in one)) return;
+    // One that was replaced or deleted meanwhile has a record behind it that says so.
+    if (place !== undefined && queued === 0 && one.isWanted()) this.#index.add(one.key, place);
+    this.#written += isWritten ? 1 : 0;
     this.#dirtyBytes -= one.pages.length;
     one.onDone(isWritten);
   }
