@@ -9,13 +9,18 @@ const patient = [
   'test/api/regions.test.ts',
   'test/routing/lost-edge.test.ts',
   'test/agent/supervised.test.ts',
+  'test/agent/hung.test.ts',
   'test/agent/load.test.ts',
   'test/agent/configured.test.ts',
   'test/cli/nodes.test.ts',
 ];
 
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
-const long = ['test/robustness/stalled-clients.test.ts', 'test/robustness/aborts.test.ts'];
+const long = [
+  'test/robustness/stalled-clients.test.ts',
+  'test/robustness/aborts.test.ts',
+  'test/agent/busy.test.ts',
+];
 
 export default defineConfig({
   test: {

@@ -18,10 +18,10 @@ import { table } from '../report/table.ts';
 
 const method =
   "The agent's own source of GPUs runs as in production, one nvidia-smi that tells a line a second. At " +
-  'each line of a GPU a second program reads the same GPU through NVML once (nvidia-smi --query --xml-format ' +
-  '--id): memory used, average power, temperature, utilization. Differences are absolute, watts ' +
-  'also as a share of the second reading; the two readings lie some 10 to 100 ms apart, so a GPU whose ' +
-  'work starts or ends between them differs for one line.';
+  'each line of a GPU a second program reads the same GPU through NVML once (`nvidia-smi --query ' +
+  '--xml-format --id`): memory used, average power, temperature, utilization. Differences are absolute, ' +
+  'watts also as a share of the second reading; the two readings lie some 10 to 100 ms apart, so a GPU ' +
+  'whose work starts or ends between them differs for one line.';
 
 const { values } = parseArgs({
   options: {

@@ -58,6 +58,7 @@ const start = async ({ engine: url, events, edge }: Ends): Promise<KvTruth> => {
   const truth: KvTruth = new KvTruth({
     ...{ clock, log, readReply: () => undefined, engines: new Map([[name, engine]]) },
     events: new Map([[name, { kind: 'zmq', endpoints: { events, replay: undefined } }]]),
+    tokenizers: new Map(),
   });
   engine.start();
   while (engine.report.state !== 'ready') await delayMs(20);

@@ -5,7 +5,8 @@
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Tier } from '@cognitora/protocol/kv';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
-import { Directory, type PromptView } from '../../edge/src/directory/directory.ts';
+import type { PromptView } from '../../edge/src/directory/decision.ts';
+import { Directory } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
 import type { KvMessage } from '../../edge/src/link/kv-intake.ts';
 import type { Holders } from './traffic.ts';

@@ -5,7 +5,7 @@
  */
 import { prefixBlockBytesDefault } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
-import type { PromptView } from '../../edge/src/directory/directory.ts';
+import type { PromptView } from '../../edge/src/directory/decision.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
 import { PrefixMap, prefixMapBytesDefault } from '../../edge/src/directory/prefix-map.ts';
 import type { Slot } from '../../edge/src/directory/replica-slots.ts';

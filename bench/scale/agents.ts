@@ -70,6 +70,7 @@ const startAgent = (options: Start, index: number): void => {
     sources: [attachedSource(engine, source)],
     moves: undefined,
     powerSources: [],
+    environment: {},
     identity: new HostIdentity(join(options.directory, `agent-${index}`), systemClock, log),
     clock: systemClock,
     random: Math.random,

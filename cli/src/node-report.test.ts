@@ -41,6 +41,20 @@ test('a line for each replica says what keeps requests from it, and one for each
   ]);
 });
 
+test('who failed is told with why, in print, and who is left alone for it as failing', () => {
+  const failed = { ...replica('r0', 'failed'), why: 'hung: \u001b[2Jno look was answered' };
+  const failing = { ...replica('r1', 'ready'), failing: true };
+  const nodes = [node('attic', true, [failed, failing])];
+  const lines = nodesReport({ regions: [{ region: 'weur', nodes }], away: [] }, 60_000).split('\n');
+  const cells = lines.map((line) => line.split(/ {2,}/));
+  expect(cells.map((row) => row[4])).toEqual(['STATE', 'failed,cordoned', 'ready,failing,cordoned']);
+  expect(cells.map((row) => row.slice(11))).toEqual([
+    ['LINKED', 'WHY'],
+    ['60 s ago', 'hung: \\u001b[2Jno look was answered'],
+    ['60 s ago'],
+  ]);
+});
+
 test('what engines and GPUs do is shown, each GPU once, and what nobody knows is "-", never 0', () => {
   const busy = { ...replica('r0', 'ready'), load: { running: 3, waiting: 0, kvPermille: 0 } };
   const gpus = [

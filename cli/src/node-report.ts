@@ -19,6 +19,10 @@ export interface NodesAnswer {
         readonly name: string;
         readonly state: string;
         readonly role: string;
+        /** Of one that failed. */
+        readonly why?: string;
+        /** The edge leaves it alone, since its latest requests failed. */
+        readonly failing?: boolean;
         readonly models: readonly string[];
         readonly live: number;
         readonly load?: {
@@ -38,8 +42,14 @@ export interface NodesAnswer {
   }[];
 }
 
-const stateOf = (state: string, isCordoned: boolean, role = 'both'): string =>
-  [state, ...(role === 'both' ? [] : [role]), ...(isCordoned ? ['cordoned'] : [])].join(',');
+type Replica = NodesAnswer['regions'][number]['nodes'][number]['replicas'][number];
+
+/** And what keeps requests from it. */
+const stateOf = ({ state, role, failing = false }: Replica, isCordoned: boolean): string =>
+  [
+    ...[state, ...(role === 'both' ? [] : [role])],
+    ...[...(failing ? ['failing'] : []), ...(isCordoned ? ['cordoned'] : [])],
+  ].join(',');
 
 const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[][] =>
   regions.flatMap(({ region, nodes }) =>
@@ -49,18 +59,31 @@ const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[
         name,
         node,
         replica.name,
-        stateOf(replica.state, cordoned, replica.role),
+        stateOf(replica, cordoned),
         replica.live,
         ...loadCells(replica.load, replica.load?.kvPermille && replica.load.kvPermille / 1_000),
         replica.models.join(','),
         [...new Set(replica.caches.map(({ trust }) => trust))].join(','),
         relativeTime(connectedAtMs, nowMs),
+        replica.why ?? '',
       ]),
     ),
   );
 
 const header = [
-  ...['REGION', 'HOST', 'NODE', 'REPLICA', 'STATE', 'LIVE', ...loadHeader, 'MODELS', 'CACHE', 'LINKED'],
+  ...[
+    'REGION',
+    'HOST',
+    'NODE',
+    'REPLICA',
+    'STATE',
+    'LIVE',
+    ...loadHeader,
+    'MODELS',
+    'CACHE',
+    'LINKED',
+    'WHY',
+  ],
 ];
 
 /** Each GPU once, however many replicas share it. */
@@ -73,11 +96,19 @@ const gpuRows = ({ regions }: NodesAnswer): (string | number)[][] =>
 
 export const nodesReport = (answer: NodesAnswer, nowMs: number): string => {
   const away = answer.away.map(({ node, name, cordonedAtMs }) => [
-    ...['-', name, node, '-', stateOf('away', cordonedAtMs !== null), '-', '-', '-', '-', '-', '-', '-'],
+    ...['-', name, node, '-', cordonedAtMs === null ? 'away' : 'away,cordoned'],
+    ...['-', '-', '-', '-', '-', '-', '-', ''],
   ]);
   const rows = [...linkedRows(answer, nowMs), ...away];
   if (rows.length === 0) return 'No node has joined. "cgn keys join" makes a token for one.';
-  const nodes = table(header, rows);
+  // Where nothing has failed there is nothing to say.
+  const isToldWhy = rows.some((row) => row.at(-1) !== '');
+  const nodes = isToldWhy
+    ? table(header, rows)
+    : table(
+        header.slice(0, -1),
+        rows.map((row) => row.slice(0, -1)),
+      );
   const gpus = gpuRows(answer);
   return gpus.length === 0 ? nodes : `${nodes}\n\n${table(['HOST', 'NODE', ...gpuHeader, 'REPLICAS'], gpus)}`;
 };

@@ -2,7 +2,7 @@
 import { type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { expect, test } from 'vitest';
 import { envOf, fleetSecret } from '../testing/env.ts';
-import type { PromptView } from './directory/directory.ts';
+import type { PromptView } from './directory/decision.ts';
 import type { Asked } from './directory/region.ts';
 import { dispatch } from './dispatch.ts';
 import { settingsOf } from './env.ts';

@@ -15,7 +15,7 @@ import {
 } from '@cognitora/protocol/openai';
 import { type FailedAttempt, failureCode, mayTryNext, tellFailure, withRequestId } from './attempts.ts';
 import { type HeldBody, readBody } from './body-budget.ts';
-import { type PromptView, unreadPrompt } from './directory/directory.ts';
+import { type PromptView, unreadPrompt } from './directory/decision.ts';
 import type { EarlierAttempt } from './directory/receipts.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { errorResponse, withRoute } from './error-response.ts';

@@ -1,3 +1,9 @@
+import {
+  prefixBlockBytesDefault,
+  prefixBlockBytesMin,
+  prefixBlocksMax,
+  prefixBodyBytesMax,
+} from '@cognitora/protocol/limits';
 import { blocksOf } from '@cognitora/protocol/prefix/blake3';
 import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
 import { type PromptProfile, plainProfile, profileOf } from '@cognitora/protocol/prefix/profile';
@@ -5,7 +11,7 @@ import { expect, test } from 'vitest';
 import { PromptDigests } from './prompt-digests.ts';
 
 const path = '/v1/chat/completions';
-const prefix = { salt: 'a salt', blockBytes: 256 };
+const prefix = { salt: 'a salt', blockBytes: prefixBlockBytesDefault };
 const bodyOf = (chars: number) => ({ messages: [{ role: 'user', content: 'x'.repeat(chars) }] });
 const digestsOf = (body: ReturnType<typeof bodyOf> | undefined, bodyBytes = 1_000) =>
   new PromptDigests({ path, model: 'm', body, bodyBytes, prefix });
@@ -16,7 +22,7 @@ test('a prompt’s digests are those of the protocol, with its length', () => {
   const root = rootKey({ salt: prefix.salt, model: 'm', profile: plainProfile });
   const chain = prefixChain(
     { path, body },
-    { root, profile: plainProfile, blockBytes: 256, blocksMax: 2048 },
+    { root, profile: plainProfile, blockBytes: 256, blocksMax: prefixBlocksMax },
   );
   const view = digestsOf(body).by(plainProfile);
   expect(view).toMatchObject({ profile: plainProfile.id, chain: chain.digests, blockBytes: 256 });
@@ -24,8 +30,18 @@ test('a prompt’s digests are those of the protocol, with its length', () => {
 });
 
 test('a prompt beyond what digests reach is as long as its body', () => {
-  const view = digestsOf(bodyOf(600_000), 600_123).by(plainProfile);
-  expect([(view?.chain.length ?? 0) / 2, view?.bytes]).toEqual([2048, 600_123]);
+  const small = { ...prefix, blockBytes: prefixBlockBytesMin };
+  const source = { path, model: 'm', body: bodyOf(600_000), bodyBytes: 600_123, prefix: small } as const;
+  const view = new PromptDigests(source).by(plainProfile);
+  expect([(view?.chain.length ?? 0) / 2, view?.bytes]).toEqual([prefixBlocksMax, 600_123]);
+});
+
+test('with blocks as by default the longest prompt that is read is digested to its end', () => {
+  const chars = prefixBodyBytesMax - 1_000;
+  const view = digestsOf(bodyOf(chars), prefixBodyBytesMax).by(plainProfile);
+  const digested = ((view?.chain.length ?? 0) / 2) * prefix.blockBytes;
+  expect(digested).toBeGreaterThan(chars - prefix.blockBytes);
+  expect(view?.bytes).toBeLessThan(prefixBodyBytesMax);
 });
 
 test('each region with the same profile gets the same digests, one with another profile none', () => {

@@ -9,7 +9,7 @@ import { blocksOf } from '@cognitora/protocol/prefix/blake3';
 import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { JsonRecord } from '@cognitora/protocol/shape';
-import type { PromptView } from './directory/directory.ts';
+import type { PromptView } from './directory/decision.ts';
 
 /** By salt, profile and model; the oldest goes first. */
 const roots = new Map<string, Uint32Array>();

@@ -21,6 +21,7 @@ import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
+import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import { redialDelayMs } from './link/backoff.ts';
 import { fitReports } from './link/fit-reports.ts';
@@ -44,6 +45,8 @@ export interface AgentOptions {
   readonly moves: Pick<KvMovesOptions, 'handover' | 'directories'> | undefined;
   /** Where figures of this host's GPUs come from. */
   readonly powerSources: readonly PowerSource[];
+  /** The agent's own, for where models lie. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   readonly identity: HostIdentity;
   readonly clock: Clock;
   readonly random: () => number;
@@ -75,9 +78,10 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { config: ours, clock, log, moves, powerSources, sources } = options;
+    const { config: ours, clock, environment, log, moves, powerSources, sources } = options;
     this.#linkStatus = { state: 'dialling', edge: ours.edge.origin, sinceMs: clock.wallMs(), redials: 0 };
     const events = new Map<ReplicaName, EventPlace>();
+    const tokenizers = new Map<ReplicaName, TokenizerHint>();
     const replicas: WatchedReplica[] = [];
     for (const source of sources) {
       const { config, url, kvEvents } = source;
@@ -86,8 +90,9 @@ export class Agent {
       const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
       const onChange = (): void => this.#changed(engine);
+      const onHang = (why: string): void => source.hung(why);
       const engine: Engine = new Engine({
-        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange },
+        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, log, onChange, onHang },
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);
@@ -96,12 +101,14 @@ export class Agent {
       replicas.push({ engine, config, counters, metrics: profile?.metrics });
       if (kvEvents !== undefined) events.set(name, { kind: 'zmq', endpoints: kvEvents });
       else if (profile?.kvEvents?.kind === 'poll') events.set(name, profile.kvEvents);
+      const hint = tokenizerHint(config, environment);
+      if (hint !== undefined) tokenizers.set(name, hint);
     }
     this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
     this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
-    this.#truth = new KvTruth({ clock, log, readReply, engines, events, onSettled });
+    this.#truth = new KvTruth({ clock, log, readReply, engines, events, tokenizers, onSettled });
   }
 
   start(): void {
@@ -110,10 +117,7 @@ export class Agent {
       this.#sources.get(name)?.start({ began, ended: (why) => engine.end(why) });
     }
     this.#telemetry.start();
-    this.#sweeper = setInterval(() => {
-      const now = this.#options.clock.monotonicMs();
-      for (const request of [...this.#live]) request.sweep(now);
-    }, sweepMs);
+    this.#sweeper = setInterval(() => this.#sweep(this.#options.clock.monotonicMs()), sweepMs);
     void this.#dial();
   }
 
@@ -136,6 +140,13 @@ export class Agent {
     clearInterval(this.#sweeper);
     await Promise.all([...this.#engines.values()].map((engine) => engine.stop()));
     await Promise.all([...this.#sources.values()].map((source) => source.stop()));
+  }
+
+  #sweep(nowMs: number): void {
+    for (const request of [...this.#live]) request.sweep(nowMs);
+    for (const engine of this.#engines.values()) {
+      engine.sweep(nowMs, () => [...this.#live].some((request) => request.excuses(engine)));
+    }
   }
 
   /** The operator asks: engines that were given up are tried again. */
@@ -164,6 +175,7 @@ export class Agent {
     const { live, requests, bodyBytes, errors, answers } = counters;
     const { state, models } = engine.report;
     const load = this.#telemetry.loadOf(name);
+    const moves = this.#moves?.statusOf(name);
     return [
       {
         ...{ name, profile, role, kvOffload, source: source.kind, state },
@@ -175,6 +187,7 @@ export class Agent {
         answers: Object.fromEntries(answers),
         caches: this.#truth.cachesOf(name),
         ...(load === undefined ? {} : { load }),
+        ...(moves === undefined ? {} : { moves }),
       },
     ];
   }

@@ -147,6 +147,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
     config: { ...parsed, joinToken },
     sources: await launchEngines(parsed, process.env, systemClock, log),
     powerSources,
+    environment: process.env,
     moves: configuredMoves(parsed, systemClock, log),
     identity,
     clock: systemClock,

@@ -428,6 +428,28 @@ test('an engine whose reader has no room is not read, and goes on when it has', 
   expect(parts.bytes()).toBe(total);
 });
 
+test('each byte of an answer is a sign of life; until the first one, and while nobody reads, none is due', async () => {
+  const { engine } = await sseEngine([chunk, doneEvent]);
+  const other = engineAt(await closedPort());
+  const heard = vi.spyOn(engine, 'heard');
+  const { over, running } = serve({ engine, request: '{"model":"m","stream":true}' });
+  expect([running.excuses(engine), running.excuses(other), heard.mock.calls.length]).toEqual([
+    true,
+    false,
+    0,
+  ]);
+  await over;
+  expect([running.excuses(engine), heard.mock.calls.length > 0]).toEqual([false, true]);
+  const { engine: silent } = await silentEngine(chunk);
+  for (const hasRoom of [true, false]) {
+    const served = serve({ engine: silent, request: '{"model":"m","stream":true}', hasRoom: () => hasRoom });
+    await served.firstBytes;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(served.running.excuses(silent)).toBe(!hasRoom);
+    served.running.cancel();
+  }
+});
+
 test('nothing is said twice: an end after a timeout, a sweep after the end', async () => {
   const { engine } = await sseEngine([chunk, doneEvent]);
   const { over, ends, running, sweepAfter } = serve({ engine, request: '{"model":"m","stream":true}' });
@@ -479,6 +501,24 @@ test('headers that are longer than a frame fail the request alone', async () => 
   dispatch.mockRestore();
   expect(heads).toEqual([]);
   expect(ends).toMatchObject([{ code: 'engine_broke_off', message: expect.stringContaining('262144') }]);
+});
+
+test('a page in the place of an answer is nobody’s hit: the request fails, and who watches saw no head', async () => {
+  const closed = deferred();
+  const url = await serveHttp((request, response) => {
+    request.resume();
+    response.once('close', () => closed.resolve());
+    response.writeHead(200, { 'content-type': 'text/html' });
+    response.write('<html>');
+  });
+  const { over, heads, ends, seen, text } = serve({ engine: engineAt(url), request: '{"model":"m"}' });
+  await over;
+  const message = `The engine answered with the content type "text/html", which is no answer of ${path}.`;
+  expect([heads, text()]).toEqual([[], '']);
+  expect(ends).toMatchObject([{ code: 'engine_not_understood', message, record: { bodyBytes: 0 } }]);
+  expect(seen).toEqual(['body 13 last', 'ended early undefined']);
+  // Its connection is not kept for the next request.
+  await closed.promise;
 });
 
 test.each([

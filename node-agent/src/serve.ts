@@ -5,22 +5,8 @@
  */
 import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
-import {
-  firstTokenMsMax,
-  frameBodyBytesMax,
-  framePayloadBytesMax,
-  headersPerMessageMax,
-  interTokenMsMax,
-} from '@cognitora/protocol/limits';
-import {
-  encodeJson,
-  type FinalRecord,
-  type HeaderList,
-  type OpenRequest,
-  parseHead,
-  type ResponseHead,
-  type Usage,
-} from '@cognitora/protocol/link';
+import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import type { FinalRecord, OpenRequest, ResponseHead, Usage } from '@cognitora/protocol/link';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
@@ -28,6 +14,7 @@ import type { Clock } from './clock.ts';
 import type { Engine, ServedModel } from './engines/engine.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { RequestFeed } from './request-feed.ts';
+import { faultOf, headerList, isNoAnswer, mediaTypeOf } from './response-head.ts';
 
 /** Who wants to know what goes by, without holding it up. */
 export interface RequestWatch {
@@ -54,20 +41,6 @@ export interface ServeOptions {
   readonly onOver: () => void;
   readonly watch?: RequestWatch | undefined;
 }
-
-/** Headers that belong to one hop, or that the edge decides. */
-const droppedHeaders = new Set([
-  'connection',
-  'content-length',
-  'date',
-  'keep-alive',
-  'proxy-connection',
-  'server',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'x-request-id',
-]);
 
 export class ServedRequest implements ServedStream {
   readonly #options: ServeOptions;
@@ -126,6 +99,12 @@ export class ServedRequest implements ServedStream {
     this.#controller?.resume();
   }
 
+  /** Whether this engine may be silent for it: its first token takes as long as it takes, or nobody reads on. */
+  excuses(engine: Engine): boolean {
+    const isRead = this.#firstByteMs !== undefined && this.#controller?.paused !== true;
+    return engine === this.#options.engine && !isRead;
+  }
+
   /** Called about once a second: the timers the agent owns. */
   sweep(nowMs: number): void {
     if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
@@ -182,18 +161,23 @@ export class ServedRequest implements ServedStream {
       this.#fail('engine_broke_off', fault);
       return;
     }
+    const type = mediaTypeOf(headers);
+    if (isNoAnswer(status, type)) {
+      const { path } = this.#options.open;
+      const said = `The engine answered with the content type ${JSON.stringify(type)}`;
+      this.#fail('engine_not_understood', `${said}, which is no answer of ${path}.`);
+      return;
+    }
     this.#options.watch?.head(status);
-    // Media types come in any case.
-    const type = String(headers['content-type'] ?? '').toLowerCase();
     const isEdited = status < 300;
     // Bytes that the engine compressed, though nobody asked, are not ours to read.
     const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
-    if (isPlain && type.startsWith('text/event-stream')) {
+    if (isPlain && type === 'text/event-stream') {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
         dropUsage: isEdited ? this.#dropUsage : undefined,
       });
-    } else if (isPlain && type.startsWith('application/json')) {
+    } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
       this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
     }
@@ -212,6 +196,7 @@ export class ServedRequest implements ServedStream {
   #data(chunk: Uint8Array): boolean {
     if (this.#isOver) return true;
     this.#lastBytesMs = this.#options.clock.monotonicMs();
+    this.#options.engine.heard();
     this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     const hasRoom = this.#reply(this.#reader?.push(chunk) ?? [chunk]);
@@ -273,32 +258,3 @@ export class ServedRequest implements ServedStream {
     this.#options.onOver();
   }
 }
-
-const headerList = (headers: Record<string, string | string[] | undefined>): HeaderList => {
-  const list: [string, string][] = [];
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || droppedHeaders.has(name) || name.startsWith('x-cognitora-')) continue;
-    for (const single of typeof value === 'string' ? [value] : value) list.push([name, single]);
-  }
-  return list;
-};
-
-/** Why the edge would take this HEAD for a broken link, in words: then only this request fails. */
-const faultOf = (head: ResponseHead): string | undefined => {
-  const { status, headers } = head;
-  if (status > 599) return `The engine answered with status ${status}, which HTTP does not know.`;
-  if (headers.length > headersPerMessageMax) {
-    return `The engine answered with ${headers.length} headers; at most ${headersPerMessageMax} are carried.`;
-  }
-  const encoded = encodeJson(head);
-  if (encoded.length > framePayloadBytesMax) {
-    return `The engine's headers take ${encoded.length} bytes; at most ${framePayloadBytesMax} are carried.`;
-  }
-  try {
-    parseHead(encoded);
-    return undefined;
-  } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    return `The engine's headers cannot be carried: ${why}`;
-  }
-};

@@ -48,6 +48,8 @@ export type LaunchState =
   /** It runs, and cannot serve yet, or not at the moment. */
   | 'loading'
   | 'ready'
+  /** It hung, or did not become ready in its time: it is asked to end, and is started again. */
+  | 'ending'
   /** It gets no more work, and ends when what runs has ended. */
   | 'draining'
   | 'stopped'
@@ -84,6 +86,46 @@ export interface EngineLoadStatus {
   readonly preemptions?: number;
 }
 
+/** Why KV was not moved where it could have been. */
+export type MoveRefusal =
+  /** Computing it is expected to take no longer than moving it. */
+  | 'slower_than_computing'
+  /** Others wait ahead, or the engine has no slot to spare. */
+  | 'busy'
+  /** The hand-over, or the restore, took longer than a request waits; or the request or the engine went meanwhile. */
+  | 'too_late'
+  /** The saved bytes are not those that were written, or of another engine or model. */
+  | 'damaged'
+  /** The engine did not restore what it was given. */
+  | 'refused_by_engine'
+  /** What was restored was not used by the request that it was for. */
+  | 'unused'
+  /** As many were saved in the last minute as may be. */
+  | 'saved_too_often'
+  /** No slot holds the answer any more. */
+  | 'not_in_a_slot'
+  /** The state is larger than the hand-over takes, or its file is not what the engine said. */
+  | 'unfit_file'
+  /** The hand-over, the engine or the disk failed; the log says how. */
+  | 'failed';
+
+/** Of moves that came to their end. */
+export interface MoveFigures {
+  readonly count: number;
+  readonly bytes: number;
+  /** From the engine to the hand-over, or back. */
+  readonly ms: number;
+}
+
+/** Of a replica whose KV may move to and from other hosts; counted since the agent started. */
+export interface MovesStatus {
+  /** Its engine has shown that it restores what it saves. */
+  readonly canMove: boolean;
+  readonly saved: MoveFigures;
+  readonly restored: MoveFigures;
+  readonly refused: Readonly<Partial<Record<MoveRefusal, number>>>;
+}
+
 export interface ReplicaStatus {
   readonly name: ReplicaName;
   readonly profile: string;
@@ -107,6 +149,8 @@ export interface ReplicaStatus {
   readonly answers: Readonly<Record<string, number>>;
   readonly caches: readonly { readonly model: string; readonly trust: Trust }[];
   readonly load?: EngineLoadStatus;
+  /** Absent: its KV does not move. */
+  readonly moves?: MovesStatus;
 }
 
 export interface AgentStatus {

@@ -31,6 +31,7 @@ export const errorTable = {
   internal: { status: 500, type: 'server_error', retryable: false, fault: 'edge' },
   engine_unreachable: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
   engine_broke_off: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
+  engine_not_understood: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
   engine_refused: { status: 502, type: 'server_error', retryable: false, fault: 'engine' },
   link_lost: { status: 502, type: 'server_error', retryable: true, fault: 'fleet' },
   ack_timeout: { status: 504, type: 'server_error', retryable: true, fault: 'fleet' },

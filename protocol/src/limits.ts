@@ -31,6 +31,8 @@ export const streamsPerLinkMax = 2048;
 export const linksPerObjectMax = 2048;
 /** Replicas of one node: 16 GPUs with several small models each. */
 export const replicasPerNodeMax = 64;
+/** Characters of why a replica cannot serve: about a line; 64 of them and their models still fit a HELLO. */
+export const replicaWhyCharsMax = 200;
 /** GPUs that one node tells of, and of which a replica may use any. */
 export const gpusPerNodeMax = 64;
 /** Models (with their LoRA adapters) one replica advertises. */
@@ -154,8 +156,11 @@ export const prefixBlockBytesDefault = 256;
 export const prefixBlockBytesMin = 64;
 /** The most, 256 tokens: one chunk of BLAKE3; coarser ones would hide what short prompts share. */
 export const prefixBlockBytesMax = 1 * KiB;
-/** Prefix digests of one prompt: 16 KiB across a hop, 128 k tokens. A longer prompt is matched by its head. */
-export const prefixBlocksMax = 2_048;
+/**
+ * Prefix digests of one prompt: 64 KiB across a hop. With blocks as by default every prompt that is read is digested
+ * whole: what reaches beyond its digests counts as uncached wherever it is, and draws long sessions apart (note 5).
+ */
+export const prefixBlocksMax = 8_192;
 /** Prefix maps of one region's object, together, in self-hosted workerd: eight models with a million blocks each. */
 export const prefixMapsBytesMaxSelfHosted = 512 * MiB;
 /** The same on Workers: with the bodies in flight it stays below an isolate's 128 MB. */
@@ -222,6 +227,10 @@ assertRelation(
 );
 assertRelation(kvDigestsPerMessageMax * 8 + 4 * KiB < framePayloadBytesMax, 'a KV message fits a frame');
 assertRelation(kvDigestsPerFeedMax <= kvDigestsBurst, 'a full snapshot can be asked for');
+assertRelation(
+  prefixBlocksMax * prefixBlockBytesDefault >= prefixBodyBytesMax,
+  'a prompt that is read is digested whole',
+);
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');
 assertRelation(telemetryMs < telemetryRefreshMs, 'what changed goes before what did not');
 assertRelation(telemetryRefreshMs * 3 <= telemetryMsMax, 'figures outlive two lost refreshes');

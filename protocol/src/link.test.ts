@@ -23,6 +23,7 @@ import {
   parseWelcome,
   type ReplicaReport,
   type ResponseHead,
+  replicaRoles,
   replicaStates,
   type StreamFailure,
   type Welcome,
@@ -35,11 +36,16 @@ const count = fc.maxSafeNat();
 const code = fc.constantFrom(...(Object.keys(errorTable) as ErrorCode[]));
 const headers = fc.array(fc.tuple(name, fc.string()), { maxLength: 5 });
 
-const replica: fc.Arbitrary<ReplicaReport> = fc.record({
-  name: name.map((text) => text as ReplicaName),
-  state: fc.constantFrom(...replicaStates),
-  models: fc.array(fc.record({ id: name, createdSeconds: count, ownedBy: name }), { maxLength: 3 }),
-});
+const replica: fc.Arbitrary<ReplicaReport> = fc.record(
+  {
+    name: name.map((text) => text as ReplicaName),
+    state: fc.constantFrom(...replicaStates),
+    role: fc.constantFrom(...replicaRoles),
+    why: name,
+    models: fc.array(fc.record({ id: name, createdSeconds: count, ownedBy: name }), { maxLength: 3 }),
+  },
+  { requiredKeys: ['name', 'state', 'models'] },
+);
 const replicas = fc.uniqueArray(replica, { maxLength: 4, selector: (report) => report.name });
 
 const hello: fc.Arbitrary<Hello> = fc

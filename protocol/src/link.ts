@@ -16,6 +16,7 @@ import {
   prefixBlockBytesMin,
   queryCharsMax,
   replicasPerNodeMax,
+  replicaWhyCharsMax,
   requestMsMax,
 } from './limits.ts';
 import { FieldReader, type JsonRecord, parseJsonRecord } from './shape.ts';
@@ -52,6 +53,8 @@ export interface ReplicaReport {
   readonly state: ReplicaState;
   /** Absent: `both`. */
   readonly role?: ReplicaRole;
+  /** Of one that failed, for people. */
+  readonly why?: string;
   readonly models: readonly ModelCard[];
 }
 
@@ -163,6 +166,7 @@ const readReplica = (item: FieldReader): ReplicaReport => ({
   name: item.name('name', nameCharsMax) as ReplicaName,
   state: item.oneOf('state', replicaStates),
   ...(item.has('role') ? { role: item.oneOf('role', replicaRoles) } : {}),
+  ...(item.has('why') ? { why: item.name('why', replicaWhyCharsMax) } : {}),
   models: item.records('models', modelsPerReplicaMax, (model) => ({
     id: model.name('id', nameCharsMax),
     createdSeconds: model.integer('createdSeconds', 0, Number.MAX_SAFE_INTEGER),

@@ -71,7 +71,7 @@ const failings: readonly Failing[] = [
       sweepAfter(interTokenMsMax + 1);
     },
   },
-  { failure: 'wrong type', code: undefined, status: 200 },
+  { failure: 'wrong type', code: 'engine_not_understood', status: undefined },
 ];
 
 const failureTests = (profile: EngineProfile, kind: Kind): void => {
@@ -80,14 +80,18 @@ const failureTests = (profile: EngineProfile, kind: Kind): void => {
     const engine = await attachReady(profile, subject);
     fake.failure = failing.failure;
     const served = serve(engine, chat(model, { stream: true }));
-    await until('the request to reach the engine', () => fake.counts.running > 0 || served.heads.length > 0);
+    let isOver = false;
+    void served.over.then(() => {
+      isOver = true;
+    });
+    await until('the request to reach the engine', () => fake.counts.running > 0 || isOver);
     await failing.during?.(served);
     const { code, usage } = await served.over;
     expect(code).toBe(failing.code);
     expect(usage).toBeUndefined();
     expect(served.heads[0]?.status).toBe(failing.status);
     if (failing.failure === 'status 500') expect(served.text()).toBe(kind.error500);
-    if (failing.failure === 'wrong type') expect(served.text()).toContain('<html>');
+    if (failing.failure === 'wrong type') expect(served.text()).toBe('');
     // Nothing of it stays with the engine.
     await until('the engine to be idle', () => fake.counts.running === 0);
     fake.failure = 'none';

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MovesStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
 import type { AgentSpec } from '../harness/cluster.ts';
@@ -46,6 +47,15 @@ describe('two hosts with a directory in common', () => {
     return { name, engines: [engine.url], kvEvents: [{ live, replay }], kvMoves };
   };
 
+  const movesOf = async (host: string): Promise<MovesStatus> => {
+    const file = join(fixture.cluster.directory, 'agents', host, 'status.json');
+    const { url } = JSON.parse(readFileSync(file, 'utf8')) as { url: string };
+    const { replicas } = (await (await fetch(`${url}/status`)).json()) as StatusAnswer;
+    const moved = replicas[0]?.moves;
+    if (moved === undefined) throw new Error(`the KV of ${host} does not move`);
+    return moved;
+  };
+
   const restores = async (host: string): Promise<number> => {
     const page = await (await fetch(`${engines.get(host)?.url}/metrics`)).text();
     return Number(/^cognitora_engine_slot_restores_total (\d+)$/m.exec(page)?.[1]);
@@ -84,6 +94,9 @@ describe('two hosts with a directory in common', () => {
         `${moved.cachedTokens} of ${moved.promptTokens} tokens cached\n`,
     );
     expect(await restores('there')).toBe(before + 1);
+    const { saved: kept, restored, canMove } = await movesOf('there');
+    expect([canMove, restored.count, kept.count >= 1]).toEqual([true, 1, true]);
+    expect(restored.bytes).toBeGreaterThan(1_000_000);
     expect(computed.cachedTokens).toBeLessThan(64);
     expect(moved.cachedTokens).toBeGreaterThan(0);
     expect(moved.text).toBe(first.get(prompts.moved)?.text);
@@ -109,5 +122,6 @@ describe('two hosts with a directory in common', () => {
     expect(damaged.cachedTokens).toBeLessThan(64);
     expect(await restores('there')).toBe(before);
     expect(fixture.cluster.log.text()).toContain('the envelope is damaged');
+    expect((await movesOf('there')).refused).toMatchObject({ damaged: 1 });
   });
 });

@@ -3,22 +3,18 @@
  * fail. What is killed comes back or is told, and nothing outlives its agent.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import type { ReplicaStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { drainMsMax, replicaWhyCharsMax } from '@cognitora/protocol/limits';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { cgnJson } from '../cli/run-cgn.ts';
-import { type Leftover, leftoversOf } from '../harness/leftovers.ts';
-import type { Program } from '../harness/program.ts';
+import { cgn } from '../cli/run-cgn.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
+import { isAlive } from '../robustness/processes.ts';
+import { fakeEngine, Host, openChat, tellFake, wordsOf } from './host.ts';
 
-const agentMain = resolve(import.meta.dirname, '../../node-agent/src/main.ts');
-const fakeProgram = resolve(import.meta.dirname, '../fakes/engine-program.ts');
 /** Everything is back within this time without hands, beside what a start takes on a busy host. */
 const backMsMax = 10_000;
-/** On a host with other work, a model's file is made and loaded. */
-const upMsMax = 60_000;
 
 const fixture = useCluster(() => ({ layout: 'one-object', regions: ['local'] }));
 let joinToken: string;
@@ -26,65 +22,12 @@ beforeAll(async () => {
   ({ joinToken } = await fixture.cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {}));
 });
 
-/** An agent with its own directory, whose engines the text of TOML tables names. */
-class Host {
-  readonly name: string;
-  readonly directory: string;
-  program: Program;
-
-  constructor(name: string, engines: string) {
-    const { cluster } = fixture;
-    this.name = name;
-    this.directory = join(cluster.directory, name);
-    mkdirSync(this.directory);
-    const top = `edge = "${cluster.url}"\nname = "${name}"\ndata_dir = "${this.directory}"\n`;
-    writeFileSync(join(this.directory, 'agent.toml'), top + engines);
-    this.program = this.start();
-  }
-
-  start(): Program {
-    const argv = [agentMain, '--config', join(this.directory, 'agent.toml')];
-    this.program = fixture.cluster.startProgram(this.name, argv, { COGNITORA_JOIN_TOKEN: joinToken });
-    return this.program;
-  }
-
-  status(): Promise<StatusAnswer> {
-    return cgnJson(['agent', 'status', '--data-dir', this.directory]);
-  }
-
-  /** As `/status` says, without a program in between. */
-  async replica(name: string): Promise<ReplicaStatus | undefined> {
-    const { url } = JSON.parse(readFileSync(join(this.directory, 'status.json'), 'utf8')) as { url: string };
-    const status = (await (await fetch(`${url}/status`)).json()) as StatusAnswer;
-    return status.replicas.find((replica) => replica.name === name);
-  }
-
-  replicaIs(what: string, name: string, is: (replica: ReplicaStatus) => boolean): Promise<ReplicaStatus> {
-    const look = async () => {
-      const replica = await this.replica(name).catch(() => undefined);
-      return replica !== undefined && is(replica) && replica;
-    };
-    return until(`${name} of ${this.name} ${what}`, look, upMsMax);
-  }
-
-  ready(name: string): Promise<ReplicaStatus> {
-    return this.replicaIs('to be ready', name, ({ state }) => state === 'ready');
-  }
-
-  /** Processes of its engines. */
-  engines(): readonly Leftover[] {
-    const { pid } = this.program;
-    return leftoversOf(this.directory).filter((process) => process.pid !== pid);
-  }
-}
+const newHost = (name: string, engines: string): Host =>
+  new Host({ cluster: fixture.cluster, joinToken }, name, engines);
 
 const embedded = (more = '') =>
   `[[engine]]\nname = "e"\nprofile = "embedded"\nmodel = "tiny"\nserved_name = "toy"\n` +
   `arguments = ["--models-dir", "${join(fixture.cluster.directory, 'models')}"]\n${more}\n`;
-
-const fake = (name: string, more: string) =>
-  `[[engine]]\nname = "${name}"\nprofile = "vllm"\nmodel = "${name}"\ncommand = "${fakeProgram}"\n` +
-  `environment = { FAKE_ENGINE = "vllm", ${more} }\n`;
 
 const ask = (model: string, maxTokens = 4) =>
   fixture.cluster.sdk().chat.completions.create({
@@ -98,7 +41,7 @@ describe('an engine that the agent starts', () => {
   let startMs: number;
   beforeAll(async () => {
     const sinceMs = performance.now();
-    host = new Host('supervised', embedded());
+    host = newHost('supervised', embedded());
     await host.ready('e');
     startMs = performance.now() - sinceMs;
   });
@@ -129,7 +72,7 @@ describe('an engine that the agent starts', () => {
 });
 
 test('an agent that is asked to end finishes its live stream before it ends its engine', async () => {
-  const host = new Host('drained', fake('slow', 'FAKE_FAILURE = "slow"'));
+  const host = newHost('drained', fakeEngine('slow', 'FAKE_FAILURE = "slow"'));
   await host.ready('slow');
   const stream = await fixture.cluster.sdk().chat.completions.create({
     model: 'slow',
@@ -148,12 +91,83 @@ test('an agent that is asked to end finishes its live stream before it ends its 
   expect(fixture.cluster.log.text()).toContain('drained: ended: 0');
 });
 
+test('an engine killed under live streams: each client is told, and served again within ten seconds', async () => {
+  const streams = 200;
+  const host = newHost('struck', fakeEngine('struck', 'FAKE_SLOW_WORDS = "1000"'));
+  const before = await host.ready('struck');
+  const { launch } = before;
+  await tellFake(before, 'failure', 'slow');
+  const opened = await Promise.all(
+    Array.from({ length: streams }, () => openChat(fixture.cluster, 'struck')),
+  );
+  await Promise.all(opened.map(({ begun }) => begun));
+  const killedMs = performance.now();
+  process.kill(launch?.pid ?? 0, 'SIGKILL');
+  const texts = await Promise.all(opened.map(({ text }) => text));
+  for (const text of texts) {
+    expect(text).toMatch(/data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/);
+    expect(text).not.toContain('[DONE]');
+  }
+  // Nobody but the agent starts it again.
+  const again = await until('a client to be served again', async () => {
+    const next = await openChat(fixture.cluster, 'struck').catch(() => undefined);
+    return next?.status === 200 && next;
+  });
+  await again.begun;
+  const backMs = performance.now() - killedMs;
+  expect(backMs).toBeLessThan(backMsMax);
+  process.stdout.write(
+    `[figure] a launched engine killed under ${streams} streams: served again after ${backMs.toFixed(0)} ms\n`,
+  );
+  const after = await host.ready('struck');
+  expect([after.launch?.restarts, after.live]).toEqual([1, expect.any(Number)]);
+  expect(after.launch?.pid).not.toBe(launch?.pid);
+  await until('nothing to be left', async () => (await host.replica('struck'))?.live === 0);
+  await host.program.stop();
+  expect(host.engines()).toEqual([]);
+});
+
+test('an engine that is deaf to SIGTERM is killed, though never while a stream has time left', async () => {
+  const host = newHost('deaf', fakeEngine('deaf', 'FAKE_SLOW_WORDS = "1000", FAKE_DEAF = "1"'));
+  const replica = await host.ready('deaf');
+  await tellFake(replica, 'failure', 'slow');
+  const pid = replica.launch?.pid ?? 0;
+  const stream = await openChat(fixture.cluster, 'deaf');
+  await stream.begun;
+  const askedMs = performance.now();
+  process.kill(host.program.pid, 'SIGTERM');
+  let lastWordMs = 0;
+  stream.onText(() => {
+    lastWordMs = performance.now();
+  });
+  // It would go on for 100 s: its words come to the end of the time that it has.
+  const text = await stream.text;
+  const drainedMs = performance.now() - askedMs;
+  expect(lastWordMs - askedMs).toBeGreaterThanOrEqual(drainMsMax - 1_000);
+  expect(drainedMs).toBeGreaterThanOrEqual(drainMsMax);
+  expect(wordsOf(text).length).toBeGreaterThan((drainMsMax / 100) * 0.5);
+  expect(text).toContain('"code":"link_lost"');
+  expect(text).not.toContain('[DONE]');
+  expect(isAlive(pid)).toBe(true);
+  await host.program.exited;
+  const log = readFileSync(join(host.directory, 'logs/deaf.log'), 'utf8');
+  expect(log.split('does not hear SIGTERM')).toHaveLength(2);
+  expect(log).toContain('[agent] was ended by SIGKILL');
+  expect(fixture.cluster.log.text()).toContain('engine process did not end when asked, killed');
+  expect(host.engines()).toEqual([]);
+  process.stdout.write(
+    `[figure] a deaf engine: its stream ended ${drainedMs.toFixed(0)} ms after SIGTERM to the agent, ` +
+      `all was gone after ${(performance.now() - askedMs).toFixed(0)} ms\n`,
+  );
+});
+
 test('replicas have their GPUs; an agent that is killed leaves none of them, and the next one serves', async () => {
-  const host = new Host('killed', embedded('replicas = 2\ngpus = [0, 1]'));
+  const host = newHost('killed', embedded('replicas = 2\ngpus = [0, 1]'));
   const replicas = await Promise.all([host.ready('e-0'), host.ready('e-1')]);
   for (const [gpu, { launch }] of replicas.entries()) {
     const environment = readFileSync(`/proc/${launch?.pid}/environ`, 'utf8').split('\0');
     expect(environment).toContain(`CUDA_VISIBLE_DEVICES=${gpu}`);
+    expect(environment).toContain('CUDA_DEVICE_ORDER=PCI_BUS_ID');
     expect(environment.join(' ')).not.toContain(joinToken);
   }
   expect(host.engines().length).toBeGreaterThanOrEqual(2);
@@ -168,11 +182,12 @@ test('replicas have their GPUs; an agent that is killed leaves none of them, and
 describe('engines that fail', () => {
   let host: Host;
   beforeAll(() => {
-    host = new Host(
+    host = newHost(
       'failing',
-      fake('slow', 'FAKE_LOAD_MS = "2000"') +
-        fake('hung', 'FAKE_FAILURE = "hang at start"') +
-        fake('loop', 'FAKE_FAILURE = "crash"'),
+      fakeEngine('slow', 'FAKE_LOAD_MS = "2000"') +
+        fakeEngine('hung', 'FAKE_FAILURE = "hang at start"') +
+        fakeEngine('late', 'FAKE_FAILURE = "hang at start"', 'loading_timeout = "3s"') +
+        fakeEngine('loop', 'FAKE_FAILURE = "crash"'),
     );
   });
 
@@ -185,6 +200,16 @@ describe('engines that fail', () => {
     expect(await host.replica('hung')).toMatchObject({ state: 'loading', launch: { state: 'loading' } });
   });
 
+  test('by a load that takes longer than it may are ended and started again, and it is told why', async () => {
+    const late = await host.replicaIs('to be started again', 'late', ({ launch }) => launch?.restarts === 1);
+    expect(late.state).not.toBe('ready');
+    const log = readFileSync(join(host.directory, 'logs/late.log'), 'utf8');
+    expect(log).toContain('[agent] was not ready after 3 s (loading_timeout), asked to end');
+    expect(log).toContain('[agent] was not ready after 3 s (loading_timeout), ended with status 0');
+    // The other one that hangs has the time that nobody said.
+    expect((await host.replica('hung'))?.launch).toMatchObject({ state: 'loading', restarts: 0 });
+  });
+
   test('in a loop are given up, told everywhere, and cost nothing more', async () => {
     const given = await host.replicaIs('to be given up', 'loop', ({ launch }) => launch?.state === 'gave-up');
     expect(given.launch).toMatchObject({ restarts: 4 });
@@ -192,7 +217,11 @@ describe('engines that fail', () => {
     expect(given.launch?.lastLines.join('\n')).toContain('CUDA error');
     expect(given.why).toMatch(/^ended with status 1, given up after 5 ends in a row; .*CUDA error/);
     const node = await fixture.cluster.node('failing');
-    expect(node.replicas.find(({ name }) => name === 'loop')?.state).toBe('failed');
+    const told = node.replicas.find(({ name }) => name === 'loop');
+    expect(told).toMatchObject({ state: 'failed', why: given.why?.slice(0, replicaWhyCharsMax) });
+    const environment = { COGNITORA_ADMIN_KEY: fixture.cluster.adminKey };
+    const shown = await cgn(['nodes', '--edge', fixture.cluster.url], environment);
+    expect(shown.out).toMatch(/ loop +failed .* ended with status 1, given up after 5 ends in a row/);
     const ticks = cpuTicks(host.program.pid);
     await new Promise((accept) => setTimeout(accept, 2_000));
     // A hundred ticks are one second of one CPU.

@@ -85,6 +85,24 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
     }
   });
 
+  test('502 for a page in the place of an answer, which names its type; JSON for a stream passes', async () => {
+    for (const stream of [false, true]) {
+      const answer = await ask(({ response }) => {
+        response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
+        response.end('<html><body>It works!</body></html>');
+      }, stream);
+      const message =
+        'The engine answered with the content type "text/html", which is no answer of /v1/chat/completions.';
+      expect([answer.status, jsonOf<ErrorBody>(answer).error]).toMatchObject([
+        502,
+        { message, type: 'server_error', code: 'engine_not_understood' },
+      ]);
+      expect(answer.headers['content-type']).toContain('application/json');
+    }
+    const short = await ask(({ response }) => sendJson(response, 200, '{"object":"chat.completion"}'), true);
+    expect([short.status, short.body.toString()]).toEqual([200, '{"object":"chat.completion"}']);
+  });
+
   const piece = '{"model":"chat", ';
   const whole = { 'content-type': 'application/json', 'content-length': '1000' };
   const broken = [

@@ -6,7 +6,7 @@
 import { Publisher, Router } from 'zeromq';
 import { type Answer, FakeEngine, parseBody, sendEvents, sendJson } from './fake-engine.ts';
 import { Float, type Packable, pack } from './msgpack.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { mapEvents, PrefixCache } from './prefix-cache.ts';
 
 const topic = 'kv-events';
 const endOfReplay = Buffer.alloc(8, 0xff);
@@ -131,7 +131,8 @@ export class CachingVllm implements AsyncDisposable {
         say({ prompt: this.#vocabulary.decode(body.tokens as readonly number[]) });
         return;
       case '/reset_prefix_cache':
-        await this.#publish(this.#cache.clear());
+        this.#cache.clear();
+        await this.#publish([{ type: 'AllBlocksCleared' }]);
         say({ success: true });
         return;
       case '/v1/chat/completions':
@@ -146,7 +147,7 @@ export class CachingVllm implements AsyncDisposable {
     const prompt = this.#vocabulary.encode(promptOf(messages));
     const said = this.#vocabulary.encode(`${reply}<|im_end|>`);
     const cached = this.#cache.cachedTokens(prompt);
-    await this.#publish(this.#cache.store([...prompt, ...said]));
+    await this.#publish(mapEvents(this.#cache.store([...prompt, ...said])));
     const head = { id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: this.#model };
     const delta = { role: 'assistant', content: reply };
     const usage = {

@@ -7,10 +7,12 @@
  *   node test/fakes/engine-program.ts --engine vllm --port 8000 --model m [--load-ms 500] [--failure FAILURE]
  *
  *   FAKE_ENGINE, FAKE_LOAD_MS, FAKE_FAILURE        the same as variables
+ *   FAKE_SLOW_WORDS                                of a slow answer, ten a second; 20 unless said
+ *   FAKE_DEAF                                      what asks it to end is not heard, as by one that hangs in a driver
  *
  * FAILURE is one of fake.ts ("status 500", "hang", "stall", "slow", "truncated", "wrong type"), `hang at start` (its
  * model never comes), `crash` (ends at once with status 1), or `crash after MS`. `PUT /fake/failure` with a word of
- * fake.ts changes it while it runs.
+ * fake.ts changes it while it runs; `PUT /fake/looks` says what becomes of questions after health and models.
  */
 import { createServer } from 'node:http';
 import { isFailure, LivingFake } from './engines/fake.ts';
@@ -65,6 +67,7 @@ const loadMs = Number(option('--load-ms') ?? process.env.FAKE_LOAD_MS ?? 0);
 const fake = new LivingFake(kind, {
   models: [model],
   port,
+  slowWords: Number(process.env.FAKE_SLOW_WORDS ?? 20),
   ...(events === undefined ? {} : { events }),
   loaded:
     failure === 'hang at start'
@@ -75,7 +78,13 @@ if (isFailure(failure)) fake.failure = failure;
 
 // What never loads would have nothing to wait for.
 const alive = createServer().listen(0, '127.0.0.1');
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(0));
+const isDeaf = process.env.FAKE_DEAF !== undefined;
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (!isDeaf) process.exit(0);
+    process.stderr.write(`fake ${name}: does not hear ${signal}\n`);
+  });
+}
 process.stderr.write(`fake ${name}: loading ${model}\n`);
 await fake.start();
 alive.close();

@@ -4,7 +4,7 @@
  * is left. Two regions unless a test says otherwise: nothing may assume one.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
@@ -33,6 +33,8 @@ export interface AgentSpec {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Where it dials, if not at the cluster's own URL: a proxy's. */
   readonly edge?: string;
+  /** The text of a configuration file, for engines that options cannot describe. */
+  readonly config?: string;
   /** Beside what every agent gets. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -59,6 +61,9 @@ export interface CacheView {
 export interface ReplicaView {
   readonly name: string;
   readonly state: string;
+  /** Of one that failed. */
+  readonly why?: string;
+  readonly failing: boolean;
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
@@ -144,7 +149,7 @@ export class Cluster implements AsyncDisposable {
       spec.name,
       [
         agentMain,
-        ...['--config', '/dev/null'],
+        ...['--config', this.#configFile(spec)],
         ...['--edge', spec.edge ?? this.url, '--name', spec.name],
         ...['--data-dir', join(this.directory, 'agents', spec.name)],
         ...spec.engines.flatMap((url) => ['--engine-url', url]),
@@ -160,6 +165,13 @@ export class Cluster implements AsyncDisposable {
     );
     await this.node(spec.name, (node) => node.replicas.every((replica) => replica.state === 'ready'));
     return program;
+  }
+
+  #configFile({ name, config }: AgentSpec): string {
+    if (config === undefined) return '/dev/null';
+    const path = join(this.directory, `${name}.toml`);
+    writeFileSync(path, config);
+    return path;
   }
 
   /** Starts one more program whose end is part of the cluster's. */

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cgn } from '../cli/run-cgn.ts';
 import { layouts } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
 import { useCluster } from '../harness/use-cluster.ts';
@@ -65,5 +66,13 @@ describe.each(layouts)('a replica that fails at once, layout %s', (layout) => {
     expect(failed).toBeGreaterThanOrEqual(3);
     expect(failed).toBeLessThanOrEqual(6);
     expect(statuses.filter((status) => status === 200).length).toBe(40 - failed);
+    expect((await cluster.node('broken')).replicas[0]).toMatchObject({ state: 'ready', failing: true });
+    expect((await cluster.node('sound')).replicas[0]).toMatchObject({ state: 'ready', failing: false });
+    const shown = await cgn(['nodes', '--edge', cluster.url], { COGNITORA_ADMIN_KEY: cluster.adminKey });
+    expect(shown.out).toMatch(/ broken +n\w+ +r0 +ready,failing /);
+    const headers = { authorization: `Bearer ${cluster.adminKey}` };
+    const page = await (await fetch(`${cluster.url}/metrics`, { headers })).text();
+    expect(page).toMatch(/^cognitora_replica_failing\{.*host="broken",replica="r0"\} 1$/m);
+    expect(page).toMatch(/^cognitora_replica_failing\{.*host="sound",replica="r0"\} 0$/m);
   });
 });

@@ -9,6 +9,7 @@ export interface Served {
   readonly predictedTokens: number;
   readonly cachedTokens: number;
   readonly promptTokens: number;
+  readonly completionTokens: number;
   /** From the request to the first byte of the answer's body. */
   readonly firstByteMs: number;
   readonly text: string;
@@ -18,6 +19,7 @@ interface Chunk {
   readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
   readonly usage?: {
     readonly prompt_tokens: number;
+    readonly completion_tokens: number;
     readonly prompt_tokens_details?: { readonly cached_tokens?: number };
   } | null;
 }
@@ -40,20 +42,38 @@ export interface Ask {
   readonly system: string;
   readonly user: string;
   readonly maxTokens?: number;
+  /** More fields of the request. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+export const ask = (cluster: Cluster, { system, user, maxTokens = 4, more = {} }: Ask): Promise<Served> => {
+  const messages: readonly Message[] = [
+    { role: 'system', content: system },
+    { role: 'user', content: user },
+  ];
+  return chat(cluster, messages, maxTokens, more);
+};
+
 /** One streamed chat, read to its end. Throws with the answer when it is no stream. */
-export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask): Promise<Served> => {
+export const chat = async (
+  cluster: Cluster,
+  messages: readonly Message[],
+  maxTokens: number,
+  more: Ask['more'] = {},
+): Promise<Served> => {
   const startedMs = performance.now();
   const answer = await fetch(`${cluster.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${cluster.apiKey}`, 'content-type': 'application/json' },
     body: JSON.stringify({
       model: 'tiny',
-      messages: [
-        { role: 'system', content: system },
-        { role: 'user', content: user },
-      ],
+      messages,
+      ...more,
       ...{ max_tokens: maxTokens, temperature: 0, stream: true, stream_options: { include_usage: true } },
     }),
   });
@@ -79,6 +99,7 @@ export const ask = async (cluster: Cluster, { system, user, maxTokens = 4 }: Ask
     predictedTokens: Number(cache.get('predicted')),
     cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0,
     promptTokens: usage?.prompt_tokens ?? 0,
+    completionTokens: usage?.completion_tokens ?? 0,
     firstByteMs,
     text: chunks.map((chunk) => chunk.choices?.[0]?.delta?.content ?? '').join(''),
   };

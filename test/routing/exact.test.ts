@@ -13,12 +13,19 @@ import { replicaViews } from './fleet.ts';
 
 describe.each(layouts)('an engine that publishes events, layout %s', (layout) => {
   const fixture = useCluster(() => ({ layout, regions: ['local'] }));
+  let restart: () => Promise<unknown> = async () => {};
   beforeAll(async () => {
     const { cluster } = fixture;
     const live = `tcp://127.0.0.1:${await freePort()}`;
     const replay = `tcp://127.0.0.1:${await freePort()}`;
     const argv = ['--sequences', '2', '--kv-events', live, '--kv-events-replay', replay];
-    const { url } = await startEmbedded(cluster, 'engine', argv);
+    const { url, program } = await startEmbedded(cluster, 'engine', argv);
+    restart = async () => {
+      await program.kill();
+      await cluster.node('gpu', (node) => node.replicas.every(({ state }) => state === 'failed'));
+      await startEmbedded(cluster, 'engine again', [...argv, '--port', new URL(url).port]);
+      await cluster.node('gpu', (node) => node.replicas.every(({ state }) => state === 'ready'));
+    };
     await cluster.startAgent({ name: 'gpu', engines: [url], kvEvents: [{ live, replay }] });
     await until('exact trust', async () => (await cache())?.trust === 'exact');
   });
@@ -56,5 +63,21 @@ describe.each(layouts)('an engine that publishes events, layout %s', (layout) =>
     await pause(1_200);
     const again = await ask(cluster, { system, user: 'One.' });
     expect([again.predictedTokens, again.cachedTokens < 64]).toEqual([0, true]);
+  });
+
+  test('an engine that restarts is known to be empty, and exactly again what it then holds', async () => {
+    const { cluster } = fixture;
+    const system = words(7, 200);
+    await ask(cluster, { system, user: 'One.' });
+    await heldOnce((blocks) => blocks >= 4);
+    await restart();
+    expect(await cache()).toMatchObject({ trust: 'exact', heldBlocks: 0 });
+    const cold = await ask(cluster, { system, user: 'Two.' });
+    expect([cold.predictedTokens, cold.cachedTokens < 64]).toEqual([0, true]);
+    await heldOnce((blocks) => blocks >= 4);
+    const warm = await ask(cluster, { system, user: 'Three.' });
+    expect(warm.trust).toBe('exact');
+    expect(warm.predictedTokens).toBeLessThanOrEqual(1.02 * warm.cachedTokens);
+    expect(warm.predictedTokens).toBeGreaterThan(0.5 * warm.cachedTokens);
   });
 });

@@ -13,6 +13,20 @@ describe.each(layouts)('what is known of caches, layout %s', (layout) => {
     const nodes = (await fixture.cluster.regions()).flatMap((region) => region.nodes);
     return nodes.find(({ node }) => replica.startsWith(node))?.name ?? '';
   };
+  /** What /metrics shows of the replica of a host. */
+  const shownOf = async (host: string) => {
+    const headers = { authorization: `Bearer ${fixture.cluster.adminKey}` };
+    const page = await (await fetch(`${fixture.cluster.url}/metrics`, { headers })).text();
+    const sampleOf = (metric: string): number | undefined => {
+      const row = page.split('\n').find((line) => line.startsWith(metric) && line.includes(`host="${host}"`));
+      return row === undefined ? undefined : Number(row.slice(row.lastIndexOf(' ')));
+    };
+    return {
+      ready: sampleOf('cognitora_replica_ready'),
+      trust: sampleOf('cognitora_replica_trust'),
+      blocks: sampleOf('cognitora_replica_cached_blocks'),
+    };
+  };
   let engines: Awaited<ReturnType<typeof startReplicas>> = [];
   beforeAll(async () => {
     engines = await startReplicas(fixture.cluster);
@@ -47,23 +61,43 @@ describe.each(layouts)('what is known of caches, layout %s', (layout) => {
     const follow = await ask(cluster, { system, user: 'Go on.' });
     expect(follow.predictedTokens).toBeGreaterThan(1_000);
     const name = await hostOf(follow.replica);
+    const before = (await replicaViews(cluster)).get(name)?.caches[0];
+    expect(before).toMatchObject({ trust: 'approximate', heldBlocks: expect.any(Number) });
+    expect(await shownOf(name)).toEqual({ ready: 1, trust: 1, blocks: before?.heldBlocks });
+    expect(before?.heldBlocks).toBeGreaterThanOrEqual(4);
     const engine = engines[Number(name.slice('gpu'.length))];
     if (engine === undefined) throw new Error('nobody holds the prefix');
     await engine.program.kill();
     await cluster.node(name, (node) => node.replicas.every(({ state }) => state === 'failed'));
+    // What was known of it is known to be gone: in the admin API, in /metrics, to decisions.
+    expect(await shownOf(name)).toEqual({ ready: 0, trust: 1, blocks: 0 });
     const elsewhere = await ask(cluster, { system, user: 'Are you there?' });
     expect(elsewhere.replica).not.toBe(follow.replica);
     await startEmbedded(cluster, 'engine again', ['--port', new URL(engine.url).port]);
     const back = await cluster.node(name, (node) => node.replicas.every(({ state }) => state === 'ready'));
-    expect(back.replicas[0]?.caches[0]?.heldBlocks).toBe(0);
-    const again = await until('its cache to be known again', async () => {
-      const view = (await replicaViews(cluster)).get(name);
-      return view?.caches.find((cache) => cache.trust !== 'blind');
-    });
-    // How true its claims were is judged on as before: it had not been judged yet.
-    expect(again.heldBlocks).toBe(0);
+    // It was never caught lying: what was predicted of it before had been confirmed.
+    expect(back.replicas[0]?.caches).toEqual([{ ...before, heldBlocks: 0 }]);
+    expect(await shownOf(name)).toEqual({ ready: 1, trust: 1, blocks: 0 });
     const next = await ask(cluster, { system, user: 'And now?' });
     expect(next.replica).toBe(elsewhere.replica);
     expect(next.cachedTokens).toBeGreaterThan(1_000);
+    // Where nobody else can be asked, it is asked as one that holds nothing, and so it is.
+    const others = (await cluster.regions())
+      .flatMap(({ nodes }) => nodes)
+      .filter((node) => node.name !== name);
+    for (const { node } of others) await cluster.admin('PUT', `/admin/nodes/${node}/cordon`);
+    const alone = await ask(cluster, { system, user: 'Alone?' });
+    for (const { node } of others) await cluster.admin('DELETE', `/admin/nodes/${node}/cordon`);
+    expect(alone).toMatchObject({ replica: follow.replica, trust: 'approximate', predictedTokens: 0 });
+    expect(alone.cachedTokens).toBeLessThan(64);
+    const { decisions } = await cluster.admin<DecisionsView>('GET', `/admin/requests/${alone.requestId}`);
+    expect(decisions[0]).toMatchObject({ trust: 'approximate', expectedTokens: 0 });
+    expect(decisions[0]?.considered).toMatchObject([
+      { replica: 'r0', trust: 'approximate', cachedTokens: 0 },
+    ]);
   });
 });
+
+interface DecisionsView {
+  readonly decisions: readonly { readonly considered: readonly unknown[] }[];
+}

@@ -67,7 +67,8 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     const rounds = async (seed: number): Promise<readonly Served[]> => {
       const followUps: Served[] = [];
       for (let turn = 0; turn < 3; turn += 1) {
-        for (let prefix = 0; prefix < 5; prefix += 1) {
+        // Fewer than an engine keeps: on a busy machine one may look quicker than the others, and get all of them.
+        for (let prefix = 0; prefix < 3; prefix += 1) {
           const system = words(seed + prefix, prefixWords);
           const served = await ask(cluster, { system, user: words(turn, 4) });
           if (turn > 0) followUps.push(served);
@@ -83,13 +84,13 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
     const roundRobin = await rounds(200);
     const { regions } = await cluster.admin<PoliciesView>('GET', '/admin/policies');
     expect(regions[0]?.models[0]).toMatchObject({ model: 'tiny', policy: 'round-robin' });
-    expect(regions[0]?.models[0]?.shadow?.decisions).toBe(15);
-    expect(regions[0]?.models[0]?.shadow?.differences).toBeGreaterThanOrEqual(5);
+    expect(regions[0]?.models[0]?.shadow?.decisions).toBe(9);
+    expect(regions[0]?.models[0]?.shadow?.differences).toBeGreaterThanOrEqual(3);
     await cluster.admin('PUT', '/admin/policies/tiny', {});
     const cached = (served: readonly Served[]) =>
       served.filter(({ cachedTokens }) => cachedTokens > 4 * prefixWords);
-    expect(cached(ours).length).toBeGreaterThanOrEqual(9);
-    expect(cached(roundRobin).length).toBeLessThanOrEqual(3);
+    expect(cached(ours).length).toBeGreaterThanOrEqual(5);
+    expect(cached(roundRobin).length).toBeLessThanOrEqual(1);
     const ratio = meanFirstByteMs(roundRobin) / meanFirstByteMs(ours);
     process.stdout.write(`mean TTFT of follow-ups, round robin against ours: ${ratio.toFixed(1)} x\n`);
     expect(ratio).toBeGreaterThan(1.5);

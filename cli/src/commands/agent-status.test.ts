@@ -28,6 +28,13 @@ const replica: ReplicaStatus = {
   load: { running: 3, waiting: 0, kvUsage: 0.256 },
 };
 
+const moves = {
+  canMove: true,
+  saved: { count: 3, bytes: 14_400_000, ms: 120 },
+  restored: { count: 0, bytes: 0, ms: 0 },
+  refused: { too_late: 2, unused: 1 },
+};
+
 const status: StatusAnswer = {
   agent: 'cognitora-agent/0',
   node: 'n0' as NodeId,
@@ -35,7 +42,7 @@ const status: StatusAnswer = {
   link: { state: 'linked', edge: 'https://edge.example', region: 'weur', epoch: 3, sinceMs: 0, redials: 1 },
   live: 2,
   replicas: [
-    replica,
+    { ...replica, moves },
     {
       ...replica,
       load: { waiting: 4 },
@@ -90,6 +97,7 @@ test('a person sees link, replicas, what failed and why', () => {
     'r0       vllm     ready      2    3     0  26 %        40  2 total_timeout  1.2 MB  exact,approximate  qwen,lora',
     'r1       vllm     failed     0  -       4  -            0  -                0 B     -                  -',
     'r1: ECONNREFUSED',
+    'r0: KV moves, 3 saved (14 MB in 120 ms), 0 restored, not: 2 too_late, 1 unused',
     '',
     'GPU  MEMORY             WATTS  TEMP   BUSY',
     '  0  68.4 of 140.4 GiB  312 W  61 °C  0 %',

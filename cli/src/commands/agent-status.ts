@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
+  type MoveFigures,
   type ReplicaStatus,
   type StatusAnswer,
   type StatusFile,
@@ -116,6 +117,16 @@ const header = [
   ...['REPLICA', 'PROFILE', 'STATE', 'LIVE', ...loadHeader, 'REQUESTS', 'FAILED', 'SENT', 'CACHE', 'MODELS'],
 ];
 
+const movesOf = ({ name, moves }: ReplicaStatus): string[] => {
+  if (moves === undefined) return [];
+  const { canMove, saved, restored, refused } = moves;
+  const shown = ({ count, bytes, ms }: MoveFigures, what: string): string =>
+    count === 0 ? `${count} ${what}` : `${count} ${what} (${byteSize(bytes)} in ${ms} ms)`;
+  const not = countOf(refused);
+  const facts = [shown(saved, 'saved'), shown(restored, 'restored'), ...(not === '' ? [] : [`not: ${not}`])];
+  return [`${name}: KV ${canMove ? 'moves' : 'does not move now'}, ${facts.join(', ')}`];
+};
+
 /** For a person. */
 export const statusText = (status: StatusAnswer, nowMs: number): string => {
   const { name, agent, link, live, replicas, gpus, process } = status;
@@ -132,9 +143,10 @@ export const statusText = (status: StatusAnswer, nowMs: number): string => {
   const troubles = replicas.flatMap((replica) =>
     replica.why === undefined ? [] : [`${replica.name}: ${replica.why}`],
   );
+  const moves = replicas.flatMap(movesOf);
   const rows = table(header, replicas.map(rowOf));
   const gpuRows = gpus.length === 0 ? [] : ['', table(gpuHeader, gpus.map(gpuCells))];
-  return [...head.map(printable), rows, ...troubles.map(printable), ...gpuRows].join('\n');
+  return [...head.map(printable), rows, ...[...troubles, ...moves].map(printable), ...gpuRows].join('\n');
 };
 
 const pause = (ms: number): Promise<void> => new Promise((accept) => setTimeout(accept, ms));

@@ -21,10 +21,11 @@ Usage
 NODE is an id, its beginning, or a host's name, if it is the only one. A cordon outlives restarts of the edge,
 of the agent and of the host. A host that was removed joins again with a token made since ("cgn keys join").
 
-STATE is the engine's, then what keeps requests from it: a role other than both, a cordon. LIVE are the
-requests it serves for this edge; RUN, WAIT and KV what its engine says of all its requests and its memory.
-CACHE is how well its cache is known: exact (its engine tells), approximate (inferred from what it was sent),
-blind. What nobody knows is "-".
+STATE is the engine's, then what keeps requests from it: a role other than both, a cordon, or that it failed
+its latest requests (failing: the edge tries it now and then). WHY is the agent's word on one that failed.
+LIVE are the requests it serves for this edge; RUN, WAIT and KV what its engine says of all its requests and
+its memory. CACHE is how well its cache is known: exact (its engine tells), approximate (inferred from what it
+was sent), blind. What nobody knows is "-".
 
 Options
   --timeout 5m      how long to wait: a number with s, m, h or d

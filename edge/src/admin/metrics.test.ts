@@ -1,6 +1,6 @@
 import { MetricsPage } from '@cognitora/protocol/metrics-page';
 import { expect, test } from 'vitest';
-import { addModels, addNodes } from './metrics.ts';
+import { addModels, addNodes, cachesShownMax, modelsShownMax } from './metrics.ts';
 
 test('trust, what was predicted and what of it was true are there per replica and model', () => {
   const page = new MetricsPage();
@@ -39,12 +39,78 @@ test('what engines and GPUs are known to do is there, and of what is not known t
   ]);
 });
 
+test('a replica that failed is there with why, on one line, and one that is left alone as such', () => {
+  const page = new MetricsPage();
+  const of = { models: [], caches: [], live: 0 };
+  const replicas = [
+    { ...of, name: 'r0', state: 'failed', failing: false, why: 'a "b"\u001b[2J\nc' },
+    { ...of, name: 'r1', state: 'ready', failing: true },
+    { ...of, name: 'r2', state: 'failed', failing: false },
+  ];
+  const node = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, live: 0, replicas, gpus: [] };
+  addNodes(page, 'weur', [node] as unknown as Parameters<typeof addNodes>[2]);
+  const of1 = (name: string): string => `region="weur",node="n1",host="rack",replica="${name}"`;
+  const lines = page.text.split('\n').filter((line) => line.startsWith('cognitora_replica_fail'));
+  expect(lines.sort()).toEqual([
+    String.raw`cognitora_replica_failed{${of1('r0')},why="a \"b\"\\u001b[2J\\u000ac"} 1`,
+    `cognitora_replica_failed{${of1('r2')},why=""} 1`,
+    `cognitora_replica_failing{${of1('r0')}} 0`,
+    `cognitora_replica_failing{${of1('r1')}} 1`,
+    `cognitora_replica_failing{${of1('r2')}} 0`,
+  ]);
+});
+
 test('a model’s policy, its shadow and its cells are there', () => {
   const page = new MetricsPage();
   const cell = { replicas: 4, meanLive: 1, mapBytes: 9, mapEntries: 8, mapEntriesMax: 10, mapEvictions: 3 };
   const shadow = { policy: 'random', decisions: 5, differences: 2 };
-  addModels(page, 'weur', [{ model: 'm', policy: 'weighted', shadow, profile: 'p', cells: [cell] }]);
+  addModels(page, 'weur', [
+    { model: 'm', policy: 'weighted', shadow, askedAtMs: 1, profile: 'p', cells: [cell] },
+  ]);
   expect(page.text).toContain('cognitora_model_policy{region="weur",model="m",policy="weighted"} 1');
   expect(page.text).toContain('cognitora_shadow_differences{region="weur",model="m",policy="random"} 2');
   expect(page.text).toContain('cognitora_cell_map_entries{region="weur",model="m",cell="0"} 8');
+});
+
+const rowsOf = (page: MetricsPage, metric: string): string[] =>
+  page.text.split('\n').filter((line) => line.startsWith(`${metric}{`));
+
+test('a node that makes models up makes a bounded number of rows, and takes none from others', () => {
+  const page = new MetricsPage();
+  const cacheOf = (model: string, heldBlocks: number) => ({
+    ...{ model, trust: 'approximate', heldBlocks, predictedTokens: 0, confirmedTokens: 0, missedReports: 0 },
+  });
+  const nodeOf = (node: string, replicas: number, models: number) => ({
+    ...{ node, name: node, epoch: 1, connectedAtMs: 0, cordoned: false, live: 0, gpus: [] },
+    replicas: Array.from({ length: replicas }, (_, replica) => ({
+      ...{ name: `r${replica}`, state: 'ready', models: [], live: 0 },
+      caches: Array.from({ length: models }, (_, model) => cacheOf(`${node}-${model}`, model)),
+    })),
+  });
+  const nodes = [nodeOf('liar', 64, 256), nodeOf('honest', 8, 8)];
+  addNodes(page, 'weur', nodes as unknown as Parameters<typeof addNodes>[2]);
+  const rows = rowsOf(page, 'cognitora_replica_trust');
+  expect(rows.filter((row) => row.includes('host="liar"'))).toHaveLength(cachesShownMax);
+  expect(rows.filter((row) => row.includes('host="honest"'))).toHaveLength(64);
+  // Those that hold most are shown, and how many there are.
+  expect(page.text).toContain('replica="r63",model="liar-255"} 1');
+  expect(page.text).not.toContain('model="liar-0"');
+  expect(page.text).toContain('cognitora_node_models{region="weur",node="liar",host="liar"} 16384');
+  expect(page.text.split('\n').length).toBeLessThan(1_500);
+});
+
+test('of very many models those have rows that are asked for, then those with most replicas', () => {
+  const page = new MetricsPage();
+  const modelOf = (model: string, replicas: number, askedAtMs: number | undefined) => ({
+    ...{ model, policy: 'weighted', shadow: undefined, askedAtMs, profile: undefined },
+    cells: [{ replicas, meanLive: 0, mapBytes: 0, mapEntries: 0, mapEntriesMax: 0, mapEvictions: 0 }],
+  });
+  const invented = Array.from({ length: 5_000 }, (_, index) => modelOf(`invented-${index}`, 1, undefined));
+  const real = [modelOf('unasked', 2, undefined), modelOf('asked', 1, 5)];
+  addModels(page, 'weur', [...invented, ...real]);
+  const rows = rowsOf(page, 'cognitora_model_policy');
+  expect(rows).toHaveLength(modelsShownMax);
+  expect(rows[0]).toContain('model="asked"');
+  expect(rows[1]).toContain('model="unasked"');
+  expect(page.text).toContain('cognitora_models{region="weur"} 5002');
 });

@@ -1,14 +1,21 @@
 /**
  * `GET /metrics` for Prometheus: nodes, load, caches and trust of every region, as the regions' objects see them when
- * asked. Text only; keeps nothing and counts nothing of its own.
+ * asked. Text only; keeps nothing and counts nothing of its own. Nodes name their models, so what names a model is
+ * bounded: whoever makes names up makes no more rows than others.
  */
 import { type Labels, MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
+import { printable } from '@cognitora/protocol/printable';
 import { Hono } from 'hono';
 import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
-import type { NodeView } from '../directory/node-view.ts';
+import type { CacheView, NodeView } from '../directory/node-view.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
+
+/** Rows of caches, of one node: eight replicas with eight models each. Of more those that hold most are shown. */
+export const cachesShownMax = 64;
+/** Models with rows of their own, in one region. Of more those that were asked for last are shown, then the largest. */
+export const modelsShownMax = 256;
 
 const trustLevels = { exact: 2, approximate: 1, blind: 0 } as const;
 
@@ -25,6 +32,12 @@ const addLoad = (page: MetricsPage, labels: Labels, load: LoadView | undefined):
   addKnown(page, 'cognitora_replica_kv_usage', 'Share of its KV memory in use, 0 to 1.', labels, share);
 };
 
+/** A sample only while it lasts, so that reasons of the past are no series for ever. */
+const addFailed = (page: MetricsPage, labels: Labels, why = ''): void => {
+  const help = '1 for a replica that cannot serve, with why in the words of its agent.';
+  page.gauge('cognitora_replica_failed', help, { ...labels, why: printable(why) }, 1);
+};
+
 /** Labels are bounded: a node has `gpusPerNodeMax` numbers, whatever its agent says. */
 const addGpu = (page: MetricsPage, ofNode: Labels, { gpu, ...figures }: GpuView): void => {
   const labels = { ...ofNode, gpu: String(gpu) };
@@ -38,56 +51,63 @@ const addGpu = (page: MetricsPage, ofNode: Labels, { gpu, ...figures }: GpuView)
   addKnown(page, 'cognitora_gpu_busy', 'Share of the time that something ran, 0 to 1.', labels, busy);
 };
 
+interface ShownCache {
+  readonly labels: Labels;
+  readonly cache: CacheView;
+}
+
+const addCache = (page: MetricsPage, { labels, cache }: ShownCache): void => {
+  const { trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } = cache;
+  const known = 'What is known of its cache: 2 exact, 1 approximate, 0 blind.';
+  page.gauge('cognitora_replica_trust', known, labels, trustLevels[trust]);
+  page.gauge('cognitora_replica_cached_blocks', 'Prompt blocks in the prefix map.', labels, heldBlocks);
+  const predicted = 'Cached tokens that were predicted, over its latest requests.';
+  page.gauge('cognitora_replica_predicted_tokens', predicted, labels, predictedTokens);
+  const confirmed = 'Of those, the ones that its engine reported.';
+  page.gauge('cognitora_replica_confirmed_tokens', confirmed, labels, confirmedTokens);
+  const missed = 'Reports of its cache that came too fast to be read.';
+  page.counter('cognitora_replica_missed_reports', missed, labels, missedReports);
+};
+
+const byBlocks = (one: ShownCache, other: ShownCache): number =>
+  other.cache.heldBlocks - one.cache.heldBlocks;
+
 export const addNodes = (page: MetricsPage, region: string, nodes: readonly NodeView[]): void => {
   page.gauge('cognitora_nodes', 'Nodes with an open link.', { region }, nodes.length);
   for (const { node, name, cordoned, replicas, gpus } of nodes) {
     const ofNode = { region, node, host: name };
     page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
     for (const gpu of gpus) addGpu(page, ofNode, gpu);
-    for (const { name: replica, state, caches, live, load } of replicas) {
+    const caches: ShownCache[] = [];
+    for (const { name: replica, state, why, failing, caches: ofModels, live, load } of replicas) {
       const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
+      const left = '1 while it is left alone because its latest requests failed.';
+      page.gauge('cognitora_replica_failing', left, labels, failing ? 1 : 0);
+      if (state === 'failed') addFailed(page, labels, why);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
       addLoad(page, labels, load);
-      for (const { model, trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } of caches) {
-        const ofModel = { ...labels, model };
-        page.gauge(
-          'cognitora_replica_trust',
-          'What is known of its cache: 2 exact, 1 approximate, 0 blind.',
-          ofModel,
-          trustLevels[trust],
-        );
-        page.gauge(
-          'cognitora_replica_cached_blocks',
-          'Prompt blocks in the prefix map.',
-          ofModel,
-          heldBlocks,
-        );
-        page.gauge(
-          'cognitora_replica_predicted_tokens',
-          'Cached tokens that were predicted, over its latest requests.',
-          ofModel,
-          predictedTokens,
-        );
-        page.gauge(
-          'cognitora_replica_confirmed_tokens',
-          'Of those, the ones that its engine reported.',
-          ofModel,
-          confirmedTokens,
-        );
-        page.counter(
-          'cognitora_replica_missed_reports',
-          'Reports of its cache that came too fast to be read.',
-          ofModel,
-          missedReports,
-        );
-      }
+      for (const cache of ofModels) caches.push({ labels: { ...labels, model: cache.model }, cache });
     }
+    const all = `Models of its replicas: of more than ${cachesShownMax}, rows for those with most blocks.`;
+    page.gauge('cognitora_node_models', all, ofNode, caches.length);
+    if (caches.length > cachesShownMax) caches.sort(byBlocks);
+    for (const shown of caches.slice(0, cachesShownMax)) addCache(page, shown);
   }
 };
 
+const replicasOf = ({ cells }: ModelView): number => cells.reduce((sum, { replicas }) => sum + replicas, 0);
+
+/** Whoever makes up models is asked for none of them. */
+const byDemand = (one: ModelView, other: ModelView): number =>
+  (other.askedAtMs ?? 0) - (one.askedAtMs ?? 0) || replicasOf(other) - replicasOf(one);
+
 export const addModels = (page: MetricsPage, region: string, models: readonly ModelView[]): void => {
-  for (const { model, policy, shadow, cells } of models) {
+  const all = `Models that are served: of more than ${modelsShownMax}, rows for those asked for last.`;
+  page.gauge('cognitora_models', all, { region }, models.length);
+  const isTooMany = models.length > modelsShownMax;
+  const shown = isTooMany ? models.toSorted(byDemand).slice(0, modelsShownMax) : models;
+  for (const { model, policy, shadow, cells } of shown) {
     page.gauge('cognitora_model_policy', '1 for the policy that decides.', { region, model, policy }, 1);
     if (shadow !== undefined) {
       const labels = { region, model, policy: shadow.policy };

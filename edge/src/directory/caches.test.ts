@@ -5,7 +5,8 @@ import type { ReplicaReport } from '@cognitora/protocol/link';
 import { blindProfile, type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
-import { Directory, type PromptView } from './directory.ts';
+import type { PromptView } from './decision.ts';
+import { Directory } from './directory.ts';
 
 const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
 const ready = [{ name: 'r0' as ReplicaName, state: 'ready' as const, models }];

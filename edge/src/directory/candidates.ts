@@ -89,13 +89,11 @@ export class CandidateRecords {
     candidate.waitingTokens = load.waitingTokens + othersWaiting * promptTokens;
     const context = { contextTokens: promptTokens, decoding: candidate.decoding };
     const strangerMs =
-      othersWaiting === 0 ? 0 : rates.prefillMs({ uncachedTokens: promptTokens, ...context });
+      othersWaiting === 0 ? 0 : rates.prefillMs({ uncachedTokens: promptTokens, ...context }, nowMs);
     candidate.waitMs = load.waitMs(nowMs) + othersWaiting * strangerMs;
-    candidate.prefillMs = rates.prefillMs({
-      uncachedTokens: promptTokens - candidate.cachedTokens,
-      ...context,
-    });
-    candidate.stepMs = rates.stepMs(candidate.decoding + 1);
+    const uncachedTokens = promptTokens - candidate.cachedTokens;
+    candidate.prefillMs = rates.prefillMs({ uncachedTokens, ...context }, nowMs);
+    candidate.stepMs = rates.stepMs(candidate.decoding + 1, nowMs);
     candidate.rttMs = Math.floor(rttMs / rttStepMs) * rttStepMs;
     candidate.evictionShare = evictionShare;
     candidate.watts = figures.watts(nowMs);

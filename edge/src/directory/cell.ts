@@ -3,18 +3,19 @@
  * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
-import { kvDigestsPerFeedMax } from '@cognitora/protocol/limits';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
+import { CellMaps } from './cell-maps.ts';
 import type { Verdict } from './failures.ts';
-import { type BlockStore, KvFeed } from './kv-feed.ts';
+import { KvFeed } from './kv-feed.ts';
 import type { Reservation } from './load.ts';
-import type { MapBudget, MapHolder } from './map-budget.ts';
+import type { MapBudget } from './map-budget.ts';
 import { Member, type ReplicaWork } from './member.ts';
-import { type Prediction, Predictions, predictionsBytesDefault } from './predictions.ts';
-import { type Depths, PrefixMap, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
+import type { Prediction } from './predictions.ts';
+import { type Depths, type PrefixMapCounts, prefixMapBytesDefault } from './prefix-map.ts';
 import { Rates, ReplicaRates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
+import { Shadow, type ShadowView } from './shadow.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
 import { Truth } from './truth.ts';
 
@@ -55,11 +56,6 @@ interface Booked {
   prefillMs: number | undefined;
 }
 
-interface Fading {
-  readonly prediction: Prediction;
-  readonly dueMs: number;
-}
-
 /** What is known when a request is over. */
 export interface Settlement {
   readonly nowMs: number;
@@ -67,18 +63,6 @@ export interface Settlement {
   readonly promptTokens?: number | undefined;
   readonly cachedTokens?: number | undefined;
   readonly completionTokens?: number | undefined;
-}
-
-interface Shadow {
-  readonly policy: Policy;
-  readonly score: Score;
-  decisions: number;
-  differences: number;
-}
-
-interface Maps {
-  readonly map: PrefixMap;
-  readonly predictions: Predictions;
 }
 
 export interface CellOptions {
@@ -95,27 +79,15 @@ export interface CellOptions {
 
 /** Before rates are learned the prior may be far off: only what no engine needs for a prompt counts as late. */
 const unlearnedLateMs = 15_000;
-/** A cell whose map is smaller than it asked for looks for room this often. */
-const roomMsMin = 10_000;
 /** A guess that nobody confirmed ends: after this, and twice the time in which its prefill was expected to be done. */
 const predictionMsMin = 60_000;
 const predictionWaits = 2;
 /** So long after a request ended its agent has told what the engine kept of it: a guess beyond would contradict. */
 const tellMsMax = 1_000;
-/** Of that many ended requests the guesses are kept so long; of more, shorter. */
-const fadingMax = 1_024;
 
-export class Cell implements MapHolder {
-  /** Made when the first member's cache becomes known: until then nothing is worth its memory. */
-  #maps: Maps | undefined;
-  readonly #secret: number;
-  readonly #mapBytes: number;
-  readonly #budget: MapBudget | undefined;
+export class Cell {
+  readonly #maps: CellMaps;
   readonly #sharedRates: (() => Rates) | undefined;
-  /** Of the budget. */
-  #takenBytes = 0;
-  askedAtMs = Number.NEGATIVE_INFINITY;
-  #nextRoomAtMs = Number.NEGATIVE_INFINITY;
   readonly #turns: SnapshotTurns;
   readonly #replicasMax: number;
   readonly #members: (Member | undefined)[] = [];
@@ -125,8 +97,6 @@ export class Cell implements MapHolder {
   /** Learned from all members. */
   #common: Rates | undefined;
   #records: CandidateRecords | undefined;
-  /** In order of their due times. */
-  #fading: Fading[] | undefined;
   #policy: Policy = defaultPolicy;
   #score: Score | undefined;
   #shadow: Shadow | undefined;
@@ -134,9 +104,7 @@ export class Cell implements MapHolder {
   constructor(options: CellOptions) {
     const { secret, turns, mapBytes = prefixMapBytesDefault, budget, replicasMax, rates } = options;
     this.#sharedRates = rates;
-    this.#secret = secret;
-    this.#mapBytes = mapBytes;
-    this.#budget = budget;
+    this.#maps = new CellMaps({ secret, mapBytes, budget, members: this.#members });
     this.#turns = turns;
     this.#replicasMax = Math.min(replicasMax ?? replicasPerCellMax, replicasPerCellMax);
   }
@@ -155,28 +123,12 @@ export class Cell implements MapHolder {
 
   /** Of the prefix map; undefined while no member's cache is known. */
   get counts(): PrefixMapCounts | undefined {
-    return this.#maps?.map.counts;
-  }
-
-  /** Undefined when the budget has nothing left: the cell's replicas stay blind, and their feeds ask again. */
-  #mapsMade(): Maps | undefined {
-    if (this.#maps !== undefined) return this.#maps;
-    const bytesMax = this.#budget === undefined ? this.#mapBytes : this.#budget.take(this, this.#mapBytes);
-    if (bytesMax === undefined) return undefined;
-    this.#takenBytes = bytesMax;
-    const secret = this.#secret;
-    const guessBytesMax = Math.min(predictionsBytesDefault, bytesMax / 4);
-    const predictions = new Predictions({ bytesMax: guessBytesMax });
-    const map = new PrefixMap({ bytesMax, secret, predictions });
-    this.#maps = { map, predictions };
-    return this.#maps;
+    return this.#maps.counts;
   }
 
   /** Nobody sits here any more: gives its memory back. */
   close(): void {
-    this.#budget?.give(this);
-    this.#takenBytes = 0;
-    this.#maps = undefined;
+    this.#maps.close();
   }
 
   /**
@@ -184,43 +136,7 @@ export class Cell implements MapHolder {
    * its members' feeds have to be opened anew.
    */
   asked(nowMs: number): boolean {
-    this.askedAtMs = nowMs;
-    if (this.#budget === undefined || this.#takenBytes >= this.#mapBytes) return false;
-    if (nowMs < this.#nextRoomAtMs && this.#nextRoomAtMs <= nowMs + roomMsMin) return false;
-    this.#nextRoomAtMs = nowMs + roomMsMin;
-    if (!this.#members.some((member) => member !== undefined && member.announced !== 'blind')) return false;
-    if (!this.#budget.makeRoom(this, this.#mapBytes, nowMs)) return false;
-    // At once: others wait for what is free now.
-    return this.#mapsMade() !== undefined;
-  }
-
-  /** Its members are blind from now on, and what was guessed of them is forgotten. */
-  yieldMap(nowMs: number): void {
-    for (const member of this.#members) member?.close(nowMs);
-    this.#fading = [];
-    for (const { prediction } of this.#booked?.values() ?? []) {
-      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);
-    }
-    this.close();
-  }
-
-  /** Where a member's feed writes: the map, and the count of what the member stores and evicts. */
-  #storeOf(member: Member): BlockStore {
-    return {
-      claim: () => this.#mapsMade()?.map.claim(),
-      clear: (slot) => this.#maps?.map.clear(slot),
-      show: (slot) => this.#maps?.map.show(slot),
-      add: (digests, slot, tier) => {
-        const map = this.#maps?.map;
-        const room = kvDigestsPerFeedMax - (map?.blocksOf(slot, tier) ?? 0);
-        map?.add(digests.subarray(0, 2 * Math.max(0, room)), slot, tier);
-        member.counted(digests.length / 2, 0);
-      },
-      remove: (digests, slot, tier) => {
-        this.#maps?.map.remove(digests, slot, tier);
-        member.counted(0, digests.length / 2);
-      },
-    };
+    return this.#maps.asked(nowMs);
   }
 
   /** For that many candidates at least. */
@@ -245,16 +161,11 @@ export class Cell implements MapHolder {
 
   /** Lets a second policy decide beside the first, and counts where it differs; undefined ends that. */
   useShadow(policy: Policy | undefined): void {
-    this.#shadow =
-      policy === undefined ? undefined : { policy, score: policy.create(), decisions: 0, differences: 0 };
+    this.#shadow = policy && new Shadow(policy);
   }
 
-  get shadow():
-    | { readonly name: string; readonly decisions: number; readonly differences: number }
-    | undefined {
-    if (this.#shadow === undefined) return undefined;
-    const { policy, decisions, differences } = this.#shadow;
-    return { name: policy.name, decisions, differences };
+  get shadow(): ShadowView | undefined {
+    return this.#shadow?.view;
   }
 
   /** Takes a replica in. Call only when the cell is not full. */
@@ -263,7 +174,7 @@ export class Cell implements MapHolder {
     while (this.#members[number] !== undefined) number += 1;
     const newFeed = (of: Member): KvFeed =>
       new KvFeed({
-        store: this.#storeOf(of),
+        store: this.#maps.storeOf(of),
         turns: this.#turns,
         node: work.node,
         ask: () => ask(of),
@@ -296,17 +207,15 @@ export class Cell implements MapHolder {
   }
 
   /** Blocks that the map holds of a replica, on any tier. */
-  heldBlocks({ slot }: Member): number {
-    const map = this.#maps?.map;
-    if (map === undefined || slot === undefined) return 0;
-    return map.blocksOf(slot, 'device') + map.blocksOf(slot, 'host');
+  heldBlocks(member: Member): number {
+    return this.#maps.heldBlocks(member);
   }
 
   /** The replica that the policy prefers; undefined when none is eligible. */
   weigh(request: CellRequest): Choice | undefined {
     const members = this.#eligible(request);
     if (members.length === 0) return undefined;
-    this.#forgetFaded(request.nowMs);
+    this.#maps.forgetFaded(request.nowMs);
     const depths = this.#match(members, request);
     const records = this.#recordsFor(members.length);
     const candidates = members.map((member, at) =>
@@ -348,7 +257,7 @@ export class Cell implements MapHolder {
     const prediction =
       slot === undefined || heldBlocks >= toBlock
         ? undefined
-        : this.#maps?.predictions.add({
+        : this.#maps.expect({
             ...{ chain, fromBlock: heldBlocks, toBlock, slot },
             ...{ nowMs, deadlineMs: nowMs + predictionMs(candidate) },
           });
@@ -381,10 +290,10 @@ export class Cell implements MapHolder {
     member.work.failures.ended(settlement.verdict, nowMs);
     if (prefillMs === undefined && settlement.promptTokens === undefined) {
       // It never began: nothing of it is in the cache.
-      if (prediction !== undefined) this.#maps?.predictions.takeBack(prediction);
+      if (prediction !== undefined) this.#maps.takeBack(prediction);
       return;
     }
-    if (prediction !== undefined) this.#fade({ prediction, dueMs: nowMs + tellMsMax });
+    if (prediction !== undefined) this.#maps.fade(prediction, nowMs + tellMsMax);
     const contextTokens = likelyTokens(settlement.promptTokens, live.contextTokens);
     // In tokens as the engine counts them for this prompt: what others taught of its length is no fault of the replica.
     const scale = contextTokens / Math.max(1, live.contextTokens);
@@ -397,26 +306,11 @@ export class Cell implements MapHolder {
     const uncachedTokens = Math.max(0, contextTokens - (cachedTokens ?? expectedTokens * scale));
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
     const rates = this.#ratesOf(member);
-    rates.sawPrefill(seen, prefillMs);
+    rates.sawPrefill(seen, prefillMs, nowMs);
     if (completionTokens === undefined || completionTokens < 2) return;
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
-    rates.sawSteps(batch, stepMs);
-  }
-
-  /** A request is over: soon its agent's word counts, and the guess no more. */
-  #fade(fading: Fading): void {
-    this.#fading ??= [];
-    this.#fading.push(fading);
-    if (this.#fading.length > fadingMax) this.#forgetFaded(Number.POSITIVE_INFINITY, 1);
-  }
-
-  #forgetFaded(nowMs: number, countMax = fadingMax): void {
-    const fading = this.#fading ?? [];
-    let count = 0;
-    while (count < countMax && (fading[count]?.dueMs ?? Number.POSITIVE_INFINITY) <= nowMs) count += 1;
-    if (count === 0) return;
-    for (const { prediction } of fading.splice(0, count)) this.#maps?.predictions.takeBack(prediction);
+    rates.sawSteps(batch, stepMs, nowMs);
   }
 
   #ratesOf({ work }: Member): ReplicaRates {
@@ -446,7 +340,7 @@ export class Cell implements MapHolder {
       else eligibleHi |= 1 << slot;
     }
     const blocks = chain.length / 2;
-    return this.#maps?.map.match({ chain, blocks, eligibleLo, eligibleHi, nowMs });
+    return this.#maps.match({ chain, blocks, eligibleLo, eligibleHi, nowMs });
   }
 
   #described(member: Member, depths: Depths | undefined): DescribedReplica {
@@ -467,16 +361,11 @@ export class Cell implements MapHolder {
   }
 
   /** In the cell that was chosen, while the candidates of that choice still stand. */
-  #lookAside({ candidates, candidate: chosen }: Choice, { promptTokens, random }: CellRequest): void {
-    const shadow = this.#shadow;
-    if (shadow === undefined) return;
-    const { shadowCosts: costs } = this.#recordsFor(candidates.length);
-    shadow.score({ candidates, promptTokens: Math.max(1, promptTokens), random }, costs);
-    const other = chooseLowest(costs, candidates.length, random);
-    shadow.decisions += 1;
-    // A tie is no difference of opinion.
-    const chosenCost = costs[candidates.indexOf(chosen)] ?? 0;
-    if (other !== undefined && chosenCost > (costs[other] ?? 0)) shadow.differences += 1;
+  #lookAside({ candidates, candidate }: Choice, { promptTokens, random }: CellRequest): void {
+    if (this.#shadow === undefined) return;
+    const { shadowCosts } = this.#recordsFor(candidates.length);
+    const scene = { candidates, promptTokens: Math.max(1, promptTokens), random };
+    this.#shadow.look(scene, candidate, shadowCosts);
   }
 
   #lateAfterMs(member: Member, { prefillMs }: Readonly<Candidate>): number {

@@ -6,7 +6,7 @@ import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { leastLoadedDirectory } from '../../testing/directories.ts';
-import { type Decision, unreadPrompt } from './directory.ts';
+import { type Decision, unreadPrompt } from './decision.ts';
 
 const nodeNames = ['a', 'b', 'c'] as NodeId[];
 const modelNames = ['m', 'n'];

@@ -10,7 +10,8 @@ import type { ReplicaReport, ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
 import { leastLoadedDirectory } from '../../testing/directories.ts';
-import { type Directory, unreadPrompt } from './directory.ts';
+import { unreadPrompt } from './decision.ts';
+import type { Directory } from './directory.ts';
 import type { Reservation } from './load.ts';
 
 const node = (name: string): NodeId => name as NodeId;
@@ -52,6 +53,32 @@ const with2 = (): Directory => {
   directory.join(node('b'), epoch(1), 'b', [replica('r0', ['m'])], 0);
   return directory;
 };
+
+test('who asks for a model that only parts of requests are done of is told so, and told what it needs', () => {
+  const directory = leastLoadedDirectory();
+  const prefill = { ...replica('r0', ['m']), role: 'prefill' } as const;
+  const decode = { ...replica('r1', ['m']), role: 'decode' } as const;
+  const message = (): string | undefined => errorOf(() => decide(directory))?.message;
+  directory.join(node('a'), epoch(1), 'a', [prefill, decode], 0);
+  expect(message()).toBe(
+    '"m" is served by replicas of the role prefill and decode alone, which take no requests by themselves. ' +
+      'It needs a replica of the role both.',
+  );
+  expect(codeOf(() => decide(directory))).toBe('no_capacity');
+  directory.report(node('a'), epoch(1), [decode], 0);
+  expect(message()).toContain('of the role decode alone');
+  directory.report(node('a'), epoch(1), [decode, replica('r2', ['m'], 'loading')], 0);
+  expect(message()).toMatch(/^No replica can serve "m" now/);
+});
+
+test('of one that failed it is known why, until it is well again', () => {
+  const directory = leastLoadedDirectory();
+  directory.join(node('a'), epoch(1), 'a', [{ ...replica('r0', ['m'], 'failed'), why: 'given up' }], 0);
+  const why = () => directory.nodes(0)[0]?.replicas[0]?.why;
+  expect(why()).toBe('given up');
+  directory.report(node('a'), epoch(1), [replica('r0', ['m'])], 0);
+  expect(why()).toBeUndefined();
+});
 
 test('100 requests at once over two equal replicas are split 50/50, whatever the ties', () => {
   for (const random of [0, 0.5, 0.999]) {

@@ -5,82 +5,34 @@
  * socket, a clock or a disk: time, leases and randomness come in with each call.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
-import type { KvFeedOpen, Trust } from '@cognitora/protocol/kv';
-import {
-  modelMemoryMsMax,
-  modelsRememberedMax,
-  prefixMapsBytesMaxSelfHosted,
-  unnamedLoadMsMax,
-} from '@cognitora/protocol/limits';
+import type { Epoch, NodeId } from '@cognitora/protocol/ids';
+import type { KvFeedOpen } from '@cognitora/protocol/kv';
+import { prefixMapsBytesMaxSelfHosted, unnamedLoadMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { KvMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
-import type { Cell, CellRequest, Settlement } from './cell.ts';
+import type { Cell, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
+import { type DecideOptions, type Decision, decisionOf, requestOf } from './decision.ts';
 import {
   type EligibilityTerms,
   exclusionOf,
   ineligibilityOf,
   lastResortOf,
-  NoReplicaError,
+  type NoReplicaError,
+  refusalOf,
 } from './eligibility.ts';
 import { GpuFigures } from './figures.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
+import { ModelMemory } from './model-memory.ts';
 import { type NodeEntry, newReplica, type Replica } from './node-entry.ts';
 import { type NodeView, viewNode } from './node-view.ts';
-import { type CandidateView, viewCandidates, viewVerdict } from './receipts.ts';
-import { type CellChoice, type CellVerdict, type Policies, type Seat, ServedModel } from './served-model.ts';
+import { type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
-import { TokenScale } from './token-scale.ts';
 import { TruthMemory } from './truth-memory.ts';
-
-/** What routing knows of a prompt. */
-export interface PromptView {
-  /** The profile by which it was digested; a chain of another profile than the model's means nothing. */
-  readonly profile: string;
-  /** Digests from its start, as pairs of low and high word; empty when there are none. */
-  readonly chain: Uint32Array;
-  /** Of the prompt's canonical form. */
-  readonly bytes: number;
-  /** Bytes that one digest stands for. */
-  readonly blockBytes: number;
-}
-
-/** A prompt that nobody digested. */
-export const unreadPrompt: PromptView = { profile: '', chain: new Uint32Array(), bytes: 0, blockBytes: 256 };
-
-export interface Decision {
-  readonly reservation: Reservation;
-  readonly node: NodeId;
-  readonly epoch: Epoch;
-  readonly replica: ReplicaName;
-  readonly policy: string;
-  /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
-  readonly promptTokens: number | undefined;
-  /** Tokens of the prompt that the cost counted as cached there, and how well that is known. */
-  readonly expectedTokens: number;
-  readonly trust: Trust;
-  /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
-  readonly candidates: number;
-  readonly considered: readonly CandidateView[];
-  /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
-  readonly failing: number;
-  readonly isTrial: boolean;
-  /** The cells that were asked, and which of them was taken for what. */
-  readonly cells: CellVerdict;
-}
-
-export interface DecideOptions extends EligibilityTerms {
-  readonly model: string;
-  readonly prompt: PromptView;
-  readonly isStream: boolean;
-  /** Uniform in [0, 1). */
-  readonly random: () => number;
-}
 
 export interface DirectoryOptions {
   /** Any 32-bit number that peers do not know: it keeps them from crowding the maps. */
@@ -113,15 +65,12 @@ export class Directory {
   readonly #cordoned = new Set<NodeId>();
   readonly #models = new Map<string, ServedModel<Replica>>();
   readonly #policies = new Map<string, Policies>();
-  /** Of the models that were served last. */
-  readonly #scales = new Map<string, TokenScale>();
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
   readonly #truths = new TruthMemory();
   readonly #budget: MapBudget;
   readonly #plan: CellPlan;
-  /** When each model was last seen, so that "gone for a moment" and "never heard of" differ. */
-  readonly #modelSeenMs = new Map<string, number>();
+  readonly #memory = new ModelMemory();
   #nextReservation = 1;
 
   constructor(options: DirectoryOptions) {
@@ -154,16 +103,15 @@ export class Directory {
     // First, so that what is known of those who go is known of those who come.
     const named = new Set(reports.map(({ name }) => name));
     for (const [name, gone] of before) if (!named.has(name)) this.#retire(gone, nowMs);
-    for (const { name, state, role = 'both', models } of reports) {
+    for (const { name, state, role = 'both', why, models } of reports) {
       const replica = before.get(name) ?? newReplica(entry, name);
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
-      replica.state = state;
-      replica.role = role;
+      Object.assign(replica, { state, role, why });
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);
-      this.#remember(models, nowMs);
+      this.#memory.saw(models, nowMs);
     }
   }
 
@@ -171,7 +119,7 @@ export class Directory {
   leave(node: NodeId, epoch: Epoch, nowMs: number): void {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
-    for (const replica of entry.replicas.values()) this.#remember(replica.models, nowMs);
+    for (const replica of entry.replicas.values()) this.#memory.saw(replica.models, nowMs);
     this.#forget(entry, nowMs);
   }
 
@@ -245,9 +193,12 @@ export class Directory {
     if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
     const promptBytes = options.prompt.bytes;
     const promptTokens = promptBytes === 0 ? undefined : request.promptTokens;
-    const decision = this.#decision(served, chosen, replica, promptTokens, failing.size);
-    chosen.cell.book(decision.reservation, chosen.choice, request);
-    this.#reservations.set(decision.reservation, { cell: chosen.cell, served, promptBytes });
+    const reservation = this.#nextReservation as Reservation;
+    this.#nextReservation += 1;
+    const told = { promptTokens, failing: failing.size };
+    const decision = decisionOf(reservation, replica, served, chosen, told);
+    chosen.cell.book(reservation, chosen.choice, request);
+    this.#reservations.set(reservation, { cell: chosen.cell, served, promptBytes });
     return decision;
   }
 
@@ -285,13 +236,13 @@ export class Directory {
     return this.#models;
   }
 
-  /** Models that a ready or loading replica of a leased node serves, by name. */
+  /** Models that requests may ask for: of ready or loading replicas of leased nodes, by name. */
   models(isLeased: (node: NodeId) => boolean): readonly ModelCard[] {
     const cards = new Map<string, ModelCard>();
     for (const { node, replicas } of this.#nodes.values()) {
       if (!isLeased(node)) continue;
-      for (const { state, models } of replicas.values()) {
-        if (state === 'failed') continue;
+      for (const { state, role, models } of replicas.values()) {
+        if (state === 'failed' || role !== 'both') continue;
         for (const model of models) cards.set(model.id, model);
       }
     }
@@ -313,30 +264,10 @@ export class Directory {
     return [...this.#nodes.values()].map((entry) => viewNode(entry, nowMs));
   }
 
-  #decision(
-    served: ServedModel<Replica>,
-    { cell, choice, verdict }: CellChoice,
-    replica: Replica,
-    promptTokens: number | undefined,
-    failing: number,
-  ): Decision {
-    const reservation = this.#nextReservation as Reservation;
-    this.#nextReservation += 1;
-    return {
-      reservation,
-      node: replica.node.node,
-      epoch: replica.node.epoch,
-      replica: replica.name,
-      policy: cell.policy,
-      promptTokens,
-      expectedTokens: choice.expectedTokens,
-      trust: choice.member.trust,
-      candidates: choice.candidates.length,
-      considered: viewCandidates(served, cell, choice),
-      failing,
-      isTrial: replica.work.failures.isFailing,
-      cells: viewVerdict(verdict),
-    };
+  /** Of a node that is linked. */
+  node(node: NodeId, nowMs: number): NodeView | undefined {
+    const entry = this.#nodes.get(node);
+    return entry && viewNode(entry, nowMs);
   }
 
   /** Moves a replica from the models it served to those it serves. */
@@ -370,7 +301,7 @@ export class Directory {
 
   #addModel(model: string): ServedModel<Replica> {
     const { secret, cellReplicasMax, mapBytes } = this.#options;
-    const [policies, scale] = [this.#policiesOf(model), this.#scaleOf(model)];
+    const [policies, scale] = [this.#policiesOf(model), this.#memory.scaleOf(model)];
     const served = new ServedModel<Replica>({
       ...{ model, secret, turns: this.#turns, budget: this.#budget, plan: this.#plan },
       ...{ cellReplicasMax, mapBytes, policies, scale },
@@ -382,17 +313,6 @@ export class Directory {
 
   #policiesOf(model: string): Policies {
     return this.#policies.get(model) ?? this.#options.policies ?? defaultPolicies;
-  }
-
-  #scaleOf(model: string): TokenScale {
-    const scale = this.#scales.get(model) ?? new TokenScale();
-    this.#scales.delete(model);
-    this.#scales.set(model, scale);
-    for (const oldest of this.#scales.keys()) {
-      if (this.#scales.size <= modelsRememberedMax) break;
-      this.#scales.delete(oldest);
-    }
-    return scale;
   }
 
   /** A feed's number is used again: what was said under it, of whatever replica and model, counts no longer. */
@@ -410,26 +330,13 @@ export class Directory {
 
   #noReplica(options: DecideOptions): NoReplicaError {
     const { model, nowMs, isLeased } = options;
-    const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
     const served = this.#models.get(model);
-    const kept = exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options));
-    const seenMs = this.#modelSeenMs.get(model);
-    const isRecent = seenMs !== undefined && nowMs - seenMs <= modelMemoryMsMax;
-    if (isRecent || served !== undefined) {
-      const message = `No replica can serve ${name} now. Check "cgn nodes", then try again.`;
-      return new NoReplicaError('no_capacity', message, kept, again);
-    }
-    if (this.#nodes.size === 0) {
-      const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
-      return new NoReplicaError('no_nodes', message, kept, again);
-    }
-    const unnamed = exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed');
-    if (unnamed.replicas > 0) {
-      const message = `Nobody serves ${name} yet; one replica loads and has not said what.`;
-      return new NoReplicaError('no_capacity', message, unnamed, again);
-    }
-    const message = `The model ${name} does not exist here. GET /v1/models lists those that do.`;
-    return new NoReplicaError('model_not_found', message, kept, { param: 'model' });
+    return refusalOf(model, {
+      isKnown: served !== undefined || this.#memory.isRecent(model, nowMs),
+      hasNodes: this.#nodes.size > 0,
+      kept: exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options)),
+      unnamed: () => exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed'),
+    });
   }
 
   /** Replicas that load a model which nobody knows yet: it may be any. */
@@ -440,17 +347,6 @@ export class Directory {
         const isAwaited = unnamedSinceMs !== undefined && nowMs - unnamedSinceMs <= unnamedLoadMsMax;
         if (isAwaited && isLeased(node)) yield replica;
       }
-    }
-  }
-
-  #remember(models: readonly ModelCard[], nowMs: number): void {
-    for (const { id } of models) {
-      this.#modelSeenMs.delete(id);
-      this.#modelSeenMs.set(id, nowMs);
-    }
-    for (const oldest of this.#modelSeenMs.keys()) {
-      if (this.#modelSeenMs.size <= modelsRememberedMax) return;
-      this.#modelSeenMs.delete(oldest);
     }
   }
 
@@ -474,26 +370,4 @@ const feedNumberOf = (message: Exclude<KvMessage, { type: 'feed' }>): number => 
   if (message.type === 'delta') return message.delta.feed;
   if (message.type === 'snapshot') return message.snapshot.feed;
   return message.type === 'mark' ? message.mark.feed : message.missed.feed;
-};
-
-/** `failing` takes those who are left out for that. */
-const requestOf = (
-  served: ServedModel<Replica>,
-  options: DecideOptions,
-  failing: Set<Replica>,
-): CellRequest => {
-  const { prompt, isStream, nowMs, random } = options;
-  return {
-    chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
-    promptTokens: served.scale.tokensIn(prompt.bytes),
-    blockTokens: served.scale.tokensIn(prompt.blockBytes),
-    ...{ isStream, nowMs, random },
-    isEligible: (member) => {
-      const replica = served.ownerOf(member);
-      if (replica === undefined) return false;
-      const why = ineligibilityOf(replica, options);
-      if (why === 'failing') failing.add(replica);
-      return why === undefined;
-    },
-  };
 };

@@ -94,6 +94,19 @@ export const exclusionOf = (
   return { replicas: count, reasons, keptBack };
 };
 
+/** Why nobody serves a model that is known here, and what to do. */
+const nobodyMessage = (shownName: string, { replicas, reasons }: Exclusion): string => {
+  const { prefill = 0, decode = 0 } = reasons;
+  if (replicas === 0 || prefill + decode < replicas) {
+    return `No replica can serve ${shownName} now. Check "cgn nodes", then try again.`;
+  }
+  const roles = [...(prefill > 0 ? ['prefill'] : []), ...(decode > 0 ? ['decode'] : [])].join(' and ');
+  return (
+    `${shownName} is served by replicas of the role ${roles} alone, which take no requests by themselves. ` +
+    'It needs a replica of the role both.'
+  );
+};
+
 const routeOf = ({ replicas, reasons }: Exclusion): string =>
   [`replicas=${replicas}`, ...Object.entries(reasons).map(([why, count]) => `${why}=${count}`)].join('; ');
 
@@ -106,3 +119,36 @@ export class NoReplicaError extends CognitoraError {
     this.exclusion = exclusion;
   }
 }
+
+/** What is known when nobody can serve a request. */
+export interface RefusalFacts {
+  /** Somebody serves the model, or lately did. */
+  readonly isKnown: boolean;
+  readonly hasNodes: boolean;
+  /** Who serves it and was kept back. */
+  readonly kept: Exclusion;
+  /** Who loads and may serve it once that is done. Asked for only where it matters. */
+  readonly unnamed: () => Exclusion;
+}
+
+/** `no_capacity` when somebody does serve the model, lately did, or may once it is loaded. */
+export const refusalOf = (
+  model: string,
+  { isKnown, hasNodes, kept, unnamed }: RefusalFacts,
+): NoReplicaError => {
+  const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
+  if (isKnown) {
+    return new NoReplicaError('no_capacity', nobodyMessage(name, kept), kept, again);
+  }
+  if (!hasNodes) {
+    const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
+    return new NoReplicaError('no_nodes', message, kept, again);
+  }
+  const loading = unnamed();
+  if (loading.replicas > 0) {
+    const message = `Nobody serves ${name} yet; one replica loads and has not said what.`;
+    return new NoReplicaError('no_capacity', message, loading, again);
+  }
+  const message = `The model ${name} does not exist here. GET /v1/models lists those that do.`;
+  return new NoReplicaError('model_not_found', message, kept, { param: 'model' });
+};

@@ -2,7 +2,8 @@
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { expect, test } from 'vitest';
 import { leastLoadedDirectory } from '../../testing/directories.ts';
-import { type Decision, type Directory, unreadPrompt } from './directory.ts';
+import { type Decision, unreadPrompt } from './decision.ts';
+import type { Directory } from './directory.ts';
 import { Failures, failingMsMax, failingMsMin, failuresInRowMax, type Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 

@@ -4,7 +4,8 @@ import { telemetryMsMax } from '@cognitora/protocol/limits';
 import type { LoadReport, Telemetry } from '@cognitora/protocol/telemetry';
 import { describe, expect, test } from 'vitest';
 import { policyOf } from '../policy/policy.ts';
-import { Directory, unreadPrompt } from './directory.ts';
+import { unreadPrompt } from './decision.ts';
+import { Directory } from './directory.ts';
 
 const one = 1 as Epoch;
 const name = (text: string): ReplicaName => text as ReplicaName;

@@ -48,10 +48,6 @@ export class ReplicaLoad {
     return this.#live.keys();
   }
 
-  get(reservation: Reservation): LiveRequest | undefined {
-    return this.#live.get(reservation);
-  }
-
   book(reservation: Reservation, request: LiveRequest): void {
     this.#live.set(reservation, request);
     this.#derived = undefined;
@@ -75,11 +71,6 @@ export class ReplicaLoad {
     this.#turnedAtMs = nowMs;
     this.#derived = undefined;
     return prefillMs;
-  }
-
-  clear(): void {
-    this.#live.clear();
-    this.#derived = undefined;
   }
 
   /** Prompt tokens of booked requests that are still to be computed. */

@@ -19,6 +19,8 @@ export interface ModelView {
   readonly shadow:
     | { readonly policy: string; readonly decisions: number; readonly differences: number }
     | undefined;
+  /** When somebody last asked for it; undefined while nobody did. */
+  readonly askedAtMs: number | undefined;
   /** The prompt profile by which its prompts are digested. */
   readonly profile: string | undefined;
   readonly cells: readonly CellView[];
@@ -37,6 +39,7 @@ export const viewModels = (models: ReadonlyMap<string, ServedModel<Replica>>): r
         decisions: shadows.reduce((sum, { decisions }) => sum + decisions, 0),
         differences: shadows.reduce((sum, { differences }) => sum + differences, 0),
       },
+      askedAtMs: served.askedAtMs,
       profile: served.profile?.id,
       cells: cells.map(({ size, meanLive, counts }) => ({
         replicas: size,

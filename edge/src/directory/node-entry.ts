@@ -11,6 +11,8 @@ export interface Replica {
   readonly name: ReplicaName;
   state: ReplicaState;
   role: ReplicaRole;
+  /** Of one that failed, as its agent words it. */
+  why: string | undefined;
   models: readonly ModelCard[];
   /** Since when it may be loading without having said what; undefined for any other. */
   unnamedSinceMs: number | undefined;
@@ -38,6 +40,7 @@ export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   name,
   state: 'loading',
   role: 'both',
+  why: undefined,
   models: [],
   unnamedSinceMs: undefined,
   work: { ...newReplicaWork(node.node, node.gpus), rttMs: node.rttMs },

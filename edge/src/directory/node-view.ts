@@ -22,6 +22,8 @@ export interface ReplicaView {
   readonly name: ReplicaName;
   readonly state: ReplicaState;
   readonly role: ReplicaRole;
+  /** Of one that failed, in its agent's words. */
+  readonly why?: string;
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
@@ -43,12 +45,16 @@ export interface NodeView {
   readonly gpus: readonly GpuView[];
 }
 
-const viewReplica = ({ name, state, role, models, seats, work }: Replica, nowMs: number): ReplicaView => {
+const viewReplica = (
+  { name, state, role, why, models, seats, work }: Replica,
+  nowMs: number,
+): ReplicaView => {
   const load = work.figures.view(nowMs);
   return {
     name,
     state,
     role,
+    ...(why === undefined ? {} : { why }),
     models: models.map(({ id }) => id),
     caches: [...seats].map(([model, { cell, member }]) => ({
       model,

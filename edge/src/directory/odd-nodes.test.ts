@@ -3,7 +3,8 @@ import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { expect, test } from 'vitest';
 import { randomWords } from '../../testing/digests.ts';
-import { Directory, type PromptView } from './directory.ts';
+import type { PromptView } from './decision.ts';
+import { Directory } from './directory.ts';
 import { profileAheadMsMin } from './profile-lead.ts';
 
 const epoch = 1 as Epoch;

@@ -14,6 +14,11 @@ const memorySamples = 128;
  * what is new is spread over them by lot instead of going to whichever looks a trifle faster.
  */
 const noiseRatio = 1.25;
+/**
+ * Without new ones samples count half after so long, down to nothing: a replica that was slow while others used its
+ * host gets no requests, and would never be found quick again. A slow one is so tried once in a minute or two.
+ */
+const halfLifeMs = 30_000;
 /** One sample counts as at most so many times slower or faster than expected. */
 const ratioMax = 4;
 
@@ -21,32 +26,38 @@ export class Pace {
   #observedMs = 0;
   #expectedMs = 0;
   #counted = 0;
-  #samples = 0;
-
-  get samples(): number {
-    return this.#samples;
-  }
+  #learnedAtMs = 0;
 
   /** 1 for a replica like the others. */
-  get factor(): number {
-    const measured = this.#measured;
+  factorAt(nowMs: number): number {
+    const measured = this.#measuredAt(nowMs);
     return measured > noiseRatio || measured < 1 / noiseRatio ? measured : 1;
   }
 
-  get #measured(): number {
+  #measuredAt(nowMs: number): number {
     if (this.#counted === 0) return 1;
+    const left = this.#leftAt(nowMs);
     const priorMs = (priorSamples * this.#expectedMs) / this.#counted;
-    return (this.#observedMs + priorMs) / (this.#expectedMs + priorMs);
+    return (this.#observedMs * left + priorMs) / (this.#expectedMs * left + priorMs);
+  }
+
+  /** What share of its samples' weight is left. */
+  #leftAt(nowMs: number): number {
+    return 2 ** (-Math.max(0, nowMs - this.#learnedAtMs) / halfLifeMs);
   }
 
   /** It took so long, where its equals were expected to take that long. */
-  learn(observedMs: number, expectedMs: number): void {
+  learn(observedMs: number, expectedMs: number, nowMs: number): void {
     if (expectedMs <= 0) return;
-    const likelyMs = expectedMs * this.#measured;
+    const likelyMs = expectedMs * this.#measuredAt(nowMs);
+    const left = this.#leftAt(nowMs);
+    this.#observedMs *= left;
+    this.#expectedMs *= left;
+    this.#counted *= left;
+    this.#learnedAtMs = nowMs;
     this.#observedMs += Math.max(likelyMs / ratioMax, Math.min(likelyMs * ratioMax, observedMs));
     this.#expectedMs += expectedMs;
     this.#counted += 1;
-    this.#samples += 1;
     if (this.#counted < memorySamples) return;
     this.#observedMs /= 2;
     this.#expectedMs /= 2;

@@ -1,8 +1,8 @@
 /**
  * What decisions have made likely: blocks that a replica will hold because a request was just sent there. Written in
  * the turn of the decision, so that the siblings of a burst see it; a guess ends at its deadline, or when its request
- * takes it back. Bounded: when there is no room, the guess that ends soonest among a few gives way, and the rest of a
- * prompt stays unpredicted rather than push out what lasts longer. Knows nothing of what is confirmed.
+ * takes it back. Bounded: when there is no room, what ends soonest among a few gives way, and the rest of a prompt
+ * stays unpredicted rather than push out what lasts longer. Knows nothing of what is confirmed.
  *
  *   prompt:    0 . . . . . . . . . 32 . . . . . . . . . 64 . . . .
  *   guess:                 from [ d d d d d d d d d d d d d ] to         blocks of one prompt on one replica
@@ -11,6 +11,14 @@
  * Digests are a chain: prompts that agree in one block agree in all before it. So who is expected to hold block 70 is
  * found by blocks 64 to 70, how far by bisection, and neither making a guess nor asking looks at each of its blocks. (A
  * table with an entry for each block and replica took 125 ns a block, a quarter of a cold decision.)
+ *
+ * Guesses about one replica that begin alike share what they have in common, as a tree of stretches: the turns of a
+ * session that wait in one queue take the room of the longest, not of their sum. A stretch stands as long as any guess
+ * that ends with it or behind it.
+ *
+ *   turn 1:  [ a a a a a a ]                  a --+-- b -- c
+ *   turn 2:  [ a a a a a a b b c c ]              |
+ *   other:   [ a a a a a a d d ]                  +-- d
  */
 import { replicasPerCellMax, type Slot } from './replica-slots.ts';
 
@@ -20,19 +28,20 @@ import { replicasPerCellMax, type Slot } from './replica-slots.ts';
  */
 export const predictionsBytesDefault = 8 * 2 ** 20;
 
-/** A guess is found by each block whose number in the prompt this divides. */
+/** A stretch is found by each block whose number in the prompt this divides. */
 const anchorBlocks = 32;
-/** Of the guesses found by one block, so many are looked at, the latest first: two for each replica. */
+/** Of the stretches found by one block, so many are looked at, the latest first: two for each replica. */
 const siblingsMax = 2 * replicasPerCellMax;
-/** Guesses looked at with each new one: all of them once while a quarter as many are made. */
+/** Stretches looked at with each new guess: all of them once while a quarter as many are made. */
 const handSteps = 4;
-/** Guesses looked at for one that gives way. */
+/** Stretches looked at for one that gives way. */
 const roomSteps = 24;
 
 const digestBytes = 8;
-/** What an engine takes for a guess and its array, and for a place where it is found, about. */
-const guessBytes = 384;
+/** What an engine takes for a stretch, its arrays and a guess, and for a place where it is found, about. */
+const stretchBytes = 384;
 const anchorBytes = 128;
+const noDigests = new Uint32Array();
 
 export interface PredictionOptions {
   /** Digests of the prompt from its start, as pairs of low and high word. */
@@ -53,20 +62,39 @@ export interface Prediction {
 }
 
 interface Guess extends Prediction {
+  readonly deadlineMs: number;
+  /** With which it ends; undefined when there was no room, or it is taken back. */
+  last: Stretch | undefined;
+}
+
+/** Blocks of one prompt on one replica, each of which the same guesses are about. */
+interface Stretch {
+  fromBlock: number;
+  readonly toBlock: number;
   /** Of its blocks alone. */
-  readonly digests: Uint32Array;
+  digests: Uint32Array;
   readonly slot: Slot;
   readonly generation: number;
-  readonly deadlineMs: number;
+  before: Stretch | undefined;
+  readonly after: Stretch[];
+  readonly guesses: Guess[];
+  /** The latest of the guesses that end with it or behind it. */
+  deadlineMs: number;
   /** Its place among all; -1 when it is gone. */
   at: number;
 }
 
+/** How much of a prompt stretches have: up to `end`, which is within the last of them or where that ends. */
+interface Shared {
+  readonly last: Stretch | undefined;
+  readonly end: number;
+}
+
 export class Predictions {
   readonly #bytesMax: number;
-  readonly #guesses: Guess[] = [];
+  readonly #stretches: Stretch[] = [];
   /** By a part of the digest of an anchor, in the order in which they were made. */
-  readonly #byAnchor = new Map<number, Guess[]>();
+  readonly #byAnchor = new Map<number, Stretch[]>();
   /** How often each slot was cleared. */
   readonly #generations = new Uint32Array(replicasPerCellMax);
   #bytes = 0;
@@ -81,35 +109,37 @@ export class Predictions {
     return this.#bytes;
   }
 
-  /** Guesses, with those that have ended and were not removed yet. */
+  /** Stretches, with those that have ended and were not removed yet. */
   get size(): number {
-    return this.#guesses.length;
+    return this.#stretches.length;
   }
 
   /** Expects the blocks on the replica until the deadline. */
-  add({ chain, fromBlock, toBlock, slot, nowMs, deadlineMs }: PredictionOptions): Prediction {
+  add(options: PredictionOptions): Prediction {
+    const { fromBlock, toBlock, nowMs, deadlineMs } = options;
     this.#removeEnded(nowMs);
-    while (this.#bytes + bytesOf(fromBlock, toBlock) > this.#bytesMax) {
+    let shared = this.#sharedOf(options);
+    while (this.#bytes + bytesBeyond(shared, toBlock) > this.#bytesMax) {
       if (!this.#makeRoom(nowMs, deadlineMs)) break;
+      shared = this.#sharedOf(options);
     }
-    const end = fittingEnd(fromBlock, toBlock, this.#bytesMax - this.#bytes);
-    const guess: Guess = {
-      fromBlock,
-      toBlock: end,
-      digests: chain.slice(fromBlock * 2, end * 2),
-      slot,
-      generation: this.#generations[slot] ?? 0,
-      deadlineMs,
-      at: -1,
-    };
-    if (end > fromBlock) this.#insert(guess);
+    const last = this.#grow(shared, options);
+    const guess: Guess = { fromBlock, toBlock: last?.toBlock ?? fromBlock, deadlineMs, last };
+    last?.guesses.push(guess);
+    for (let one = last; one !== undefined && one.deadlineMs < deadlineMs; one = one.before) {
+      one.deadlineMs = deadlineMs;
+    }
     return guess;
   }
 
-  /** What the request made likely is so no more. Again means nothing. */
+  /** What the request made likely is so no more. Again means nothing, nor does one that was made elsewhere. */
   takeBack(prediction: Prediction): void {
     const guess = prediction as Guess;
-    if (guess.at >= 0) this.#remove(guess);
+    const { last } = guess;
+    guess.last = undefined;
+    if (last === undefined || this.#stretches[last.at] !== last) return;
+    last.guesses.splice(last.guesses.indexOf(guess), 1);
+    this.#release(last);
   }
 
   /** Nothing is expected of the replica any more. O(1). */
@@ -122,7 +152,7 @@ export class Predictions {
    * expected to hold the block. Of the chain, `blocks` blocks count.
    */
   extend(chain: Uint32Array, block: number, blocks: number, nowMs: number, untilBlock: Uint16Array): void {
-    if (this.#guesses.length === 0) return;
+    if (this.#stretches.length === 0) return;
     for (let at = block; at >= 0; at -= 1) {
       const found = this.#byAnchor.get(anchorOf(chain, at));
       if (found !== undefined) this.#extendBy(found, chain, block, blocks, nowMs, untilBlock);
@@ -131,7 +161,7 @@ export class Predictions {
   }
 
   #extendBy(
-    found: readonly Guess[],
+    found: readonly Stretch[],
     chain: Uint32Array,
     block: number,
     blocks: number,
@@ -140,72 +170,197 @@ export class Predictions {
   ): void {
     const last = Math.max(0, found.length - siblingsMax);
     for (let index = found.length - 1; index >= last; index -= 1) {
-      const guess = found[index];
-      if (guess === undefined || !this.#isAlive(guess, nowMs)) continue;
-      const end = endOf(guess, chain, block, blocks);
-      if (end > (untilBlock[guess.slot] ?? 0)) untilBlock[guess.slot] = end;
+      const stretch = found[index];
+      if (stretch === undefined || !this.#isAlive(stretch, nowMs)) continue;
+      let end = endOf(stretch, chain, block, blocks);
+      if (end === stretch.toBlock && end < blocks) end = this.#endBehind(stretch, chain, blocks, nowMs);
+      if (end > (untilBlock[stretch.slot] ?? 0)) untilBlock[stretch.slot] = end;
     }
   }
 
-  #isAlive({ slot, generation, deadlineMs }: Guess, nowMs: number): boolean {
+  /** How far those go on with the prompt that stand behind this stretch, all of which it has. */
+  #endBehind(stretch: Stretch, chain: Uint32Array, blocks: number, nowMs: number): number {
+    let last = stretch;
+    let end = stretch.toBlock;
+    while (end === last.toBlock && end < blocks) {
+      const next = this.#following(last, end, chain, last.slot);
+      if (next === undefined || !this.#isAlive(next, nowMs)) break;
+      last = next;
+      end = endOf(next, chain, end, blocks);
+    }
+    return end;
+  }
+
+  #isAlive({ slot, generation, deadlineMs }: Stretch, nowMs: number): boolean {
     return deadlineMs > nowMs && generation === this.#generations[slot];
   }
 
-  #insert(guess: Guess): void {
-    guess.at = this.#guesses.push(guess) - 1;
-    this.#bytes += bytesOf(guess.fromBlock, guess.toBlock);
-    for (let block = guess.fromBlock; block < guess.toBlock; block = nextAnchor(block)) {
-      const anchor = anchorOf(guess.digests, block - guess.fromBlock);
-      const found = this.#byAnchor.get(anchor);
-      if (found === undefined) this.#byAnchor.set(anchor, [guess]);
-      else found.push(guess);
+  /** Ended stretches count: they may stand again. */
+  #sharedOf(options: PredictionOptions): Shared {
+    const { chain, fromBlock, toBlock, slot } = options;
+    let last: Stretch | undefined;
+    let end = fromBlock;
+    while (end < toBlock) {
+      const next = this.#following(last, end, chain, slot);
+      if (next === undefined) break;
+      last = next;
+      end = endOf(next, chain, end, toBlock);
+      if (end < next.toBlock) break;
+    }
+    return { last, end };
+  }
+
+  /** The stretch that goes on after `before` with the prompt's `block`, or begins there when nothing is before it. */
+  #following(
+    before: Stretch | undefined,
+    block: number,
+    chain: Uint32Array,
+    slot: Slot,
+  ): Stretch | undefined {
+    const found = this.#byAnchor.get(anchorOf(chain, block)) ?? [];
+    const last = Math.max(0, found.length - siblingsMax);
+    for (let index = found.length - 1; index >= last; index -= 1) {
+      const stretch = found[index];
+      if (stretch === undefined || stretch.slot !== slot || stretch.before !== before) continue;
+      if (stretch.fromBlock !== block || stretch.generation !== this.#generations[slot]) continue;
+      if (agreeAt(stretch, chain, block)) return stretch;
+    }
+    return undefined;
+  }
+
+  /** The stretch that ends where the guess does, as far as there is room; undefined where there is none. */
+  #grow({ last, end }: Shared, options: PredictionOptions): Stretch | undefined {
+    const { chain, toBlock, slot } = options;
+    let before = last;
+    if (last !== undefined && end < last.toBlock) {
+      if (this.#bytes + splitBytes > this.#bytesMax) return undefined;
+      before = this.#split(last, end);
+    }
+    const until = fittingEnd(end, toBlock, this.#bytesMax - this.#bytes);
+    if (until <= end) return before;
+    const stretch: Stretch = {
+      fromBlock: end,
+      toBlock: until,
+      digests: chain.slice(end * 2, until * 2),
+      slot,
+      generation: this.#generations[slot] ?? 0,
+      before,
+      after: [],
+      guesses: [],
+      deadlineMs: 0,
+      at: -1,
+    };
+    before?.after.push(stretch);
+    this.#insert(stretch);
+    return stretch;
+  }
+
+  /** Cuts a stretch in two. What ended with it does so still; returns the one that is now before it. */
+  #split(stretch: Stretch, atBlock: number): Stretch {
+    const { fromBlock, digests, before } = stretch;
+    const cut = (atBlock - fromBlock) * 2;
+    this.#remove(stretch);
+    const head: Stretch = {
+      ...stretch,
+      toBlock: atBlock,
+      digests: digests.slice(0, cut),
+      after: [stretch],
+      guesses: [],
+    };
+    before?.after.splice(before.after.indexOf(stretch), 1, head);
+    stretch.before = head;
+    stretch.fromBlock = atBlock;
+    stretch.digests = digests.slice(cut);
+    this.#insert(head);
+    this.#insert(stretch);
+    return head;
+  }
+
+  /** One guess or stretch less needs it: it goes, or ends sooner, and so on with those before it. */
+  #release(stretch: Stretch): void {
+    for (let one: Stretch | undefined = stretch; one !== undefined; one = one.before) {
+      if (one.after.length + one.guesses.length === 0) {
+        this.#cutOff(one);
+        continue;
+      }
+      const latestMs = latestOf(one);
+      if (latestMs === one.deadlineMs) return;
+      one.deadlineMs = latestMs;
     }
   }
 
-  #remove(guess: Guess): void {
-    const last = this.#guesses.pop();
-    if (last !== undefined && last !== guess) {
-      this.#guesses[guess.at] = last;
-      last.at = guess.at;
+  /** Gone, with what stands behind it. */
+  #cutOff(stretch: Stretch): void {
+    const { before } = stretch;
+    if (stretch.at >= 0) this.#remove(stretch);
+    stretch.digests = noDigests;
+    const at = before?.after.indexOf(stretch) ?? -1;
+    if (at >= 0) before?.after.splice(at, 1);
+  }
+
+  #insert(stretch: Stretch): void {
+    stretch.at = this.#stretches.push(stretch) - 1;
+    this.#bytes += bytesOf(stretch.fromBlock, stretch.toBlock);
+    for (let block = stretch.fromBlock; block < stretch.toBlock; block = nextAnchor(block)) {
+      const anchor = anchorOf(stretch.digests, block - stretch.fromBlock);
+      const found = this.#byAnchor.get(anchor);
+      if (found === undefined) this.#byAnchor.set(anchor, [stretch]);
+      else found.push(stretch);
     }
-    guess.at = -1;
-    this.#bytes -= bytesOf(guess.fromBlock, guess.toBlock);
-    for (let block = guess.fromBlock; block < guess.toBlock; block = nextAnchor(block)) {
-      const anchor = anchorOf(guess.digests, block - guess.fromBlock);
+  }
+
+  #remove(stretch: Stretch): void {
+    const last = this.#stretches.pop();
+    if (last !== undefined && last !== stretch) {
+      this.#stretches[stretch.at] = last;
+      last.at = stretch.at;
+    }
+    stretch.at = -1;
+    this.#bytes -= bytesOf(stretch.fromBlock, stretch.toBlock);
+    for (let block = stretch.fromBlock; block < stretch.toBlock; block = nextAnchor(block)) {
+      const anchor = anchorOf(stretch.digests, block - stretch.fromBlock);
       const found = this.#byAnchor.get(anchor) ?? [];
       if (found.length <= 1) this.#byAnchor.delete(anchor);
-      else found.splice(found.indexOf(guess), 1);
+      else found.splice(found.indexOf(stretch), 1);
     }
   }
 
-  #atHand(): Guess | undefined {
-    if (this.#hand >= this.#guesses.length) this.#hand = 0;
-    return this.#guesses[this.#hand];
+  #atHand(): Stretch | undefined {
+    if (this.#hand >= this.#stretches.length) this.#hand = 0;
+    return this.#stretches[this.#hand];
   }
 
   #removeEnded(nowMs: number): void {
     for (let step = 0; step < handSteps; step += 1) {
-      const guess = this.#atHand();
-      if (guess === undefined) return;
-      if (this.#isAlive(guess, nowMs)) this.#hand += 1;
-      else this.#remove(guess);
+      const stretch = this.#atHand();
+      if (stretch === undefined) return;
+      if (this.#isAlive(stretch, nowMs)) this.#hand += 1;
+      else this.#giveUp(stretch);
     }
   }
 
-  /** True when a guess that ends before this deadline has given way. */
+  /** Its guesses stand no more, whatever their requests do. */
+  #giveUp(stretch: Stretch): void {
+    this.#cutOff(stretch);
+    for (const guess of stretch.guesses) guess.last = undefined;
+    stretch.guesses.length = 0;
+    if (stretch.before !== undefined) this.#release(stretch.before);
+  }
+
+  /** True when a stretch that ends before this deadline, with nothing behind it, has given way. */
   #makeRoom(nowMs: number, deadlineMs: number): boolean {
-    let soonest: Guess | undefined;
+    let soonest: Stretch | undefined;
     let soonestMs = deadlineMs;
     for (let step = 0; step < roomSteps && soonestMs > 0; step += 1) {
-      const guess = this.#atHand();
-      if (guess === undefined) break;
+      const stretch = this.#atHand();
+      if (stretch === undefined) break;
       this.#hand += 1;
-      const endsMs = this.#isAlive(guess, nowMs) ? guess.deadlineMs : 0;
-      if (endsMs >= soonestMs) continue;
-      soonest = guess;
+      const endsMs = this.#isAlive(stretch, nowMs) ? stretch.deadlineMs : 0;
+      if (endsMs >= soonestMs || (endsMs > 0 && stretch.after.length > 0)) continue;
+      soonest = stretch;
       soonestMs = endsMs;
     }
-    if (soonest !== undefined) this.#remove(soonest);
+    if (soonest !== undefined) this.#giveUp(soonest);
     return soonest !== undefined;
   }
 }
@@ -217,32 +372,46 @@ const nextAnchor = (block: number): number => block - (block % anchorBlocks) + a
 
 const bytesOf = (fromBlock: number, toBlock: number): number => {
   const blocks = Math.max(0, toBlock - fromBlock);
-  return guessBytes + digestBytes * blocks + anchorBytes * Math.ceil(1 + blocks / anchorBlocks);
+  return stretchBytes + digestBytes * blocks + anchorBytes * Math.ceil(1 + blocks / anchorBlocks);
+};
+
+/** What a stretch takes more in two parts, at most. */
+const splitBytes = stretchBytes + 2 * anchorBytes;
+
+/** What a guess up to `toBlock` takes beside what it shares. */
+const bytesBeyond = ({ last, end }: Shared, toBlock: number): number =>
+  (last !== undefined && end < last.toBlock ? splitBytes : 0) + (end < toBlock ? bytesOf(end, toBlock) : 0);
+
+const latestOf = ({ after, guesses }: Stretch): number => {
+  let latestMs = 0;
+  for (const { deadlineMs } of after) latestMs = Math.max(latestMs, deadlineMs);
+  for (const { deadlineMs } of guesses) latestMs = Math.max(latestMs, deadlineMs);
+  return latestMs;
 };
 
 /** As many of the blocks as fit. */
 const fittingEnd = (fromBlock: number, toBlock: number, roomBytes: number): number => {
   if (bytesOf(fromBlock, toBlock) <= roomBytes) return Math.max(fromBlock, toBlock);
-  const forBlocks = roomBytes - guessBytes - 2 * anchorBytes;
+  const forBlocks = roomBytes - stretchBytes - 2 * anchorBytes;
   return fromBlock + Math.max(0, Math.floor(forBlocks / (digestBytes + anchorBytes / anchorBlocks)));
 };
 
-/** Where the prompt and the guess part, or either ends; 0 when the guess is not about that block of it. */
-const endOf = (guess: Guess, chain: Uint32Array, block: number, blocks: number): number => {
-  const { fromBlock, toBlock } = guess;
-  if (block < fromBlock || block >= toBlock || !agreeAt(guess, chain, block)) return 0;
+/** Where the prompt and the stretch part, or either ends; 0 when the stretch is not about that block of it. */
+const endOf = (stretch: Stretch, chain: Uint32Array, block: number, blocks: number): number => {
+  const { fromBlock, toBlock } = stretch;
+  if (block < fromBlock || block >= toBlock || !agreeAt(stretch, chain, block)) return 0;
   let agreed = block;
   let end = Math.min(toBlock, blocks);
-  if (agreeAt(guess, chain, end - 1)) return end;
+  if (agreeAt(stretch, chain, end - 1)) return end;
   while (end - agreed > 1) {
     const middle = (agreed + end) >>> 1;
-    if (agreeAt(guess, chain, middle)) agreed = middle;
+    if (agreeAt(stretch, chain, middle)) agreed = middle;
     else end = middle;
   }
   return end;
 };
 
-const agreeAt = ({ digests, fromBlock }: Guess, chain: Uint32Array, block: number): boolean => {
+const agreeAt = ({ digests, fromBlock }: Stretch, chain: Uint32Array, block: number): boolean => {
   const at = (block - fromBlock) * 2;
   return digests[at] === chain[block * 2] && digests[at + 1] === chain[block * 2 + 1];
 };

@@ -68,12 +68,8 @@ export interface PrefixMapCounts {
   readonly bytes: number;
   readonly entriesMax: number;
   readonly entries: number;
-  /** Entries that a claimed replica holds, at least; exact when no sweep is due. */
-  readonly liveEntries: number;
-  /** Live entries dropped to make room. */
+  /** Live entries dropped to make room, and blocks that found no place, as those may that a peer makes up. */
   readonly evictions: number;
-  /** Blocks that found no place near their own: 0 unless a peer makes digests up. */
-  readonly refusals: number;
 }
 
 /** The places of a match's masks, each in two halves: who is still left. */
@@ -87,12 +83,6 @@ const planeOf = (slot: Slot, tier: Tier): number =>
 
 const countPlace = (slot: Slot, tier: Tier): number => (tier === 'device' ? 0 : replicasPerCellMax) + slot;
 
-const bitCount = (bits: number): number => {
-  let count = 0;
-  for (let left = bits; left !== 0; left &= left - 1) count += 1;
-  return count;
-};
-
 const lowestBitOf = (bits: number): number => 31 - Math.clz32(bits & -bits);
 
 export class PrefixMap {
@@ -104,9 +94,7 @@ export class PrefixMap {
   #handWord = 0;
   /** Blocks of claimed slots, by tier and slot. */
   readonly #blocks = new Uint32Array(tiers.length * replicasPerCellMax);
-  #deadBits = 0;
   #evictions = 0;
-  #refusals = 0;
   readonly #left = new Int32Array(6);
   /** Of the match under way: up to which block each slot's blocks are predicted, and the block last asked about. */
   readonly #predictedUntil = new Uint16Array(replicasPerCellMax);
@@ -128,9 +116,7 @@ export class PrefixMap {
 
   get counts(): PrefixMapCounts {
     const { bytes, entries, entriesMax } = this.#entries;
-    const liveEntries = Math.max(0, entries - this.#deadBits);
-    const evictions = this.#evictions;
-    return { bytes, entriesMax, entries, liveEntries, evictions, refusals: this.#refusals };
+    return { bytes, entriesMax, entries, evictions: this.#evictions };
   }
 
   /** Blocks that the map knows of one replica on one tier. */
@@ -163,11 +149,7 @@ export class PrefixMap {
   clear(slot: Slot): void {
     this.#slots.release(slot);
     this.#predictions?.clear(slot);
-    for (const tier of tiers) {
-      const place = countPlace(slot, tier);
-      this.#deadBits += this.#blocks[place] ?? 0;
-      this.#blocks[place] = 0;
-    }
+    for (const tier of tiers) this.#blocks[countPlace(slot, tier)] = 0;
   }
 
   /** Bits of cleared slots may still be in the table. */
@@ -361,7 +343,7 @@ export class PrefixMap {
     const evictedAt = entries.entries === entries.entriesMax ? this.#makeRoom() : -1;
     const { usedWords } = entries;
     const made = entries.insert(lo, hi);
-    if (made < 0) this.#refusals += 1;
+    if (made < 0) this.#evictions += 1;
     // Anywhere but behind the hand, or behind all others, the hand might come to it before its time.
     else if (made !== evictedAt && made < usedWords) this.#touch(made);
     return made;
@@ -430,11 +412,7 @@ export class PrefixMap {
     }
     for (const plane of [devicePlane, hostPlane]) {
       for (let half = 0; half < 2; half += 1) {
-        const holders = words[at + plane + half] ?? 0;
-        const dead = holders & ~(this.#slots.claimed[half] ?? 0);
-        if (dead === 0) continue;
-        words[at + plane + half] = holders & ~dead;
-        this.#deadBits -= bitCount(dead);
+        words[at + plane + half] = (words[at + plane + half] ?? 0) & (this.#slots.claimed[half] ?? 0);
       }
     }
   }
@@ -446,7 +424,6 @@ export class PrefixMap {
       for (let half = 0; half < 2; half += 1) {
         const holders = words[at + planeOf((half * 32) as Slot, tier)] ?? 0;
         const live = holders & (this.#slots.claimed[half] ?? 0);
-        this.#deadBits -= bitCount(holders & ~live);
         for (let left = live; left !== 0; left &= left - 1) {
           this.#count((half * 32 + lowestBitOf(left)) as Slot, tier, -1);
         }

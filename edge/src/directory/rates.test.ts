@@ -26,9 +26,9 @@ const watch = (
     (ms / speed) * (0.9 + 0.2 * random()) * (random() < outlierShare ? 10 : 1);
   for (let seen = 0; seen < samples; seen += 1) {
     const work = workFrom(random);
-    rates.sawPrefill(work, noisy(prefillMs(work)));
+    rates.sawPrefill(work, noisy(prefillMs(work)), 0);
     const batch = 1 + Math.floor(random() * 32);
-    rates.sawSteps(batch, noisy(stepMs(batch)));
+    rates.sawSteps(batch, noisy(stepMs(batch)), 0);
   }
 };
 
@@ -44,9 +44,9 @@ const errorsOf = (
   for (let round = 0; round < rounds; round += 1) {
     const work = workFrom(random);
     const trueMs = prefillMs(work) / speed;
-    prefill += Math.abs(rates.prefillMs(work) - trueMs) / trueMs / rounds;
+    prefill += Math.abs(rates.prefillMs(work, 0) - trueMs) / trueMs / rounds;
     const batch = 1 + Math.floor(random() * 32);
-    step += (Math.abs(rates.stepMs(batch) - stepMs(batch) / speed) * speed) / stepMs(batch) / rounds;
+    step += (Math.abs(rates.stepMs(batch, 0) - stepMs(batch) / speed) * speed) / stepMs(batch) / rounds;
   }
   return { prefill, step };
 };
@@ -57,7 +57,7 @@ describe('rates', () => {
     const work = { uncachedTokens: 2000, contextTokens: 8000, decoding: 4 };
     expect(rates.prefillMs(work)).toBe(20 + 2 * 150);
     expect(rates.stepMs(10)).toBe(20 + 10 * 0.5);
-    expect([rates.samples, rates.isLearned]).toEqual([0, false]);
+    expect(rates.isLearned).toBe(false);
     watch(rates, 7);
     expect(rates.isLearned).toBe(false);
     watch(rates, 1);
@@ -106,7 +106,7 @@ describe('rates', () => {
     }
     for (const { speed, rates } of all) expect(errorsOf(rates, speed).prefill).toBeLessThan(0.25);
     const heir = new ReplicaRates(common);
-    expect([heir.stepMs(8), heir.samples]).toEqual([common.stepMs(8), 0]);
+    expect(heir.stepMs(8, 0)).toBe(common.stepMs(8));
   });
 
   test('of one replica hardly move with its own outliers', () => {
@@ -114,17 +114,19 @@ describe('rates', () => {
     watch(common, 400);
     const rates = new ReplicaRates(common);
     const work = { uncachedTokens: 4000, contextTokens: 8000, decoding: 2 };
-    const beforeMs = rates.prefillMs(work);
-    for (let seen = 0; seen < 32; seen += 1) rates.sawPrefill(work, prefillMs(work));
-    rates.sawPrefill(work, 1000 * prefillMs(work));
-    expect(rates.prefillMs(work)).toBeLessThan(1.2 * beforeMs);
+    const beforeMs = rates.prefillMs(work, 0);
+    for (let seen = 0; seen < 32; seen += 1) rates.sawPrefill(work, prefillMs(work), 0);
+    rates.sawPrefill(work, 1000 * prefillMs(work), 0);
+    expect(rates.prefillMs(work, 0)).toBeLessThan(1.2 * beforeMs);
   });
 
   test('learn nothing from negative durations, and never predict any', () => {
     const rates = new Rates();
     rates.sawPrefill({ uncachedTokens: 100, contextTokens: 100, decoding: 0 }, -5);
     rates.sawSteps(1, -5);
-    expect([rates.samples, rates.stepMs(1)]).toEqual([0, 20.5]);
+    expect([rates.prefillMs({ uncachedTokens: 0, contextTokens: 0, decoding: 0 }), rates.stepMs(1)]).toEqual([
+      20, 20.5,
+    ]);
     for (let seen = 0; seen < 200; seen += 1) {
       rates.sawPrefill({ uncachedTokens: 100, contextTokens: 5000, decoding: seen % 7 }, 0);
       rates.sawSteps(seen % 9, 0);

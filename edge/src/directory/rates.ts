@@ -40,14 +40,9 @@ export class Rates {
   readonly #prefillFeatures = new Float64Array(prefillPrior.length);
   readonly #decodeFeatures = new Float64Array(decodePrior.length);
 
-  /** Prefills learned from. */
-  get samples(): number {
-    return this.#prefill.samples;
-  }
-
   /** Whether predictions rest on what replicas did. */
   get isLearned(): boolean {
-    return this.samples >= learnedSamples;
+    return this.#prefill.samples >= learnedSamples;
   }
 
   prefillMs(work: PrefillWork): number {
@@ -94,34 +89,29 @@ export class ReplicaRates {
     this.#common = common;
   }
 
-  /** Prefills learned from. */
-  get samples(): number {
-    return this.#prefillPace.samples;
-  }
-
   get isLearned(): boolean {
     return this.#common.isLearned;
   }
 
-  prefillMs(work: PrefillWork): number {
-    return this.#common.prefillMs(work) * this.#prefillPace.factor;
+  prefillMs(work: PrefillWork, nowMs: number): number {
+    return this.#common.prefillMs(work) * this.#prefillPace.factorAt(nowMs);
   }
 
-  stepMs(batch: number): number {
-    return this.#common.stepMs(batch) * this.#decodePace.factor;
+  stepMs(batch: number, nowMs: number): number {
+    return this.#common.stepMs(batch) * this.#decodePace.factorAt(nowMs);
   }
 
-  sawPrefill(work: PrefillWork, ms: number): void {
+  sawPrefill(work: PrefillWork, ms: number, nowMs: number): void {
     if (ms < 0) return;
     const expectedMs = this.#common.prefillMs(work);
-    this.#prefillPace.learn(Math.max(ms, prefillFloorMs), Math.max(expectedMs, prefillFloorMs));
+    this.#prefillPace.learn(Math.max(ms, prefillFloorMs), Math.max(expectedMs, prefillFloorMs), nowMs);
     this.#common.sawPrefill(work, ms);
   }
 
-  sawSteps(batch: number, stepMs: number): void {
+  sawSteps(batch: number, stepMs: number, nowMs: number): void {
     if (stepMs < 0) return;
     const expectedMs = this.#common.stepMs(batch);
-    this.#decodePace.learn(Math.max(stepMs, stepFloorMs), Math.max(expectedMs, stepFloorMs));
+    this.#decodePace.learn(Math.max(stepMs, stepFloorMs), Math.max(expectedMs, stepFloorMs), nowMs);
     this.#common.sawSteps(batch, stepMs);
   }
 }

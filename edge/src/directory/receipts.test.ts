@@ -2,7 +2,8 @@ import type { Epoch, NodeId, Region, ReplicaName, RequestId } from '@cognitora/p
 import type { ReplicaState } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
-import { Directory, unreadPrompt } from './directory.ts';
+import { unreadPrompt } from './decision.ts';
+import { Directory } from './directory.ts';
 import { keptBackShownMax, NoReplicaError } from './eligibility.ts';
 import {
   type EarlierAttempt,

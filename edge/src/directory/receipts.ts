@@ -8,7 +8,7 @@ import type { NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol
 import type { Trust } from '@cognitora/protocol/kv';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
-import type { Decision } from './directory.ts';
+import type { Decision } from './decision.ts';
 import type { Exclusion, NoReplicaError } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';

@@ -19,7 +19,7 @@ import { ScriptedAgent } from '../../testing/scripted-agent.ts';
 import { TestDatabase } from '../../testing/sql.ts';
 import { linkRequest } from '../link/carry-request.ts';
 import { unwrap } from '../outcome.ts';
-import type { PromptView } from './directory.ts';
+import type { PromptView } from './decision.ts';
 import { Region } from './region.ts';
 import { snapshotRestMsMin, snapshotSilenceMsMax } from './snapshot-turns.ts';
 
@@ -108,6 +108,23 @@ test('the way to a node, as its agent measures it, is in the cost of all its rep
   for (const replica of ['r0', 'r1']) {
     expect(of('far', replica)).toMatchObject({ rttMs: 200, cost: (of('near')?.cost ?? 0) + 200 });
   }
+});
+
+test('a link holds its lease for so long after its last pong or word, and has it again with the next', async () => {
+  const { dial, decide, region } = regionWithLinks();
+  const { agent, say, socket } = await dial('silent');
+  const after = (ms: number) => vi.setSystemTime(Date.now() + ms);
+  after(leaseMsMax - 1);
+  expect(decide().node).toBe('silent');
+  after(1);
+  expect(decide).toThrow(expect.objectContaining({ code: 'no_capacity', route: 'replicas=1; unleased=1' }));
+  expect(region.status()).toMatchObject({ ready: false, models: [] });
+  socket.pongedAt = new Date();
+  expect(decide().node).toBe('silent');
+  after(leaseMsMax);
+  expect(decide).toThrow(expect.objectContaining({ route: 'replicas=1; unleased=1' }));
+  say(agent.json(frameTypes.telemetry, 0, { rttMs: 1 }));
+  expect(decide().node).toBe('silent');
 });
 
 test('what a replica evicts for what it stores is in the cost of a prompt that is new to it', async () => {

@@ -7,7 +7,7 @@ import { ObjectState } from '../../testing/object-state.ts';
 import { helloOf } from '../../testing/scripted-agent.ts';
 import { TestDatabase } from '../../testing/sql.ts';
 import { unwrap } from '../outcome.ts';
-import { unreadPrompt } from './directory.ts';
+import { unreadPrompt } from './decision.ts';
 import { type Asked, Region } from './region.ts';
 
 vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
@@ -162,6 +162,28 @@ const whyNot = (region: Region): readonly string[] => {
   return receipt?.outcome === 'refused' ? receipt.keptBack.map(({ why }) => why) : ['placed'];
 };
 
+test('of a node that nobody vouches for, nothing is asked once its lease is over, until somebody does', () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  vi.setSystemTime(startMs + leaseMsMax - 1);
+  expect(whyNot(region)).toEqual(['placed']);
+  vi.setSystemTime(startMs + leaseMsMax);
+  expect(whyNot(region)).toEqual(['unleased']);
+  expect(ask(region)).toMatchObject({ refused: { code: 'no_capacity', route: 'replicas=1; unleased=1' } });
+  expect(region.status()).toMatchObject({ ready: false, models: [], nodes: [{ node }] });
+  // Of an older link, or of a node that this object never heard of, it is none.
+  expect([region.vouched(node, 0 as Epoch), region.vouched('other' as NodeId, 1 as Epoch)]).toEqual([
+    false,
+    false,
+  ]);
+  expect(whyNot(region)).toEqual(['unleased']);
+  expect(region.vouched(node, 1 as Epoch)).toBe(true);
+  expect(whyNot(region)).toEqual(['placed']);
+  expect(region.status()).toMatchObject({ ready: true, models: [{ id: 'm' }] });
+  vi.setSystemTime(Date.now() + leaseMsMax);
+  expect(whyNot(region)).toEqual(['unleased']);
+});
+
 test('a cordon outlives the node’s links and the object, and receipts name it', () => {
   const database = new TestDatabase();
   const region = newRegion({ LAYOUT: 'object-per-node' }, database);
@@ -204,8 +226,11 @@ test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no 
   report(role);
   expect(whyNot(region)).toEqual([role]);
   expect(region.status().nodes[0]?.replicas[0]?.role).toBe(role);
+  // So nobody is told to ask for it.
+  expect(region.status().models).toEqual([]);
   report('both');
   expect(whyNot(region)).toEqual(['placed']);
+  expect(region.status().models.map(({ id }) => id)).toEqual(['m']);
   report(role);
   report(undefined);
   expect(whyNot(region)).toEqual(['placed']);

@@ -28,7 +28,8 @@ import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
 import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
-import { type DecideOptions, type Decision, Directory, type PromptView } from './directory.ts';
+import type { DecideOptions, Decision, PromptView } from './decision.ts';
+import { Directory } from './directory.ts';
 import { NoReplicaError } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
@@ -142,7 +143,7 @@ export class Region extends DurableObject<Env> {
   cordon(node: NodeId): Cordoned {
     const wasCordoned = this.#nodes.cordonsOf([node]).size > 0;
     this.#nodes.cordon(node, systemClock());
-    return { wasCordoned, live: this.#view(node)?.live ?? 0 };
+    return { wasCordoned, live: this.#directory.node(node, systemClock())?.live ?? 0 };
   }
 
   uncordon(node: NodeId): void {
@@ -157,7 +158,7 @@ export class Region extends DurableObject<Env> {
   /** Forgets a node whose enrolment was taken back: its link ends, and no older dial of it counts. */
   async remove(node: NodeId, region: RegionName): Promise<void> {
     const nowMs = systemClock();
-    const linked = this.#view(node);
+    const linked = this.#directory.node(node, nowMs);
     if (linked !== undefined) this.#directory.leave(node, linked.epoch, nowMs);
     this.#nodes.remove(node, nowMs);
     if (settingsOf(this.env).layout === 'one-object') this.#host.evict(node);
@@ -263,10 +264,6 @@ export class Region extends DurableObject<Env> {
     const nowMs = systemClock();
     for (const reservation of firstBytes) this.#directory.firstByte(reservation, nowMs);
     for (const ended of ends) this.#settle(ended);
-  }
-
-  #view(node: NodeId): NodeView | undefined {
-    return this.#directory.nodes(systemClock()).find((view) => view.node === node);
   }
 
   #isLeased(node: NodeId): boolean {

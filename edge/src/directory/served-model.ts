@@ -110,6 +110,7 @@ export class ServedModel<Owner> {
     return this.#rates;
   };
   #rates: Rates | undefined;
+  #askedAtMs: number | undefined;
   #policies: Policies;
   readonly #lead = new ProfileLead();
 
@@ -126,6 +127,11 @@ export class ServedModel<Owner> {
   /** By number. */
   get cells(): ReadonlyMap<number, Cell> {
     return this.#cells;
+  }
+
+  /** When a request last asked for it; undefined while none did. */
+  get askedAtMs(): number | undefined {
+    return this.#askedAtMs;
   }
 
   get policies(): Policies {
@@ -187,6 +193,7 @@ export class ServedModel<Owner> {
 
   /** Somebody asks for this model: what it is worth, and who leads, shows then. */
   noteAsked(nowMs: number): void {
+    this.#askedAtMs = nowMs;
     if (this.#lead.isDue(nowMs)) this.#count(nowMs);
     for (const cell of this.#cells.values()) {
       if (!cell.asked(nowMs)) continue;

@@ -166,4 +166,37 @@ describe('turns', () => {
     turns.leave(takers[0] as Taker, 0);
     expect(turns.want(late, 0)).toBe(true);
   });
+
+  test('are waited for by each node, though a few fill the room: the most crowded give way', () => {
+    const turns = new SnapshotTurns();
+    const crowd = Array.from({ length: snapshotTurnsMax + snapshotWaitingMax }, (_, index) => {
+      return new Taker(`crowd${index % 16}`);
+    });
+    for (const taker of crowd) turns.want(taker, 0);
+    expect(turns.waiting).toBe(snapshotWaitingMax);
+    const honest = Array.from({ length: 3 }, () => new Taker('honest'));
+    for (const taker of honest) expect(turns.want(taker, 0)).toBe(true);
+    expect(turns.waiting).toBe(snapshotWaitingMax);
+    // Who has a share already makes nobody give way.
+    expect(turns.want(new Taker('crowd0'), 0)).toBe(false);
+    // The others lose eight turns at a time; theirs are done at once.
+    let sweeps = 0;
+    for (; begunIn(honest) < 3 && sweeps < 100; sweeps += 1) {
+      turns.sweep(sweeps * snapshotSilenceMsMax);
+      for (const taker of honest) if (taker.begun > 0) turns.leave(taker, sweeps * snapshotSilenceMsMax);
+    }
+    expect(sweeps).toBeLessThan(10);
+  });
+
+  test('are not lost to who rests while the room is full', () => {
+    const turns = new SnapshotTurns();
+    const crowd = Array.from({ length: snapshotTurnsMax + snapshotWaitingMax }, () => new Taker('crowd'));
+    for (const taker of crowd) turns.want(taker, 0);
+    const [hasty, other] = [new Taker('hasty'), new Taker('crowd')];
+    turns.rest(hasty, 0);
+    turns.rest(other, 0);
+    expect(turns.waiting).toBeLessThanOrEqual(snapshotWaitingMax);
+    turns.sweep(0);
+    expect([hasty.begun, other.begun]).toEqual([1, 0]);
+  });
 });

@@ -1,8 +1,9 @@
 /**
  * Who may load a snapshot now. After a mass reconnect every replica wants to; so many at once would fill the object's
  * memory and its thread, so a few have a turn and the others wait. Turns go by node: to the one with the fewest, then
- * to the one that has been without for longest. A turn that failed waits for the next sweep, so that a peer that always
- * fails costs one try per sweep; one without progress is lost, and its node waits longer each time.
+ * to the one that has been without for longest; so does the room to wait in. A turn that failed waits for the next
+ * sweep, so that a peer that always fails costs one try per sweep; one without progress is lost, and its node waits
+ * longer each time.
  * Knows nothing of what is loaded. Pure: time comes in with each call.
  */
 import { sweepMs } from '@cognitora/protocol/limits';
@@ -11,7 +12,10 @@ import { sweepMs } from '@cognitora/protocol/limits';
 export const snapshotTurnsMax = 8;
 /** Of them one node's: who never answers keeps others from their turns for a while only. */
 export const snapshotTurnsPerNodeMax = 2;
-/** Who waits beyond this is refused and asks again later: 2,048 links with two replicas each. */
+/**
+ * Who waits beyond this is refused and asks again later: 2,048 links with two replicas each. A node that has less than
+ * its share of that finds room all the same: the last of the node with the most gives way.
+ */
 export const snapshotWaitingMax = 4096;
 /** A turn ends when nothing arrived for this long. */
 export const snapshotSilenceMsMax = 10_000;
@@ -39,6 +43,8 @@ export interface TurnTaker {
 interface Line {
   /** In order. */
   readonly waiting: Set<TurnTaker>;
+  /** Who waits from the next sweep on. */
+  readonly resting: Set<TurnTaker>;
   turns: number;
   /** When it came, or when its last turn ended: a count of such events. */
   since: number;
@@ -54,7 +60,7 @@ export class SnapshotTurns {
   readonly #lines = new Map<string | TurnTaker, Line>();
   /** All who wait in some line. */
   readonly #waiting = new Set<TurnTaker>();
-  /** Who waits from the next sweep on. */
+  /** All who rest in some line. */
   readonly #resting = new Set<TurnTaker>();
   #events = 0;
 
@@ -69,7 +75,7 @@ export class SnapshotTurns {
   /** Gives a turn now or later. False when too many wait already. Again means nothing. */
   want(taker: TurnTaker, nowMs: number): boolean {
     if (this.#loading.has(taker) || this.#waiting.has(taker) || this.#resting.has(taker)) return true;
-    if (this.waiting >= snapshotWaitingMax) return false;
+    if (!this.#hasRoom(taker)) return false;
     this.#wait(taker);
     this.#fill(nowMs);
     return true;
@@ -84,14 +90,13 @@ export class SnapshotTurns {
   /** It is done, or wants no turn any more. */
   leave(taker: TurnTaker, nowMs: number): void {
     this.#unwait(taker);
-    this.#resting.delete(taker);
     if (this.#end(taker)) this.#fill(nowMs);
   }
 
   /** It failed and wants another turn. */
   fail(taker: TurnTaker, nowMs: number): void {
     if (!this.#end(taker)) return;
-    this.#resting.add(taker);
+    this.#rest(taker);
     this.#fill(nowMs);
   }
 
@@ -99,13 +104,16 @@ export class SnapshotTurns {
   rest(taker: TurnTaker, nowMs: number): void {
     const hadTurn = this.#end(taker);
     this.#unwait(taker);
-    if (this.waiting < snapshotWaitingMax) this.#resting.add(taker);
+    if (this.#hasRoom(taker)) this.#rest(taker);
     if (hadTurn) this.#fill(nowMs);
   }
 
   /** Called now and then: ends silent turns and lets those that rest wait again. */
   sweep(nowMs: number): void {
-    for (const taker of this.#resting) this.#wait(taker);
+    for (const taker of this.#resting) {
+      this.#lines.get(keyOf(taker))?.resting.delete(taker);
+      this.#wait(taker);
+    }
     this.#resting.clear();
     for (const [taker, { beganMs, progressMs }] of this.#loading) {
       const isSilent = nowMs - progressMs >= snapshotSilenceMsMax;
@@ -146,18 +154,44 @@ export class SnapshotTurns {
     return first;
   }
 
+  /** Makes some, if it has to and the taker's node has less than its share. */
+  #hasRoom(taker: TurnTaker): boolean {
+    if (this.waiting < snapshotWaitingMax) return true;
+    const line = this.#lines.get(keyOf(taker));
+    const lines = this.#lines.size + (line === undefined ? 1 : 0);
+    if (inLine(line) >= Math.floor(snapshotWaitingMax / lines)) return false;
+    // Somebody has more than a share, or they would not be so many.
+    let longest: Line | undefined;
+    for (const other of this.#lines.values()) if (inLine(other) > inLine(longest)) longest = other;
+    const last = [...(longest?.waiting ?? []), ...(longest?.resting ?? [])].at(-1);
+    if (last === undefined) return false;
+    this.#unwait(last);
+    return true;
+  }
+
+  #lineOf(taker: TurnTaker): Line {
+    return this.#lines.get(keyOf(taker)) ?? this.#addLine(keyOf(taker));
+  }
+
   #wait(taker: TurnTaker): Line {
-    const line = this.#lines.get(keyOf(taker)) ?? this.#addLine(keyOf(taker));
+    const line = this.#lineOf(taker);
     line.waiting.add(taker);
     this.#waiting.add(taker);
     return line;
   }
 
+  #rest(taker: TurnTaker): void {
+    this.#lineOf(taker).resting.add(taker);
+    this.#resting.add(taker);
+  }
+
+  /** Neither does it rest. */
   #unwait(taker: TurnTaker): void {
-    if (!this.#waiting.delete(taker)) return;
+    if (!this.#waiting.delete(taker) && !this.#resting.delete(taker)) return;
     const line = this.#lines.get(keyOf(taker));
     if (line === undefined) return;
     line.waiting.delete(taker);
+    line.resting.delete(taker);
     this.#drop(keyOf(taker), line);
   }
 
@@ -175,15 +209,15 @@ export class SnapshotTurns {
   /** At the end: who comes anew is not before those who wait already. */
   #addLine(key: string | TurnTaker): Line {
     const line: Line = {
-      ...{ waiting: new Set(), turns: 0, since: this.#count() },
+      ...{ waiting: new Set(), resting: new Set(), turns: 0, since: this.#count() },
       ...{ restMs: snapshotRestMsMin, restUntilMs: Number.NEGATIVE_INFINITY },
     };
     this.#lines.set(key, line);
     return line;
   }
 
-  #drop(key: string | TurnTaker, { waiting, turns, restMs }: Line): void {
-    if (waiting.size + turns === 0 && restMs === snapshotRestMsMin) this.#lines.delete(key);
+  #drop(key: string | TurnTaker, line: Line): void {
+    if (inLine(line) + line.turns === 0 && line.restMs === snapshotRestMsMin) this.#lines.delete(key);
   }
 
   #count(): number {
@@ -193,6 +227,9 @@ export class SnapshotTurns {
 }
 
 const keyOf = (taker: TurnTaker): string | TurnTaker => taker.node ?? taker;
+
+const inLine = (line: Line | undefined): number =>
+  line === undefined ? 0 : line.waiting.size + line.resting.size;
 
 const isBefore = (line: Line, other: Line): boolean =>
   line.turns === other.turns ? line.since < other.since : line.turns < other.turns;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { unreadPrompt } from '../directory/directory.ts';
+import { unreadPrompt } from '../directory/decision.ts';
 import { chainHeader, decodePrompt, encodeChain } from './carry-request.ts';
 
 test('a prompt’s digests arrive as they were, up to the most there are', () => {

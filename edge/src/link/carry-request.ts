@@ -4,7 +4,7 @@
  */
 import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
 import type { OpenRequest } from '@cognitora/protocol/link';
-import { type PromptView, unreadPrompt } from '../directory/directory.ts';
+import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { Reservation } from '../directory/load.ts';
 import type { EarlierAttempt, ReceiptNote } from '../directory/receipts.ts';
 

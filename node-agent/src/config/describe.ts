@@ -22,12 +22,13 @@ const launchedLines = (source: LaunchedEngine, command: readonly string[]): stri
 ];
 
 const engineLines = (engine: EngineConfig, command: readonly string[]): string[] => {
-  const { profile, role, kvOffload, source, aliases, apiKey } = engine;
+  const { profile, role, kvOffload, source, aliases, apiKey, tokenizer } = engine;
   const [first, ...more] =
     source.kind === 'attached' ? attachedLines(source) : launchedLines(source, command);
   const lines = [`${profile}, ${first}`, ...more];
   if (kvOffload !== 'none') lines.push(`KV offload ${kvOffload}`);
   if (role !== 'both') lines.push(`role ${role}: gets no requests`);
+  if (tokenizer !== undefined) lines.push(`tokenizer ${tokenizer}`);
   for (const [publicName, served] of aliases) lines.push(`${served} offered as ${publicName}`);
   if (apiKey !== undefined) lines.push('with a key');
   return lines;

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { replicasPerNodeMax } from '@cognitora/protocol/limits';
+import { gpusPerNodeMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import type { LaunchedEngine } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
 import { ConfigError } from './agent-config.ts';
 import { gpusOfReplicas } from './engines.ts';
+import { loadingMsDefault } from './limits.ts';
 import { parseConfig } from './parse.ts';
 
 const written = (text: string, name: string): string => {
@@ -78,6 +79,25 @@ kv_directory = "/kv"\nenvironment = { A = "1", HF_TOKEN = { file = "${token}" } 
   ]);
 });
 
+test.each([
+  ['', loadingMsDefault],
+  ['loading_timeout = "1s"', 1_000],
+  ['loading_timeout = "90s"', 90_000],
+  ['loading_timeout = "30m"', 1_800_000],
+  ['loading_timeout = "8h"', 28_800_000],
+  ['loading_timeout = "7d"', 604_800_000],
+])('an engine to start has its time to load: %s', (keys, loadingMsMax) => {
+  expect(sourceOf(launched(keys))[0]?.loadingMsMax).toBe(loadingMsMax);
+});
+
+test.each(['"0s"', '"8d"', '"169h"', '"1.5h"', '"30"', '30', '"30 m"', '"30min"', '""'])(
+  'a time to load of %s is refused with what is possible',
+  (value) => {
+    const words = 'loading_timeout must be a time from "1s" to "7d", such as "90s"';
+    expect(() => enginesOf(launched(`loading_timeout = ${value}`))).toThrow(words);
+  },
+);
+
 test('replicas are named after their entry, or by their number on the host', () => {
   const entries =
     attached() + launched('name = "q"\nreplicas = 2') + launched('replicas = 2') + launched('name = "s"');
@@ -141,6 +161,7 @@ test.each([
   ],
   ['an unknown profile’s list', attached().replace('vllm', 'vlm'), 'sglang, llama-cpp, trtllm'],
   ['what only starts', attached('replicas = 2'), ':5: "replicas" is for an engine that the agent starts'],
+  ['a load of what runs', attached('loading_timeout = "1h"'), ':5: "loading_timeout" is for an engine'],
   ['url and model', attached('model = "m"'), ':5: "model" is for an engine that the agent starts'],
   [
     'what only runs',
@@ -162,6 +183,11 @@ test.each([
     ':7: 2 replicas with 2 GPUs each',
   ],
   ['a GPU twice', launched('gpus = [0, 0]'), ':5: gpus names one GPU twice'],
+  [
+    'a GPU that no edge would read of',
+    launched(`gpus = [0, ${gpusPerNodeMax}]`),
+    `GPU numbers from 0 to ${gpusPerNodeMax - 1}, not [0,${gpusPerNodeMax}].`,
+  ],
   ['split too far', launched('gpus = [0]\ntensor_parallel = 2'), ':6: tensor_parallel = 2 needs 2 GPUs'],
   [
     'no number',
@@ -200,4 +226,13 @@ test.each([
   expect(parsing).toThrow(ConfigError);
   expect(parsing).toThrow(words);
   expect(parsing).not.toThrow('hunter2');
+});
+
+test('a tokenizer may be named of any engine, and is shown', () => {
+  const [one, two] = enginesOf(
+    launched('tokenizer = "Qwen/Qwen3-8B"') + attached('tokenizer = "/models/qwen"'),
+  );
+  expect([one?.tokenizer, two?.tokenizer]).toEqual(['Qwen/Qwen3-8B', '/models/qwen']);
+  expect(() => enginesOf(attached('tokenizer = ""'))).toThrow(/a directory or the name of a model/);
+  expect(() => enginesOf(attached('tokeniser = "x"'))).toThrow(/"tokenizer"/);
 });

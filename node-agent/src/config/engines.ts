@@ -38,6 +38,7 @@ const launchedOnly = [
   'replicas',
   'gpus_per_replica',
   'tensor_parallel',
+  'loading_timeout',
 ] as const satisfies readonly (keyof Entry)[];
 
 /** And those for one that it starts: it chooses these itself. */
@@ -142,6 +143,7 @@ const launchedSources = (entry: EngineEntry, reading: EngineReading): readonly E
     tensorParallel: tensorParallelOf(entry, gpus),
     arguments: entry.entry.arguments,
     environment,
+    loadingMsMax: entry.entry.loading_timeout,
     kvDirectory: kv_directory,
   }));
 };
@@ -200,6 +202,7 @@ export const engineConfigs = (
         source,
         aliases: entry.aliases,
         apiKey,
+        tokenizer: entry.tokenizer,
       };
       const wrong = reading.profiles.check(engine);
       if (wrong !== undefined) throw new ConfigError(`${at()}: ${wrong}`);

@@ -104,6 +104,26 @@ export const wholeNumber = (min: number, max: number): Kind<number> => ({
   show: String,
 });
 
+const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 } as const;
+
+/** A length of time as text: a number alone would not say of what. */
+export const duration = (msMax: number): Kind<number> => ({
+  says: `a time from "1s" to "${shownDuration(msMax)}", such as "90s", "30m", "8h" or "2d"`,
+  read: (value) => {
+    const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(isText(value) ? value : '') ?? [];
+    const ms = Number(count) * unitMs[(unit ?? 's') as keyof typeof unitMs];
+    return ms >= 1_000 && ms <= msMax ? ms : undefined;
+  },
+  ofText: sameText,
+  show: (ms) => quoted(shownDuration(ms)),
+});
+
+/** In its largest unit that is whole. */
+const shownDuration = (ms: number): string => {
+  const [unit = 's', of = 1_000] = Object.entries(unitMs).findLast(([, each]) => ms % each === 0) ?? [];
+  return `${ms / of}${unit}`;
+};
+
 export const flag: Kind<boolean> = {
   says: 'true or false',
   read: (value) => (typeof value === 'boolean' ? value : undefined),

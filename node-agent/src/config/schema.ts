@@ -179,6 +179,14 @@ export const engineKeys = {
     example: '"/models/qwen.gguf"',
     says: 'the engine runs already, at url',
   }),
+  tokenizer: key(kinds.text('a directory or the name of a model'))({
+    doc:
+      "The model's tokenizer and chat template on this host, for an engine that shows no prompts: a " +
+      "directory with its files, or its name in the hub's cache. Without it the edge knows less of what " +
+      'such an engine holds. Nothing is fetched.',
+    example: '"/models/qwen3-8b"',
+    says: 'model, if its files are here; of a running engine what it says itself',
+  }),
   served_name: key(kinds.name)({
     doc: 'What a started engine shall call its model.',
     example: '"qwen3-8b"',
@@ -209,11 +217,15 @@ export const engineKeys = {
     fallback: () => 1,
   }),
   gpus: key(
-    kinds.list(kinds.wholeNumber(0, 1023), limits.gpusMax, `a list of at most ${limits.gpusMax} GPU numbers`),
+    kinds.list(
+      kinds.wholeNumber(0, limits.gpusMax - 1),
+      limits.gpusMax,
+      `a list of at most ${limits.gpusMax} GPU numbers from 0 to ${limits.gpusMax - 1}`,
+    ),
   )({
     doc:
-      'The GPUs of all its replicas together; each replica sees its own. Of a running engine, those it ' +
-      'runs on: their watts and memory are told with it.',
+      'The GPUs of all its replicas together, as nvidia-smi numbers them; each replica sees its own. Of a ' +
+      'running engine, those it runs on: their watts and memory are told with it.',
     example: '[0, 1]',
     fallback: () => [],
     says: '[]: the engine sees what the agent sees',
@@ -227,6 +239,14 @@ export const engineKeys = {
     doc: 'Between how many GPUs each replica splits its model.',
     example: '2',
     says: 'all GPUs of the replica',
+  }),
+  loading_timeout: key(kinds.duration(limits.loadingMsMax))({
+    doc:
+      'How long a started engine may take until it is ready: fetching its model, loading it, compiling for ' +
+      'it. Then it is ended and started again; before that nothing gives up on one whose process lives, ' +
+      'however quiet it is.',
+    example: '"30m"',
+    fallback: () => limits.loadingMsDefault,
   }),
   kv_offload: key(kinds.choice(kvOffloads))({
     doc:

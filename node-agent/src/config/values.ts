@@ -108,11 +108,12 @@ const readKey = (section: Section, name: string, given: Given): unknown => {
 
 const shownCharsMax = 80;
 
-/** A wrong value in words; what is long is cut. */
+/** A wrong value in words; what is long is cut. Texts of a list may be arguments that nobody should read. */
 const shown = (value: unknown): string => {
-  if (Array.isArray(value)) return `a list of ${value.length}`;
+  const isOfNumbers = Array.isArray(value) && value.every((each) => typeof each === 'number');
+  if (Array.isArray(value) && !isOfNumbers) return `a list of ${value.length}`;
   if (isRecord(value)) return 'a table';
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  const text = typeof value === 'string' || isOfNumbers ? JSON.stringify(value) : String(value);
   return text.length > shownCharsMax ? `${text.slice(0, shownCharsMax)}...` : text;
 };
 

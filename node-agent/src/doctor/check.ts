@@ -1,4 +1,5 @@
 /** One thing that the doctor looked at, and what it asks of the host it looks at. Types only. */
+import type { TokenizerFiles } from '../truth/render/local/find-tokenizer.ts';
 
 export interface Check {
   /** What was looked at: `edge`, `engine r0: program`. */
@@ -38,4 +39,7 @@ export interface Host {
   /** Undefined: fine. Else what is wrong, in words. */
   readonly directoryTrouble: (path: string) => string | undefined;
   readonly isThere: (path: string) => boolean;
+  readonly tokenizerFiles: TokenizerFiles;
+  /** That the agent would have, started here. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }

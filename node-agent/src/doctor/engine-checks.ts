@@ -7,6 +7,7 @@ import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/en
 import { type Launch, LaunchImpossible, launchOf } from '../engines/profiles/launch.ts';
 import type { EngineProfile, Evidence, LaunchPlan } from '../engines/profiles/profile.ts';
 import type { Check, Host, RanProgram } from './check.ts';
+import { tokenizerCheck } from './tokenizer-check.ts';
 
 /** Any ports do: only the options' names are looked for. */
 const somePorts: LaunchPlan['ports'] = { http: 8000, transfer: 5600 };
@@ -138,6 +139,9 @@ const pathAt = (url: URL, path: string): URL => {
   return new URL(prefix + path, url.origin);
 };
 
+const headersOf = (apiKey: string | undefined): Readonly<Record<string, string>> =>
+  apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+
 const attachedCheck = async (
   host: Host,
   what: string,
@@ -145,8 +149,7 @@ const attachedCheck = async (
   apiKey: string | undefined,
 ): Promise<Check> => {
   const models = pathAt(url, '/v1/models');
-  const headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
-  const answer = await host.ask(models, headers);
+  const answer = await host.ask(models, headersOf(apiKey));
   const failed = (says: string, fix: string): Check => ({ what, outcome: 'failed', says, fix });
   if (typeof answer === 'string') {
     return failed(`${models} does not answer: ${answer}`, 'Start the engine, or correct its url.');
@@ -186,5 +189,10 @@ export const engineChecks = async (
     source.kind === 'launched'
       ? await launchedChecks(host, what, profile, config, source, directory)
       : [await attachedCheck(host, `${what}: API`, source, apiKey)];
-  return [...checks, evidenceCheck(what, profile)];
+  const asked = (path: string): ReturnType<Host['ask']> =>
+    source.kind === 'attached'
+      ? host.ask(pathAt(source.url, path), headersOf(apiKey))
+      : Promise.resolve('it does not run yet');
+  const tokenizer = await tokenizerCheck(host, `${what}: tokenizer`, config, asked);
+  return [...checks, ...(tokenizer === undefined ? [] : [tokenizer]), evidenceCheck(what, profile)];
 };

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { launchedEngine } from '../../testing/launch-plans.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
 import type { EngineConfig } from '../engines/engine-config.ts';
@@ -44,12 +44,15 @@ interface Looks {
   readonly runs?: Readonly<Record<string, RanProgram | string>>;
   readonly answers?: Readonly<Record<string, Answered | string>>;
   readonly broken?: readonly string[];
+  /** Files. */
+  readonly tokenizers?: readonly string[];
   readonly nodeVersion?: string;
 }
 
 const edgeAnswers = { 'https://edge.example/healthz': { status: 200, text: '' } };
 /** A host with these things, on which all else is in order. */
-const hostWith = ({ programs = [], runs = {}, answers = {}, broken = [], nodeVersion }: Looks) => {
+const hostWith = (looks: Looks) => {
+  const { programs = [], runs = {}, answers = {}, broken = [], tokenizers = [], nodeVersion } = looks;
   const asked: Record<string, Readonly<Record<string, string>>> = {};
   const host: Host = {
     nodeVersion: nodeVersion ?? '24.21.0',
@@ -61,6 +64,8 @@ const hostWith = ({ programs = [], runs = {}, answers = {}, broken = [], nodeVer
     },
     directoryTrouble: (path) => (broken.includes(path) ? `${path} cannot be written` : undefined),
     isThere: (path) => !broken.includes(path),
+    tokenizerFiles: { isFile: (path) => tokenizers.includes(path), line: () => 'abc' },
+    environment: { HF_HUB_CACHE: '/hub' },
   };
   return { host, asked };
 };
@@ -232,4 +237,50 @@ test('options are whole words: one that only begins like another is unknown', ()
 test('verified are the profiles that were held against a program, no other', () => {
   const verified = [...engineProfiles.values()].filter(isVerified).map(({ name }) => name);
   expect(verified).toEqual(['vllm', 'llama-cpp', 'embedded']);
+});
+
+describe('the tokenizer of an engine that shows no prompts', () => {
+  const what = 'engine r0: tokenizer';
+  const model = { status: 200, text: '{"data":[{"id":"Qwen/Qwen3-8B"}]}' };
+  const inHub = '/hub/models--Qwen--Qwen3-8B/snapshots/abc';
+  const of = async (looks: Looks, engine: EngineConfig) => (await examined(looks, engine))[what];
+
+  test('is looked for where the model of a launched one is, or where the configuration says', async () => {
+    const launched = engineOf({
+      profile: 'trtllm',
+      source: launchedEngine({ gpus: [], model: '/models/qwen' }),
+    });
+    expect(await of({ tokenizers: ['/models/qwen/tokenizer.json'] }, launched)).toBe('ok: /models/qwen');
+    expect(await of({}, launched)).toMatch(
+      /^note: no tokenizer.json of \/models\/qwen on this host.*approximately -> Name its directory/,
+    );
+    const named = { ...launched, tokenizer: 'Qwen/Qwen3-8B' };
+    expect(await of({ tokenizers: [`${inHub}/tokenizer.json`] }, named)).toBe(`ok: ${inHub}`);
+  });
+
+  test('is looked for where a running one says', async () => {
+    const engine = attached('http://up:1', { profile: 'sglang' });
+    const answers = {
+      'http://up:1/v1/models': model,
+      'http://up:1/get_model_info': { status: 200, text: '{"model_path":"/m","tokenizer_path":"/t"}' },
+      'http://up:1/model_info': { status: 404, text: '' },
+    };
+    expect(await of({ answers, tokenizers: ['/t/tokenizer.json'] }, engine)).toBe('ok: /t');
+    expect(await of({ answers }, engine)).toMatch(/^note: no tokenizer.json of \/t, \/m on this host/);
+    expect(await of({}, engine)).toBeUndefined();
+  });
+
+  test('has the name of the model where it says no more', async () => {
+    const missing = { status: 404, text: '' };
+    const answers = {
+      ...{ 'http://up:1/v1/models': model, 'http://up:1/model_info': missing },
+      'http://up:1/get_model_info': missing,
+    };
+    const engine = attached('http://up:1', { profile: 'trtllm' });
+    expect(await of({ answers, tokenizers: [`${inHub}/tokenizer.json`] }, engine)).toBe(`ok: ${inHub}`);
+  });
+
+  test('is nobody’s concern where the engine shows its prompts', async () => {
+    expect(await of({}, engineOf())).toBeUndefined();
+  });
 });

@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { request } from 'undici';
 import { readBounded } from '../engines/engine.ts';
+import { hostFiles } from '../truth/render/local/find-tokenizer.ts';
 import type { Host, RanProgram } from './check.ts';
 
 /** Engines load their libraries before they show their options: a minute on a slow disk. */
@@ -96,4 +97,6 @@ export const thisHost: Host = {
   ask,
   directoryTrouble,
   isThere: existsSync,
+  tokenizerFiles: hostFiles,
+  environment: process.env,
 };

@@ -24,7 +24,7 @@ export interface AttachedEngine {
   /** With or without a trailing `/v1`. */
   readonly url: URL;
   readonly kvEvents: KvEventEndpoints | undefined;
-  /** On which it runs, as the driver numbers them; empty: nobody said. */
+  /** On which it runs, as `nvidia-smi` numbers them; empty: nobody said. */
   readonly gpus: readonly number[];
   /** Where it saves slots, on this host; undefined: nowhere that we know. */
   readonly kvDirectory: string | undefined;
@@ -39,13 +39,15 @@ export interface LaunchedEngine {
   readonly model: string;
   /** What the engine shall call it; undefined: as it likes. */
   readonly servedName: string | undefined;
-  /** For `CUDA_VISIBLE_DEVICES`; empty: not set. */
+  /** For `CUDA_VISIBLE_DEVICES`, by their places on the bus; empty: not set. */
   readonly gpus: readonly number[];
   /** 1 unless the model is split between that many GPUs. */
   readonly tensorParallel: number;
   /** Appended as they are. */
   readonly arguments: readonly string[];
   readonly environment: ReadonlyMap<string, string>;
+  /** How long it may take until it is ready. */
+  readonly loadingMsMax: number;
   /** Where the engine keeps what it moves or offloads; undefined: nowhere. */
   readonly kvDirectory: string | undefined;
 }
@@ -62,4 +64,6 @@ export interface EngineConfig {
   readonly aliases: ReadonlyMap<string, string>;
   /** Sent as a bearer token; from the environment or a file. */
   readonly apiKey: string | undefined;
+  /** Where its tokenizer is: a directory or a hub's name; undefined: nobody said. */
+  readonly tokenizer?: string | undefined;
 }

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
-import { type Engine, type EngineOptions, readBounded } from './engine.ts';
+import { type Engine, type EngineOptions, hangMsMax, readBounded } from './engine.ts';
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
 beforeEach(() => {
@@ -27,6 +27,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     raw: undefined as string | undefined,
     status: 200,
     healthStatus: 200,
+    isHealthLate: false,
     probes: 0,
     probeStatus: 200,
     paths: [] as string[],
@@ -40,6 +41,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
   const states: string[] = [];
   const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     server.paths.push(request.url ?? '');
+    if (request.url?.endsWith('/health') && server.isHealthLate) return;
     if (request.url?.endsWith('/health')) return answerJson(response, {}, server.healthStatus);
     if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
     if (request.method === 'GET') return answerJson(response, server.list, server.status);
@@ -113,11 +115,138 @@ test('where a path tells of health, an engine that lists its models already wait
   server.healthStatus = 200;
   await until(() => states.length > 0);
   expect(states).toEqual(['ready']);
-  // One that serves is not asked for its health beside its list.
-  const asked = server.paths.filter((path) => path === '/proxy/health').length;
+});
+
+test('one that serves is asked for its health now and then: a list is answered without a core too', async () => {
+  const { engine, server, states } = await start({ healthPath: '/health' });
+  const asked = (path: string) => server.paths.filter((each) => each === path).length;
+  await until(() => states.length > 0);
+  await until(() => asked('/health') > 5);
+  expect(asked('/v1/models')).toBeGreaterThan(3 * asked('/health'));
+  server.healthStatus = 503;
+  await until(() => states.at(-1) === 'failed');
+  expect(engine.trouble).toBe('GET /health answered 503');
+  expect(states).toEqual(['ready', 'failed']);
+});
+
+/** Sweeps of an engine, each a second after the one before. */
+const sweeping = (engine: Engine, isExcused: () => boolean = () => false) => {
+  let nowMs = 0;
+  return (ms: number): void => {
+    for (const endMs = nowMs + ms; nowMs < endMs; ) {
+      nowMs += 1_000;
+      engine.sweep(nowMs, isExcused);
+    }
+  };
+};
+
+describe('an engine that was ready and answers no look', () => {
+  const silent = async (more: Partial<EngineOptions> = {}) => {
+    const onHang = vi.fn();
+    const log = vi.fn();
+    const started = await start({ onHang, log, ...more });
+    const { engine, server, states } = started;
+    await until(() => states.at(-1) === 'ready');
+    server.status = 500;
+    await until(() => states.at(-1) === 'failed');
+    engine.sweep(0, () => false);
+    return { ...started, onHang, log };
+  };
+
+  test('hangs once its time is up, which is told once, and again when it had come back', async () => {
+    const { engine, server, states, onHang, log } = await silent();
+    const sweep = sweeping(engine);
+    sweep(hangMsMax);
+    expect(onHang).not.toHaveBeenCalled();
+    sweep(1_000);
+    const why = `hung: no look was answered and no byte of an answer came for ${hangMsMax / 1_000 + 1} s`;
+    expect([onHang.mock.calls, engine.trouble]).toEqual([[[why]], why]);
+    sweep(2 * hangMsMax);
+    const looks = server.paths.length;
+    await until(() => server.paths.length > looks + 2);
+    expect([onHang.mock.calls.length, engine.trouble]).toEqual([1, why]);
+    expect(log.mock.calls.filter(([, event]) => event === 'engine hangs')).toHaveLength(1);
+    server.status = 200;
+    await until(() => states.at(-1) === 'ready');
+    expect(engine.trouble).toBeUndefined();
+    server.status = 500;
+    await until(() => states.at(-1) === 'failed');
+    sweep(hangMsMax + 2_000);
+    expect(onHang).toHaveBeenCalledTimes(2);
+  });
+
+  test('is busy while bytes of an answer come', async () => {
+    const { engine, onHang } = await silent();
+    const sweep = sweeping(engine);
+    for (let times = 0; times < 5; times += 1) {
+      sweep(hangMsMax - 1_000);
+      engine.heard();
+    }
+    expect(onHang).not.toHaveBeenCalled();
+  });
+
+  test('is let be while a request waits for its first token', async () => {
+    const { engine, onHang } = await silent();
+    let isExcused = true;
+    const sweep = sweeping(engine, () => isExcused);
+    sweep(4 * hangMsMax);
+    expect(onHang).not.toHaveBeenCalled();
+    isExcused = false;
+    sweep(1_000);
+    expect(onHang).toHaveBeenCalledTimes(1);
+  });
+
+  test('lives when it refuses us', async () => {
+    const { engine, server, onHang } = await silent();
+    server.status = 401;
+    const sweep = sweeping(engine);
+    for (let times = 0; times < 3; times += 1) {
+      const looks = server.paths.length;
+      await until(() => server.paths.length > looks + 1);
+      sweep(hangMsMax);
+    }
+    expect(onHang).not.toHaveBeenCalled();
+  });
+
+  test('is no business of ours once it has ended, and nobody hangs who never was ready', async () => {
+    const { engine, onHang } = await silent();
+    engine.end('ended with status 1');
+    sweeping(engine)(4 * hangMsMax);
+    engine.start();
+    sweeping(engine)(4 * hangMsMax);
+    expect(onHang).not.toHaveBeenCalled();
+  });
+});
+
+/** The runtime's own clock of signals, as fast as the others. */
+const hastenSignals = (): void => {
+  const spy = vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new DOMException('late', 'TimeoutError')), ms);
+    return controller.signal;
+  });
+  onTestFinished(() => spy.mockRestore());
+};
+
+test('an engine that lists its models and is late with its health for long hangs, and stays failed', async () => {
+  hastenSignals();
+  const onHang = vi.fn();
+  const { engine, server, states } = await start({ healthPath: '/health', onHang });
+  await until(() => states.at(-1) === 'ready');
+  server.isHealthLate = true;
+  let nowMs = 0;
+  while (onHang.mock.calls.length === 0) {
+    const looks = server.paths.length;
+    await until(() => server.paths.length > looks);
+    nowMs += 2_000;
+    engine.sweep(nowMs, () => false);
+  }
+  expect(states).toEqual(['ready', 'failed']);
   const looks = server.paths.length;
-  await until(() => server.paths.length > looks + 1);
-  expect(server.paths.filter((path) => path === '/proxy/health')).toHaveLength(asked);
+  await until(() => server.paths.length > looks + 3);
+  expect(states).toEqual(['ready', 'failed']);
+  server.isHealthLate = false;
+  await until(() => states.at(-1) === 'ready');
 });
 
 test('an engine that stops answering has failed, and is ready again once it answers, probed anew', async () => {
@@ -132,6 +261,23 @@ test('an engine that stops answering has failed, and is ready again once it answ
   await until(() => states.at(-1) === 'ready');
   expect(states).toEqual(['ready', 'failed', 'ready']);
   expect(server.probes).toBe(2 * probes);
+});
+
+test('of one that failed the edge is told why, in print and bounded, and again when that changes', async () => {
+  const { engine, server, states } = await start();
+  await until(() => states.at(-1) === 'ready');
+  expect('why' in engine.report).toBe(false);
+  server.status = 500;
+  await until(() => states.at(-1) === 'failed');
+  expect(engine.report.why).toBe('GET /v1/models answered 500');
+  const told = states.length;
+  const looks = server.paths.length;
+  await until(() => server.paths.length > looks + 2);
+  expect(states).toHaveLength(told);
+  engine.end(`ended, last words: \u001b[2J${'x'.repeat(500)}\ud800`);
+  expect(states).toHaveLength(told + 1);
+  expect(engine.report.why).toMatch(/^ended, last words: \\u001b\[2Jx+$/);
+  expect(parseReplicas(encodeJson({ replicas: [engine.report] }))).toEqual([engine.report]);
 });
 
 test('an engine whose connections end is looked at then, not when its time comes', async () => {

@@ -2,18 +2,24 @@
  * One engine as the agent knows it: an OpenAI-compatible HTTP surface at a URL. Owns the connection pool, the list of
  * models with their public and served names, and whether it can serve now. Knows no engine by name.
  */
+
+import { CognitoraError } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
   engineConnectMsMax,
+  interTokenMsMax,
   modelsPerReplicaMax,
   nameCharsMax,
+  replicaWhyCharsMax,
   streamsPerLinkMax,
 } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import { printable } from '@cognitora/protocol/printable';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
+import { Silence } from './silence.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -32,6 +38,8 @@ export interface EngineOptions {
   readonly log: Log;
   /** The report changed. */
   readonly onChange: () => void;
+  /** It hangs, once each time: `why` in words. */
+  readonly onHang?: (why: string) => void;
 }
 
 /** A model as this engine serves it. */
@@ -51,6 +59,13 @@ const pollMsMin = 50;
 const pollTimeoutMs = 5_000;
 /** An engine at its limit answers late and serves all the same: this many looks in a row, and it counts as gone. */
 const lateLooksMax = 3;
+/** A list of models is also answered by engines whose core is gone: each so many looks the path of health is asked. */
+const looksPerHealth = 5;
+/**
+ * An engine that was ready, answers no look and sends no byte of any answer for this long hangs. No less than a live
+ * stream may be silent: where that is let live, so is its engine.
+ */
+export const hangMsMax = interTokenMsMax;
 /** A model list longer than this is no engine's. */
 const modelListBytesMax = 4 * 1024 * 1024;
 /** Beyond this many models (adapters, a hosted catalogue) none is probed before it is used. */
@@ -58,12 +73,21 @@ const probedAheadMax = 4;
 
 class LookRefused extends Error {
   readonly isFinal: boolean;
+  /** An error of its own, as of a proxy whose engine is gone. */
+  readonly isFault: boolean;
 
   constructor(path: string, statusCode: number) {
     super(`GET ${path} answered ${statusCode}`);
     this.isFinal = [401, 403, 404].includes(statusCode);
+    this.isFault = statusCode >= 500;
   }
 }
+
+const isLate = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === 'TimeoutError';
+
+/** Whether a look that failed shows somebody who lives all the same: a refusal, or an answer that is no list. */
+const isSignOfLife = (thrown: unknown): boolean =>
+  thrown instanceof LookRefused ? !thrown.isFault : thrown instanceof CognitoraError;
 
 /** Nobody listens there, or there is no such name. */
 const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
@@ -86,8 +110,14 @@ export class Engine {
   #pollMs = pollMsMin;
   /** Looks in a row that failed. */
   #lateLooks = 0;
+  /** Looks until health is asked for again. */
+  #looksToHealth = 0;
+  #silence = new Silence();
+  #isHangTold = false;
   /** Why it could not serve at the last look; each reason is told once, until it is ready again. */
   #toldWhy: string | undefined;
+  /** Of one that failed: why, as the report last had it. */
+  #reportedWhy: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
   /** Counts the engines that were there one after the other. */
@@ -111,7 +141,8 @@ export class Engine {
     const { role = 'both' } = this.#options;
     // An edge that knows no roles reads the same as before of a host that has none.
     const said = role === 'both' ? {} : { role };
-    return { name: this.name, state: this.#state, ...said, models: this.#cards };
+    const why = this.#state === 'failed' && this.#toldWhy ? { why: shownWhy(this.#toldWhy) } : {};
+    return { name: this.name, state: this.#state, ...said, ...why, models: this.#cards };
   }
 
   /** Why it cannot serve, as far as it was told. */
@@ -161,6 +192,28 @@ export class Engine {
     void this.#poll();
   }
 
+  /** HOT. Bytes of an answer came: however late it answers us, it is not hung. */
+  heard(): void {
+    this.#silence.broken();
+  }
+
+  /**
+   * Called about once a second. `isExcused` tells whether a request still waits for its first token, which may take
+   * minutes, or is not read by its client: until its own time is up nobody knows better than it.
+   */
+  sweep(nowMs: number, isExcused: () => boolean): void {
+    const silentMs = this.#silence.sweep(nowMs);
+    if (silentMs === 0) this.#isHangTold = false;
+    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isExcused()) return;
+    this.#isHangTold = true;
+    const seconds = Math.round(silentMs / 1_000);
+    const why = `hung: no look was answered and no byte of an answer came for ${seconds} s`;
+    this.#options.log('error', 'engine hangs', { engine: this.name, why, lastLook: this.#toldWhy });
+    this.#toldWhy = why;
+    this.#become('failed');
+    this.#options.onHang?.(why);
+  }
+
   /** It has ended: nobody looks until it is started again. */
   end(why: string): void {
     if (this.#stopped) return;
@@ -196,6 +249,8 @@ export class Engine {
     this.#wasReady = false;
     this.#lateLooks = 0;
     this.#pollMs = pollMsMin;
+    this.#silence = new Silence();
+    this.#isHangTold = false;
   }
 
   /** The engine ended a connection: it may be gone, and another one in its place soon. */
@@ -215,12 +270,14 @@ export class Engine {
 
   async #look(life: number): Promise<void> {
     try {
-      const { healthPath } = this.#options;
-      // Of one that serves, the list tells as much.
-      if (healthPath !== undefined && this.#state !== 'ready') await this.#get(healthPath);
+      const isServing = this.#state === 'ready';
+      if (!isServing) await this.#health();
       this.#learn(readModelList(await this.#get('/v1/models')));
       await this.#probe();
+      const isWell = !isServing || (await this.#isWell());
       if (life !== this.#life) return;
+      if (isWell) this.#silence.broken();
+      if (!isWell && this.#isHangTold) return this.#lookAgainIn(awaitedPollMs);
       this.#become('ready');
       this.#wasReady = true;
       this.#pollMs = pollMsMax;
@@ -231,22 +288,26 @@ export class Engine {
       // What we destroyed ourselves says nothing of the engine.
       if (this.#stopped || life !== this.#life) return;
       const why = reasonOf(thrown);
+      if (isSignOfLife(thrown)) this.#silence.broken();
       this.#lateLooks += 1;
-      const isLate = thrown instanceof DOMException && thrown.name === 'TimeoutError';
-      if (isLate && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
+      if (isLate(thrown) && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
         this.#lookAgainIn(pollMsMin);
         return;
       }
       // Of one that was just started it is no news that it loads.
       const isStarting = this.#options.isLaunched === true && !this.#wasReady;
       const level = isStarting ? 'info' : 'warn';
-      if (why !== this.#toldWhy) this.#options.log(level, 'engine cannot serve', { engine: this.name, why });
-      this.#toldWhy = why;
+      if (!this.#isHangTold) this.#tell(level, why);
       this.#become(this.#wasReady || this.#isFinal(thrown) ? 'failed' : 'loading');
       const longestMs = this.#wasReady || isStarting ? awaitedPollMs : pollMsMax;
       this.#pollMs = this.#wasReady ? longestMs : Math.min(longestMs, this.#pollMs * 1.5);
     }
     this.#lookAgainIn(this.#pollMs);
+  }
+
+  #tell(level: 'info' | 'warn', why: string): void {
+    if (why !== this.#toldWhy) this.#options.log(level, 'engine cannot serve', { engine: this.name, why });
+    this.#toldWhy = why;
   }
 
   /** Whether it looks as if somebody had to do something, where other failures are those of an engine that loads. */
@@ -258,6 +319,26 @@ export class Engine {
 
   #lookAgainIn(ms: number): void {
     if (!this.#stopped) this.#timer = setTimeout(() => void this.#poll(), ms);
+  }
+
+  async #health(): Promise<void> {
+    const { healthPath } = this.#options;
+    if (healthPath !== undefined) await this.#get(healthPath);
+    this.#looksToHealth = looksPerHealth;
+  }
+
+  /** Of one that serves: being late with it is no failure under load, and no sign of life. A refusal is one. */
+  async #isWell(): Promise<boolean> {
+    this.#looksToHealth -= 1;
+    if (this.#looksToHealth > 0) return true;
+    try {
+      await this.#health();
+      return true;
+    } catch (thrown) {
+      // It is asked again with the next look.
+      if (isLate(thrown)) return false;
+      throw thrown;
+    }
   }
 
   async #get(path: string): Promise<Uint8Array> {
@@ -330,18 +411,28 @@ export class Engine {
   }
 
   #become(state: ReplicaState): void {
-    if (this.#state === state) return;
+    const why = state === 'failed' ? this.#toldWhy : undefined;
+    if (this.#state === state && this.#reportedWhy === why) return;
+    const isNew = this.#state !== state;
     this.#state = state;
-    this.#options.log('info', `engine ${state}`, {
+    this.#reportedWhy = why;
+    if (isNew) this.#logState();
+    this.#options.onChange();
+  }
+
+  #logState(): void {
+    this.#options.log('info', `engine ${this.#state}`, {
       engine: this.name,
       models: this.#cards.map((card) => card.id).join(','),
     });
-    this.#options.onChange();
   }
 }
 
 /** Of the engine's own paths. */
 const prefixOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+
+/** For people elsewhere: one line, no longer than the link carries. */
+const shownWhy = (why: string): string => printable(why).slice(0, replicaWhyCharsMax).toWellFormed();
 
 /** In words; where several addresses of a name failed, the error itself has none. */
 const reasonOf = (thrown: unknown): string => {

@@ -25,6 +25,8 @@ export interface EngineSource {
   start(watch: SourceWatch): void;
   /** What its URL shows: whether it can serve. */
   seen(isReady: boolean): void;
+  /** It shows no sign of life; `why` in words. */
+  hung(why: string): void;
   /** Nobody new comes; who is there is served to the end. */
   drain(): void;
   /** The operator asks: what was given up is tried again. */
@@ -40,6 +42,8 @@ export const attachedSource = (config: EngineConfig, { url, kvEvents }: Attached
   launch: undefined,
   start: (watch) => watch.began(url),
   seen: () => {},
+  // Not ours to end.
+  hung: () => {},
   drain: () => {},
   retry: () => {},
   stop: () => Promise.resolve(),

@@ -1,12 +1,18 @@
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import { framePayloadBytesMax, modelsPerReplicaMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
+import {
+  framePayloadBytesMax,
+  modelsPerReplicaMax,
+  replicasPerNodeMax,
+  replicaWhyCharsMax,
+} from '@cognitora/protocol/limits';
 import { encodeJson, type ReplicaReport } from '@cognitora/protocol/link';
 import { expect, test } from 'vitest';
 import { fitReports } from './fit-reports.ts';
 
 const report = (index: number, models: number, idChars: number): ReplicaReport => ({
   name: `r${index}` as ReplicaName,
-  state: 'ready',
+  state: 'failed',
+  why: 'é'.repeat(replicaWhyCharsMax),
   models: Array.from({ length: models }, (_, model) => ({
     id: `${model}-`.padEnd(idChars, 'ü'),
     createdSeconds: 1,

@@ -1,3 +1,4 @@
+import { prefixBlocksMax } from '@cognitora/protocol/limits';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
@@ -99,7 +100,7 @@ test('a head that no reader would accept is not written, nor a payload of anothe
   const head = { fingerprint, digests, tokens: 1, payloadBytes: 3 };
   for (const wrong of [
     { digests: new BigUint64Array(0) },
-    { digests: new BigUint64Array(2_049) },
+    { digests: new BigUint64Array(prefixBlocksMax + 1) },
     { tokens: 0 },
     { payloadBytes: 0 },
     { payloadBytes: 2 ** 40 },

@@ -2,6 +2,7 @@
  * The moves of this host: one hand-over, and the replicas whose engines save slots into a directory of this host. The
  * composition; decides nothing.
  */
+import type { MovesStatus } from '@cognitora/protocol/agent-status';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import type { OpenRequest } from '@cognitora/protocol/link';
 import type { Clock } from '../clock.ts';
@@ -61,6 +62,11 @@ export class KvMoves {
 
   settled(replica: ReplicaName, settled: SettledPrompt): void {
     this.#replicas.get(replica)?.settled(settled);
+  }
+
+  /** Undefined: the replica's KV does not move. */
+  statusOf(replica: ReplicaName): MovesStatus | undefined {
+    return this.#replicas.get(replica)?.status;
   }
 
   stop(): void {

@@ -140,6 +140,17 @@ test('what one replica computed is in a slot of the other before the request is 
   expect(there.engine.slots.map(({ text }) => text === prompt)).toContain(true);
   watched.ended(true, usageOf(prompt.length - 1));
   expect(left()).toEqual([]);
+  const [{ head, bytes }] = [...handover.kept.values()] as [{ head: EnvelopeHead; bytes: Buffer }];
+  const none = { count: 0, bytes: 0, ms: 0 };
+  expect(here.moves.status).toEqual({
+    ...{ canMove: true, restored: none, refused: {} },
+    // Two looks of the clock: at the slots, and the save.
+    saved: { count: 1, bytes: head.payloadBytes, ms: 2 },
+  });
+  expect(there.moves.status).toEqual({
+    ...{ canMove: true, saved: none, refused: {} },
+    restored: { count: 1, bytes: bytes.length, ms: 2 },
+  });
 });
 
 test('what is here already, or too little, is not fetched', async () => {
@@ -151,6 +162,8 @@ test('what is here already, or too little, is not fetched', async () => {
   await request(there, { digests: BigUint64Array.of(9n, 2n, 3n), held: 0 });
   await request(there, 'unread');
   expect(there.engine.restores()).toBe(before);
+  // There was nothing to move, so nothing was refused.
+  expect(there.moves.status.refused).toEqual({});
 });
 
 test('a damaged envelope is never shown to the engine, and is gone', async () => {
@@ -165,6 +178,7 @@ test('a damaged envelope is never shown to the engine, and is gone', async () =>
   expect(there.engine.restores()).toBe(before);
   expect(there.said.join()).toContain('the envelope is damaged');
   expect([handover.kept.size, left()]).toEqual([0, []]);
+  expect(there.moves.status).toMatchObject({ restored: { count: 0 }, refused: { damaged: 1 } });
 });
 
 test('an engine that computes the prompt sooner than it moves is left to it', async () => {
@@ -173,6 +187,7 @@ test('an engine that computes the prompt sooner than it moves is left to it', as
   const before = there.engine.restores();
   await request(there);
   expect(there.engine.restores()).toBe(before);
+  expect(there.moves.status.refused).toEqual({ slower_than_computing: 1 });
 });
 
 test('an engine of another build gets nothing', async () => {
@@ -197,6 +212,7 @@ test.each<[string, Failures, RegExp]>([
   expect((await request(there)).ready).toBeUndefined();
   there.moves.settled({ digests: chain, usage: usageOf(0) });
   expect(there.engine.asked.length).toBe(before);
+  expect(there.moves.status.canMove).toBe(false);
 });
 
 test('each sibling gets a slot of its own, and none a slot that is busy', async () => {
@@ -208,6 +224,7 @@ test('each sibling gets a slot of its own, and none a slot that is busy', async 
   const [first] = await Promise.all([request(there), request(there), request(there)]);
   expect(there.engine.slots.map(({ text }) => text === prompt)).toEqual([true, true, false]);
   expect(there.engine.restores()).toBe(before + 2);
+  expect(there.moves.status).toMatchObject({ restored: { count: 2 }, refused: { busy: 1 } });
   // The first one is in its slot now; the other slot is still promised.
   first?.data(new Uint8Array(1));
   await request(there);
@@ -221,6 +238,7 @@ test('an engine that uses nothing of what is restored is not asked a fourth time
   for (let times = 0; times < 5; times += 1) (await request(there)).ended(true, usageOf(0));
   expect(there.engine.restores()).toBe(before + 3);
   expect(there.said.join()).toContain('used nothing');
+  expect(there.moves.status).toMatchObject({ restored: { count: 3 }, refused: { unused: 3 } });
 });
 
 test('a silent hand-over holds no request up for long, and nothing is restored for one that ended', async () => {
@@ -238,9 +256,29 @@ test('a silent hand-over holds no request up for long, and nothing is restored f
   cancelled.body(new Uint8Array(1), true);
   cancelled.ended(false, undefined);
   await cancelled.ready;
+  await settle(() => there.moves.status.refused.too_late === 1);
   handover.isStuck = true;
   await request(there);
   expect(there.engine.restores()).toBe(before);
+  expect(there.moves.status.refused).toEqual({ too_late: 2 });
+});
+
+test('a hand-over that fails is told apart from one that is late, and costs no request', async () => {
+  const [here, there] = [await startHost(), await startHost()];
+  await compute(here);
+  const { get, has, put } = handover;
+  const fails = (): never => {
+    throw new Error('the disk is gone');
+  };
+  handover.get = fails;
+  await request(there);
+  handover.has = async () => fails();
+  await request(there);
+  expect(there.moves.status).toMatchObject({ restored: { count: 0 }, refused: { failed: 2 } });
+  Object.assign(handover, { get, has, put: async () => fails() });
+  here.moves.settled({ digests: BigUint64Array.of(9n), usage: usageOf(0) });
+  await settle(() => here.moves.status.refused.failed === 1);
+  handover.put = put;
 });
 
 test('a body that nobody keeps is sent as it comes', async () => {
@@ -267,6 +305,10 @@ test('an answer is saved once, only from the slot that holds it, and not too oft
     await settle(() => left().length === 0);
   }
   expect(saves() - probed).toBeLessThanOrEqual(12);
+  const { refused, saved } = host.moves.status;
+  // The first look of the second answer, and of the one whose tokens no slot has.
+  expect([saved.count, refused.not_in_a_slot]).toEqual([saves() - probed, 1]);
+  expect(refused.saved_too_often).toBeGreaterThan(0);
   host.clock.ms += 61_000;
   const before = saves();
   host.moves.settled({ digests: BigUint64Array.of(50n), usage: usageOf(0) });

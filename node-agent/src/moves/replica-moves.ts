@@ -6,12 +6,14 @@
  *   request -> its chain -> has? -> worth it? -> fetch, check, restore -> sent -> first byte: the slot is its own
  *   answer  -> its chain -> has? -> lacking?  -> save, seal, put
  */
+import type { MoveRefusal, MovesStatus } from '@cognitora/protocol/agent-status';
 import type { OpenRequest, ReplicaReport, Usage } from '@cognitora/protocol/link';
 import type { Ask } from '../engines/ask.ts';
 import type { Log } from '../log.ts';
 import type { PromptChain, PromptWatch, SettledPrompt } from '../truth/served-prompt.ts';
 import { type EnvelopeHead, EnvelopeRefused, seal } from './envelope.ts';
 import type { KvHandover, SavedPrefix } from './handover.ts';
+import { MoveCounts } from './move-counts.ts';
 import { fitsEnvelope, type MoveFiles } from './move-files.ts';
 import { MoveRates } from './move-rates.ts';
 import { MovedRequest } from './moved-request.ts';
@@ -72,6 +74,7 @@ export class ReplicaMoves {
   readonly #options: ReplicaMovesOptions;
   readonly #slots: Slots;
   readonly #rates = new MoveRates();
+  readonly #counts = new MoveCounts();
   #life: Life | undefined;
   #live = 0;
   #restoring: Promise<unknown> = Promise.resolve();
@@ -84,6 +87,10 @@ export class ReplicaMoves {
   constructor(options: ReplicaMovesOptions) {
     this.#options = options;
     this.#slots = new Slots(options.ask);
+  }
+
+  get status(): MovesStatus {
+    return { canMove: this.#life?.fingerprint !== undefined, ...this.#counts.figures };
   }
 
   /** What the engine is now. */
@@ -121,7 +128,10 @@ export class ReplicaMoves {
     if (this.#life?.fingerprint === undefined || settled.digests.length === 0) return;
     if (settled.usage.promptTokens < movedTokensMin) return;
     this.#saves.push(settled);
-    if (this.#saves.length > savesWaitingMax) this.#saves.shift();
+    if (this.#saves.length > savesWaitingMax) {
+      this.#saves.shift();
+      this.#refused('busy');
+    }
     void this.#saveAll();
   }
 
@@ -154,13 +164,15 @@ export class ReplicaMoves {
     const life = this.#life;
     if (life?.fingerprint === undefined) return undefined;
     if (chain.digests.length - chain.held < movedBlocksMin) return undefined;
-    const looked = this.#options.handover.has(life.fingerprint, chain.digests).catch(() => undefined);
-    const found = await within(lookMsMax, looked);
+    const found = await this.#find(life.fingerprint, chain);
     if (found === undefined || found.blocks <= chain.held) return undefined;
     const tokens = Math.floor(found.tokens * (1 - chain.held / found.blocks));
     const ahead = this.#restoresWaiting;
-    if (tokens < movedTokensMin || ahead >= restoresWaitingMax) return undefined;
-    if (!this.#rates.isWorthMoving({ bytes: found.bytes, tokens, ahead })) return undefined;
+    if (tokens < movedTokensMin) return undefined;
+    if (ahead >= restoresWaitingMax) return this.#refused('busy');
+    if (!this.#rates.isWorthMoving({ bytes: found.bytes, tokens, ahead })) {
+      return this.#refused('slower_than_computing');
+    }
     let isLate = false;
     const isTooLate = (): boolean => isLate || isOver() || this.#life !== life;
     this.#restoresWaiting += 1;
@@ -174,16 +186,33 @@ export class ReplicaMoves {
     return restored;
   }
 
+  #refused(why: MoveRefusal): undefined {
+    this.#counts.refused(why);
+  }
+
+  /** What the hand-over has of it, if it says so in time. */
+  async #find(fingerprint: Uint8Array, { digests }: PromptChain): Promise<SavedPrefix | undefined> {
+    const looked = this.#options.handover.has(fingerprint, digests).then(
+      (found) => found ?? 'nothing',
+      () => 'failed' as const,
+    );
+    const found = await within(lookMsMax, looked);
+    if (found === 'nothing') return undefined;
+    if (found === undefined) return this.#refused('too_late');
+    return found === 'failed' ? this.#refused('failed') : found;
+  }
+
   /** Never rejects. */
   async #restore(life: Life, found: SavedPrefix, isTooLate: () => boolean): Promise<Restored | undefined> {
     const { files, handover, log, name } = this.#options;
-    if (isTooLate()) return undefined;
+    if (isTooLate()) return this.#refused('too_late');
     try {
       return await files.withName((file) => this.#fetchAndInsert(life, found, file, isTooLate));
     } catch (thrown) {
       log('warn', 'saved kv is not restored', { engine: name, id: found.id, why: String(thrown) });
-      if (thrown instanceof EnvelopeRefused) await handover.drop(found.id).catch(() => {});
-      return undefined;
+      if (!(thrown instanceof EnvelopeRefused)) return this.#refused('failed');
+      await handover.drop(found.id).catch(() => {});
+      return this.#refused('damaged');
     }
   }
 
@@ -201,15 +230,19 @@ export class ReplicaMoves {
     const fetchedMs = monotonicMs();
     this.#rates.fetch.saw(found.bytes, fetchedMs - startedMs);
     const slot = slotForRestore(await this.#slots.list(), reserved);
-    if (slot === undefined || isTooLate()) return undefined;
+    if (slot === undefined) return this.#refused('busy');
+    if (isTooLate()) return this.#refused('too_late');
     reserved.add(slot);
     const moved = await this.#slots.restore(slot, file).catch(() => undefined);
-    if (moved?.tokens !== head.tokens || isTooLate()) {
+    const isRestored = moved?.tokens === head.tokens;
+    if (!isRestored || isTooLate()) {
       reserved.delete(slot);
-      if (moved?.tokens !== head.tokens) this.#wasVain(life);
-      return undefined;
+      if (isRestored) return this.#refused('too_late');
+      this.#wasVain(life);
+      return this.#refused('refused_by_engine');
     }
     const endedMs = monotonicMs();
+    this.#counts.restored(found.bytes, endedMs - startedMs);
     this.#rates.insert.saw(head.payloadBytes, endedMs - fetchedMs);
     const { tokens, bytes } = found;
     log('info', 'saved kv restored', {
@@ -224,7 +257,10 @@ export class ReplicaMoves {
       release: () => reserved.delete(slot),
       used: ({ cachedTokens = 0 }) => {
         if (cachedTokens >= tokens / 2) life.vainRestores = 0;
-        else this.#wasVain(life);
+        else {
+          this.#refused('unused');
+          this.#wasVain(life);
+        }
       },
     };
   }
@@ -242,6 +278,7 @@ export class ReplicaMoves {
     this.#isSaving = true;
     for (let next = this.#saves.pop(); next !== undefined; next = this.#saves.pop()) {
       await this.#save(next).catch((thrown) => {
+        this.#refused('failed');
         this.#options.log('warn', 'kv is not saved', { engine: this.#options.name, why: String(thrown) });
       });
     }
@@ -255,23 +292,29 @@ export class ReplicaMoves {
     const answered = usage.promptTokens + usage.completionTokens;
     const found = await this.#options.handover.has(fingerprint, digests);
     const lacking = answered * (1 - (found?.blocks ?? 0) / digests.length);
-    if (lacking < movedTokensMin || !this.#maySave()) return;
+    if (lacking < movedTokensMin) return;
+    if (!this.#maySave()) return this.#refused('saved_too_often');
+    const startedMs = this.#options.monotonicMs();
     const slot = slotOfAnswer(await this.#slots.list(), answered);
-    if (slot === undefined) return;
+    if (slot === undefined) return this.#refused('not_in_a_slot');
     await this.#options.files.withName(async (file) => {
       const moved = await this.#slots.save(slot, file);
       // Another request took the slot just before, or another engine the place of this one.
-      if (moved === undefined || !isStateOf(moved.tokens, answered) || this.#life !== life) return;
-      await this.#put({ fingerprint, digests, tokens: moved.tokens, payloadBytes: moved.bytes }, file);
+      const isOfAnswer = moved !== undefined && isStateOf(moved.tokens, answered) && this.#life === life;
+      if (!isOfAnswer) return this.#refused('not_in_a_slot');
+      const head = { fingerprint, digests, tokens: moved.tokens, payloadBytes: moved.bytes };
+      await this.#put(head, file, startedMs);
     });
   }
 
-  async #put(head: EnvelopeHead, file: string): Promise<void> {
-    const { files, handover, log, name } = this.#options;
+  async #put(head: EnvelopeHead, file: string, startedMs: number): Promise<void> {
+    const { files, handover, log, monotonicMs, name } = this.#options;
     const { payloadBytes: bytes, tokens } = head;
-    if (!fitsEnvelope(bytes) || (await files.bytesOf(file)) !== bytes) return;
+    if (!fitsEnvelope(bytes) || (await files.bytesOf(file)) !== bytes) return this.#refused('unfit_file');
     await handover.put(head, seal(head, files.read(file)));
-    log('info', 'kv saved', { engine: name, tokens, bytes });
+    const ms = monotonicMs() - startedMs;
+    this.#counts.saved(bytes, ms);
+    log('info', 'kv saved', { engine: name, tokens, bytes, ms: Math.round(ms) });
   }
 
   /** At most so many in any minute. */

@@ -56,6 +56,24 @@ const addLoad = (page: MetricsPage, { name, profile, load = {} }: ReplicaStatus)
   ]);
 };
 
+const addMoves = (page: MetricsPage, { name, profile, moves }: ReplicaStatus): void => {
+  if (moves === undefined) return;
+  const labels = { replica: name, profile };
+  const { canMove, saved, restored, refused } = moves;
+  const help = '1 when its engine has shown that it restores what it saves.';
+  page.gauge('cognitora_agent_moves_possible', help, labels, canMove ? 1 : 0);
+  for (const [move, { count, bytes, ms }] of Object.entries({ saved, restored })) {
+    const of = { ...labels, move };
+    page.counter('cognitora_agent_moves_total', 'States of prompts saved and restored.', of, count);
+    page.counter('cognitora_agent_moves_bytes_total', 'Bytes of them.', of, bytes);
+    page.counter('cognitora_agent_moves_ms_total', 'Milliseconds that they took.', of, ms);
+  }
+  for (const [reason, count] of Object.entries(refused)) {
+    const why = 'States that were not moved, or not used, where they could have been.';
+    page.counter('cognitora_agent_moves_refused_total', why, { ...labels, reason }, count);
+  }
+};
+
 const addGpu = (page: MetricsPage, { gpu, ...figures }: GpuReport): void => {
   const bytesOf = (mib?: number): number | undefined => (mib === undefined ? undefined : mib * 1024 * 1024);
   const busy = figures.busyPercent === undefined ? undefined : figures.busyPercent / 100;
@@ -82,6 +100,7 @@ export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
   for (const replica of replicas) {
     addReplica(page, replica);
     addLoad(page, replica);
+    addMoves(page, replica);
   }
   for (const gpu of gpus) addGpu(page, gpu);
   page.gauge('cognitora_agent_uptime_seconds', 'Since the start.', {}, Math.round(process.uptimeMs / 1_000));

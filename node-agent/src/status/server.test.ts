@@ -2,7 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { StatusAnswer } from '@cognitora/protocol/agent-status';
+import type { MovesStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import type { ReplicaName } from '@cognitora/protocol/ids';
 import { expect, onTestFinished, test } from 'vitest';
 import { agentStatus, replicaStatus } from '../../testing/agent-status.ts';
 import type { Listen } from '../config/agent-config.ts';
@@ -63,6 +64,28 @@ test('the status is there as JSON, and its numbers for Prometheus', async () => 
   ]) {
     expect(text).toContain(`${sample}\n`);
   }
+});
+
+test('moves of KV are there: saved, restored, refused by reason; and none where there are none', async () => {
+  const moves: MovesStatus = {
+    canMove: true,
+    saved: { count: 3, bytes: 12_000, ms: 40 },
+    restored: { count: 1, bytes: 4_000, ms: 9 },
+    refused: { too_late: 2 },
+  };
+  const replicas = [replicaStatus(), replicaStatus({ name: 'r1' as ReplicaName, moves })];
+  const { text } = await get(`${await serve(agentStatus({ replicas }))}/metrics`);
+  const of = 'replica="r1",profile="openai"';
+  expect(text.split('\n').filter((line) => line.startsWith('cognitora_agent_moves'))).toEqual([
+    `cognitora_agent_moves_possible{${of}} 1`,
+    `cognitora_agent_moves_total{${of},move="saved"} 3`,
+    `cognitora_agent_moves_total{${of},move="restored"} 1`,
+    `cognitora_agent_moves_bytes_total{${of},move="saved"} 12000`,
+    `cognitora_agent_moves_bytes_total{${of},move="restored"} 4000`,
+    `cognitora_agent_moves_ms_total{${of},move="saved"} 40`,
+    `cognitora_agent_moves_ms_total{${of},move="restored"} 9`,
+    `cognitora_agent_moves_refused_total{${of},reason="too_late"} 2`,
+  ]);
 });
 
 test('without a link there is no epoch, rather than a zero', async () => {

@@ -48,8 +48,10 @@ class LaunchedSource implements EngineSource {
   readonly #directory: string;
   readonly #output: EngineLog;
   #firstPort: number;
-  #supervision: Supervision = unstarted;
+  #supervision: Supervision;
   #group: ProcessGroup | undefined;
+  /** Why we asked it to end, though it is to run. */
+  #whyEnding: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #watch: SourceWatch | undefined;
   #tellStopped: () => void = () => {};
@@ -58,6 +60,7 @@ class LaunchedSource implements EngineSource {
     const { config, dataDirectory } = options;
     this.#options = options;
     this.config = config;
+    this.#supervision = unstarted(options.source.loadingMsMax);
     this.#directory = replicaDirectory(dataDirectory, config.name);
     this.#output = new EngineLog(join(dataDirectory, 'logs', `${config.name}.log`));
     this.#firstPort = firstPort;
@@ -88,6 +91,11 @@ class LaunchedSource implements EngineSource {
     this.#happened(isReady ? 'healthy' : 'unhealthy');
   }
 
+  hung(why: string): void {
+    this.#whyEnding = why;
+    this.#happened('hung');
+  }
+
   drain(): void {
     this.#happened('drain');
   }
@@ -115,6 +123,7 @@ class LaunchedSource implements EngineSource {
     this.#supervision = next;
     if (action === 'spawn') void this.#spawn();
     if (action === 'terminate') this.#group?.terminate();
+    if (action === 'terminate' && next.state === 'ending') this.#tellEnding();
     if (action === 'kill') {
       this.#say('warn', 'engine process did not end when asked, killed', { pid: this.#group?.pid });
       this.#group?.kill();
@@ -126,6 +135,15 @@ class LaunchedSource implements EngineSource {
       this.#timer = setTimeout(() => this.#happened('tick'), inMs);
     }
     if (next.state === 'stopped') this.#tellStopped();
+  }
+
+  /** Nobody is to use it any more, however it answers now. */
+  #tellEnding(): void {
+    const seconds = Math.round(this.#options.source.loadingMsMax / 1_000);
+    this.#whyEnding ??= `was not ready after ${seconds} s (loading_timeout)`;
+    this.#output.line(`${ours} ${this.#whyEnding}, asked to end`);
+    this.#say('error', 'engine process asked to end', { pid: this.#group?.pid, why: this.#whyEnding });
+    this.#watch?.ended(`${this.#whyEnding}, asked to end`);
   }
 
   /** What is run now, with the ports that it has. */
@@ -180,7 +198,9 @@ class LaunchedSource implements EngineSource {
     this.#watch?.began(this.url);
   }
 
-  #ended(how: string): void {
+  #ended(ending: string): void {
+    const how = this.#whyEnding === undefined ? ending : `${this.#whyEnding}, ${ending}`;
+    this.#whyEnding = undefined;
     const wrote = this.#output.lastLines;
     const lastLine = wrote.at(-1)?.startsWith(ours) === false ? `: ${wrote.at(-1)}` : '';
     const said = wrote.join(' | ').slice(-saidCharsMax);

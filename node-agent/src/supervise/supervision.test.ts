@@ -6,8 +6,11 @@ import {
   type Supervision,
   type SupervisionAction,
   type SupervisionEvent,
-  unstarted,
+  unstarted as unstartedFor,
 } from './supervision.ts';
+
+const loadingMsMax = 3_600_000;
+const unstarted = unstartedFor(loadingMsMax);
 
 /** The events in their order, each so long after the one before. */
 const after = (
@@ -89,6 +92,37 @@ describe('an engine', () => {
     expect(after([['asked'], ['ended']]).last).toMatchObject({ state: 'backing-off', falls: 1 });
   });
 
+  test('that hangs is asked to end, killed after its time only, and started again as one that fell', () => {
+    const hung = after([...up, ['hung']]);
+    expect([hung.last.state, hung.actions.at(-1)]).toEqual(['ending', 'terminate']);
+    // It may answer again: it ends all the same, and is asked once.
+    expect(after([['healthy'], ['hung'], ['tick', stopMsMax - 1]], hung.last).actions).toEqual(
+      Array(3).fill(undefined),
+    );
+    const killed = after([['tick', stopMsMax], ['tick', stopMsMax], ['ended']], hung.last);
+    expect(killed.actions).toEqual(['kill', undefined, undefined]);
+    expect([killed.last.state, killed.last.falls]).toEqual(['backing-off', 1]);
+    expect(after([['stop'], ['tick', stopMsMax]], hung.last).actions).toEqual([undefined, 'kill']);
+    // Those who came to end it all find it ending already.
+    const stopped = after([['drain'], ['stop'], ['tick', stopMsMax], ['ended']], hung.last);
+    expect([stopped.actions, stopped.last.state]).toEqual([
+      [undefined, undefined, 'kill', undefined],
+      'stopped',
+    ]);
+  });
+
+  test('that loads has its time for it, which ends when it is ready for the first time', () => {
+    const spawned = [['asked'], ['spawned']] as const;
+    expect(after([...spawned, ['tick', loadingMsMax - 1]]).actions.at(-1)).toBeUndefined();
+    const late = after([...spawned, ['tick', loadingMsMax]]);
+    expect([late.last.state, late.actions.at(-1)]).toEqual(['ending', 'terminate']);
+    expect(after([['ended']], late.last).last.state).toBe('backing-off');
+    const away = after([...up, ['unhealthy'], ['tick', loadingMsMax]]);
+    expect([away.last.state, away.actions.at(-1)]).toEqual(['loading', undefined]);
+    const drained = after([...spawned, ['drain'], ['tick', loadingMsMax]]);
+    expect([drained.last.state, drained.actions.at(-1)]).toEqual(['draining', undefined]);
+  });
+
   test('that drains is let alone, and stays ended when it ends', () => {
     const drained = after([...up, ['drain'], ['tick', crashWindowMs]]);
     expect([drained.last.state, drained.actions.at(-1)]).toEqual(['draining', undefined]);
@@ -118,6 +152,7 @@ const events: readonly SupervisionEvent[] = [
   'ended',
   'healthy',
   'unhealthy',
+  'hung',
   'drain',
   'stop',
   'tick',
@@ -154,7 +189,8 @@ test('whatever happens: no second process, no kill before its time, never more s
         }
         expect(next.bornMs !== undefined).toBe(hasProcess);
         expect(next.crashedMs.length).toBeLessThanOrEqual(crashesMax);
-        if (next.dueMs !== undefined) expect(['backing-off', 'draining']).toContain(next.state);
+        const timed = ['backing-off', 'loading', 'ending', 'draining'];
+        if (next.dueMs !== undefined) expect(timed).toContain(next.state);
         if (next.state === 'gave-up') expect(next.dueMs).toBeUndefined();
         state = next;
       }

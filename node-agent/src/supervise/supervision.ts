@@ -4,6 +4,7 @@
  *
  *   starting -> loading <-> ready        any of them, when it ends -> backing-off -> starting
  *   loading, ready -> draining -> stopped                          -> gave-up, until asked again
+ *   loading (too long), ready (hung) -> ending, as any when it ends
  *
  * A start that is under way when a stop comes is `stopped` at once: who prepares it looks before it spawns.
  */
@@ -12,6 +13,8 @@ import { crashesMax, crashWindowMs, livedMsMin, restartMsMax, restartMsMin, stop
 
 export interface Supervision {
   readonly state: LaunchState;
+  /** How long a process may load before it was ready for the first time. */
+  readonly loadingMsMax: number;
   /** When the process that runs was started; undefined: none runs. */
   readonly bornMs: number | undefined;
   /** Starts beyond the first one. */
@@ -20,7 +23,7 @@ export interface Supervision {
   readonly falls: number;
   /** When processes ended that had not lived, as far as that counts for giving up. */
   readonly crashedMs: readonly number[];
-  /** When the next thing happens by itself: a start, or a kill. */
+  /** When the next thing happens by itself: a start, the end of the time to load, or a kill. */
   readonly dueMs: number | undefined;
 }
 
@@ -33,6 +36,8 @@ export type SupervisionEvent =
   /** What its URL shows. */
   | 'healthy'
   | 'unhealthy'
+  /** No sign of life for long, though the process is there. */
+  | 'hung'
   /** Nobody new comes; whoever is there is served to the end. */
   | 'drain'
   /** Nobody uses it. */
@@ -47,14 +52,15 @@ export interface Step {
   readonly action: SupervisionAction | undefined;
 }
 
-export const unstarted: Supervision = {
+export const unstarted = (loadingMsMax: number): Supervision => ({
   state: 'stopped',
+  loadingMsMax,
   bornMs: undefined,
   restarts: -1,
   falls: 0,
   crashedMs: [],
   dueMs: undefined,
-};
+});
 
 const isAlive = ({ bornMs }: Supervision): boolean => bornMs !== undefined;
 
@@ -86,21 +92,33 @@ const ended = (from: Supervision, nowMs: number): Step => {
   return fallen(from, nowMs);
 };
 
+/** It is asked, and killed when its time for that is up. */
+const terminate = (from: Supervision, state: 'draining' | 'ending', nowMs: number): Step => ({
+  next: { ...from, state, dueMs: nowMs + stopMsMax },
+  action: 'terminate',
+});
+
 const stop = (from: Supervision, nowMs: number): Step => {
   if (!isAlive(from)) return still({ ...from, state: 'stopped', dueMs: undefined });
   if (from.state === 'draining' && from.dueMs !== undefined) return still(from);
-  return { next: { ...from, state: 'draining', dueMs: nowMs + stopMsMax }, action: 'terminate' };
+  if (from.state === 'ending') return still({ ...from, state: 'draining' });
+  return terminate(from, 'draining', nowMs);
 };
 
 const tick = (from: Supervision, nowMs: number): Step => {
   if (from.dueMs === undefined || nowMs < from.dueMs) return still(from);
   if (from.state === 'backing-off') return start(from);
+  if (from.state === 'loading') return terminate(from, 'ending', nowMs);
   // Once is enough; what does not go then hangs in a driver.
   return { next: { ...from, dueMs: undefined }, action: 'kill' };
 };
 
-const drain = (from: Supervision): Supervision =>
-  isAlive(from) ? { ...from, state: 'draining' } : { ...from, state: 'stopped', dueMs: undefined };
+const drain = (from: Supervision): Supervision => {
+  if (!isAlive(from)) return { ...from, state: 'stopped', dueMs: undefined };
+  // The time to load is no time to drain; one that is ending has been asked already.
+  const dueMs = from.state === 'loading' ? undefined : from.dueMs;
+  return { ...from, state: 'draining', dueMs };
+};
 
 export const advance = (from: Supervision, event: SupervisionEvent, nowMs: number): Step => {
   switch (event) {
@@ -109,14 +127,17 @@ export const advance = (from: Supervision, event: SupervisionEvent, nowMs: numbe
       return isResting ? start({ ...from, falls: 0, crashedMs: [] }) : still(from);
     }
     case 'spawned':
-      if (from.state === 'starting') return still({ ...from, state: 'loading', bornMs: nowMs });
-      return still(from);
+      if (from.state !== 'starting') return still(from);
+      return still({ ...from, state: 'loading', bornMs: nowMs, dueMs: nowMs + from.loadingMsMax });
     case 'ended':
       return ended(from, nowMs);
     case 'healthy':
-      return still(from.state === 'loading' ? { ...from, state: 'ready' } : from);
+      return still(from.state === 'loading' ? { ...from, state: 'ready', dueMs: undefined } : from);
     case 'unhealthy':
       return still(from.state === 'ready' ? { ...from, state: 'loading' } : from);
+    case 'hung':
+      if (from.state !== 'ready' && from.state !== 'loading') return still(from);
+      return terminate(from, 'ending', nowMs);
     case 'drain':
       return still(drain(from));
     case 'stop':

@@ -4,7 +4,7 @@
  */
 import type { EngineLoadStatus } from '@cognitora/protocol/agent-status';
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import { gpusPerNodeMax, telemetryMs } from '@cognitora/protocol/limits';
+import { telemetryMs } from '@cognitora/protocol/limits';
 import type { GpuReport, LoadReport, Telemetry } from '@cognitora/protocol/telemetry';
 import type { Clock } from '../clock.ts';
 import type { Engine } from '../engines/engine.ts';
@@ -125,5 +125,5 @@ const gpusOf = (
 ): readonly number[] | undefined => {
   const isAll = source.gpus.length === 0 && source.kind === 'launched';
   const gpus = isAll ? readings.map(({ gpu }) => gpu) : source.gpus;
-  return gpus.length === 0 || gpus.some((gpu) => gpu >= gpusPerNodeMax) ? undefined : gpus;
+  return gpus.length === 0 ? undefined : gpus;
 };

@@ -43,6 +43,7 @@ const host = async () => {
     readReply: (bytes) => jsonRecordIn(Buffer.from(bytes).toString()),
     engines: new Map([['r0' as ReplicaName, engine]]),
     events: new Map(),
+    tokenizers: new Map(),
   });
   onTestFinished(() => truth.stop());
   engine.start();

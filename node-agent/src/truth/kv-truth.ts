@@ -10,12 +10,16 @@ import type { Clock } from '../clock.ts';
 import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { KvEventEndpoints } from '../engines/engine-config.ts';
+import type { TokenizerHint } from '../engines/tokenizer-hint.ts';
 import type { Log } from '../log.ts';
 import type { EventSource } from './events/event-source.ts';
 import { pollSource } from './events/poll-source.ts';
 import { zeromqSource } from './events/zeromq-source.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
+import { TokenizerThreads } from './render/local/tokenizer-threads.ts';
+import { localTokenizer } from './render/local-tokenizer.ts';
+import { type RenderWay, renderWays } from './render/render.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 import type { Keeping, PromptWatch, ReadReply, SettledPrompt } from './served-prompt.ts';
 
@@ -31,6 +35,8 @@ export interface KvTruthOptions {
   readonly engines: ReadonlyMap<ReplicaName, Engine>;
   /** Of the engines that publish events. */
   readonly events: ReadonlyMap<ReplicaName, EventPlace>;
+  /** Of the engines whose chats this host may render itself, where they do not. */
+  readonly tokenizers: ReadonlyMap<ReplicaName, TokenizerHint>;
   /** A replica's answer ended, and what it left in the cache is known; undefined: nobody asks. */
   readonly onSettled?: (replica: ReplicaName, settled: SettledPrompt) => void;
 }
@@ -42,6 +48,7 @@ export class KvTruth {
   readonly #feeds = new KvFeeds();
   readonly #keeping: Keeping;
   readonly #replicas = new Map<ReplicaName, ReplicaTruth>();
+  readonly #threads = new TokenizerThreads();
   #terms: PrefixTerms | undefined;
   #link: KvLink | undefined;
 
@@ -126,6 +133,28 @@ export class KvTruth {
     return pollSource({ ask: asker(engine), path: place.path, pause, log });
   }
 
+  /** The engine's own ways go first. */
+  #openWays({ name: engine }: Engine): readonly RenderWay[] {
+    const { log, tokenizers, events } = this.#options;
+    // Without events it is only a better guess of how prompts are written.
+    const level = events.has(engine) ? 'warn' : 'info';
+    const hint = tokenizers.get(engine);
+    if (hint === undefined) return renderWays;
+    const local = localTokenizer({
+      ...hint,
+      threads: this.#threads,
+      onFound: (found) => {
+        if ('directory' in found) log('info', 'tokenizer', { engine, directory: found.directory });
+        else
+          log(level, 'no tokenizer: set "tokenizer" of this engine', {
+            engine,
+            sought: found.sought.join(', '),
+          });
+      },
+    });
+    return [...renderWays, local];
+  }
+
   #truthOf(engine: Engine, terms: PrefixTerms): ReplicaTruth {
     const { clock, log, onSettled } = this.#options;
     return new ReplicaTruth({
@@ -139,6 +168,13 @@ export class KvTruth {
       servedName: (model) => engine.model(model)?.served,
       events: this.#eventsOf(engine),
       onSettled: onSettled && ((settled) => onSettled(engine.name, settled)),
+      openWays: () => this.#openWays(engine),
+      onDoubt: (model, why) =>
+        log('warn', "prompts that this host renders are not the engine's: known approximately", {
+          engine: engine.name,
+          model,
+          why,
+        }),
       onFound: (model, found) => log('info', 'prompt profile', factsOf(engine, model, found)),
     });
   }

@@ -3,7 +3,8 @@ import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { describe, expect, test } from 'vitest';
 import type { Answer, Ask } from '../engines/ask.ts';
 import { findProfile } from './prompt-profile.ts';
-import { renderWays } from './render/render.ts';
+import { Disagrees, NoSuchWay } from './render/outcome.ts';
+import { type RenderWay, renderWays } from './render/render.ts';
 
 const answer = (status: number, record: JsonRecord = {}): Answer => ({
   status,
@@ -42,19 +43,21 @@ const engineWith = (routes: Routes) => {
   return { ask, paths, busyMax: () => busyMax };
 };
 
-const find = async (ask: Ask, isOver = () => false) => {
+const find = async (ask: Ask, isOver = () => false, ways: readonly RenderWay[] = renderWays) => {
   const pauses: number[] = [];
+  const doubts: string[] = [];
   const found = await findProfile({
     ask,
     served: 'served',
-    ways: renderWays,
+    ways,
     monotonicMs: () => 0,
     pause: async (ms) => {
       pauses.push(ms);
     },
     isOver,
+    onDoubt: (why) => doubts.push(why),
   });
-  return { found, pauses };
+  return { found, pauses, doubts };
 };
 
 /** Tokens are characters. */
@@ -145,4 +148,42 @@ test('an engine whose every answer differs is not asked for ever', async () => {
   });
   expect((await find(engine.ask)).found?.profile.claims).toBe('none');
   expect(engine.paths.length).toBeLessThan(600);
+});
+
+describe('of several ways', () => {
+  /** One that renders like the engine, and shows as many tokens as it is told to. */
+  const wayThat = (show: RenderWay['show']): RenderWay => ({
+    showsOptions: true,
+    render: async (_ask, _served, body) => rendered(body),
+    show,
+  });
+  const shown: RenderWay['show'] = async () => ({ text: 'a', tokens: { ids: [1], ends: Int32Array.of(1) } });
+  const tells = wayThat(shown);
+  const mute = wayThat(async () => undefined);
+  const refused: RenderWay = { ...tells, render: async () => undefined };
+  const missing: RenderWay = { ...tells, render: () => Promise.reject(new NoSuchWay()) };
+  const { ask } = engineWith({});
+
+  test.each<[what: string, ways: readonly RenderWay[], chosen: RenderWay | undefined, showsTokens: boolean]>([
+    ['the first that shows tokens is taken', [missing, mute, tells, wayThat(shown)], tells, true],
+    ['one that the template refuses is passed over', [refused, tells], tells, true],
+    [
+      'the first that renders is taken where none shows tokens',
+      [missing, mute, wayThat(mute.show)],
+      mute,
+      false,
+    ],
+    ['none is taken where none renders', [missing, refused], undefined, false],
+  ])('%s', async (_, ways, chosen, showsTokens) => {
+    const { found } = await find(ask, undefined, ways);
+    expect(found?.way).toBe(chosen);
+    expect(found?.showsTokens).toBe(showsTokens);
+  });
+
+  test('one that the engine refutes still tells how prompts are written, and that it was refuted', async () => {
+    const refuted = wayThat(() => Promise.reject(new Disagrees('3 tokens where ours are 18')));
+    const { found, doubts } = await find(ask, undefined, [refuted]);
+    expect(found).toMatchObject({ showsTokens: false, profile: { claims: 'all' } });
+    expect(doubts).toEqual(['3 tokens where ours are 18']);
+  });
 });

@@ -7,7 +7,7 @@ import { type DerivedProfile, deriveProfile } from '@cognitora/protocol/prefix/d
 import { headFields, plainProfile, profileOf } from '@cognitora/protocol/prefix/profile';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Ask } from '../engines/ask.ts';
-import { NoSuchWay, NotAsked } from './render/outcome.ts';
+import { Disagrees, NoSuchWay, NotAsked } from './render/outcome.ts';
 import type { RenderWay } from './render/render.ts';
 
 /** A template takes some 300; whoever needs more is being led on. */
@@ -34,6 +34,8 @@ export interface FindOptions {
   readonly pause: (ms: number) => Promise<void>;
   /** The engine is gone, or another one: the search ends. */
   readonly isOver: () => boolean;
+  /** What we rendered ourselves is not what the engine has, which it says before it served anything. */
+  readonly onDoubt: (why: string) => void;
 }
 
 /** Of a template that nobody has looked at. */
@@ -47,12 +49,14 @@ const plain: FoundProfile = {
 /** Whatever a tokenizer writes in a way of its own: spaces, lines, bytes of one character. */
 const sample = { messages: [{ role: 'user', content: 'Who was it? \n\n  Zoë 🙂, 12.' }] } as const;
 
-const showsTokensOf = async ({ ask, served }: FindOptions, way: RenderWay): Promise<boolean> => {
+const showsTokensOf = async (options: FindOptions, way: RenderWay): Promise<boolean> => {
   try {
-    return (await way.show(ask, served, sample)) !== undefined;
+    return (await way.show(options.ask, options.served, sample)) !== undefined;
   } catch (thrown) {
     if (thrown instanceof NoSuchWay) return false;
-    throw thrown;
+    if (!(thrown instanceof Disagrees)) throw thrown;
+    options.onDoubt(thrown.message);
+    return false;
   }
 };
 
@@ -88,17 +92,20 @@ const findWith = async (options: FindOptions, way: RenderWay): Promise<FoundProf
   return { profile: profileOf({ ...profile, headFields: [...headFields] }), ...found };
 };
 
+/** The first way that shows tokens, else the first that shows prompts. */
 const findOnce = async (options: FindOptions): Promise<FoundProfile> => {
+  let found: FoundProfile | undefined;
   for (const way of options.ways) {
     try {
-      return await findWith(options, way);
+      const here = await findWith(options, way);
+      if (here.showsTokens) return here;
+      found ??= here;
     } catch (thrown) {
+      // A model without a chat template renders nothing that could be looked at; another way may know one.
       if (thrown instanceof NotAsked) throw thrown;
-      // A model without a chat template renders nothing that could be looked at.
-      if (!(thrown instanceof NoSuchWay)) return plain;
     }
   }
-  return plain;
+  return found ?? plain;
 };
 
 /** Undefined when the search is over before anything was found. */

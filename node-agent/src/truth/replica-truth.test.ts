@@ -2,7 +2,7 @@ import { utf8 } from '@cognitora/protocol/bytes';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { parseKvDelta, parseKvFeed } from '@cognitora/protocol/kv';
 import { kvDeltaMs } from '@cognitora/protocol/limits';
-import type { ReplicaReport } from '@cognitora/protocol/link';
+import type { ReplicaReport, Usage } from '@cognitora/protocol/link';
 import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
 import { type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
@@ -14,6 +14,7 @@ import type { EventSource } from './events/event-source.ts';
 import type { KvEvent } from './events/wire.ts';
 import { KvFeeds } from './kv-feeds.ts';
 import { digestsOf } from './kv-ledger.ts';
+import { type RenderWay, renderWays } from './render/render.ts';
 import { ReplicaTruth } from './replica-truth.ts';
 
 beforeEach(() => {
@@ -62,7 +63,12 @@ const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
   return { state, ask };
 };
 
-const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) => {
+const truthOf = (
+  engine: ReturnType<typeof engineWith>,
+  events?: EventSource,
+  openWays: () => readonly RenderWay[] = () => renderWays,
+) => {
+  const doubts: string[] = [];
   const said: string[] = [];
   const profiles: PromptProfile[] = [];
   /** All that were told to be held. */
@@ -92,15 +98,17 @@ const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) =>
     monotonicMs: () => 0,
     pause: async () => {},
     servedName: (model) => model.replace('alias-of-', ''),
+    openWays,
     onFound: () => {},
+    onDoubt: (model, why) => doubts.push(`${model}: ${why}`),
     events,
   });
-  const serve = (model = 'm') => {
+  const serve = (model = 'm', usage?: Usage) => {
     const bytes = utf8(JSON.stringify(body));
     const prompt = truth.watch(openOf(bytes.length, { model, path }));
     prompt?.body(bytes, true);
     prompt?.data(utf8('{'));
-    prompt?.ended(true, undefined);
+    prompt?.ended(true, usage);
     vi.advanceTimersByTime(kvDeltaMs);
     return prompt;
   };
@@ -112,7 +120,7 @@ const truthOf = (engine: ReturnType<typeof engineWith>, events?: EventSource) =>
     for (let turn = 0; turn < 20_000; turn += 1) await Promise.resolve();
     vi.advanceTimersByTime(kvDeltaMs);
   };
-  return { truth, serve, found, settled, said: () => said.splice(0), profiles, keeping, digests };
+  return { truth, serve, found, settled, said: () => said.splice(0), profiles, keeping, digests, doubts };
 };
 
 test('a model gets a feed once its prompts are understood; what is served is told as the edge counts', async () => {
@@ -345,4 +353,48 @@ test('of an engine with several models nobody can tell whose blocks they are', a
   truth.changed(report('ready', 'm', 'n'));
   await found();
   expect(said()[0]).toBe('feed 0: m approximate');
+});
+
+/** The engine's own template and tokens, as if they were ours. */
+const oursWays = () => {
+  const state = { closed: 0 };
+  const close = (): void => {
+    state.closed += 1;
+  };
+  return { state, open: () => renderWays.map((way) => ({ ...way, isOurs: true, close })) };
+};
+
+test('prompts of ours that the engine counts otherwise make its models approximate, while it lives', async () => {
+  const { state, open } = oursWays();
+  const { truth, serve, found, settled, said, doubts, profiles } = truthOf(
+    engineWith(),
+    events().source,
+    open,
+  );
+  truth.changed(report('ready', 'm', 'alias-of-m'));
+  await found();
+  await settled();
+  expect(said().sort()).toEqual(['feed 0: m exact', 'feed 1: alias-of-m exact']);
+  // The engine says that the prompt is one token.
+  serve('m', { promptTokens: 1, completionTokens: 1 });
+  await settled();
+  expect([said(), doubts]).toEqual([[], []]);
+  serve('m', { promptTokens: 2, completionTokens: 1 });
+  serve('m', { promptTokens: 2, completionTokens: 1 });
+  serve('m', { promptTokens: 2, completionTokens: 1 });
+  await settled();
+  expect(doubts).toEqual(['m: the engine counts 2 tokens in a prompt in which we count 1']);
+  expect(said().filter((one) => !one.includes('blind'))).toEqual([
+    expect.stringMatching(/^feed \d: m approximate$/),
+    expect.stringMatching(/^feed \d: alias-of-m approximate$/),
+  ]);
+  // The template is still the best guess of how its prompts are written.
+  expect(profiles.at(-1)?.id).toBe(profiles.at(0)?.id);
+  expect(state.closed).toBe(2);
+  serve();
+  expect(said()).toEqual([expect.stringMatching(/^\d \+[1-9]/)]);
+  truth.changed(report('failed', 'm'));
+  truth.changed(report('ready', 'm'));
+  await settled();
+  expect(said()).toContainEqual(expect.stringMatching(/m exact$/));
 });

@@ -24,7 +24,7 @@ import type { FeedSource, KvFeeds } from './kv-feeds.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { PagedCache } from './paged-cache.ts';
 import { type FoundProfile, findProfile } from './prompt-profile.ts';
-import { renderWays } from './render/render.ts';
+import type { RenderWay } from './render/render.ts';
 import { type Keeping, type PromptWatch, ServedPrompt, type SettledPrompt } from './served-prompt.ts';
 import { SlotCache } from './slot-cache.ts';
 
@@ -43,7 +43,11 @@ export interface ReplicaTruthOptions {
   readonly pause: (ms: number) => Promise<void>;
   /** What an engine calls a model that is offered under this name. */
   readonly servedName: (model: string) => string | undefined;
+  /** The ways to render its prompts, of which one life of the engine takes the first that works. */
+  readonly openWays: () => readonly RenderWay[];
   readonly onFound: (model: string, found: FoundProfile) => void;
+  /** Prompts that this host renders itself are not the engine's: its model is known approximately at most. */
+  readonly onDoubt: (model: string, why: string) => void;
   /** Where the engine publishes events of its cache. */
   readonly events: EventSource | undefined;
   /** An answer ended as it should, and what it left behind is known; undefined: nobody asks. */
@@ -52,6 +56,7 @@ export interface ReplicaTruthOptions {
 
 /** One start of the engine. */
 interface Life {
+  readonly ways: readonly RenderWay[];
   readonly cache: Promise<CacheModel>;
   /** By served name. */
   readonly profiles: Map<string, Promise<FoundProfile | undefined>>;
@@ -69,6 +74,8 @@ interface OpenModel {
   readonly source: FeedSource;
   readonly chain: ChainOptions;
   readonly cache: CacheModel;
+  /** The guess that would be made without events. */
+  readonly cacheAnyway: CacheModel;
   readonly life: Life;
   readonly exact: ExactModel | undefined;
 }
@@ -136,7 +143,7 @@ export class ReplicaTruth {
       ledger: source.ledger,
       isOver: () => this.#models.get(name) !== model || this.#life !== life,
       onChange: () => this.#options.feeds.changed(),
-      onPrompt: exact && ((request) => void exact.saw(request)),
+      onPrompt: exact && ((request, usage) => void exact.saw(request, usage)),
       onSettled: this.#options.onSettled,
     });
   }
@@ -163,12 +170,14 @@ export class ReplicaTruth {
 
   #endLife(): void {
     for (const prompt of this.#life?.awaited.splice(0) ?? []) prompt.forget();
+    for (const way of this.#life?.ways ?? []) way.close?.();
     this.#life = undefined;
   }
 
   #begin(): Life {
-    const { ask } = this.#options;
+    const { ask, openWays } = this.#options;
     return {
+      ways: openWays(),
       cache: findCapacity(ask).then((capacity) => this.#cacheOf(capacity)),
       profiles: new Map(),
       known: new Set(),
@@ -236,9 +245,23 @@ export class ReplicaTruth {
   }
 
   #find(served: string, life: Life): Promise<FoundProfile | undefined> {
-    const { ask, monotonicMs, pause } = this.#options;
+    const { ask, monotonicMs, pause, onDoubt } = this.#options;
     const isOver = (): boolean => this.#life !== life;
-    return findProfile({ ask, served, ways: renderWays, monotonicMs, pause, isOver });
+    const told = (why: string): void => onDoubt(served, why);
+    return findProfile({ ask, served, ways: life.ways, monotonicMs, pause, isOver, onDoubt: told });
+  }
+
+  /** What this host rendered is not what the engine has: of its prompts only their profile is still a good guess. */
+  #doubt(served: string, found: FoundProfile, life: Life, why: string): void {
+    if (this.#life !== life) return;
+    this.#options.onDoubt(served, why);
+    const guess: FoundProfile = { ...found, way: undefined, showsTokens: false };
+    life.profiles.set(served, Promise.resolve(guess));
+    for (const way of life.ways) if (way.isOurs === true) way.close?.();
+    for (const [name, { cacheAnyway, life: opened }] of [...this.#models]) {
+      const isIt = opened === life && this.#options.servedName(name) === served;
+      if (isIt) this.#open(name, served, guess, cacheAnyway, life);
+    }
   }
 
   /** A feed of an earlier life goes on, if prompts are still written alike. */
@@ -258,8 +281,11 @@ export class ReplicaTruth {
     const root = rootKey({ salt: terms.salt, model: name, profile });
     const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
     if (trust === 'exact' && this.#options.events !== undefined) this.#follow(this.#options.events);
-    const exact = trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger) : undefined;
-    this.#models.set(name, { source, chain, cache: exact === undefined ? cache : noGuess, life, exact });
+    const onDoubt = (why: string): void => this.#doubt(served, found, life, why);
+    const exact =
+      trust === 'exact' ? this.#exactModel(served, found, chain, source.ledger, onDoubt) : undefined;
+    const used = exact === undefined ? cache : noGuess;
+    this.#models.set(name, { source, chain, cache: used, cacheAnyway: cache, life, exact });
   }
 
   /** Events name tokens, not models: where an engine has several, nobody can tell whose they are. */
@@ -274,8 +300,9 @@ export class ReplicaTruth {
     found: FoundProfile,
     chain: ChainOptions,
     ledger: KvLedger,
+    onDoubt: (why: string) => void,
   ): ExactModel | undefined {
-    const { ask, feeds } = this.#options;
+    const { ask, feeds, monotonicMs } = this.#options;
     if (found.way === undefined) return undefined;
     const onChange = (): void => feeds.changed();
     return new ExactModel({
@@ -286,7 +313,7 @@ export class ReplicaTruth {
       chain,
       ledger,
       blocks: this.#blocks,
-      onChange,
+      ...{ onChange, onDoubt, monotonicMs },
     });
   }
 

@@ -69,8 +69,8 @@ export interface ServedPromptOptions {
   readonly isOver: () => boolean;
   /** The ledger may have changed. */
   readonly onChange: () => void;
-  /** The prompt is in the engine's cache; once more with the reply, as far as that could be read. */
-  readonly onPrompt?: ((request: PromptRequest) => void) | undefined;
+  /** The prompt is in the engine's cache; at its end once more, with the reply as far as that could be read. */
+  readonly onPrompt?: ((request: PromptRequest, usage?: Usage) => void) | undefined;
   /** The answer ended as it should, and what it left behind is known. */
   readonly onSettled?: ((settled: SettledPrompt) => void) | undefined;
 }
@@ -189,8 +189,8 @@ export class ServedPrompt implements PromptWatch {
     });
   }
 
-  #tell(request: { readonly body: JsonRecord; readonly reply?: JsonRecord }): void {
-    this.#options.onPrompt?.({ path: this.#options.path, ...request });
+  #tell(request: { readonly body: JsonRecord; readonly reply?: JsonRecord }, usage?: Usage): void {
+    this.#options.onPrompt?.({ path: this.#options.path, ...request }, usage);
   }
 
   #hold(chain: Chain | undefined): void {
@@ -204,7 +204,7 @@ export class ServedPrompt implements PromptWatch {
     const { cache, isOver, onSettled } = this.#options;
     if (!isOver()) {
       this.#correct(usage);
-      const chain = this.#chainAfter();
+      const chain = this.#chainAfter(usage);
       this.#hold(chain);
       cache.release(this.#run);
       if (chain !== undefined && usage !== undefined)
@@ -214,12 +214,12 @@ export class ServedPrompt implements PromptWatch {
   }
 
   /** The chain of the turn after, as far as anybody can tell. */
-  #chainAfter(): Chain | undefined {
+  #chainAfter(usage: Usage | undefined): Chain | undefined {
     const { path, isStream, keeping, chain } = this.#options;
-    if (this.#chain === undefined || this.#body === undefined || !this.#isAnswerKept) return this.#chain;
-    const reply = keeping.readReply(this.#takeParts(), isStream);
+    if (this.#chain === undefined || this.#body === undefined) return this.#chain;
+    const reply = this.#isAnswerKept ? keeping.readReply(this.#takeParts(), isStream) : undefined;
+    this.#tell({ body: this.#body, ...(reply === undefined ? {} : { reply }) }, usage);
     if (reply === undefined) return this.#chain;
-    this.#tell({ body: this.#body, reply });
     return extendByReply(this.#chain, { path, body: this.#body, reply }, chain);
   }
 

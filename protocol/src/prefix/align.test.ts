@@ -58,7 +58,10 @@ describe.each(chatTemplates)('$name', (template) => {
   const known = templateProfiles[template.name] ?? qwen;
 
   test('the place of each byte lies between what it covers and what it needs', () => {
-    const holds = (list: readonly { role: string; content: string }[]): void => {
+    const holds = (asked: readonly { role: string; content: string }[]): void => {
+      // Gemma refuses a system text.
+      const isRefused = render({ messages: asked }) === undefined;
+      const list = isRefused ? asked.filter(({ role }) => role !== 'system') : asked;
       const rendered = render({ messages: list }) ?? '';
       const truth = render({ messages: numbered(list) }) ?? '';
       const request = { path, body: { messages: list } } as const;

@@ -231,6 +231,24 @@ test('tools and system text stand where the template puts them', () => {
   expect(order({ tools: 'unknown' })).toBe('');
 });
 
+test('nothing is claimed where it is unknown whether a turn is over', () => {
+  const dropping = { reasoning: { ...plainProfile.reasoning, inline: 'after-last-user' } } as const;
+  const part = (value: string): JsonRecord => ({ type: 'text', text: value });
+  const wrapped = [
+    '<tool_response>4</tool_response>',
+    [part('<tool_response>'), part('4')],
+    [part('<tool_'), part('response>')],
+  ];
+  for (const content of wrapped) {
+    expect(ofMessages([says('a'), says(content), says('b')], dropping)).toBe('');
+    expect(ofMessages([says('a'), says(content), says('b')])).not.toBe('');
+  }
+  const others = ['A <tool_response>', '<tool>', [part('<tool_')], [part('tool'), part('response')], null];
+  for (const content of others) {
+    expect(ofMessages([says('a'), says(content), says('b')], dropping)).not.toBe('');
+  }
+});
+
 test('nothing is claimed of a prompt that is rendered by rules of its own', () => {
   const body = { messages: [says('hello')] };
   for (const more of [{ chat_template: '{{ messages }}' }, { truncate_prompt_tokens: 10 }]) {

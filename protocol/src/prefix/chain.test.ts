@@ -116,7 +116,8 @@ const asked = fc.record({
   ending: fc.constantFrom('user', 'tool', 'assistant'),
   call: caller,
   reply: fc.oneof(answer, caller),
-  next: text.map((said): JsonRecord => ({ role: 'user', content: said })),
+  // Of a user's message that begins like a tool's result nobody knows whether it ends the turn.
+  next: text.map((said): JsonRecord => ({ role: 'user', content: `Next: ${said}` })),
   tools: fc.constantFrom({}, { tools: [{ type: 'function', function: { name: 'weather' } }] }),
 });
 
@@ -154,6 +155,23 @@ test('the reply alone is hashed where nothing before it changes', () => {
   const extended = digestsOf(extendByReply(other, { ...request, reply }, options));
   expect(extended.slice(0, blocksOf(other))).toEqual(digestsOf(other));
   expect(extended.length).toBeGreaterThan(blocksOf(chain));
+});
+
+test('what was said in the turn under way and is written in another way once it is over is hashed anew', () => {
+  const { profile: deepseek } = templateProfiles['DeepSeek-R1'] ?? { profile: plainProfile };
+  const options = optionsOf(deepseek, 1);
+  const call = { id: 'call12345', type: 'function', function: { name: 'f', arguments: '{}' } };
+  const thought = {
+    role: 'assistant',
+    content: '<think>why</think>',
+    reasoning_content: '',
+    tool_calls: [call],
+  };
+  const ran = { role: 'tool', tool_call_id: 'call12345', content: 'r' };
+  const request = chat({ messages: [{ role: 'user', content: 'a' }, thought, ran] });
+  const reply = { role: 'assistant', content: 'b' };
+  const extended = extendByReply(prefixChain(request, options), { ...request, reply }, options);
+  expect(plain(extended)).toEqual(plain(prefixChain({ ...request, reply }, options)));
 });
 
 test('a reply adds nothing to a prompt of which nothing more is known', () => {

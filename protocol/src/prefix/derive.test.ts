@@ -131,6 +131,8 @@ test('each conversation is rendered once', async () => {
   expect(renders).toBeLessThan(400);
 });
 
+const kept = { reasoning_content: 'kept', reasoning: 'kept', thinking: 'kept', inline: 'kept' } as const;
+
 /** A fact that is not true of the template, and must be found out by the probes. */
 const untrue: readonly [template: string, facts: Partial<ProfileFacts>][] = [
   ['Llama 3.1', { toolsBeforeSystem: true }],
@@ -146,13 +148,24 @@ const untrue: readonly [template: string, facts: Partial<ProfileFacts>][] = [
     'Qwen3',
     { reasoning: { reasoning_content: 'kept', reasoning: 'kept', thinking: 'kept', inline: 'kept' } },
   ],
-  ['Mistral', { tools: 'first' }],
-  ['Mistral', { system: 'first' }],
-  ['Mistral', { system: 'last-user' }],
-  ['Mistral', { toolsBeforeSystem: false }],
+  ['Mistral Nemo', { tools: 'first' }],
+  ['Mistral Nemo', { system: 'first' }],
+  ['Mistral Nemo', { system: 'last-user' }],
+  ['Mistral Nemo', { toolsBeforeSystem: false }],
+  ['Mistral Small 3.2', { tools: 'first' }],
+  ['Phi-3.5', { laterSystem: 'first' }],
   ['DeepSeek-R1', { laterSystem: 'in-place' }],
+  ['DeepSeek-R1', { laterSystem: 'first' }],
   ['DeepSeek-R1', { keepsThinkAfterResult: false }],
+  ['GLM-4.6', { toolsBeforeSystem: false }],
+  ['GLM-4.6', { reasoning: { ...kept, reasoning_content: 'dropped' } }],
 ];
+
+test('a template that leaves out what tools gave is claimed whole all the same', async () => {
+  const write: Write = (list) =>
+    lines(list.filter(({ role, content }) => role !== 'tool' && content !== null));
+  expect(await derived(write)).toMatchObject({ claims: 'all', tools: 'left-out' });
+});
 
 test.each(untrue)('the probes refute of %s that %j', (name, facts) => {
   const template = chatTemplates.find((candidate) => candidate.name === name);

@@ -231,6 +231,12 @@ const isVerbatim = async (prober: Prober, role: TextRole): Promise<boolean> => {
   return known.length > 0 && known.every((prompt) => prompt.includes(text));
 };
 
+/** Whether the template renders the role's text at all: Phi leaves out what tools gave, Gemma refuses a system text. */
+const isRendered = async (prober: Prober, role: TextRole): Promise<boolean> => {
+  const rendered = await Promise.all(withText(role, word('text')).map((body) => prober.render(body)));
+  return rendered.some((prompt) => prompt?.includes(word('text')));
+};
+
 const toolTextIn = async (prober: Prober): Promise<ToolText | undefined> => {
   const bodies = [toolTalk(user), toolTalk(system, user, answer, nextUser)];
   const rendered = (await Promise.all(bodies.map((body) => prober.render(body)))).filter(
@@ -364,7 +370,9 @@ export const deriveProfile = async (render: RenderPrompt): Promise<DerivedProfil
   const prompts = await renderAll(prober);
   const profiles = weakened(found).map(profileOf);
   // The probes' texts are plain words, which stand in any prompt as they are, or are missing from it.
-  const sought = { ...facts, verbatim: [...textRoles, 'reasoning'] as const };
+  const written: PartKind[] = ['reasoning'];
+  for (const role of textRoles) if (await isRendered(prober, role)) written.push(role);
+  const sought = { ...facts, verbatim: written };
   const profile = profiles.find((candidate) => holdsFor(prompts, candidate, sought));
   return { profile: profile ?? profileOf({ ...found, claims: 'none' }), facts };
 };

@@ -32,8 +32,8 @@ export interface Layout {
   /** The index of the message that tools, and system text, stand before; `atHead` or beyond the last one. */
   readonly toolsAt: number;
   readonly systemAt: number;
-  /** The user's last message that is no tool result: reasoning behind it is of the turn under way. */
-  readonly lastQuery: number;
+  /** The user's last message: reasoning behind it is of the turn under way. */
+  readonly lastUser: number;
   /** The last message ends the prompt: some templates render an answer to be continued in its own way. */
   readonly endsPrompt: boolean;
 }
@@ -48,15 +48,25 @@ export const isSystem = (message: unknown, profile: PromptProfile): boolean => {
 export const hasCalls = (message: JsonRecord): boolean =>
   Array.isArray(message.tool_calls) && message.tool_calls.length > 0;
 
-/** A user's message that only wraps a tool's result does not end a turn, in templates that know this form. */
-const wrapsToolResult = (message: unknown): boolean => {
-  const content = isRecord(message) ? message.content : undefined;
-  if (typeof content !== 'string') return false;
-  return content.startsWith('<tool_response>') && content.endsWith('</tool_response>');
+const resultTag = '<tool_response>';
+
+/**
+ * A user's message that may only wrap a tool's result: to some templates (Qwen3) it does not end a turn, to others
+ * (GLM) it does. Text that begins it may stand in parts.
+ */
+export const mayWrapResult = (message: unknown): boolean => {
+  if (!isRecord(message) || message.role !== 'user') return false;
+  const first: unknown = Array.isArray(message.content) ? message.content[0] : message.content;
+  const text = isRecord(first) ? first.text : first;
+  return typeof text === 'string' && (text.startsWith(resultTag) || isOpening(text, message.content));
 };
 
-const lastUserIn = (messages: readonly unknown[], isOne: (message: unknown) => boolean): number =>
-  messages.findLastIndex((message) => roleOf(message) === 'user' && isOne(message));
+/** The tag may go on in the next part. */
+const isOpening = (text: string, content: unknown): boolean =>
+  Array.isArray(content) && content.length > 1 && resultTag.startsWith(text);
+
+const lastUserIn = (messages: readonly unknown[]): number =>
+  messages.findLastIndex((message) => roleOf(message) === 'user');
 
 /** Where the message after the reply will stand, when the user sends it. */
 const turnToCome = ({ body, reply }: PromptRequest): number | undefined => {
@@ -75,7 +85,7 @@ export const layOut = (request: PromptRequest, profile: PromptProfile): Layout =
   const asked: readonly unknown[] = Array.isArray(body.messages) ? body.messages : [];
   const messages = reply === undefined ? asked : [...asked, reply];
   const toCome = turnToCome(request);
-  const lastUser = toCome ?? lastUserIn(messages, () => true);
+  const lastUser = toCome ?? lastUserIn(messages);
   return {
     messages,
     leadsWithSystem: isSystem(messages[0], profile),
@@ -86,7 +96,7 @@ export const layOut = (request: PromptRequest, profile: PromptProfile): Layout =
       lastUser,
       toCome ?? messages.length - 1 + (reply === undefined ? 0 : 1),
     ),
-    lastQuery: toCome ?? lastUserIn(messages, (message) => !wrapsToolResult(message)),
+    lastUser,
     endsPrompt: reply === undefined,
   };
 };

@@ -7,7 +7,16 @@
 import { utf8 } from '../bytes.ts';
 import { isRecord, type JsonRecord } from '../shape.ts';
 import { blake3, hashHex } from './blake3.ts';
-import { atHead, hasCalls, isSystem, type Layout, layOut, type PromptRequest, roleOf } from './layout.ts';
+import {
+  atHead,
+  hasCalls,
+  isSystem,
+  type Layout,
+  layOut,
+  mayWrapResult,
+  type PromptRequest,
+  roleOf,
+} from './layout.ts';
 import type { PromptProfile, ReasoningField, TextRole } from './profile.ts';
 
 /** Whose text a part is; `meta` is what templates render in some way of their own, or not at all, `media` no text. */
@@ -127,6 +136,10 @@ const isTextPart = (part: unknown): part is { readonly text: string } =>
 const hasReasoningText = ({ reasoning_content, reasoning, thinking }: JsonRecord): boolean =>
   [reasoning_content, reasoning, thinking].some((field) => typeof field === 'string');
 
+/** Whether some reasoning is rendered only while its turn is under way. */
+const followsTurns = ({ reasoning }: PromptProfile): boolean =>
+  Object.values(reasoning).includes('after-last-user');
+
 const kindOf = (role: unknown): PartKind => {
   if (role === 'user' || role === 'assistant' || role === 'tool') return role;
   return 'meta';
@@ -221,6 +234,8 @@ class PromptWalk {
   #isUnknown({ messages, hasUser }: Layout, hasTools: boolean): boolean {
     const { laterSystem, tools } = this.#profile;
     if (!hasUser || (hasTools && tools === 'unknown')) return true;
+    // Which message ends a turn, and so what became of the reasoning before it, is the template's own affair.
+    if (followsTurns(this.#profile) && messages.some(mayWrapResult)) return true;
     if (laterSystem !== 'unknown') return false;
     return messages.some((message, index) => index > 0 && isSystem(message, this.#profile));
   }
@@ -322,7 +337,7 @@ class PromptWalk {
 
   #keepsReasoning(field: ReasoningField, layout: Layout, index: number): boolean {
     const rule = this.#profile.reasoning[field];
-    return rule === 'kept' || (rule === 'after-last-user' && index > layout.lastQuery);
+    return rule === 'kept' || (rule === 'after-last-user' && index > layout.lastUser);
   }
 
   #reasoning(name: ReasoningField, value: unknown): void {
@@ -369,7 +384,7 @@ class PromptWalk {
       reasoning.inline === 'kept' || (keepsThinkAfterResult && roleOf(layout.messages[index - 1]) === 'tool');
     const end = isKept ? -1 : text.lastIndexOf(thinkEnd);
     const answer = text.slice(end + thinkEnd.length);
-    const isOfThisTurn = index > layout.lastQuery;
+    const isOfThisTurn = index > layout.lastUser;
     if (end < 0) this.#text(text, 'assistant');
     else if (hasReasoningText(message)) {
       // Which of the two the template takes for the reasoning is its own affair.
@@ -438,10 +453,9 @@ const onlyAppends = (before: Layout, after: Layout, profile: PromptProfile): boo
   const last = before.messages.length - 1;
   if (before.toolsAt !== after.toolsAt || before.systemAt !== after.systemAt) return false;
   if (roleOf(before.messages[last]) === 'assistant') return false;
-  if (before.lastQuery === after.lastQuery) return true;
-  // The reasoning of the turn under way falls away when the user answers.
-  const rules = Object.values(profile.reasoning);
-  return before.lastQuery === last || !rules.includes('after-last-user');
+  if (before.lastUser === after.lastUser) return true;
+  // The reasoning of the turn under way falls away when the user answers, or is marked in another way.
+  return before.lastUser === last || (!followsTurns(profile) && profile.reasoning.inline === 'kept');
 };
 
 /** Only sees whether a walk comes to its end. */

@@ -13,7 +13,7 @@ const failures = [
   'hang',
   /** Begins a stream and never goes on. */
   'stall',
-  /** Takes its time for an answer that is whole in the end: a word each tenth of a second, for two seconds. */
+  /** Takes its time for an answer that is whole in the end: a word each tenth of a second, 20 unless said. */
   'slow',
   /** Breaks the connection off within an event. */
   'truncated',
@@ -24,8 +24,15 @@ export type Failure = (typeof failures)[number];
 
 export const isFailure = (word: string): word is Failure => (failures as readonly string[]).includes(word);
 
-/** A PUT with a failure's name as its body: what a test in another process says. */
+const looks = ['answered', 'unanswered', 'status 503'] as const;
+/** What becomes of questions that are no request: health, models, metrics. */
+export type Looks = (typeof looks)[number];
+
+const isLooks = (word: string): word is Looks => (looks as readonly string[]).includes(word);
+
+/** A PUT with a word of those lists as its body: what a test in another process says. */
 const failurePath = '/fake/failure';
+const looksPath = '/fake/looks';
 
 /** What a fake shows of itself in its metrics. */
 export interface Counts {
@@ -71,11 +78,15 @@ export interface FakeOptions {
   readonly events?: string;
   /** The model is there when this resolves. */
   readonly loaded?: Promise<void>;
+  /** Of an answer that is `slow`. */
+  readonly slowWords?: number;
 }
 
 const isInference = (path: string): boolean => /^\/v1\/(?:chat\/)?completions$/.test(path);
 
-const fail: Readonly<Record<Exclude<Failure, 'none'>, (kind: Kind, exchange: Exchange) => Promise<void>>> = {
+type Fail = (kind: Kind, exchange: Exchange, slowWords: number) => Promise<void>;
+
+const fail: Readonly<Record<Exclude<Failure, 'none'>, Fail>> = {
   'status 500': async ({ error500 }, { response }) => sendJson(response, 500, error500),
   hang: (_, { hungUp }) => hungUp,
   stall: async (_, { response, hungUp }) => {
@@ -85,11 +96,11 @@ const fail: Readonly<Record<Exclude<Failure, 'none'>, (kind: Kind, exchange: Exc
     );
     await hungUp;
   },
-  slow: async (_, { response, hungUp }) => {
+  slow: async (_, { response, hungUp }, words) => {
     response.writeHead(200, sseHeaders);
     const over = hungUp.then(() => true);
-    for (let word = 0; word < 20; word += 1) {
-      const finish = word === 19 ? '"stop"' : 'null';
+    for (let word = 0; word < words; word += 1) {
+      const finish = word === words - 1 ? '"stop"' : 'null';
       const choice = `{"index":0,"delta":{"content":"${word} "},"finish_reason":${finish}}`;
       response.write(`data: {"id":"x","object":"chat.completion.chunk","choices":[${choice}]}\n\n`);
       const pause = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 100));
@@ -116,6 +127,7 @@ export class LivingFake implements AsyncDisposable {
   };
   /** How inference fails from now on. */
   failure: Failure = 'none';
+  looks: Looks = 'answered';
   /** Requests of which the other side hung up before their end. */
   aborted = 0;
   readonly #options: FakeOptions;
@@ -183,14 +195,12 @@ export class LivingFake implements AsyncDisposable {
       sendJson(response, 503, whileLoading.says503);
       return;
     }
-    if (received.path === failurePath) {
-      const word = received.body.toString();
-      if (isFailure(word)) this.failure = word;
-      sendJson(response, isFailure(word) ? 200 : 400, '{}');
+    if (received.path.startsWith('/fake/')) {
+      sendJson(response, this.#told(received.path, received.body.toString()) ? 200 : 400, '{}');
       return;
     }
     if (!isInference(received.path)) {
-      await this.#answer(exchange);
+      await this.#lookedAt(exchange);
       return;
     }
     this.counts.running += 1;
@@ -204,7 +214,7 @@ export class LivingFake implements AsyncDisposable {
     });
     if (whileLoading === 'holds requests') await this.#loaded;
     if (this.failure !== 'none') {
-      await fail[this.failure](this.kind, exchange);
+      await fail[this.failure](this.kind, exchange, this.#options.slowWords ?? 20);
       return;
     }
     this.counts.served += 1;
@@ -214,5 +224,18 @@ export class LivingFake implements AsyncDisposable {
     await this.#answer(exchange);
     const event = this.kind.kvEvent?.(this.counts.served);
     if (event !== undefined) await this.#publish(event);
+  }
+  /** False: no word of ours. */
+  #told(path: string, word: string): boolean {
+    if (path === failurePath && isFailure(word)) this.failure = word;
+    else if (path === looksPath && isLooks(word)) this.looks = word;
+    else return false;
+    return true;
+  }
+
+  async #lookedAt(exchange: Exchange): Promise<void> {
+    if (this.looks === 'answered') await this.#answer(exchange);
+    else if (this.looks === 'status 503') sendJson(exchange.response, 503, this.kind.error500);
+    else await exchange.hungUp;
   }
 }

@@ -28,6 +28,18 @@ const pairsOf = (profile: EngineProfile): string =>
     .map(([offload, roles]) => `${offload} (${roles.join(', ')})`)
     .join(', ');
 
+/**
+ * The numbers are those of `nvidia-smi`, which counts by place on the bus. CUDA by itself counts the fastest first: on
+ * a host with two kinds of GPUs the engine would run on one, and the watts of another be told.
+ */
+const pinningTo = (gpus: readonly number[]): readonly (readonly [string, string])[] =>
+  gpus.length === 0
+    ? []
+    : [
+        ['CUDA_DEVICE_ORDER', 'PCI_BUS_ID'],
+        ['CUDA_VISIBLE_DEVICES', gpus.join(',')],
+      ];
+
 /** Why this engine can't offload so in this role; undefined when it can. */
 export const offloadProblem = (
   profile: EngineProfile,
@@ -75,15 +87,13 @@ export const launchOf = (profile: EngineProfile, plan: LaunchPlan): Launch => {
   const rendered = profile.launching.render(plan);
   const wrong = rendered.kvEvents && socketProblem(rendered.kvEvents);
   if (wrong !== undefined) throw new LaunchImpossible(wrong);
-  const gpus: [string, string][] =
-    config.gpus.length === 0 ? [] : [['CUDA_VISIBLE_DEVICES', config.gpus.join(',')]];
   return {
     program: config.command ?? profile.launching.program,
     argv: [...rendered.argv, ...config.arguments],
     environment: new Map([
       hashSeed,
       ...Object.entries(rendered.environment ?? {}),
-      ...gpus,
+      ...pinningTo(config.gpus),
       ...config.environment,
     ]),
     files: new Map(Object.entries(rendered.files ?? {})),

@@ -3,6 +3,7 @@
  * it is up, where its metrics, events and tokens are. One file for each kind beside this one, and the table in
  * `profiles.ts`. Nothing here does I/O, and no other file of the agent names an engine.
  */
+import type { ChatInput } from '../chat-input.ts';
 import type { KvEventEndpoints, KvOffload, LaunchedEngine, Role } from '../engine-config.ts';
 
 /** Loopback ports that whoever launches has found free. */
@@ -92,6 +93,8 @@ export interface EngineProfile {
   readonly kvEvents: { readonly kind: 'zmq' } | { readonly kind: 'poll'; readonly path: string } | undefined;
   /** How it shows the prompt that its template makes, and the tokens of that. */
   readonly renders: 'template, then tokens' | 'tokens of messages' | undefined;
+  /** What it gives to a template, for an engine that shows no prompts; the agent then renders them itself. */
+  readonly chatInput?: ChatInput;
   /** What of its cache it can give to another one of its kind: files of single slots. */
   readonly handsOver: 'slots' | undefined;
   /** Whether `usage` says how much of a prompt came from the cache. */

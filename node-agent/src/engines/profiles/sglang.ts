@@ -89,6 +89,16 @@ export const sglang: EngineProfile = {
   kvEvents: { kind: 'zmq' },
   // Its `/tokenize` takes prompts alone, and gives numbers without their texts (`serving_tokenize.py`).
   renders: undefined,
+  // `serving_chat.py`, `parser/jinja_template_utils.py`, and the fields of `protocol.py` in their order.
+  chatInput: {
+    partSeparator: ' ',
+    keepsParts: true,
+    fields: { user: [], '*': ['tool_call_id', 'name', 'tool_calls'] },
+    reasoning: ['reasoning_content'],
+    tools: { description: null, name: null, parameters: null, strict: false },
+    choosesTools: true,
+    tellsEffort: true,
+  },
   handsOver: undefined,
   reportsCachedTokens: true,
   offloads: {

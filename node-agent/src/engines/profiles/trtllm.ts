@@ -80,6 +80,16 @@ export const trtllm: EngineProfile = {
   },
   kvEvents: { kind: 'poll', path: '/kv_cache_events' },
   renders: undefined,
+  // `serve/chat_utils.py`, `inputs/utils.py`, and the fields of `serve/openai_protocol.py` in their order.
+  chatInput: {
+    partSeparator: '\n',
+    keepsParts: false,
+    fields: { assistant: ['tool_calls'], tool: ['tool_call_id'], '*': [] },
+    reasoning: ['reasoning', 'reasoning_content'],
+    tools: { name: null, description: null, parameters: null, strict: null },
+    choosesTools: false,
+    tellsEffort: false,
+  },
   handsOver: undefined,
   reportsCachedTokens: true,
   offloads: {

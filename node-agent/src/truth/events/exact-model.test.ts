@@ -2,12 +2,15 @@ import { canonicalBytes } from '@cognitora/protocol/prefix/canonical';
 import { prefixChain, rootKey } from '@cognitora/protocol/prefix/chain';
 import { plainProfile, profileOf } from '@cognitora/protocol/prefix/profile';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Answer, Ask } from '../../engines/ask.ts';
 import { digestsOf, KvLedger } from '../kv-ledger.ts';
 import { applyTemplate } from '../render/apply-template.ts';
+import { Disagrees } from '../render/outcome.ts';
+import type { RenderWay } from '../render/render.ts';
 import { ExactModel } from './exact-model.ts';
 import { RankBlocks } from './rank-blocks.ts';
+import { tellMsMax, unmatchedMax } from './render-check.ts';
 import type { KvEvent } from './wire.ts';
 
 const path = '/v1/chat/completions';
@@ -31,7 +34,10 @@ const canonical = Buffer.from(canonicalBytes({ path, body: first }, plainProfile
 const blocksNeeded = (digest: number): number =>
   Math.ceil((digest * 64 - canonical.indexOf('rule') + text.indexOf('rule ')) / blockTokens);
 
-const model = () => {
+const model = (isOurs = false) => {
+  const doubts: string[] = [];
+  const time = { ms: 0 };
+  const way: { -readonly [Part in keyof RenderWay]: RenderWay[Part] } = { ...applyTemplate, isOurs };
   const rendered: JsonRecord[] = [];
   const ask: Ask = async (asked, body = {}) => {
     if (asked === '/tokenize') {
@@ -49,12 +55,14 @@ const model = () => {
   const exact = new ExactModel({
     ask,
     served: 'm',
-    way: applyTemplate,
-    found: { profile, facts, way: applyTemplate, showsTokens: true },
+    way,
+    found: { profile, facts, way, showsTokens: true },
     chain,
     ledger,
     blocks,
     onChange: () => {},
+    monotonicMs: () => time.ms,
+    onDoubt: (why) => doubts.push(why),
   });
   const place = { medium: 'GPU', group: undefined } as const;
   /** Blocks go by the text that they end. */
@@ -82,7 +90,7 @@ const model = () => {
   const digests = (body: JsonRecord, reply?: JsonRecord): BigUint64Array =>
     digestsOf(prefixChain({ path, body, ...(reply === undefined ? {} : { reply }) }, chain).digests);
   const held = (body: JsonRecord): number => ledger.heldOf(digests(body));
-  return { exact, evaluate, remove, digests, held, ledger, rendered };
+  return { exact, evaluate, remove, digests, held, ledger, rendered, doubts, way, time };
 };
 
 test('of a prompt just those digests are claimed whose text the engine’s blocks reach', async () => {
@@ -152,4 +160,72 @@ test('an engine that is cleared is claimed for nothing, and again once it holds 
   const { length } = digests(first);
   exact.changed({ isCleared: false, held: [...digestsOf(new Uint32Array())], gone: [] });
   expect([held(first), length > 5]).toEqual([0, true]);
+});
+
+test('a prompt that was seen before any event is claimed once one says how large blocks are', async () => {
+  const { exact, evaluate, held, digests } = model();
+  await exact.saw({ path, body: first });
+  evaluate(text);
+  expect(held(first)).toBe(digests(first).length);
+});
+
+test.each([
+  { continue_final_message: true },
+  { add_generation_prompt: false },
+  { chat_template: '{{ messages }}' },
+  { documents: [{ text: 'a' }] },
+])('a prompt that is written otherwise than anybody renders it is not claimed: %j', async (more) => {
+  const { exact, evaluate, ledger, rendered } = model();
+  evaluate(text);
+  await exact.saw({ path, body: { ...first, ...more } });
+  expect([ledger.size, rendered.length]).toEqual([0, 0]);
+});
+
+describe('of prompts that we render ourselves', () => {
+  const counted = (promptTokens: number) => ({ promptTokens, completionTokens: 1 });
+
+  test('only those are claimed in which the engine counts as many tokens', async () => {
+    const { exact, evaluate, held, digests, doubts } = model(true);
+    evaluate(text);
+    await exact.saw({ path, body: first });
+    expect(held(first)).toBe(0);
+    await exact.saw({ path, body: first }, counted(text.length));
+    expect(held(first)).toBe(digests(first).length);
+    const other = asks(rules, says('user', 'other '.repeat(30)));
+    evaluate(`${render(other.messages)}<|assistant|>`);
+    const before = held(other);
+    await exact.saw({ path, body: other }, counted(1));
+    expect([held(other), doubts]).toEqual([before, []]);
+  });
+
+  test('the turn after is claimed with the answer', async () => {
+    const { exact, evaluate, held, digests } = model(true);
+    const reply = says('assistant', 'answer '.repeat(30));
+    const next = asks(...(first.messages as JsonRecord[]), reply, says('user', 'more'));
+    evaluate(`${text}${String(reply.content)}`);
+    await exact.saw({ path, body: first, reply }, counted(text.length));
+    expect(held(next)).toBeGreaterThan(digests(first).length);
+  });
+
+  test('nothing more is rendered once they are doubted, which is said once', async () => {
+    const { exact, evaluate, held, doubts, rendered } = model(true);
+    evaluate(text);
+    await exact.saw({ path, body: first }, counted(7));
+    await exact.saw({ path, body: first }, counted(text.length));
+    expect([held(first), rendered.length]).toEqual([0, 1]);
+    expect(doubts).toEqual([`the engine counts 7 tokens in a prompt in which we count ${text.length}`]);
+  });
+
+  test('they are doubted as well when the engine says so, or names none of their blocks', async () => {
+    const refuted = model(true);
+    refuted.way.show = () => Promise.reject(new Disagrees('/tokenize gives 3 tokens'));
+    await refuted.exact.saw({ path, body: first }, counted(text.length));
+    expect(refuted.doubts).toEqual(['/tokenize gives 3 tokens']);
+    const silent = model(true);
+    for (let times = 0; times <= unmatchedMax; times += 1) {
+      await silent.exact.saw({ path, body: first }, counted(text.length));
+      silent.time.ms += tellMsMax;
+    }
+    expect(silent.doubts).toEqual([expect.stringMatching(/named no block/)]);
+  });
 });

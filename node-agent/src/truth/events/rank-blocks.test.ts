@@ -39,3 +39,22 @@ test('one rank that is cleared clears all, and what it then stores counts where 
     ...{ isCleared: true, held: [digest], gone: [] },
   });
 });
+
+test('a last block that is not full is none, and not the size of others, until the engine is another one', () => {
+  const blocks = new RankBlocks();
+  blocks.apply([stored]);
+  const part: KvEvent = { ...stored, names: ['b'], parent: 'a', tokens: [3], blockTokens: 1 };
+  expect(blocks.apply([part])).toEqual({ isCleared: false, held: [], gone: [] });
+  expect(blocks.blockTokens).toBe(2);
+  blocks.clear();
+  expect(blocks.blockTokens).toBeUndefined();
+  blocks.apply([{ ...part, parent: undefined }]);
+  expect(blocks.blockTokens).toBe(1);
+});
+
+test('of several ranks any may name a block', () => {
+  const blocks = new RankBlocks(2);
+  expect(blocks.isNamed(digest)).toBe(false);
+  blocks.apply([stored], 1);
+  expect([blocks.isNamed(digest), blocks.holds(digest)]).toEqual([true, false]);
+});

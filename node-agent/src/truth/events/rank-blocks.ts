@@ -25,8 +25,15 @@ export class RankBlocks {
     return this.#allHold(digest, undefined);
   }
 
+  /** Whether any rank holds it. */
+  isNamed(digest: Digest): boolean {
+    for (const blocks of this.#ranks.values()) if (blocks.holds(digest)) return true;
+    return false;
+  }
+
+  /** The engine is another one, whose blocks may be of another size. */
   clear(): void {
-    for (const blocks of this.#ranks.values()) blocks.clear();
+    for (const rank of this.#ranks.keys()) this.#ranks.set(rank, new TokenBlocks());
   }
 
   apply(events: readonly KvEvent[], rank = 0): BlockChanges {

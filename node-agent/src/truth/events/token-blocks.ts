@@ -159,7 +159,9 @@ export class TokenBlocks {
     if (this.#numberOf(place) === 0) return;
     if (place.medium === deviceMedium && tokens.length > 0) {
       if (blockTokens > blockTokensMax) return;
-      this.#blockTokens = blockTokens;
+      // A last block that is not full is told by some engines; nothing stands on it, and no prompt is cut there.
+      this.#blockTokens = Math.max(blockTokens, this.#blockTokens ?? 0);
+      if (blockTokens < this.#blockTokens) return;
       this.#storeTokens(event, changed);
       return;
     }

@@ -8,6 +8,9 @@ export class NoSuchWay extends Error {}
 /** The engine did not answer, or not to the question: ask again later. */
 export class NotAsked extends Error {}
 
+/** What we rendered ourselves is not what the engine has. */
+export class Disagrees extends Error {}
+
 const noRoute = [404, 405, 501];
 const refused = [400, 422];
 

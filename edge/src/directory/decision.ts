@@ -1,0 +1,100 @@
+/**
+ * What a directory is asked to decide and what it answers, and how the one becomes a question to a model's cells, and
+ * their choice the other. Pure, owns nothing.
+ */
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { Trust } from '@cognitora/protocol/kv';
+import type { CellRequest } from './cell.ts';
+import { type EligibilityTerms, ineligibilityOf } from './eligibility.ts';
+import type { Reservation } from './load.ts';
+import type { Replica } from './node-entry.ts';
+import { type CandidateView, viewCandidates, viewVerdict } from './receipts.ts';
+import type { CellChoice, CellVerdict, ServedModel } from './served-model.ts';
+
+/** What routing knows of a prompt. */
+export interface PromptView {
+  /** The profile by which it was digested; a chain of another profile than the model's means nothing. */
+  readonly profile: string;
+  /** Digests from its start, as pairs of low and high word; empty when there are none. */
+  readonly chain: Uint32Array;
+  /** Of the prompt's canonical form. */
+  readonly bytes: number;
+  /** Bytes that one digest stands for. */
+  readonly blockBytes: number;
+}
+
+/** A prompt that nobody digested. */
+export const unreadPrompt: PromptView = { profile: '', chain: new Uint32Array(), bytes: 0, blockBytes: 256 };
+
+export interface Decision {
+  readonly reservation: Reservation;
+  readonly node: NodeId;
+  readonly epoch: Epoch;
+  readonly replica: ReplicaName;
+  readonly policy: string;
+  /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
+  readonly promptTokens: number | undefined;
+  /** Tokens of the prompt that the cost counted as cached there, and how well that is known. */
+  readonly expectedTokens: number;
+  readonly trust: Trust;
+  /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
+  readonly candidates: number;
+  readonly considered: readonly CandidateView[];
+  /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
+  readonly failing: number;
+  readonly isTrial: boolean;
+  /** The cells that were asked, and which of them was taken for what. */
+  readonly cells: CellVerdict;
+}
+
+export interface DecideOptions extends EligibilityTerms {
+  readonly model: string;
+  readonly prompt: PromptView;
+  readonly isStream: boolean;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** `failing` takes those who are left out for that. */
+export const requestOf = (
+  served: ServedModel<Replica>,
+  options: DecideOptions,
+  failing: Set<Replica>,
+): CellRequest => {
+  const { prompt, isStream, nowMs, random } = options;
+  return {
+    chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
+    promptTokens: served.scale.tokensIn(prompt.bytes),
+    blockTokens: served.scale.tokensIn(prompt.blockBytes),
+    ...{ isStream, nowMs, random },
+    isEligible: (member) => {
+      const replica = served.ownerOf(member);
+      if (replica === undefined) return false;
+      const why = ineligibilityOf(replica, options);
+      if (why === 'failing') failing.add(replica);
+      return why === undefined;
+    },
+  };
+};
+
+/** Of a choice that is to be booked under this reservation. */
+export const decisionOf = (
+  reservation: Reservation,
+  replica: Replica,
+  served: ServedModel<Replica>,
+  { cell, choice, verdict }: CellChoice,
+  told: Pick<Decision, 'promptTokens' | 'failing'>,
+): Decision => ({
+  reservation,
+  node: replica.node.node,
+  epoch: replica.node.epoch,
+  replica: replica.name,
+  policy: cell.policy,
+  ...told,
+  expectedTokens: choice.expectedTokens,
+  trust: choice.member.trust,
+  candidates: choice.candidates.length,
+  considered: viewCandidates(served, cell, choice),
+  isTrial: replica.work.failures.isFailing,
+  cells: viewVerdict(verdict),
+});
