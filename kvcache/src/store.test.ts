@@ -161,7 +161,7 @@ const steps = fc.array(
   { maxLength: 120 },
 );
 
-test('over any operations, evictions and restarts an answer is the latest value or none, and budgets hold', async () => {
+test('over any operations and restarts an answer is the latest value or none, and budgets hold', async () => {
   let stamp = 0;
   await fc.assert(
     fc.asyncProperty(steps, async (todo) => {

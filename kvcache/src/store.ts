@@ -1,6 +1,6 @@
 /**
- * HOT. Values by key over memory and disk: admission, promotion and demotion happen here and nowhere else. A value is in
- * memory first and written to the disk behind that; one that is asked for and lies on the disk alone comes back into
+ * HOT. Values by key over memory and disk: admission, promotion and demotion happen here and nowhere else. A value is
+ * in memory first and written to the disk behind that; one that is asked for and lies on the disk alone comes back into
  * memory. A full store evicts, and refuses when nothing may go: it never grows. Knows no protocol.
  *
  *   reserve --> fill --> commit --> memory --write behind--> disk

@@ -43,7 +43,7 @@ test('commands come out whole however the bytes are cut', () => {
   );
 });
 
-test('a long string goes where it is told, in any pieces, and one that is skipped leaves the next command whole', () => {
+test('a long string goes where it is told, in any pieces, and behind one that is skipped all goes on', () => {
   const value = Buffer.alloc(100_000, 7);
   const bytes = Buffer.concat([wire('SET', 'k', value), wire('SET', 'l', value), wire('PING')]);
   for (const pieces of [

@@ -1,8 +1,8 @@
 /**
  * HOT. Requests of the Redis protocol (RESP2 and RESP3 clients send the same: arrays of bulk strings, or one line of
- * words) out of a byte stream in any pieces. A long bulk string can be given the buffer that its bytes are to end up in,
- * so that they are copied once. Pure: knows no command. A stream that is no such protocol ends with an error, as Redis
- * does, because nothing behind it can be read.
+ * words) out of a byte stream in any pieces. A long bulk string can be given the buffer that its bytes are to end up
+ * in, so that they are copied once. Pure: knows no command. A stream that is no such protocol ends with an error, as
+ * with Redis, because nothing behind it can be read.
  *
  *   *3\r\n $3\r\nSET\r\n $1\r\nk\r\n $1048576\r\n<bytes>\r\n
  */

@@ -1,6 +1,6 @@
 /**
- * Replies of the Redis protocol, in the version that a client asked for (`HELLO`). A value's own bytes are never copied:
- * a reply is pieces, which the socket sends one behind the other. Pure.
+ * Replies of the Redis protocol, in the version that a client asked for (`HELLO`). A value's own bytes are never
+ * copied: a reply is pieces, which the socket sends one behind the other. Pure.
  */
 export type Version = 2 | 3;
 

@@ -118,7 +118,7 @@ test.each([
   await client.hears(expected);
 });
 
-test('values of many megabytes go in and out, sent ahead and in any pieces, in the order they were asked for', async () => {
+test('values of many megabytes go in and out, in any pieces, in the order they were asked for', async () => {
   const { port } = await started();
   const client = await talk(port);
   const [a, b] = [Buffer.alloc(3 * mebibyte, 'a'), Buffer.alloc(2 * mebibyte + 1, 'b')];
@@ -160,7 +160,7 @@ test('a client that leaves in the middle of a value gives its room back', async 
   await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
 });
 
-test('a client that reads nothing holds what it was given, is answered no more, and frees it when it leaves', async () => {
+test('a client that reads nothing is answered no more, and frees what it was given when it leaves', async () => {
   const { store, port } = await started();
   const writer = await talk(port);
   writer.say(wire('SET', 'a', Buffer.alloc(mebibyte)));
@@ -176,7 +176,7 @@ test('a client that reads nothing holds what it was given, is answered no more, 
   await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
 });
 
-test('a value that there is no room for is refused, one that is too large as well, and the connection goes on', async () => {
+test('a value without room is refused, one that is too large as well, and the connection goes on', async () => {
   const { store, port } = await started({ ramBytesMax: 4 * mebibyte });
   const client = await talk(port);
   client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte)));
@@ -184,7 +184,8 @@ test('a value that there is no room for is refused, one that is too large as wel
   await store.pin('0:a', true);
   client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));
   await client.hears(
-    '-OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later\r\n+PONG\r\n',
+    '-OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later\r\n' +
+      '+PONG\r\n',
   );
   client.say(Buffer.concat([wire('SET', 'c', Buffer.alloc(65 * mebibyte)), wire('PING')]));
   await client.hears('-ERR a value has 67108864 bytes at most here; store it in smaller chunks\r\n+PONG\r\n');

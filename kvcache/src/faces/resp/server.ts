@@ -1,4 +1,4 @@
-/** Where Redis clients connect: a loopback port or a Unix socket, of so many connections at most. Keeps no state of theirs. */
+/** Where Redis clients connect: a port or a Unix socket, of so many connections at most. Keeps no state of theirs. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type ListenOptions, type Server } from 'node:net';
 import type { KvStore } from '../../store.ts';

@@ -1,6 +1,6 @@
 /**
- * Where in an arena a value lies: a two-level segregated fit (TLSF, Masmano et al. 2004) over pages of 4 KiB. Taking and
- * giving back cost the same few steps whatever the arena holds, an extent is contiguous, and neighbours that are free
+ * Where in an arena a value lies: a two-level segregated fit (TLSF, Masmano et al. 2004) over pages of 4 KiB. Taking
+ * and giving back cost the same few steps whatever the arena holds, an extent is contiguous, and free neighbours
  * become one. Pure: it knows numbers of pages, never a byte.
  *
  *   class of a free extent: (floor(log2 pages), the next four bits)      16 lists per power of two

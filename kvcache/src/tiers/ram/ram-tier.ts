@@ -1,7 +1,7 @@
 /**
  * HOT. Values in memory: arenas of a fixed budget, extents in them, and who goes when there is no room. A value is
- * written where it will stay, is seen once it is whole, and never changes after. Who reads one holds it; a value that is
- * replaced, deleted or evicted meanwhile keeps its bytes until the last hold is gone. Knows no disk and no protocol.
+ * written where it will stay, is seen once it is whole, and never changes after. Who reads one holds it; a value that
+ * is replaced, deleted or evicted meanwhile keeps its bytes until the last hold is gone. Knows no disk and no protocol.
  */
 import { type Arena, openArena } from './arena.ts';
 import { Extents, pageBytes, pagesOf } from './extents.ts';

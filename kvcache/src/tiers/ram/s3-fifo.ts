@@ -95,7 +95,7 @@ export class S3Fifo<Value extends Queued> {
 
   /** Takes out who goes first of those that may; undefined when none may. */
   evict(mayGo: (value: Value) => boolean): Value | undefined {
-    // Each look takes one round off a value or passes one that may not go; after so many all were seen asked for nothing.
+    // Each look takes one round off a value or passes one that may not go; after so many nobody has a round left.
     let looks = (this.#small.count + this.#main.count) * (askedMax + 1);
     for (; looks > 0; looks -= 1) {
       const isSmall = this.#small.bytes >= this.#bytesMax * smallShare || this.#main.count === 0;

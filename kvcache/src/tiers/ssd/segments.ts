@@ -1,7 +1,7 @@
 /**
  * The files of a disk tier: segments that are written from their beginning to their end, once, and go as a whole. With
- * O_DIRECT where the file system has it: what is cached here is cached by us, not by the kernel as well. Knows pages and
- * segments; what stands in them is `record.ts`. A file system that has no room or fails is told by the error.
+ * O_DIRECT where the file system has it: what is cached here is cached by us, not by the kernel as well. Knows pages
+ * and segments; what stands in them is `record.ts`. A file system that has no room or fails is told by the error.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
