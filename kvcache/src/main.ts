@@ -27,7 +27,7 @@ const run = async (): Promise<void> => {
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
-    nowMs,
+    nowMs: wallMs,
     onError: (message) => say(`disk: ${message}`),
   });
   const onError = (thrown: unknown): void => say(`client: ${messageOf(thrown)}`);
