@@ -28,7 +28,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{protocol,edge,node-agent,embedded-engine,cli,bench,scripts}/**/*.test.ts'],
+          include: ['{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,
           sequence: { groupOrder: 0 },

@@ -1,27 +1,25 @@
 /**
- * `npm run bench:gpu-readings`: what the agent reads of this host's NVIDIA GPUs against NVML's own words in the same
- * second, told through the other door of the driver: `nvidia-smi --query --xml-format`, a process for each reading.
+ * `npm run bench:gpu-readings`: what the agent reads of this host's NVIDIA GPUs against NVML itself at the same moment.
  *
  *   node bench/gpu-readings/main.ts [--seconds 20] [--json] [--save]
  *
  * Put the GPU to work beside it; readings of an idle one prove little.
  */
 import '../machine/exit-on-signal.ts';
-import { execFile } from 'node:child_process';
-import { parseArgs, promisify } from 'node:util';
+import { parseArgs } from 'node:util';
 import { nvidiaSmi } from '@cognitora/node-agent/telemetry/nvidia-smi';
 import type { GpuReport } from '@cognitora/protocol/telemetry';
-import { delayMs, monotonicUs } from '../machine/clock.ts';
+import { delayMs } from '../machine/clock.ts';
 import { beginReport, below } from '../report/result.ts';
-import { median, rounded, summarize } from '../report/statistics.ts';
+import { median, summarize } from '../report/statistics.ts';
 import { table } from '../report/table.ts';
+import { type NvmlReading, openNvml } from './nvml.ts';
 
 const method =
   "The agent's own source of GPUs runs as in production, one nvidia-smi that tells a line a second. At " +
-  'each line of a GPU a second program reads the same GPU through NVML once (`nvidia-smi --query ' +
-  '--xml-format --id`): memory used, average power, temperature, utilization. Differences are absolute, ' +
-  'watts also as a share of the second reading; the two readings lie some 10 to 100 ms apart, so a GPU ' +
-  'whose work starts or ends between them differs for one line.';
+  'each line of a GPU its memory in use, power, temperature and utilization are read through the C ' +
+  "library of NVML in the bench's own process, the moment the line is there. Differences are absolute, " +
+  'watts also as a share of what NVML says; memory is that of nvmlDeviceGetMemoryInfo_v2.';
 
 const { values } = parseArgs({
   options: {
@@ -31,71 +29,34 @@ const { values } = parseArgs({
   },
 });
 
-interface Reading {
-  readonly memoryUsedMiB: number;
-  readonly watts: number;
-  readonly celsius: number;
-  readonly busyPercent: number;
-}
-
-/** The first number in an element, or in the element inside another. */
-const numberOf = (xml: string, ...path: readonly string[]): number => {
-  let inside = xml;
-  for (const name of path) inside = new RegExp(`<${name}>([\\s\\S]*?)</${name}>`).exec(inside)?.[1] ?? '';
-  return Number.parseFloat(inside);
-};
-
-const secondReading = async (gpu: number): Promise<Reading> => {
-  const argv = ['--query', '--xml-format', `--id=${gpu}`];
-  const { stdout } = await promisify(execFile)('nvidia-smi', argv, { maxBuffer: 2 ** 24 });
-  const averaged = numberOf(stdout, 'gpu_power_readings', 'average_power_draw');
-  return {
-    memoryUsedMiB: numberOf(stdout, 'fb_memory_usage', 'used'),
-    watts: Number.isNaN(averaged) ? numberOf(stdout, 'gpu_power_readings', 'power_draw') : averaged,
-    celsius: numberOf(stdout, 'temperature', 'gpu_temp'),
-    busyPercent: numberOf(stdout, 'utilization', 'gpu_util'),
-  };
-};
-
 const report = beginReport();
-const pairs: { readonly told: GpuReport; readonly read: Reading; readonly apartMs: number }[] = [];
-const reading = new Set<Promise<void>>();
+const readNvml = openNvml();
+const pairs: { readonly told: GpuReport; readonly read: NvmlReading }[] = [];
 const stop = nvidiaSmi.start({
-  onGpu: (told) => {
-    const atUs = monotonicUs();
-    const one = secondReading(told.gpu).then((read) => {
-      pairs.push({ told, read, apartMs: (monotonicUs() - atUs) / 1_000 });
-    });
-    reading.add(one);
-    void one.finally(() => reading.delete(one));
-  },
+  onGpu: (told) => pairs.push({ told, read: readNvml(told.gpu) }),
   log: (_, event, fields) => process.stderr.write(`${event} ${JSON.stringify(fields ?? {})}\n`),
 });
 await delayMs(Number(values.seconds) * 1_000);
 stop();
-await Promise.all(reading);
 if (pairs.length === 0) {
   process.stderr.write('no GPU was read: this bench needs a host with an NVIDIA GPU and nvidia-smi\n');
   process.exit(1);
 }
 
-const figuresOf = (name: keyof Reading) =>
+const figuresOf = (name: keyof NvmlReading) =>
   pairs.map(({ told, read }) => [told[name] ?? Number.NaN, read[name]] as const);
-const differences = (name: keyof Reading): readonly number[] =>
+const differences = (name: keyof NvmlReading): readonly number[] =>
   figuresOf(name).map(([told, read]) => Math.abs(told - read));
 const wattShares = figuresOf('watts').map(([told, read]) => Math.abs(told - read) / read);
 const names = ['memoryUsedMiB', 'watts', 'celsius', 'busyPercent'] as const;
-const rows = pairs.map(({ told, read, apartMs }, line) => [
-  ...[`${line}`, told.gpu, rounded(apartMs)],
+const rows = pairs.map(({ told, read }, line) => [
+  ...[`${line}`, told.gpu],
   ...names.flatMap((name) => [told[name], read[name]]),
 ]);
-process.stdout.write(
-  `${table(['line', 'gpu', 'ms apart', ...names.flatMap((name) => [name, '(second)'])], rows)}\n`,
-);
+process.stdout.write(`${table(['line', 'gpu', ...names.flatMap((name) => [name, '(NVML)'])], rows)}\n`);
 
 const figures = {
   readings: pairs.length,
-  apartMs: summarize(pairs.map(({ apartMs }) => apartMs)),
   ...Object.fromEntries(names.map((name) => [name, summarize(differences(name))])),
   wattShare: summarize(wattShares),
 };

@@ -3,6 +3,7 @@
 import { agent } from './commands/agent.ts';
 import { doctor } from './commands/doctor.ts';
 import { keys } from './commands/keys.ts';
+import { kvcached } from './commands/kvcached.ts';
 import { nodes } from './commands/nodes.ts';
 import { route } from './commands/route.ts';
 import { up } from './commands/up.ts';
@@ -16,10 +17,11 @@ const commands = {
   nodes: { run: nodes, summary: 'the hosts: who is linked and how busy; cordon, drain, remove one' },
   doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },
   route: { run: route, summary: 'why a request went where it went; policies of models' },
+  kvcached: { run: kvcached, summary: "keep KV blocks of this host's engines in memory and on its disk" },
 } as const;
 
 const help = (): string => {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  cgn ${name.padEnd(6)} ${summary}`);
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  cgn ${name.padEnd(8)} ${summary}`);
   return `cgn: GPU hosts anywhere, one OpenAI-compatible endpoint
 
 ${lines.join('\n')}

@@ -1,0 +1,359 @@
+/**
+ * What each command of the Redis protocol does with the store: the table of those that are known, with how many words
+ * they take. A value that is written lies in the store's memory already when its command runs (`session.ts`). Knows no
+ * socket. Beside the names of Redis, its words of error, since clients look at the first of them.
+ */
+import type { HeldValue, KvStore, NewValue } from '../../store.ts';
+import { array, failure, integer, none, ok, type Reply, text, type Version } from './reply.ts';
+import { scan } from './scan.ts';
+
+export interface Caller {
+  readonly store: KvStore;
+  readonly nowMs: () => number;
+  /** Undefined: whoever reaches the socket may do all. */
+  readonly password: Buffer | undefined;
+  readonly isPassword: (given: Buffer) => boolean;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly clients: () => number;
+  /** Of this connection; commands change it. */
+  readonly session: {
+    protocol: Version;
+    database: number;
+    isIn: boolean;
+    readonly id: number;
+    isOver: boolean;
+  };
+  /** What the last command's long values were written into, by their place among its words. */
+  readonly written: ReadonlyMap<number, NewValue>;
+  /** Is to be released when the reply is sent. */
+  readonly hold: (value: HeldValue) => Buffer;
+}
+
+type Answer = Reply | Promise<Reply>;
+
+export interface Command {
+  /** Words with the name; a negative number is the least. As `COMMAND` tells it. */
+  readonly arity: number;
+  readonly isRead: boolean;
+  /** Before a password was given. */
+  readonly isFree?: boolean;
+  /** Words that are values to be stored, by their place. */
+  readonly isValue?: (place: number) => boolean;
+  readonly run: (words: readonly Buffer[], caller: Caller) => Answer;
+}
+
+const syntax = failure('ERR syntax error');
+const notInteger = failure('ERR value is not an integer or out of range');
+export const tooLarge = (bytesMax: number): Reply =>
+  failure(`ERR a value has ${bytesMax} bytes at most here; store it in smaller chunks`);
+export const noRoom = failure(
+  'OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later',
+);
+
+/** Keys of one database stand apart from those of the others. */
+export const storeKey = (database: number, word: Buffer): string => `${database}:${word.toString('latin1')}`;
+
+const keyOf = (word: Buffer | undefined, { session }: Caller): string =>
+  storeKey(session.database, word ?? Buffer.alloc(0));
+
+const integerIn = (word: Buffer | undefined): number | undefined => {
+  const digits = word?.toString('latin1') ?? '';
+  return /^-?\d{1,15}$/.test(digits) ? Number(digits) : undefined;
+};
+
+/** The value, where it was written already, or copied there now. */
+const store = (place: number, key: string, value: Buffer, caller: Caller): NewValue | undefined => {
+  const written = caller.written.get(place);
+  if (written !== undefined) return written;
+  const room = caller.store.reserve(key, value.length);
+  room?.bytes.set(value);
+  return room;
+};
+
+const read = async (word: Buffer, caller: Caller): Promise<Reply> => {
+  const held = await caller.store.get(keyOf(word, caller));
+  return held === undefined ? none : { kind: 'bulk', bytes: caller.hold(held) };
+};
+
+const get: Command['run'] = ([, key], caller) => {
+  const held = caller.store.get(keyOf(key, caller));
+  if (held instanceof Promise) {
+    return held.then((value) => (value === undefined ? none : { kind: 'bulk', bytes: caller.hold(value) }));
+  }
+  return held === undefined ? none : { kind: 'bulk', bytes: caller.hold(held) };
+};
+
+/** `EX 10`, `PX 10`, `EXAT`, `PXAT`, `NX`, `XX`. Undefined for what is none of these. */
+const setOptions = (words: readonly Buffer[], nowMs: number) => {
+  let expiresAtMs: number | undefined;
+  let only: 'absent' | 'present' | undefined;
+  for (let place = 0; place < words.length; place += 1) {
+    const name = words[place]?.toString('latin1').toUpperCase() ?? '';
+    const amount = integerIn(words[place + 1]);
+    if ((name === 'NX' || name === 'XX') && only === undefined) {
+      only = name === 'NX' ? 'absent' : 'present';
+    } else if (name in timeUnits && expiresAtMs === undefined && amount !== undefined && amount > 0) {
+      expiresAtMs = timeUnits[name as keyof typeof timeUnits](amount, nowMs);
+      place += 1;
+    } else {
+      return undefined;
+    }
+  }
+  return { expiresAtMs, only };
+};
+
+const timeUnits = {
+  EX: (amount: number, nowMs: number) => nowMs + amount * 1_000,
+  PX: (amount: number, nowMs: number) => nowMs + amount,
+  EXAT: (amount: number) => amount * 1_000,
+  PXAT: (amount: number) => amount,
+} as const;
+
+const set: Command['run'] = ([, word, value, ...options], caller) => {
+  const asked = setOptions(options, caller.nowMs());
+  const key = keyOf(word, caller);
+  const isLeft = asked?.only !== undefined && caller.store.has(key) !== (asked.only === 'present');
+  if (asked === undefined || isLeft) {
+    caller.written.get(2)?.abort();
+    return asked === undefined ? syntax : none;
+  }
+  const room = store(2, key, value ?? Buffer.alloc(0), caller);
+  if (room === undefined) return noRoom;
+  room.commit({ expiresAtMs: asked.expiresAtMs });
+  return ok;
+};
+
+/** All or none, as Redis has it. */
+const mset: Command['run'] = (words, caller) => {
+  const rooms: NewValue[] = [...caller.written.values()];
+  if (words.length % 2 === 0) {
+    for (const room of rooms) room.abort();
+    return failure("ERR wrong number of arguments for 'mset' command");
+  }
+  for (let place = 1; place < words.length; place += 2) {
+    if (caller.written.has(place + 1)) continue;
+    const room = store(place + 1, keyOf(words[place], caller), words[place + 1] ?? Buffer.alloc(0), caller);
+    if (room === undefined) {
+      for (const one of rooms) one.abort();
+      return noRoom;
+    }
+    rooms.push(room);
+  }
+  for (const room of rooms) room.commit();
+  return ok;
+};
+
+const count = (words: readonly Buffer[], does: (key: string) => boolean, caller: Caller): Reply =>
+  integer(words.slice(1).filter((word) => does(keyOf(word, caller))).length);
+
+const del: Command['run'] = (words, caller) => count(words, (key) => caller.store.delete(key), caller);
+
+const timeLeft =
+  (unitMs: number): Command['run'] =>
+  ([, key], caller) => {
+    const expiresAtMs = caller.store.expiresAtMs(keyOf(key, caller));
+    if (expiresAtMs === undefined) return integer(-2);
+    if (expiresAtMs === null) return integer(-1);
+    return integer(Math.max(0, Math.ceil((expiresAtMs - caller.nowMs()) / unitMs)));
+  };
+
+const expire =
+  (unitMs: number): Command['run'] =>
+  ([, word, amount], caller) => {
+    const units = integerIn(amount);
+    if (units === undefined) return notInteger;
+    const key = keyOf(word, caller);
+    if (units <= 0) return integer(caller.store.delete(key) ? 1 : 0);
+    return integer(caller.store.expire(key, caller.nowMs() + units * unitMs) ? 1 : 0);
+  };
+
+const hello: Command['run'] = ([, version, ...options], caller) => {
+  const { session } = caller;
+  const asked = version === undefined ? session.protocol : integerIn(version);
+  if (asked !== 2 && asked !== 3) return failure('NOPROTO unsupported protocol version');
+  for (let place = 0; place < options.length; place += 1) {
+    const name = options[place]?.toString('latin1').toUpperCase();
+    if (name === 'AUTH' && options.length > place + 2) {
+      const answer = auth([Buffer.from('AUTH'), ...options.slice(place + 1, place + 3)], caller);
+      if (!(answer instanceof Promise) && answer.kind === 'error') return answer;
+      place += 2;
+    } else if (name === 'SETNAME' && options.length > place + 1) place += 1;
+    else return syntax;
+  }
+  if (!session.isIn)
+    return failure('NOAUTH HELLO must be called with the client already authenticated, or with AUTH');
+  session.protocol = asked;
+  const facts: readonly [string, Reply][] = [
+    ['server', text('redis')],
+    ['version', text(caller.version)],
+    ['proto', integer(asked)],
+    ['id', integer(session.id)],
+    ['mode', text('standalone')],
+    ['role', text('master')],
+    ['modules', array([])],
+  ];
+  return { kind: 'map', items: facts.flatMap(([name, value]) => [text(name), value]) };
+};
+
+const auth: Command['run'] = (words, caller) => {
+  if (words.length > 3) return syntax;
+  if (caller.password === undefined) {
+    return failure('ERR AUTH <password> called without any password configured. Remove it from the client.');
+  }
+  const [user, given] = words.length === 3 ? [words[1]?.toString(), words[2]] : ['default', words[1]];
+  if (user !== 'default' || given === undefined || !caller.isPassword(given)) {
+    return failure('WRONGPASS invalid username-password pair or user is disabled.');
+  }
+  caller.session.isIn = true;
+  return ok;
+};
+
+const client: Command['run'] = ([, word], { session }) => {
+  switch (word?.toString('latin1').toUpperCase()) {
+    case 'SETNAME':
+    case 'SETINFO':
+    case 'NO-EVICT':
+    case 'NO-TOUCH':
+      return ok;
+    case 'GETNAME':
+      return none;
+    case 'ID':
+      return integer(session.id);
+    default:
+      return failure('ERR unknown subcommand of CLIENT; known are SETNAME, SETINFO, GETNAME, ID');
+  }
+};
+
+const select: Command['run'] = ([, word], { session }) => {
+  const database = integerIn(word);
+  if (database === undefined || database < 0 || database > 15) return failure('ERR DB index is out of range');
+  session.database = database;
+  return ok;
+};
+
+const info: Command['run'] = (_, { store: all, nowMs, startedAtMs, version, clients }) => {
+  const { ram, ssd, counts } = all;
+  const lines = [
+    '# Server',
+    `redis_version:${version}`,
+    'redis_mode:standalone',
+    `process_id:${process.pid}`,
+    `uptime_in_seconds:${Math.floor((nowMs() - startedAtMs) / 1_000)}`,
+    '# Clients',
+    `connected_clients:${clients()}`,
+    '# Memory',
+    `used_memory:${ram.counts.bytes}`,
+    `maxmemory:${ram.counts.bytesMax}`,
+    'maxmemory_policy:s3-fifo',
+    '# Stats',
+    `keyspace_hits:${counts.ramHits + counts.ssdHits}`,
+    `keyspace_misses:${counts.misses + counts.ssdMisses}`,
+    `evicted_keys:${ram.counts.evictions}`,
+    '# Disk',
+    `disk_bytes:${ssd?.counts.bytes ?? 0}`,
+    `disk_bytes_max:${ssd?.counts.bytesMax ?? 0}`,
+    `disk_keys:${ssd?.counts.values ?? 0}`,
+  ];
+  return text(`${lines.join('\r\n')}\r\n`);
+};
+
+const sizeOf = (caller: Caller): number => {
+  const prefix = `${caller.session.database}:`;
+  let size = 0;
+  for (const key of caller.store.keys()) if (key.startsWith(prefix)) size += 1;
+  return size;
+};
+
+const describe = ([name, { arity, isRead }]: readonly [string, Command]): Reply =>
+  array([
+    text(name.toLowerCase()),
+    integer(arity),
+    array([text(isRead ? 'readonly' : 'write')]),
+    ...[0, 0, 0].map(integer),
+  ]);
+
+const commandNames: Command['run'] = ([, word]) => {
+  const all = [...commands];
+  const asked = word?.toString('latin1').toUpperCase();
+  if (asked === undefined) return array(all.map(describe));
+  if (asked === 'COUNT') return integer(all.length);
+  // Of documents and of details there are none: clients then show no hints.
+  return array([]);
+};
+
+const isSecond = (place: number): boolean => place === 2;
+const isEverySecond = (place: number): boolean => place > 1 && place % 2 === 0;
+
+const reading = (arity: number, run: Command['run']): Command => ({ arity, isRead: true, run });
+const writing = (arity: number, run: Command['run']): Command => ({ arity, isRead: false, run });
+const free = (arity: number, run: Command['run']): Command => ({ arity, isRead: true, isFree: true, run });
+
+/** By name in capitals. */
+export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ['GET', reading(2, get)],
+  [
+    'MGET',
+    reading(-2, async (words, caller) => {
+      const items: Reply[] = [];
+      for (const word of words.slice(1)) items.push(await read(word, caller));
+      return array(items);
+    }),
+  ],
+  ['SET', { ...writing(-3, set), isValue: isSecond }],
+  ['MSET', { ...writing(-3, mset), isValue: isEverySecond }],
+  ['EXISTS', reading(-2, (words, caller) => count(words, (key) => caller.store.has(key), caller))],
+  ['STRLEN', reading(2, ([, key], caller) => integer(caller.store.lengthOf(keyOf(key, caller)) ?? 0))],
+  [
+    'TYPE',
+    reading(2, ([, key], caller) => ({
+      kind: 'simple',
+      text: caller.store.has(keyOf(key, caller)) ? 'string' : 'none',
+    })),
+  ],
+  ['DEL', writing(-2, del)],
+  ['UNLINK', writing(-2, del)],
+  ['TTL', reading(2, timeLeft(1_000))],
+  ['PTTL', reading(2, timeLeft(1))],
+  ['EXPIRE', writing(3, expire(1_000))],
+  ['PEXPIRE', writing(3, expire(1))],
+  [
+    'PERSIST',
+    writing(2, ([, word], caller) => {
+      const key = keyOf(word, caller);
+      const isTimed = typeof caller.store.expiresAtMs(key) === 'number';
+      return integer(isTimed && caller.store.expire(key, undefined) ? 1 : 0);
+    }),
+  ],
+  ['SCAN', reading(-2, scan)],
+  ['DBSIZE', reading(1, (_, caller) => integer(sizeOf(caller)))],
+  [
+    'PING',
+    reading(-1, ([, word]) =>
+      word === undefined ? { kind: 'simple', text: 'PONG' } : { kind: 'bulk', bytes: word },
+    ),
+  ],
+  ['ECHO', reading(2, ([, word]) => ({ kind: 'bulk', bytes: word ?? Buffer.alloc(0) }))],
+  ['SELECT', reading(2, select)],
+  ['CLIENT', reading(-2, client)],
+  ['INFO', reading(-1, info)],
+  ['COMMAND', reading(-1, commandNames)],
+  // What `redis-benchmark` asks first; there is nothing to configure over a connection.
+  [
+    'CONFIG',
+    reading(-2, ([, word]) =>
+      word?.toString('latin1').toUpperCase() === 'GET'
+        ? { kind: 'map', items: [] }
+        : failure('ERR only CONFIG GET is known, and it has nothing to tell'),
+    ),
+  ],
+  ['AUTH', free(-2, auth)],
+  ['HELLO', free(-1, hello)],
+  [
+    'QUIT',
+    free(-1, (_, { session }) => {
+      session.isOver = true;
+      return ok;
+    }),
+  ],
+]);

@@ -1,0 +1,131 @@
+/**
+ * HOT. Requests of the Redis protocol (RESP2 and RESP3 clients send the same: arrays of bulk strings, or one line of
+ * words) out of a byte stream in any pieces. A long bulk string can be given the buffer that its bytes are to end up
+ * in, so that they are copied once. Pure: knows no command. A stream that is no such protocol ends with an error, as
+ * with Redis, because nothing behind it can be read.
+ *
+ *   *3\r\n $3\r\nSET\r\n $1\r\nk\r\n $1048576\r\n<bytes>\r\n
+ */
+
+/** Words of one command: an MSET or MGET of as many keys as a client of ours asks at once, and more. */
+export const wordsMax = 4_096;
+/** A shorter string is kept as it came. */
+const targetBytesMin = 16 * 1024;
+/** Redis' own bound of a line without a length. */
+const lineBytesMax = 64 * 1024;
+
+export class ProtocolError extends Error {}
+
+export interface CommandSink {
+  /** A string of so many bytes begins, after these words. Where to, else it is kept on the heap. 'skip' loses it. */
+  readonly onBulk: (words: readonly Buffer[], bytes: number) => Buffer | 'keep' | 'skip';
+  /** A whole command. A string that was given a buffer is that buffer; one that was skipped is empty. */
+  readonly onCommand: (words: readonly Buffer[]) => void;
+}
+
+interface Bulk {
+  /** Undefined: it is skipped. */
+  readonly into: Buffer | undefined;
+  readonly bytes: number;
+  at: number;
+}
+
+const carriageReturn = 13;
+const lineFeed = 10;
+const nothing = Buffer.alloc(0);
+
+export class RespParser {
+  readonly #sink: CommandSink;
+  /** The begin of a line that is not whole. */
+  #line: Buffer = nothing;
+  #words: Buffer[] = [];
+  #wordsLeft = 0;
+  #bulk: Bulk | undefined;
+
+  constructor(sink: CommandSink) {
+    this.#sink = sink;
+  }
+
+  /** In the middle of a command, which the end of the stream would cut off. */
+  get isWithin(): boolean {
+    return this.#wordsLeft > 0 || this.#bulk !== undefined || this.#line.length > 0;
+  }
+
+  /**
+   * Reads on until the end of the bytes, or until `mayGoOn` says no after a command: then what is left is returned and
+   * is to be pushed later. Throws `ProtocolError`.
+   */
+  push(bytes: Buffer, mayGoOn: () => boolean): Buffer {
+    let at = 0;
+    while (at < bytes.length) {
+      at = this.#bulk === undefined ? this.#readLine(bytes, at) : this.#readBulk(bytes, at, this.#bulk);
+      if (this.#wordsLeft === 0 && this.#words.length > 0) {
+        const words = this.#words;
+        this.#words = [];
+        this.#sink.onCommand(words);
+        if (!mayGoOn()) return bytes.subarray(at);
+      }
+    }
+    return nothing;
+  }
+
+  #readLine(bytes: Buffer, from: number): number {
+    const end = bytes.indexOf(lineFeed, from);
+    const piece = bytes.subarray(from, end === -1 ? bytes.length : end);
+    if (this.#line.length + piece.length > lineBytesMax) throw new ProtocolError('too big inline request');
+    const line = this.#line.length === 0 ? piece : Buffer.concat([this.#line, piece]);
+    if (end === -1) {
+      this.#line = Buffer.from(line);
+      return bytes.length;
+    }
+    this.#line = nothing;
+    this.#takeLine(line.at(-1) === carriageReturn ? line.subarray(0, -1) : line);
+    return end + 1;
+  }
+
+  #takeLine(line: Buffer): void {
+    const text = line.toString('latin1');
+    if (this.#wordsLeft > 0) {
+      if (text[0] !== '$') throw new ProtocolError(`expected '$', got '${text[0] ?? ' '}'`);
+      this.#beginBulk(lengthIn(text, 2 ** 32, 'invalid bulk length'));
+    } else if (text[0] === '*') {
+      this.#wordsLeft = Math.max(0, lengthIn(text, wordsMax, 'invalid multibulk length'));
+    } else {
+      this.#words = text
+        .split(/[ \t]+/)
+        .flatMap((word) => (word === '' ? [] : [Buffer.from(word, 'latin1')]));
+    }
+  }
+
+  #beginBulk(bytes: number): void {
+    if (bytes < 0) throw new ProtocolError('invalid bulk length');
+    const target = bytes < targetBytesMin ? 'keep' : this.#sink.onBulk(this.#words, bytes);
+    const into = target === 'keep' ? Buffer.allocUnsafe(bytes) : target === 'skip' ? undefined : target;
+    this.#bulk = { into, bytes, at: 0 };
+  }
+
+  /** Of the string, then of the two bytes behind it. */
+  #readBulk(bytes: Buffer, from: number, bulk: Bulk): number {
+    const end = Math.min(bytes.length, from + bulk.bytes + 2 - bulk.at);
+    const ownEnd = Math.min(end, from + Math.max(0, bulk.bytes - bulk.at));
+    if (bulk.into !== undefined && ownEnd > from) bytes.copy(bulk.into, bulk.at, from, ownEnd);
+    for (let at = ownEnd; at < end; at += 1) {
+      const expected = bulk.at + (at - from) === bulk.bytes ? carriageReturn : lineFeed;
+      if (bytes[at] !== expected) throw new ProtocolError('expected CRLF behind a bulk string');
+    }
+    bulk.at += end - from;
+    if (bulk.at === bulk.bytes + 2) {
+      this.#words.push(bulk.into ?? nothing);
+      this.#wordsLeft -= 1;
+      this.#bulk = undefined;
+    }
+    return end;
+  }
+}
+
+const lengthIn = (text: string, max: number, complaint: string): number => {
+  const digits = text.slice(1);
+  const length = /^-?\d{1,10}$/.test(digits) ? Number(digits) : Number.NaN;
+  if (!(length >= -1 && length <= max)) throw new ProtocolError(complaint);
+  return length;
+};

@@ -1,0 +1,54 @@
+/**
+ * Replies of the Redis protocol, in the version that a client asked for (`HELLO`). A value's own bytes are never
+ * copied: a reply is pieces, which the socket sends one behind the other. Pure.
+ */
+export type Version = 2 | 3;
+
+export type Reply =
+  | { readonly kind: 'simple'; readonly text: string }
+  | { readonly kind: 'error'; readonly text: string }
+  | { readonly kind: 'integer'; readonly value: number }
+  | { readonly kind: 'bulk'; readonly bytes: Buffer }
+  | { readonly kind: 'null' }
+  | { readonly kind: 'array'; readonly items: readonly Reply[] }
+  /** Pairs in a row; an array for a client of version 2. */
+  | { readonly kind: 'map'; readonly items: readonly Reply[] };
+
+export const ok: Reply = { kind: 'simple', text: 'OK' };
+export const none: Reply = { kind: 'null' };
+export const integer = (value: number): Reply => ({ kind: 'integer', value });
+export const text = (words: string): Reply => ({ kind: 'bulk', bytes: Buffer.from(words) });
+export const array = (items: readonly Reply[]): Reply => ({ kind: 'array', items });
+/** A line, whatever it quotes. */
+export const failure = (words: string): Reply => ({ kind: 'error', text: words.replace(/[\r\n]+/g, ' ') });
+
+const end = Buffer.from('\r\n');
+
+/** Calls `write` with each piece. */
+export const writeReply = (reply: Reply, version: Version, write: (piece: string | Buffer) => void): void => {
+  switch (reply.kind) {
+    case 'simple':
+      write(`+${reply.text}\r\n`);
+      break;
+    case 'error':
+      write(`-${reply.text}\r\n`);
+      break;
+    case 'integer':
+      write(`:${reply.value}\r\n`);
+      break;
+    case 'null':
+      write(version === 3 ? '_\r\n' : '$-1\r\n');
+      break;
+    case 'bulk':
+      write(`$${reply.bytes.length}\r\n`);
+      write(reply.bytes);
+      write(end);
+      break;
+    case 'array':
+    case 'map': {
+      const { items } = reply;
+      write(reply.kind === 'map' && version === 3 ? `%${items.length / 2}\r\n` : `*${items.length}\r\n`);
+      for (const item of items) writeReply(item, version, write);
+    }
+  }
+};

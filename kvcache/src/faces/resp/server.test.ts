@@ -1,0 +1,264 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { KvStore } from '../../store.ts';
+import { type RespServerOptions, startRespServer } from './server.ts';
+
+const mebibyte = 2 ** 20;
+
+interface Setting extends Partial<RespServerOptions> {
+  readonly ramBytesMax?: number;
+  readonly isOnDisk?: boolean;
+}
+
+const started = async ({ ramBytesMax = 16 * mebibyte, isOnDisk = false, ...more }: Setting = {}) => {
+  const directory = mkdtempSync(join(tmpdir(), 'kv-resp-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const clock = { nowMs: 1_000_000 };
+  const nowMs = (): number => clock.nowMs;
+  const ssd = isOnDisk ? { directory, bytesMax: 256 * mebibyte } : undefined;
+  const store = await KvStore.open({ ramBytesMax, ssd, nowMs });
+  const failed: unknown[] = [];
+  const server = await startRespServer({
+    ...{ store, listen: { host: '127.0.0.1', port: 0 }, password: undefined, version: '0.0.0', nowMs },
+    ...{ onError: (thrown) => failed.push(thrown), ...more },
+  });
+  const { port } = server.address() as AddressInfo;
+  onTestFinished(async () => {
+    server.close();
+    await store.close();
+    expect(failed).toEqual([]);
+  });
+  return { store, port, clock };
+};
+
+/** A connection that says what it is given, and what came back once it is as long as expected. */
+const talk = async (port: number) => {
+  const socket: Socket = connect(port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  let got = Buffer.alloc(0);
+  let isClosed = false;
+  socket.on('data', (bytes) => {
+    got = Buffer.concat([got, bytes]);
+  });
+  socket.on('close', () => {
+    isClosed = true;
+  });
+  await new Promise((resolve) => socket.once('connect', resolve));
+  return {
+    socket,
+    say: (bytes: string | Buffer) => socket.write(bytes),
+    hears: async (expected: string | Buffer) => {
+      const wanted = Buffer.from(expected as string, 'latin1');
+      await vi.waitFor(() => expect(got.length).toBeGreaterThanOrEqual(wanted.length), { timeout: 10_000 });
+      expect(got.equals(wanted) || got.toString('latin1', 0, 300)).toBe(true);
+      got = Buffer.alloc(0);
+    },
+    closes: () => vi.waitFor(() => expect(isClosed).toBe(true), { timeout: 10_000 }),
+  };
+};
+
+const wire = (...words: (string | Buffer)[]): Buffer =>
+  Buffer.concat([
+    Buffer.from(`*${words.length}\r\n`),
+    ...words.flatMap((word) => {
+      const bytes = Buffer.from(word as string);
+      return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')];
+    }),
+  ]);
+
+const bulk = (bytes: Buffer): Buffer =>
+  Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]);
+
+test.each([
+  ['PING', '+PONG\r\n'],
+  ['PING hi', '$2\r\nhi\r\n'],
+  ['ECHO hi', '$2\r\nhi\r\n'],
+  ['GET a', '$-1\r\n'],
+  ['SET a 1\r\nGET a', '+OK\r\n$1\r\n1\r\n'],
+  ['set a 1\r\nget a', '+OK\r\n$1\r\n1\r\n'],
+  ['SET a 1\r\nSTRLEN a\r\nSTRLEN b\r\nEXISTS a b a\r\nTYPE a', '+OK\r\n:1\r\n:0\r\n:2\r\n+string\r\n'],
+  ['MSET a 1 b 2\r\nMGET a x b', '+OK\r\n*3\r\n$1\r\n1\r\n$-1\r\n$1\r\n2\r\n'],
+  ['MSET a 1 b\r\nGET a', "-ERR wrong number of arguments for 'mset' command\r\n$-1\r\n"],
+  ['SET a 1\r\nDEL a b\r\nGET a', '+OK\r\n:1\r\n$-1\r\n'],
+  ['SET a 1 NX\r\nSET a 2 NX\r\nSET b 1 XX\r\nGET a', '+OK\r\n$-1\r\n$-1\r\n$1\r\n1\r\n'],
+  [
+    'SET a 1 EX 10\r\nTTL a\r\nPTTL a\r\nPERSIST a\r\nTTL a\r\nTTL b',
+    '+OK\r\n:10\r\n:10000\r\n:1\r\n:-1\r\n:-2\r\n',
+  ],
+  [
+    'SET a 1\r\nEXPIRE a 10\r\nTTL a\r\nEXPIRE b 1\r\nEXPIRE a x',
+    '+OK\r\n:1\r\n:10\r\n:0\r\n-ERR value is not an integer or out of range\r\n',
+  ],
+  ['SET a 1 EX 0', '-ERR syntax error\r\n'],
+  ['SET a 1 KEEPTTL', '-ERR syntax error\r\n'],
+  ['SET a', "-ERR wrong number of arguments for 'set' command\r\n"],
+  [
+    'SET a 1\r\nSELECT 1\r\nGET a\r\nDBSIZE\r\nSELECT 0\r\nDBSIZE\r\nSELECT 16',
+    '+OK\r\n+OK\r\n$-1\r\n:0\r\n+OK\r\n:1\r\n-ERR DB index is out of range\r\n',
+  ],
+  [
+    'CLIENT SETNAME x\r\nCLIENT SETINFO LIB-NAME y\r\nCLIENT KILL z',
+    '+OK\r\n+OK\r\n-ERR unknown subcommand of CLIENT; known are SETNAME, SETINFO, GETNAME, ID\r\n',
+  ],
+  ['CONFIG GET save', '*0\r\n'],
+  ['COMMAND DOCS', '*0\r\n'],
+  ['FLUSHALL', "-ERR unknown command 'FLUSHALL'; this store keeps KV blocks by GET and SET\r\n"],
+  ['AUTH x', '-ERR AUTH <password> called without any password configured. Remove it from the client.\r\n'],
+  [
+    'SET a 1\r\nSCAN 0\r\nSCAN 0 MATCH b*\r\nSCAN x',
+    '+OK\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n*2\r\n$1\r\n0\r\n*0\r\n-ERR invalid cursor\r\n',
+  ],
+])('%j is answered as Redis answers it', async (words, expected) => {
+  const { port } = await started();
+  const client = await talk(port);
+  client.say(`${words}\r\n`);
+  await client.hears(expected);
+});
+
+test('values of many megabytes go in and out, in any pieces, in the order they were asked for', async () => {
+  const { port } = await started();
+  const client = await talk(port);
+  const [a, b] = [Buffer.alloc(3 * mebibyte, 'a'), Buffer.alloc(2 * mebibyte + 1, 'b')];
+  const all = Buffer.concat([
+    wire('SET', 'a', a),
+    wire('SET', 'b', b),
+    wire('MGET', 'b', 'a', 'c'),
+    wire('PING'),
+  ]);
+  for (let at = 0; at < all.length; at += 77_777) client.say(all.subarray(at, at + 77_777));
+  await client.hears(
+    Buffer.concat([Buffer.from('+OK\r\n+OK\r\n*3\r\n'), bulk(b), bulk(a), Buffer.from('$-1\r\n+PONG\r\n')]),
+  );
+});
+
+test('a value that only the disk has comes in its turn, and what is sent behind it waits', async () => {
+  const { store, port } = await started({ isOnDisk: true });
+  const client = await talk(port);
+  const value = Buffer.alloc(mebibyte, 'v');
+  for (let index = 0; index < 40; index += 1) {
+    client.say(wire('SET', `k${index}`, value));
+    await client.hears('+OK\r\n');
+    await store.flush();
+  }
+  const before = store.counts.ssdHits;
+  client.say(Buffer.concat([wire('GET', 'k1'), wire('PING'), wire('GET', 'k2'), wire('PING')]));
+  await client.hears(
+    Buffer.concat([bulk(value), Buffer.from('+PONG\r\n'), bulk(value), Buffer.from('+PONG\r\n')]),
+  );
+  expect(store.counts.ssdHits).toBe(before + 2);
+});
+
+test('a client that leaves in the middle of a value gives its room back', async () => {
+  const { store, port } = await started();
+  const client = await talk(port);
+  client.say(wire('SET', 'a', Buffer.alloc(8 * mebibyte)).subarray(0, mebibyte));
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(8 * mebibyte), { timeout: 10_000 });
+  client.socket.destroy();
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
+});
+
+test('a client that reads nothing is answered no more, and frees what it was given when it leaves', async () => {
+  const { store, port } = await started();
+  const writer = await talk(port);
+  writer.say(wire('SET', 'a', Buffer.alloc(mebibyte)));
+  await writer.hears('+OK\r\n');
+  const idle = await talk(port);
+  idle.socket.pause();
+  for (let asked = 0; asked < 200; asked += 1) idle.say(wire('GET', 'a'));
+  await vi.waitFor(() => expect(store.counts.ramHits).toBeGreaterThan(1), { timeout: 10_000 });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(store.counts.ramHits).toBeLessThan(50);
+  idle.socket.destroy();
+  store.delete('0:a');
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
+});
+
+test('a value without room is refused, one that is too large as well, and the connection goes on', async () => {
+  const { store, port } = await started({ ramBytesMax: 4 * mebibyte });
+  const client = await talk(port);
+  client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte)));
+  await client.hears('+OK\r\n');
+  await store.pin('0:a', true);
+  client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));
+  await client.hears(
+    '-OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later\r\n' +
+      '+PONG\r\n',
+  );
+  client.say(Buffer.concat([wire('SET', 'c', Buffer.alloc(65 * mebibyte)), wire('PING')]));
+  await client.hears('-ERR a value has 67108864 bytes at most here; store it in smaller chunks\r\n+PONG\r\n');
+  client.say(
+    Buffer.concat([wire('GET', 'k'.repeat(70_000)), wire('SET', 'k'.repeat(3_000), 'x'), wire('PING')]),
+  );
+  await client.hears(
+    '-ERR a word of 70000 bytes, where 65536 are the most\r\n-ERR a key has 2048 bytes at most\r\n+PONG\r\n',
+  );
+});
+
+test('without the password nothing is read or written, and a wrong one is told', async () => {
+  const { store, port } = await started({ password: 'open sesame' });
+  const client = await talk(port);
+  client.say(
+    Buffer.concat([
+      wire('GET', 'a'),
+      wire('SET', 'a', Buffer.alloc(mebibyte)),
+      wire('AUTH', 'wrong'),
+      wire('HELLO', '3'),
+    ]),
+  );
+  await client.hears(
+    '-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n' +
+      '-WRONGPASS invalid username-password pair or user is disabled.\r\n' +
+      '-NOAUTH HELLO must be called with the client already authenticated, or with AUTH\r\n',
+  );
+  expect(store.ram.counts.bytes).toBe(0);
+  client.say(Buffer.concat([wire('AUTH', 'default', 'open sesame'), wire('SET', 'a', '1')]));
+  await client.hears('+OK\r\n+OK\r\n');
+});
+
+test('version 3 has its own words for nothing and for pairs', async () => {
+  const { port } = await started();
+  const client = await talk(port);
+  client.say(
+    Buffer.concat([wire('HELLO', '3'), wire('GET', 'a'), wire('CONFIG', 'GET', 'x'), wire('HELLO', '4')]),
+  );
+  await client.hears(
+    '%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n0.0.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n' +
+      '$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n_\r\n%0\r\n' +
+      '-NOPROTO unsupported protocol version\r\n',
+  );
+});
+
+test('what is no such protocol is told and ends the connection', async () => {
+  const { port } = await started();
+  const client = await talk(port);
+  client.say('*1\r\n:5\r\n');
+  await client.hears("-ERR Protocol error: expected '$', got ':'\r\n");
+  await client.closes();
+});
+
+test('a walk over all keys in small pieces tells each key', async () => {
+  const { store, port } = await started();
+  for (let index = 0; index < 100; index += 1) store.reserve(`0:key ${index}`, 1)?.commit();
+  const client = await talk(port);
+  const found = new Set<string>();
+  let cursor = '0';
+  do {
+    let answer = '';
+    const heard = (bytes: Buffer): void => {
+      answer += bytes.toString();
+    };
+    client.socket.on('data', heard);
+    client.say(wire('SCAN', cursor, 'COUNT', '7'));
+    await vi.waitFor(() => expect(answer.endsWith('\r\n') && answer.startsWith('*2')).toBe(true), {
+      timeout: 10_000,
+    });
+    client.socket.off('data', heard);
+    const lines = answer.split('\r\n');
+    cursor = lines[2] ?? '0';
+    for (const line of lines.filter((one) => one.startsWith('key '))) found.add(line);
+  } while (cursor !== '0');
+  expect(found.size).toBe(100);
+});

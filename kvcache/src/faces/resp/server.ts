@@ -1,0 +1,48 @@
+/** Where Redis clients connect: a port or a Unix socket, of so many connections at most. Keeps no state of theirs. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { createServer, type ListenOptions, type Server } from 'node:net';
+import type { KvStore } from '../../store.ts';
+import { RespSession } from './session.ts';
+
+/** LMCache opens up to 150 from each engine. */
+const connectionsMax = 1_024;
+
+export interface RespServerOptions {
+  readonly store: KvStore;
+  readonly listen: ListenOptions;
+  /** Undefined: whoever reaches the socket may do all. */
+  readonly password: string | undefined;
+  readonly version: string;
+  readonly nowMs: () => number;
+  readonly onError: (thrown: unknown) => void;
+}
+
+const digestOf = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+
+/** Resolves when it listens. */
+export const startRespServer = async (options: RespServerOptions): Promise<Server> => {
+  const { store, listen, version, nowMs, onError } = options;
+  const password = options.password === undefined ? undefined : Buffer.from(options.password);
+  const expected = digestOf(password ?? Buffer.alloc(0));
+  const isPassword = (given: Buffer): boolean => timingSafeEqual(digestOf(given), expected);
+  let latest = 0;
+  let clients = 0;
+  const startedAtMs = nowMs();
+  const server = createServer({ noDelay: true }, (socket) => {
+    latest += 1;
+    clients += 1;
+    socket.on('close', () => {
+      clients -= 1;
+    });
+    const facts = { store, nowMs, version, startedAtMs, clients: () => clients, password, isPassword };
+    new RespSession(socket, { ...facts, id: latest, onError });
+  });
+  server.maxConnections = connectionsMax;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(listen, resolve);
+  });
+  server.removeAllListeners('error');
+  server.on('error', onError);
+  return server;
+};

@@ -1,0 +1,198 @@
+/**
+ * One connection of a Redis client: its requests in order, each answered before the next is read, so that what a client
+ * sends ahead waits in its socket and not here. Long values go from the socket into the store's memory and back without
+ * another copy. Owns what of the store a connection holds: all of it is given back when it ends, however that is.
+ */
+import type { Socket } from 'node:net';
+import type { HeldValue, NewValue } from '../../store.ts';
+import { valueBytesMax } from '../../store.ts';
+import { type Caller, type Command, commands, noRoom, storeKey, tooLarge } from './commands.ts';
+import { ProtocolError, RespParser } from './parser.ts';
+import { failure, type Reply, writeReply } from './reply.ts';
+
+/** Of a string that is no value: a key, a word, an ECHO. */
+const wordBytesMax = 64 * 1024;
+/** So much may wait in a socket that its client does not read, before nothing more of it is answered. */
+const unreadBytesMax = 2 ** 20;
+
+/** In the middle of a request or of an answer without a byte. */
+const stalledMsMax = 30_000;
+
+export type SessionOptions = Omit<Caller, 'session' | 'written' | 'hold'> & {
+  readonly id: number;
+  readonly onError: (thrown: unknown) => void;
+};
+
+export class RespSession {
+  readonly #socket: Socket;
+  readonly #caller: Caller;
+  readonly #parser: RespParser;
+  readonly #onError: (thrown: unknown) => void;
+  /** Values of the command that is being read, by their place. */
+  readonly #written = new Map<number, NewValue>();
+  /** Why its values are not kept. */
+  #refusal: Reply | undefined;
+  /** Held for replies that are not sent yet. */
+  readonly #held = new Set<HeldValue>();
+  #left: Buffer = Buffer.alloc(0);
+  #isBusy = false;
+
+  constructor(socket: Socket, { id, onError, ...options }: SessionOptions) {
+    this.#socket = socket;
+    this.#onError = onError;
+    const isIn = options.password === undefined;
+    const session = { protocol: 2 as const, database: 0, isIn, id, isOver: false };
+    const hold = (value: HeldValue): Buffer => {
+      this.#held.add(value);
+      return value.bytes;
+    };
+    this.#caller = { ...options, session, written: this.#written, hold };
+    this.#parser = new RespParser({
+      onBulk: (words, bytes) => this.#roomFor(words, bytes),
+      onCommand: (words) => this.#run(words),
+    });
+    socket.on('data', (bytes: Buffer) => this.#read(bytes));
+    socket.on('drain', () => this.#goOn());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#abort());
+    socket.setTimeout(stalledMsMax, () => {
+      // Between commands a client may rest as long as it likes; within one it holds memory that others need.
+      if (this.#parser.isWithin || socket.writableLength > 0) socket.destroy();
+    });
+  }
+
+  #read(bytes: Buffer): void {
+    this.#left = this.#left.length === 0 ? bytes : Buffer.concat([this.#left, bytes]);
+    this.#goOn();
+  }
+
+  /** Reads what is there until a command has to wait; a socket whose commands wait is not read from. */
+  #goOn(): void {
+    if (this.#isBusy || this.#socket.writableLength > unreadBytesMax || this.#socket.destroyed) return;
+    this.#socket.cork();
+    try {
+      const bytes = this.#left;
+      this.#left = Buffer.alloc(0);
+      this.#left = this.#parser.push(bytes, () => this.#mayGoOn());
+    } catch (thrown) {
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.#reply(failure(`ERR Protocol error: ${thrown.message}`));
+      this.#caller.session.isOver = true;
+    } finally {
+      this.#socket.uncork();
+    }
+    if (this.#caller.session.isOver) {
+      this.#left = Buffer.alloc(0);
+      this.#socket.end();
+    } else if (this.#mayGoOn()) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #mayGoOn(): boolean {
+    return !this.#isBusy && !this.#caller.session.isOver && this.#socket.writableLength <= unreadBytesMax;
+  }
+
+  #roomFor(words: readonly Buffer[], bytes: number): Buffer | 'keep' | 'skip' {
+    const command = commands.get(nameOf(words));
+    const { session, store } = this.#caller;
+    if (command?.isValue?.(words.length) !== true) {
+      if (bytes <= wordBytesMax) return 'keep';
+      this.#refusal ??= failure(`ERR a word of ${bytes} bytes, where ${wordBytesMax} are the most`);
+      return 'skip';
+    }
+    if (!session.isIn || this.#refusal !== undefined) return 'skip';
+    const key = storeKey(session.database, words.at(-1) ?? Buffer.alloc(0));
+    if (bytes > valueBytesMax) this.#refusal = tooLarge(valueBytesMax);
+    else {
+      try {
+        const room = store.reserve(key, bytes);
+        if (room !== undefined) {
+          this.#written.set(words.length, room);
+          return room.bytes;
+        }
+        this.#refusal = noRoom;
+      } catch (thrown) {
+        this.#refusal = failure(`ERR ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      }
+    }
+    return 'skip';
+  }
+
+  #run(words: readonly Buffer[]): void {
+    const answer = this.#refusal ?? this.#answer(words);
+    if (this.#refusal !== undefined) this.#abort();
+    this.#written.clear();
+    this.#refusal = undefined;
+    if (answer instanceof Promise) void this.#wait(answer);
+    else this.#reply(answer);
+  }
+
+  /** For the disk. Never rejects. */
+  async #wait(answer: Promise<Reply>): Promise<void> {
+    this.#isBusy = true;
+    const reply = await answer.catch((thrown: unknown) => this.#failed(thrown));
+    this.#isBusy = false;
+    this.#reply(reply);
+    this.#goOn();
+  }
+
+  #answer(words: readonly Buffer[]): Reply | Promise<Reply> {
+    const name = nameOf(words);
+    const command = commands.get(name);
+    const complaint = this.#complaintOf(name, command, words);
+    if (complaint !== undefined || command === undefined) {
+      this.#abort();
+      return failure(complaint ?? 'ERR');
+    }
+    try {
+      return command.run(words, this.#caller);
+    } catch (thrown) {
+      this.#abort();
+      return this.#failed(thrown);
+    }
+  }
+
+  #complaintOf(name: string, command: Command | undefined, words: readonly Buffer[]): string | undefined {
+    if (command === undefined)
+      return `ERR unknown command '${printableOf(name)}'; this store keeps KV blocks by GET and SET`;
+    if (!this.#caller.session.isIn && command.isFree !== true) return 'NOAUTH Authentication required.';
+    const { arity } = command;
+    const isFitting = arity < 0 ? words.length >= -arity : words.length === arity;
+    return isFitting ? undefined : `ERR wrong number of arguments for '${name.toLowerCase()}' command`;
+  }
+
+  /** A key beyond its bound is the client's mistake; all else is ours, and is told. */
+  #failed(thrown: unknown): Reply {
+    if (!(thrown instanceof RangeError)) this.#onError(thrown);
+    return failure(`ERR ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  }
+
+  #reply(reply: Reply): void {
+    const held = [...this.#held];
+    this.#held.clear();
+    const release = (): void => {
+      for (const value of held) value.release();
+    };
+    if (this.#socket.destroyed || !this.#socket.writable) {
+      release();
+      return;
+    }
+    const pieces: (string | Buffer)[] = [];
+    writeReply(reply, this.#caller.session.protocol, (piece) => pieces.push(piece));
+    const last = pieces.pop();
+    this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    // Called also when the socket is gone: then nobody reads the bytes any more either.
+    this.#socket.write(last ?? '', release);
+    this.#socket.uncork();
+  }
+
+  #abort(): void {
+    for (const room of this.#written.values()) room.abort();
+    this.#written.clear();
+  }
+}
+
+const nameOf = ([word]: readonly Buffer[]): string => word?.toString('latin1').toUpperCase() ?? '';
+
+const printableOf = (name: string): string => name.replace(/[^\x20-\x7e]/g, '?').slice(0, 64);

@@ -1,0 +1,64 @@
+/**
+ * The program `cgn kvcached`: options in, signals in, one store and its faces. Says one line of JSON on standard output
+ * once it serves; everything else goes to standard error. Ends in order: no new clients, what waits is written, gone.
+ */
+import { wallMs } from './clock.ts';
+import { startRespServer } from './faces/resp/server.ts';
+import { metricsText } from './metrics.ts';
+import { help, OptionError, parseOptions } from './options.ts';
+import { startStatusServer } from './status-server.ts';
+import { KvStore } from './store.ts';
+
+const version = '0.1.0';
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+const run = async (): Promise<void> => {
+  const options = parseOptions(process.argv.slice(2), process.env);
+  if (options === undefined) {
+    process.stdout.write(help);
+    return;
+  }
+  const { ramBytesMax, ssd, resp, status, password } = options;
+  const store = await KvStore.open({
+    ramBytesMax,
+    ssd,
+    nowMs: wallMs,
+    onError: (message) => say(`disk: ${message}`),
+  });
+  const onError = (thrown: unknown): void => say(`client: ${messageOf(thrown)}`);
+  const server = await startRespServer({ store, listen: resp, password, version, nowMs: wallMs, onError });
+  const told = await startStatusServer(status, () => metricsText(store));
+  let isEnding = false;
+  const end = async (): Promise<void> => {
+    if (isEnding) return;
+    isEnding = true;
+    server.close();
+    told.close();
+    await store.close();
+    process.exit(0);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void end());
+  const facts = {
+    event: 'serving',
+    resp: server.address(),
+    status: told.address(),
+    values: store.ssd?.counts.values ?? 0,
+  };
+  process.stdout.write(`${JSON.stringify(facts)}\n`);
+};
+
+try {
+  await run();
+} catch (thrown) {
+  say(
+    thrown instanceof OptionError
+      ? `${thrown.message}\n\n"cgn kvcached --help" says more.`
+      : messageOf(thrown),
+  );
+  process.exit(thrown instanceof OptionError ? 2 : 1);
+}

@@ -1,0 +1,195 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, onTestFinished, test } from 'vitest';
+import { KvStore, keyBytesMax, valueBytesMax } from './store.ts';
+
+const page = 4096;
+
+const directoryOf = (): string => {
+  const directory = mkdtempSync(join(tmpdir(), 'kv-store-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+};
+
+const opened = (
+  ramPages: number,
+  directory?: string,
+  nowMs = () => 1_000,
+  ssdPages = 4096,
+): Promise<KvStore> => {
+  const ssd = directory === undefined ? undefined : { directory, bytesMax: ssdPages * page };
+  return KvStore.open({ ramBytesMax: ramPages * page, ssd, nowMs });
+};
+
+const put = (store: KvStore, key: string, text: string, expiresAtMs?: number): boolean => {
+  const value = store.reserve(key, text.length);
+  value?.bytes.write(text, 'latin1');
+  value?.commit({ expiresAtMs });
+  return value !== undefined;
+};
+
+const read = async (store: KvStore, key: string): Promise<string | undefined> => {
+  const held = await store.get(key);
+  const text = held?.bytes.toString('latin1');
+  held?.release();
+  return text;
+};
+
+test('a value in memory is there at once, without a promise', async () => {
+  const store = await opened(4);
+  put(store, 'a', 'here');
+  const held = store.get('a');
+  expect(held).not.toBeInstanceOf(Promise);
+  expect((await held)?.bytes.toString()).toBe('here');
+  expect(store.get('b')).toBeUndefined();
+  expect(store.counts).toMatchObject({ ramHits: 1, misses: 1, puts: 1 });
+});
+
+test('what memory has no room for comes back from the disk, and stands in memory again', async () => {
+  const store = await opened(8, directoryOf());
+  for (let index = 0; index < 40; index += 1) {
+    expect(put(store, `key ${index}`, `value ${index}`)).toBe(true);
+    await store.flush();
+  }
+  expect(store.ram.counts.values).toBeLessThanOrEqual(8);
+  expect(await read(store, 'key 3')).toBe('value 3');
+  expect(store.counts).toMatchObject({ ssdHits: 1 });
+  expect(store.get('key 3')).not.toBeInstanceOf(Promise);
+  await store.close();
+});
+
+test('many who ask for one value on the disk cost one read, and each has it', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  put(first, 'a', 'here');
+  await first.close();
+  const store = await opened(8, directory);
+  const all = await Promise.all(Array.from({ length: 20 }, () => read(store, 'a')));
+  expect(new Set(all)).toEqual(new Set(['here']));
+  expect(store.ram.counts.values).toBe(1);
+  await store.close();
+});
+
+test('a value that is replaced while its older one is read is the newer one', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  put(first, 'a', 'old');
+  put(first, 'b', 'old');
+  await first.close();
+  const store = await opened(8, directory);
+  const [a, b] = [read(store, 'a'), read(store, 'b')];
+  put(store, 'a', 'new');
+  store.delete('b');
+  expect(await a).toBe('new');
+  expect(await b).toBeUndefined();
+  expect(await read(store, 'a')).toBe('new');
+  await store.close();
+});
+
+test('what nothing can be evicted for is refused, and room comes back with what was read', async () => {
+  const store = await opened(2);
+  put(store, 'a', 'a');
+  put(store, 'b', 'b');
+  const held = [await store.get('a'), await store.get('b')];
+  expect(store.reserve('c', 1)).toBeUndefined();
+  for (const one of held) one?.release();
+  expect(put(store, 'c', 'c')).toBe(true);
+  expect(store.counts.refusals).toBe(1);
+});
+
+test('a pinned value stays through more than fits, and goes when it is deleted', async () => {
+  const store = await opened(4);
+  put(store, 'a', 'stays');
+  expect(await store.pin('a', true)).toBe(true);
+  expect(await store.pin('missing', true)).toBe(false);
+  for (let index = 0; index < 50; index += 1) put(store, `key ${index}`, 'x');
+  expect(await read(store, 'a')).toBe('stays');
+  store.delete('a');
+  expect(await read(store, 'a')).toBeUndefined();
+});
+
+test('time ends a value in memory and on the disk, and can be taken back', async () => {
+  const directory = directoryOf();
+  let nowMs = 1_000;
+  const store = await opened(8, directory, () => nowMs);
+  put(store, 'a', 'a', 2_000);
+  put(store, 'b', 'b');
+  expect([store.expiresAtMs('a'), store.expiresAtMs('b'), store.expiresAtMs('c')]).toEqual([
+    2_000,
+    null,
+    undefined,
+  ]);
+  await store.flush();
+  expect(store.expire('b', 3_000)).toBe(true);
+  expect(store.expire('a', undefined)).toBe(true);
+  expect(store.expire('c', 1)).toBe(false);
+  await store.close();
+  const next = await opened(8, directory, () => nowMs);
+  nowMs = 3_000;
+  expect([await read(next, 'a'), await read(next, 'b')]).toEqual(['a', undefined]);
+  await next.close();
+});
+
+test('keys and values beyond the bounds are refused with the bound', async () => {
+  const store = await opened(1);
+  expect(() => store.reserve('k'.repeat(keyBytesMax + 1), 1)).toThrow(String(keyBytesMax));
+  expect(() => store.reserve('k', valueBytesMax + 1)).toThrow(String(valueBytesMax));
+});
+
+test('all keys are listed, whichever tier has them', async () => {
+  const store = await opened(8, directoryOf());
+  for (let index = 0; index < 30; index += 1) {
+    put(store, `key ${index}`, 'x');
+    await store.flush();
+  }
+  expect(new Set(store.keys()).size).toBe(30);
+  await store.close();
+});
+
+const keys = fc.constantFrom(...'abcdefghij');
+const steps = fc.array(
+  fc.oneof(
+    fc.record({ put: keys, chars: fc.nat({ max: 3 * page }) }),
+    fc.record({ get: keys }),
+    fc.record({ get: keys }),
+    fc.record({ delete: keys }),
+    fc.constant({ flush: true }),
+    fc.constant({ restart: true }),
+  ),
+  { maxLength: 120 },
+);
+
+test('over any operations and restarts an answer is the latest value or none, and budgets hold', async () => {
+  let stamp = 0;
+  await fc.assert(
+    fc.asyncProperty(steps, async (todo) => {
+      const directory = mkdtempSync(join(tmpdir(), 'kv-store-'));
+      let store = await opened(16, directory, undefined, 64);
+      const latest = new Map<string, string>();
+      for (const step of todo) {
+        if ('put' in step) {
+          stamp += 1;
+          const text = `${stamp} `.padEnd(step.chars, '.');
+          if (put(store, step.put, text)) latest.set(step.put, text);
+        } else if ('get' in step) {
+          const text = await read(store, step.get);
+          if (text !== undefined) expect(text).toBe(latest.get(step.get));
+        } else if ('delete' in step) {
+          store.delete(step.delete);
+          latest.delete(step.delete);
+        } else if ('flush' in step) await store.flush();
+        else {
+          await store.close();
+          store = await opened(16, directory, undefined, 64);
+        }
+        expect(store.ram.counts.bytes).toBeLessThanOrEqual(16 * page);
+        expect(store.ssd?.counts.bytes).toBeLessThanOrEqual(64 * page);
+      }
+      await store.close();
+      rmSync(directory, { recursive: true });
+    }),
+    { numRuns: 60 },
+  );
+});

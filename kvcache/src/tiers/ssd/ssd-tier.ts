@@ -1,0 +1,366 @@
+/**
+ * Values on a disk: written behind, in the order they came, by one writer; read by few readers at a time; gone with the
+ * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
+ * be written and its bound; who holds the bytes meanwhile is the caller's.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
+import { openArena } from '../ram/arena.ts';
+import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
+import { type Place, SegmentIndex } from './segment-index.ts';
+import { Segments } from './segments.ts';
+
+/** Index entries cost about 300 bytes of heap each. */
+const recordsMax = 1_000_000;
+/** More at a time gives no more bytes a second, but each takes longer (host-libraries measured 1 against 4). */
+const readersMax = 2;
+/** Who waits longer than so many others computes sooner. */
+const readsWaitingMax = 256;
+/** A checksum of 1 MiB takes a third of a millisecond: so much at a time leaves the loop to others. */
+const checksumBytes = 2 ** 20;
+/** Records of one write: small values share it. */
+const batchRecordsMax = 64;
+const batchBytesMax = 8 * 2 ** 20;
+/** After an error of the disk. */
+const restMs = 5_000;
+/** Kept over such an error: more keys than fit into any dirty budget of values worth keeping. */
+const deletionsMax = 65_536;
+
+/** A value that waits to be written; its pages stay as they are until `onDone`. */
+export interface Pending {
+  readonly key: string;
+  /** Whole pages; beyond the length anything. */
+  readonly pages: Buffer;
+  readonly length: number;
+  readonly expiresAtMs: number | undefined;
+  /** Asked when its turn comes: one that was replaced meanwhile is not written. */
+  readonly isWanted: () => boolean;
+  readonly onDone: (isWritten: boolean) => void;
+}
+
+export interface SsdTierOptions {
+  readonly directory: string;
+  readonly bytesMax: number;
+  /** Of values that wait to be written. */
+  readonly dirtyBytesMax: number;
+  readonly nowMs: () => number;
+  /** A key's value went with its segment. */
+  readonly onGone?: (key: string, isAsked: boolean) => void;
+  readonly onError?: (message: string) => void;
+}
+
+export type ReadOutcome = 'read' | 'missing' | 'corrupt' | 'busy';
+
+export interface SsdCounts {
+  readonly values: number;
+  readonly bytes: number;
+  readonly bytesMax: number;
+  readonly dirtyBytes: number;
+  readonly written: number;
+  /** Not taken for writing: too large, or too much waits already. */
+  readonly skipped: number;
+  readonly corrupt: number;
+  readonly evictions: number;
+  readonly errors: number;
+}
+
+interface Deletion {
+  readonly key: string;
+}
+
+/** A sixty-fourth of the budget goes at once, but the largest value has a segment to go into where that can be. */
+const segmentBytesOf = (bytesMax: number): number => {
+  const largest = 65 * 2 ** 20;
+  const bytes = Math.max(bytesMax / 64, Math.min(largest, bytesMax / 4));
+  return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
+};
+
+const checksumOf = async (bytes: Buffer): Promise<number> => {
+  let crc = 0;
+  for (let at = 0; at < bytes.length; at += checksumBytes) {
+    if (at > 0) await nextTurn();
+    crc = crc32(bytes.subarray(at, at + checksumBytes), crc);
+  }
+  return crc;
+};
+
+/** What its header says of a record, before it has a place. */
+const placeOf = async (one: Pending | Deletion) => {
+  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs: undefined, isAsked: false };
+  const { pages, length, expiresAtMs } = one;
+  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+};
+
+export class SsdTier {
+  readonly #options: SsdTierOptions;
+  readonly #segments: Segments;
+  readonly #segmentBytes: number;
+  readonly #index = new SegmentIndex();
+  readonly #queue: (Pending | Deletion)[] = [];
+  /** Records of a key that wait or are being written. */
+  readonly #queued = new Map<string, number>();
+  readonly #headers = openArena(batchRecordsMax * headerBytes).bytes;
+  readonly #readsWaiting: (() => void)[] = [];
+  #readers = 0;
+  #number = 0;
+  #dirtyBytes = 0;
+  #written = 0;
+  #skipped = 0;
+  #corrupt = 0;
+  #evictions = 0;
+  #errors = 0;
+  #writing: Promise<void> | undefined;
+  /** Keys whose older records stand on the disk because it failed when they were to be followed. */
+  readonly #deletionsLeft = new Set<string>();
+  #taken = 0;
+  #settled = 0;
+  #restsUntilMs = 0;
+  #isClosed = false;
+
+  private constructor(options: SsdTierOptions, segments: Segments, segmentBytes: number) {
+    this.#options = options;
+    this.#segments = segments;
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /** With all values that an earlier run left whole. */
+  static async open(options: SsdTierOptions): Promise<SsdTier> {
+    const { directory, bytesMax } = options;
+    const segmentBytes = segmentBytesOf(bytesMax);
+    const segments = await Segments.open({ directory, bytesMax, segmentBytes });
+    const tier = new SsdTier(options, segments, segmentBytes);
+    for (const segment of segments.numbers) await tier.#recover(segment);
+    return tier;
+  }
+
+  get counts(): SsdCounts {
+    return {
+      values: this.#index.size,
+      bytes: this.#segments.bytes,
+      bytesMax: this.#options.bytesMax,
+      dirtyBytes: this.#dirtyBytes,
+      written: this.#written,
+      skipped: this.#skipped,
+      corrupt: this.#corrupt,
+      evictions: this.#evictions,
+      errors: this.#errors,
+    };
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#index.keys();
+  }
+
+  /** Where it is; undefined for nothing, or nothing any more. */
+  find(key: string): Place | undefined {
+    const place = this.#index.get(key);
+    if (place?.expiresAtMs === undefined || place.expiresAtMs > this.#options.nowMs()) return place;
+    this.#index.remove(key);
+    return undefined;
+  }
+
+  /** Reads a value into whole pages and checks it. */
+  async read(key: string, place: Place, pages: Buffer): Promise<ReadOutcome> {
+    if (this.#readsWaiting.length >= readsWaitingMax) return 'busy';
+    await this.#readTurn();
+    try {
+      if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
+      if ((await checksumOf(pages.subarray(0, place.length))) !== place.crc) return this.#damaged(key, place);
+      place.isAsked = true;
+      return 'read';
+    } catch (thrown) {
+      this.#failed('read', thrown);
+      return 'missing';
+    } finally {
+      this.#readers -= 1;
+      this.#readsWaiting.shift()?.();
+    }
+  }
+
+  /** Will be written. When it is not taken: false, nothing is called, and what is here of its key is deleted. */
+  write(pending: Pending): boolean {
+    const isTaken =
+      !this.#isClosed &&
+      recordBytes(pending.length) <= this.#segmentBytes &&
+      this.#dirtyBytes + pending.pages.length <= this.#options.dirtyBytesMax &&
+      this.#options.nowMs() >= this.#restsUntilMs;
+    if (!isTaken) {
+      this.#skipped += 1;
+      this.delete(pending.key);
+      return false;
+    }
+    this.#dirtyBytes += pending.pages.length;
+    this.#index.remove(pending.key);
+    this.#enqueueDeletions();
+    this.#enqueue(pending);
+    return true;
+  }
+
+  /** A restart does not find it either, once what waits is written. */
+  delete(key: string): boolean {
+    const isHere = this.#index.remove(key);
+    // One that is being written this moment is found by a restart.
+    if (isHere || this.#queued.has(key)) this.#enqueue({ key });
+    return isHere;
+  }
+
+  /** Until a restart, which finds the time that was written with it. */
+  expire(key: string, expiresAtMs: number | undefined): boolean {
+    const place = this.find(key);
+    return place !== undefined && this.#index.add(key, { ...place, expiresAtMs });
+  }
+
+  /** All that waits now is where a loss of power leaves it, or was given up by an error. */
+  async flush(): Promise<void> {
+    for (const taken = this.#taken; this.#settled < taken; ) await this.#writing;
+    await this.#segments.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    this.#isClosed = true;
+    await this.#segments.close();
+  }
+
+  async #recover(segment: number): Promise<void> {
+    const page = this.#headers.subarray(0, headerBytes);
+    const size = this.#segments.sizeOf(segment);
+    for (let at = 0; at + headerBytes <= size; ) {
+      if (!(await this.#segments.read(segment, at, page))) return;
+      const header = readHeader(page, segment);
+      if (header === undefined) return;
+      const { key, kind, number, length, crc, expiresAtMs } = header;
+      this.#number = Math.max(this.#number, number);
+      const offset = at + headerBytes;
+      if (kind === 'deleted') this.#index.remove(key);
+      else this.#index.add(key, { segment, offset, length, crc, number, expiresAtMs, isAsked: false });
+      at += kind === 'deleted' ? headerBytes : recordBytes(length);
+    }
+  }
+
+  async #readTurn(): Promise<void> {
+    if (this.#readers >= readersMax) await new Promise<void>((resolve) => this.#readsWaiting.push(resolve));
+    this.#readers += 1;
+  }
+
+  #damaged(key: string, place: Place): ReadOutcome {
+    // A segment that was dropped and begun anew meanwhile is no damage.
+    if (this.#index.get(key) !== place) return 'missing';
+    this.#corrupt += 1;
+    this.#index.remove(key);
+    return 'corrupt';
+  }
+
+  #enqueueDeletions(): void {
+    for (const key of this.#deletionsLeft) this.#enqueue({ key });
+    this.#deletionsLeft.clear();
+  }
+
+  #enqueue(one: Pending | Deletion): void {
+    this.#queue.push(one);
+    this.#queued.set(one.key, (this.#queued.get(one.key) ?? 0) + 1);
+    this.#taken += 1;
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const batch = this.#nextBatch();
+      try {
+        await this.#writeBatch(batch);
+      } catch (thrown) {
+        this.#failed('write', thrown);
+        // What waits would fail as well: it is let go, and new values are not taken for a while.
+        for (const one of [...batch, ...this.#queue.splice(0)]) {
+          if (this.#deletionsLeft.size < deletionsMax) this.#deletionsLeft.add(one.key);
+          this.#done(one, false);
+        }
+        this.#restsUntilMs = this.#options.nowMs() + restMs;
+      }
+    }
+  }
+
+  #nextBatch(): readonly (Pending | Deletion)[] {
+    const batch: (Pending | Deletion)[] = [];
+    let bytes = 0;
+    while (batch.length < batchRecordsMax) {
+      const next = this.#queue[0];
+      if (next === undefined) break;
+      const size = headerBytes + ('pages' in next ? next.pages.length : 0);
+      if (batch.length > 0 && bytes + size > Math.min(batchBytesMax, this.#segmentBytes)) break;
+      this.#queue.shift();
+      if ('pages' in next && !next.isWanted()) {
+        this.#done(next, false);
+        continue;
+      }
+      bytes += size;
+      batch.push(next);
+    }
+    return batch;
+  }
+
+  async #writeBatch(batch: readonly (Pending | Deletion)[]): Promise<void> {
+    if (batch.length === 0) return;
+    const bytes = batch.reduce((sum, one) => sum + headerBytes + ('pages' in one ? one.pages.length : 0), 0);
+    const segment = await this.#roomFor(bytes);
+    const pages: Buffer[] = [];
+    const places: (Place | undefined)[] = [];
+    let at = 0;
+    for (const [index, one] of batch.entries()) {
+      const page = this.#headers.subarray(index * headerBytes, (index + 1) * headerBytes);
+      this.#number += 1;
+      const place = { ...(await placeOf(one)), segment, number: this.#number, offset: at + headerBytes };
+      const { key } = one;
+      const { offset, isAsked, ...known } = place;
+      writeHeader(page, { kind: 'pages' in one ? 'value' : 'deleted', key, ...known });
+      const body = 'pages' in one ? [one.pages] : [];
+      pages.push(page, ...body);
+      at = offset + (body[0]?.length ?? 0);
+      places.push(body.length > 0 ? place : undefined);
+    }
+    const { offset } = await this.#segments.append(pages);
+    for (const [index, one] of batch.entries()) {
+      const place = places[index];
+      this.#done(one, true, place && { ...place, offset: offset + place.offset });
+    }
+  }
+
+  /** The number of the segment that so many bytes will be appended to. */
+  async #roomFor(bytes: number): Promise<number> {
+    if (this.#segments.isFullFor(bytes)) {
+      for (let left = this.#segments.excess; left > 0; left -= 1) await this.#dropOldest();
+      while (this.#index.size >= recordsMax) await this.#dropOldest();
+      return this.#segments.begin();
+    }
+    return this.#segments.numbers.at(-1) ?? this.#segments.begin();
+  }
+
+  async #dropOldest(): Promise<void> {
+    const segment = await this.#segments.dropOldest();
+    if (segment === undefined) return;
+    const dropped = this.#index.drop(segment);
+    this.#evictions += dropped.length;
+    for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
+  }
+
+  #done(one: Pending | Deletion, isWritten: boolean, place?: Place): void {
+    this.#settled += 1;
+    const queued = (this.#queued.get(one.key) ?? 1) - 1;
+    if (queued > 0) this.#queued.set(one.key, queued);
+    else this.#queued.delete(one.key);
+    if (!('pages' in one)) return;
+    // One that was replaced or deleted meanwhile has a record behind it that says so.
+    if (place !== undefined && queued === 0 && one.isWanted()) this.#index.add(one.key, place);
+    this.#written += isWritten ? 1 : 0;
+    this.#dirtyBytes -= one.pages.length;
+    one.onDone(isWritten);
+  }
+
+  #failed(what: 'read' | 'write', thrown: unknown): void {
+    this.#errors += 1;
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    this.#options.onError?.(`${what} of ${this.#options.directory}: ${message}`);
+  }
+}
