@@ -65,7 +65,7 @@ test('values of an engine outlive an end in order', async () => {
   expect(await second.end('SIGINT')).toBe(0);
 }, 60_000);
 
-test('killed in the midst of writes, what it knows afterwards is whole, and what was on the disk is there', async () => {
+test('killed in the midst of writes, what it then knows is whole, and what was on the disk is there', async () => {
   const directory = directoryOf();
   const durable = new Set<string>();
   for (let round = 0; round < 8; round += 1) {
