@@ -4,6 +4,7 @@
  */
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
+import { enginePath } from '../engines/engine-path.ts';
 import { type Launch, LaunchImpossible, launchOf } from '../engines/profiles/launch.ts';
 import type { EngineProfile, Evidence, LaunchPlan } from '../engines/profiles/profile.ts';
 import type { Check, Host, RanProgram } from './check.ts';
@@ -134,10 +135,7 @@ const launchedChecks = async (
   return checks;
 };
 
-const pathAt = (url: URL, path: string): URL => {
-  const prefix = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
-  return new URL(prefix + path, url.origin);
-};
+const pathAt = (url: URL, path: string): URL => new URL(enginePath(url, path), url.origin);
 
 const headersOf = (apiKey: string | undefined): Readonly<Record<string, string>> =>
   apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
