@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { agentIn, DirectoryTaken, lockDirectory } from './directory-lock.ts';
 
 const newDirectory = (): string => {
   const directory = mkdtempSync(join(tmpdir(), 'cognitora-agent-'));
@@ -14,11 +14,13 @@ test('a directory is for one agent at a time, and free again after it', async ()
   const directory = join(newDirectory(), 'agent');
   const unlock = await lockDirectory(directory);
   const second = lockDirectory(directory, 100);
+  expect(agentIn(directory)).toBe(process.pid);
   await expect(second).rejects.toThrow(DirectoryTaken);
   await expect(second).rejects.toThrow(
     `Another agent (pid ${process.pid}) uses ${directory}; give this one its own with --data-dir DIR.`,
   );
   unlock();
+  expect(agentIn(directory)).toBeUndefined();
   expect(readdirSync(directory)).toEqual([]);
   (await lockDirectory(directory, 0))();
 });

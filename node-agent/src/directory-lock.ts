@@ -8,6 +8,7 @@ import { join } from 'node:path';
 /** An agent whose parent was killed drains for a moment, and a new one may start meanwhile. */
 const patienceMsDefault = 5_000;
 const lookMs = 100;
+const lockFile = 'agent.lock';
 
 /** Another agent lives here: the message says what to do. */
 export class DirectoryTaken extends Error {}
@@ -17,7 +18,7 @@ export const lockDirectory = async (
   directory: string,
   patienceMs = patienceMsDefault,
 ): Promise<() => void> => {
-  const path = join(directory, 'agent.lock');
+  const path = join(directory, lockFile);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (let waitedMs = 0; ; waitedMs += lookMs) {
     if (isWritten(path)) return () => rmSync(path, { force: true });
@@ -32,6 +33,12 @@ export const lockDirectory = async (
     }
     await new Promise((accept) => setTimeout(accept, lookMs));
   }
+};
+
+/** The pid of the agent that uses the directory now; undefined: none does. */
+export const agentIn = (directory: string): number | undefined => {
+  const owner = textOf(join(directory, lockFile)) ?? '';
+  return isAlive(owner) ? parseInt(owner, 10) : undefined;
 };
 
 /** False where the file is there already. */
