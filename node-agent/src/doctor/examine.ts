@@ -36,7 +36,7 @@ const agentChecks = (
   const pid = host.agentIn(dataDirectory);
   const taken: Check = {
     ...{ what: 'agent', outcome: 'failed', says: `one runs already (pid ${pid}) and uses ${dataDirectory}` },
-    fix: 'End it before another one starts there ("cgn agent status" shows what it does), or name another data_dir.',
+    fix: 'End it before another starts there ("cgn agent status" shows it), or name another data_dir.',
   };
   const what = 'join';
   const gone = joinTokenMissing === undefined ? undefined : `${joinTokenMissing} is ${notNeededTwice}`;
