@@ -19,7 +19,7 @@ import { readReply } from '@cognitora/protocol/prefix/reply';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
-import { offersOf } from './engines/offered-models.ts';
+import { offersOf, pollMsOf } from './engines/looks-of.ts';
 import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
@@ -91,10 +91,24 @@ export class Agent {
       const healthPath = profile?.health?.path;
       const isLaunched = config.source.kind === 'launched';
       const offers = offersOf(config);
+      const pollMs = pollMsOf(config);
       const onChange = (): void => this.#changed(engine);
       const onHang = (why: string): void => source.hung(why);
       const engine: Engine = new Engine({
-        ...{ name, role, url, isLaunched, apiKey, aliases, healthPath, offers, log, onChange, onHang },
+        ...{
+          name,
+          role,
+          url,
+          isLaunched,
+          apiKey,
+          aliases,
+          healthPath,
+          offers,
+          pollMs,
+          log,
+          onChange,
+          onHang,
+        },
       });
       this.#engines.set(name, engine);
       this.#sources.set(name, source);

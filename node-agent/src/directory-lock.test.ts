@@ -1,8 +1,9 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { ConfigError } from './config/agent-config.ts';
+import { agentIn, DirectoryTaken, lockDirectory } from './directory-lock.ts';
 
 const newDirectory = (): string => {
   const directory = mkdtempSync(join(tmpdir(), 'cognitora-agent-'));
@@ -14,11 +15,13 @@ test('a directory is for one agent at a time, and free again after it', async ()
   const directory = join(newDirectory(), 'agent');
   const unlock = await lockDirectory(directory);
   const second = lockDirectory(directory, 100);
+  expect(agentIn(directory)).toBe(process.pid);
   await expect(second).rejects.toThrow(DirectoryTaken);
   await expect(second).rejects.toThrow(
     `Another agent (pid ${process.pid}) uses ${directory}; give this one its own with --data-dir DIR.`,
   );
   unlock();
+  expect(agentIn(directory)).toBeUndefined();
   expect(readdirSync(directory)).toEqual([]);
   (await lockDirectory(directory, 0))();
 });
@@ -39,3 +42,25 @@ test.each(['', 'nonsense', '4194999 1\n', `${process.pid} 1\n`])(
     (await lockDirectory(directory))();
   },
 );
+
+test('what is taken over is not taken back by who lost it', async () => {
+  const directory = newDirectory();
+  const unlock = await lockDirectory(directory);
+  const path = join(directory, 'agent.lock');
+  writeFileSync(path, '1 1\n');
+  unlock();
+  expect(readFileSync(path, 'utf8')).toBe('1 1\n');
+});
+
+test('a file in the place of the directory, or a directory in that of the lock, is told and no riddle', async () => {
+  const directory = newDirectory();
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  for (const wrong of [file, join(file, 'below')]) {
+    const locking = lockDirectory(wrong, 0);
+    await expect(locking).rejects.toThrow(ConfigError);
+    await expect(locking).rejects.toThrow(`The data directory ${wrong} cannot be used (`);
+  }
+  mkdirSync(join(directory, 'agent.lock'));
+  await expect(lockDirectory(directory)).rejects.toThrow(ConfigError);
+});

@@ -4,23 +4,36 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ConfigError } from './config/agent-config.ts';
 
 /** An agent whose parent was killed drains for a moment, and a new one may start meanwhile. */
 const patienceMsDefault = 5_000;
 const lookMs = 100;
+const lockFile = 'agent.lock';
 
 /** Another agent lives here: the message says what to do. */
 export class DirectoryTaken extends Error {}
 
-/** Resolves with what releases the directory again. Throws `DirectoryTaken`. */
+/** Resolves with what releases the directory again. Throws `DirectoryTaken`, and `ConfigError` where none can be. */
 export const lockDirectory = async (
   directory: string,
   patienceMs = patienceMsDefault,
 ): Promise<() => void> => {
-  const path = join(directory, 'agent.lock');
+  try {
+    return await lock(directory, patienceMs);
+  } catch (thrown) {
+    if (!(thrown instanceof Error) || !('code' in thrown)) throw thrown;
+    throw new ConfigError(
+      `The data directory ${directory} cannot be used (${thrown.message}); name another with --data-dir DIR.`,
+    );
+  }
+};
+
+const lock = async (directory: string, patienceMs: number): Promise<() => void> => {
+  const path = join(directory, lockFile);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   for (let waitedMs = 0; ; waitedMs += lookMs) {
-    if (isWritten(path)) return () => rmSync(path, { force: true });
+    if (isWritten(path)) return () => release(path);
     const owner = textOf(path) ?? '';
     const [pid = ''] = owner.split(' ');
     // A file that is not whole yet belongs to one that starts just now.
@@ -32,6 +45,17 @@ export const lockDirectory = async (
     }
     await new Promise((accept) => setTimeout(accept, lookMs));
   }
+};
+
+/** The pid of the agent that uses the directory now; undefined: none does. */
+export const agentIn = (directory: string): number | undefined => {
+  const owner = textOf(join(directory, lockFile)) ?? '';
+  return isAlive(owner) ? parseInt(owner, 10) : undefined;
+};
+
+/** Who was taken for gone and lost it takes it from nobody. */
+const release = (path: string): void => {
+  if (textOf(path) === ownerLine(process.pid)) rmSync(path, { force: true });
 };
 
 /** False where the file is there already. */

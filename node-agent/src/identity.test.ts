@@ -15,7 +15,7 @@ import { dialText, enrolmentText, parseDial } from '@cognitora/protocol/identity
 import type { Region } from '@cognitora/protocol/ids';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, serveHttp } from '../testing/http-engine.ts';
-import { EnrolmentRefused, HostIdentity, KeyUnreadable } from './identity.ts';
+import { EnrolmentRefused, HostIdentity, isEnrolledIn, KeyUnreadable } from './identity.ts';
 import type { Log } from './log.ts';
 
 const edge = new URL('https://edge.example/');
@@ -83,6 +83,9 @@ test('enrolment proves the key, spends the token, and is remembered per edge acr
   const restarted = identityIn(directory, { nowMs: 42_000 });
   expect(restarted.isEnrolledAt(url)).toBe(true);
   expect(restarted.isEnrolledAt(edge)).toBe(false);
+  expect([isEnrolledIn(directory, url), isEnrolledIn(directory, edge)]).toEqual([true, false]);
+  rmSync(join(directory, 'node.key'));
+  expect(isEnrolledIn(directory, url)).toBe(false);
   const dial = parseDial(restarted.dialHeader(url, 'weur' as Region));
   expect(dial).toMatchObject({ node: identity.node, publicKey, certificate: 'Y2VydA', timeMs: 42_000 });
   if (dial === undefined) return;

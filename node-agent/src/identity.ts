@@ -118,21 +118,32 @@ export class HostIdentity {
 
   #certificates(): Certificates {
     const path = join(this.#directory, certificatesFile);
-    if (!existsSync(path)) return {};
-    const record = Object.entries(jsonRecordIn(readFileSync(path, 'utf8')) ?? { broken: undefined });
-    const isWhole = ([, value]: [string, unknown]): boolean =>
-      typeof value === 'string' && certificatePattern.test(value);
-    if (!record.every(isWhole) && !this.#isWarned) {
+    const { whole, isDamaged } = certificatesIn(path);
+    if (isDamaged && !this.#isWarned) {
       this.#isWarned = true;
       this.#log('warn', 'certificates that cannot be read count as none: this host joins anew', { path });
     }
-    return Object.fromEntries(record.filter(isWhole)) as Certificates;
+    return whole;
   }
 
   #write(file: string, text: string): void {
     writePrivately(join(this.#directory, file), text);
   }
 }
+
+const certificatesIn = (path: string): { readonly whole: Certificates; readonly isDamaged: boolean } => {
+  if (!existsSync(path)) return { whole: {}, isDamaged: false };
+  const record = Object.entries(jsonRecordIn(readFileSync(path, 'utf8')) ?? { broken: undefined });
+  const isWhole = ([, value]: [string, unknown]): boolean =>
+    typeof value === 'string' && certificatePattern.test(value);
+  const whole = Object.fromEntries(record.filter(isWhole)) as Certificates;
+  return { whole, isDamaged: !record.every(isWhole) };
+};
+
+/** For who only looks: whether the host that has its key there is enrolled. Makes none, and throws as `fs` does. */
+export const isEnrolledIn = (directory: string, edge: URL): boolean =>
+  existsSync(join(directory, keyFile)) &&
+  certificatesIn(join(directory, certificatesFile)).whole[edge.origin] !== undefined;
 
 const writePrivately = (path: string, text: string): void => {
   const temporary = `${path}.${process.pid}.tmp`;

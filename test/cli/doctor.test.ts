@@ -40,7 +40,9 @@ const doctor = async (engines: string) => {
   files += 1;
   const file = join(directory, `${files}.toml`);
   writeFileSync(file, `edge = "${edgeUrl}"\ndata_dir = "${directory}/agent"\n${engines}`);
-  const { status, out, errors } = await cgn(['doctor', '--config', file, '--json']);
+  const { status, out, errors } = await cgn(['doctor', '--config', file, '--json'], {
+    COGNITORA_JOIN_TOKEN: 'cgj_x',
+  });
   expect(errors).toBe('');
   const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: readonly Finding[] };
   const found = Object.fromEntries(checks.map(({ what, outcome, says }) => [what, `${outcome}: ${says}`]));
@@ -92,6 +94,17 @@ test('a person reads what failed and what to do', async () => {
   expect(out).toMatch(/^FAILED +edge: http:\/\/127\.0\.0\.1:1 does not answer: .*\n +-> Correct the URL/m);
   expect(out).toMatch(/\d failed\.$/m);
   expect(status).toBe(1);
+});
+
+test('where no agent is configured that is no failure', async () => {
+  const { status, out } = await cgn(['doctor']);
+  expect(out).toMatch(/^note +configuration: no agent is configured here; name --config or --edge$/m);
+  expect(status).toBe(0);
+});
+
+test('a host that has not joined and has no token could not start', async () => {
+  const { out } = await cgn(['doctor', '--edge', edgeUrl, '--engine-url', vllm.url, '--data-dir', directory]);
+  expect(out).toMatch(/^FAILED +join: this host has not joined .*no join token is given$/m);
 });
 
 test('a configuration that cannot be read is a finding like others', async () => {

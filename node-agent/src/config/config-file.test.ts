@@ -1,6 +1,16 @@
-import { expect, test } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse } from 'smol-toml';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { ConfigError } from './agent-config.ts';
 import { ConfigFile } from './config-file.ts';
+
+vi.mock('smol-toml', async (original) => {
+  const toml = await original<typeof import('smol-toml')>();
+  return { ...toml, parse: vi.fn(toml.parse) };
+});
 
 const text = `# a comment with key = "value"
 first = 1
@@ -48,4 +58,34 @@ test('what is no TOML is told with its line', () => {
   expect(reading).toThrow(ConfigError);
   expect(reading).toThrow(/^agent\.toml:[34]: /);
   expect(() => new ConfigFile('agent.toml', 'a = 1\na = 2\n')).toThrow('agent.toml:2: ');
+});
+
+test('in the longest file a line is found by reading a few parts of it', () => {
+  const entries = 3_000;
+  const long = Array.from({ length: entries }, (_, at) => `[[entry]]\nname = "${at}"\nlist = [\n  1,\n]\n`);
+  const file = new ConfigFile('agent.toml', long.join(''));
+  vi.mocked(parse).mockClear();
+  for (const at of [0, 1, 1_499, 1_500, entries - 1]) {
+    expect(file.lineOf(['entry', at, 'list'])).toBe(5 * at + 3);
+  }
+  expect(file.lineOf(['entry', entries])).toBe(1);
+  expect(vi.mocked(parse).mock.calls.length).toBeLessThan(5 * 60);
+});
+
+test('a statement that is the whole file is found where it begins', () => {
+  const file = new ConfigFile('agent.toml', `# first\nlist = [\n${'  1,\n'.repeat(500)}]\n`);
+  expect(file.lineOf(['list'])).toBe(2);
+});
+
+test('what is no file is refused, and nobody waits for it; /dev/null is an empty one', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-config-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const pipe = join(directory, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  for (const path of [pipe, directory]) {
+    expect(() => ConfigFile.read(path)).toThrow(
+      new ConfigError(`The configuration file ${path} is no file.`),
+    );
+  }
+  expect(ConfigFile.read('/dev/null').table).toEqual({});
 });

@@ -150,7 +150,9 @@ export const engineKeys = {
   url: key(
     kinds.httpUrl('http://127.0.0.1:8000', 'Its key goes into api_key_file or COGNITORA_ENGINE_API_KEY.'),
   )({
-    doc: 'Where an engine answers that runs already.',
+    doc:
+      'Where an engine answers that runs already: with or without /v1 at its end, or with another path the ' +
+      'base of its API, as client libraries take it: "https://api.example/v1beta/openai".',
     example: '"http://127.0.0.1:8000"',
     says: 'the agent starts the engine, and needs model',
   }),

@@ -38,6 +38,10 @@ export interface Host {
   readonly ask: (url: URL, headers: Readonly<Record<string, string>>) => Promise<Answered | string>;
   /** Undefined: fine. Else what is wrong, in words. */
   readonly directoryTrouble: (path: string) => string | undefined;
+  /** Whether the host whose key lies in the directory has joined that edge. */
+  readonly isEnrolled: (directory: string, edge: URL) => boolean;
+  /** The pid of an agent that runs on the directory. */
+  readonly agentIn: (directory: string) => number | undefined;
   readonly isThere: (path: string) => boolean;
   readonly tokenizerFiles: TokenizerFiles;
   /** That the agent would have, started here. */

@@ -4,6 +4,7 @@
  */
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
+import { enginePath } from '../engines/engine-path.ts';
 import { type Launch, LaunchImpossible, launchOf } from '../engines/profiles/launch.ts';
 import type { EngineProfile, Evidence, LaunchPlan } from '../engines/profiles/profile.ts';
 import type { Check, Host, RanProgram } from './check.ts';
@@ -126,18 +127,18 @@ const launchedChecks = async (
     const says = `there is no model at ${engine.model}`;
     checks.push({ what: `${what}: model`, outcome: 'failed', says, fix: 'Put it there, or name another.' });
   }
-  const trouble = engine.kvDirectory === undefined ? undefined : host.directoryTrouble(engine.kvDirectory);
-  if (trouble !== undefined) {
-    const fix = 'Make it a directory of the user that runs the agent, or name another.';
-    checks.push({ what: `${what}: KV directory`, outcome: 'failed', says: trouble, fix });
-  }
   return checks;
 };
 
-const pathAt = (url: URL, path: string): URL => {
-  const prefix = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
-  return new URL(prefix + path, url.origin);
+/** The engine saves there, and the agent reads and writes what it saved. */
+const directoryChecks = (host: Host, what: string, path: string | undefined): Check[] => {
+  const says = path === undefined ? undefined : host.directoryTrouble(path);
+  if (says === undefined) return [];
+  const fix = 'Make it a directory that the user that runs the agent can write, or name another.';
+  return [{ what: `${what}: KV directory`, outcome: 'failed', says, fix }];
 };
+
+const pathAt = (url: URL, path: string): URL => new URL(enginePath(url, path), url.origin);
 
 const headersOf = (apiKey: string | undefined): Readonly<Record<string, string>> =>
   apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
@@ -194,5 +195,6 @@ export const engineChecks = async (
       ? host.ask(pathAt(source.url, path), headersOf(apiKey))
       : Promise.resolve('it does not run yet');
   const tokenizer = await tokenizerCheck(host, `${what}: tokenizer`, config, asked);
+  checks.push(...directoryChecks(host, what, source.kvDirectory));
   return [...checks, ...(tokenizer === undefined ? [] : [tokenizer]), evidenceCheck(what, profile)];
 };

@@ -6,7 +6,7 @@ import { launchOf } from '../engines/profiles/launch.ts';
 import { engineProfiles } from '../engines/profiles/profiles.ts';
 import type { Answered, Check, Host, RanProgram } from './check.ts';
 import { isVerified, unknownOptions } from './engine-checks.ts';
-import { examine, examineWithout } from './examine.ts';
+import { examine, examineUnconfigured, examineWithout } from './examine.ts';
 
 const engineOf = (more: Partial<EngineConfig> = {}): EngineConfig => ({
   name: 'r0' as EngineConfig['name'],
@@ -44,6 +44,8 @@ interface Looks {
   readonly runs?: Readonly<Record<string, RanProgram | string>>;
   readonly answers?: Readonly<Record<string, Answered | string>>;
   readonly broken?: readonly string[];
+  readonly isNew?: boolean;
+  readonly agentPid?: number;
   /** Files. */
   readonly tokenizers?: readonly string[];
   readonly nodeVersion?: string;
@@ -63,6 +65,9 @@ const hostWith = (looks: Looks) => {
       return { ...edgeAnswers, ...answers }[url.href] ?? 'connect ECONNREFUSED';
     },
     directoryTrouble: (path) => (broken.includes(path) ? `${path} cannot be written` : undefined),
+    isEnrolled: (directory, edge) =>
+      looks.isNew !== true && directory === '/var/lib/cognitora' && edge.origin === 'https://edge.example',
+    agentIn: () => looks.agentPid,
     isThere: (path) => !broken.includes(path),
     tokenizerFiles: { isFile: (path) => tokenizers.includes(path), line: () => 'abc' },
     environment: { HF_HUB_CACHE: '/hub' },
@@ -102,6 +107,7 @@ test('a host in order has nothing that failed', async () => {
     node: 'ok: 24.21.0',
     configuration: 'ok: /etc/agent.toml',
     'data directory': 'ok: /var/lib/cognitora',
+    join: 'ok: this host has joined https://edge.example',
     edge: 'ok: https://edge.example answers',
     GPUs: 'note: nvidia-smi is not found: memory, watts and temperature of GPUs stay unknown',
     'engine r0: program': 'ok: /bin/vllm',
@@ -160,6 +166,62 @@ test('what is not there is named: program, model, directory of KV, data director
   expect(found['engine r0: KV directory']).toContain('failed: /kv cannot be written');
   expect(found['data directory']).toContain('failed: /var/lib/cognitora cannot be written');
   expect(found['engine r0: options']).toBeUndefined();
+});
+
+describe('what would stop the agent itself is told', () => {
+  const of = async (looks: Looks, more: Partial<AgentConfig> = {}) => {
+    const config = { ...configOf(attached('http://up:1')), ...more };
+    return allOf(examine(hostWith(looks).host, config, '/etc/agent.toml'));
+  };
+
+  test('a host that has not joined needs a token', async () => {
+    const fix = 'Make one with "cgn keys join", and give it in COGNITORA_JOIN_TOKEN or a join_token_file.';
+    expect((await of({ isNew: true })).join).toBe(
+      `failed: this host has not joined https://edge.example, and no join token is given -> ${fix}`,
+    );
+    expect((await of({ isNew: true }, { joinTokenMissing: '/gone' })).join).toBe(
+      'failed: this host has not joined https://edge.example, and /gone is not there; needed only for the ' +
+        `first start -> ${fix}`,
+    );
+    expect((await of({ isNew: true }, { joinToken: 'cgj_x' })).join).toBe(
+      'ok: not yet, and a join token is given',
+    );
+    expect((await of({}, { joinTokenMissing: '/gone' })).join).toBe(
+      'ok: this host has joined https://edge.example; /gone is not there; needed only for the first start',
+    );
+  });
+
+  test('an agent that uses the data directory', async () => {
+    expect((await of({ agentPid: 7 })).agent).toMatch(
+      /^failed: one runs already \(pid 7\) and uses \/var\/lib\/cognitora -> /,
+    );
+    expect((await of({})).agent).toBeUndefined();
+  });
+
+  test('nothing is said of an agent where the data directory cannot be used', async () => {
+    const found = await of({ broken: ['/var/lib/cognitora'], isNew: true, agentPid: 7 });
+    expect([found.join, found.agent]).toEqual([undefined, undefined]);
+  });
+
+  test('directories through which KV moves', async () => {
+    const engine = attached('http://up:1', {
+      source: {
+        ...{ kind: 'attached', url: new URL('http://up:1'), kvEvents: undefined, gpus: [] },
+        kvDirectory: '/slots',
+      },
+    });
+    const found = await of({ broken: ['/mnt/kv', '/slots'] }, { kvHandover: '/mnt/kv', engines: [engine] });
+    expect(found.kv_handover).toContain('failed: /mnt/kv cannot be written -> ');
+    expect(found['engine r0: KV directory']).toContain('failed: /slots cannot be written -> ');
+    const fine = await of({}, { kvHandover: '/mnt/kv', engines: [engine] });
+    expect([fine.kv_handover, fine['engine r0: KV directory']]).toEqual([undefined, undefined]);
+  });
+});
+
+test('where nobody configured an agent nothing failed', async () => {
+  expect(await allOf(examineUnconfigured(hostWith({}).host))).toMatchObject({
+    configuration: 'note: no agent is configured here; name --config or --edge',
+  });
 });
 
 test('an engine that cannot be launched as it is configured is told why', async () => {

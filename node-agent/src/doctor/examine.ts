@@ -3,6 +3,7 @@
  * nothing itself.
  */
 import type { AgentConfig } from '../config/agent-config.ts';
+import { notNeededTwice } from '../config/describe.ts';
 import type { EngineConfig } from '../engines/engine-config.ts';
 import { engineProfiles } from '../engines/profiles/profiles.ts';
 import { replicaDirectory } from '../engines/source.ts';
@@ -25,6 +26,41 @@ const directoryCheck = (host: Host, path: string): Check => {
     ...{ what, outcome: 'failed', says: trouble },
     fix: 'Give the user that runs the agent a directory of its own, or name another as data_dir.',
   };
+};
+
+/** Of a data directory that can be used: whether it is free, and whether the host has joined. */
+const agentChecks = (
+  host: Host,
+  { dataDirectory, edge, joinToken, joinTokenMissing }: AgentConfig,
+): Check[] => {
+  const pid = host.agentIn(dataDirectory);
+  const taken: Check = {
+    ...{ what: 'agent', outcome: 'failed', says: `one runs already (pid ${pid}) and uses ${dataDirectory}` },
+    fix: 'End it before another starts there ("cgn agent status" shows it), or name another data_dir.',
+  };
+  const what = 'join';
+  const gone = joinTokenMissing === undefined ? undefined : `${joinTokenMissing} is ${notNeededTwice}`;
+  const join = (): Check => {
+    if (host.isEnrolled(dataDirectory, edge)) {
+      const says = `this host has joined ${edge.origin}`;
+      return { what, outcome: 'ok', says: gone === undefined ? says : `${says}; ${gone}` };
+    }
+    if (joinToken !== undefined) return { what, outcome: 'ok', says: 'not yet, and a join token is given' };
+    return {
+      ...{ what, outcome: 'failed' },
+      says: `this host has not joined ${edge.origin}, and ${gone ?? 'no join token is given'}`,
+      fix: 'Make one with "cgn keys join", and give it in COGNITORA_JOIN_TOKEN or a join_token_file.',
+    };
+  };
+  return [...(pid === undefined ? [] : [taken]), join()];
+};
+
+/** KV moves through it: without it nothing does. */
+const handoverChecks = (host: Host, path: string | undefined): Check[] => {
+  const says = path === undefined ? undefined : host.directoryTrouble(path);
+  if (says === undefined) return [];
+  const fix = 'Make it a directory that the user that runs the agent can write, or leave kv_handover out.';
+  return [{ what: 'kv_handover', outcome: 'failed', says, fix }];
 };
 
 const edgeCheck = async (host: Host, edge: URL): Promise<Check> => {
@@ -74,6 +110,14 @@ export async function* examineWithout(host: Host, why: string): AsyncGenerator<C
   yield await gpuCheck(host, []);
 }
 
+/** What can be told where nobody has configured an agent, as on a host that only ran `cgn up`. */
+export async function* examineUnconfigured(host: Host): AsyncGenerator<Check> {
+  yield nodeCheck(host);
+  const says = 'no agent is configured here; name --config or --edge';
+  yield { what: 'configuration', outcome: 'note', says };
+  yield await gpuCheck(host, []);
+}
+
 /** Each as soon as it is known: some programs take their time to show their options. */
 export async function* examine(
   host: Host,
@@ -82,7 +126,10 @@ export async function* examine(
 ): AsyncGenerator<Check> {
   yield nodeCheck(host);
   yield { what: 'configuration', outcome: 'ok', says: path ?? 'options and environment, no file' };
-  yield directoryCheck(host, config.dataDirectory);
+  const directory = directoryCheck(host, config.dataDirectory);
+  yield directory;
+  if (directory.outcome === 'ok') yield* agentChecks(host, config);
+  yield* handoverChecks(host, config.kvHandover);
   yield await edgeCheck(host, config.edge);
   yield await gpuCheck(host, config.engines);
   for (const engine of config.engines) {

@@ -2,15 +2,23 @@
  * The program behind `cgn doctor`: takes the agent's own options, reads its configuration as the agent does, and prints
  * each finding as a line of JSON. Changes nothing. Its status is 0 whatever it found: who reads the lines decides.
  */
+import { existsSync } from 'node:fs';
 import { ConfigError } from '../config/agent-config.ts';
 import { parseConfig } from '../config/parse.ts';
-import { defaultConfigPath } from '../config/schema.ts';
+import { configVariable, defaultConfigPath, topSection, variableOf } from '../config/schema.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
 import type { Check } from './check.ts';
-import { examine, examineWithout } from './examine.ts';
+import { examine, examineUnconfigured, examineWithout } from './examine.ts';
 import { thisHost } from './this-host.ts';
 
+/** No option, no variable and no file says a word of an agent. */
+const isUnconfigured = (): boolean => {
+  const isSaid = [configVariable, variableOf(topSection, 'edge')].some((name) => process.env[name]);
+  return process.argv.length <= 2 && !isSaid && !existsSync(defaultConfigPath);
+};
+
 const findings = (): AsyncGenerator<Check> => {
+  if (isUnconfigured()) return examineUnconfigured(thisHost);
   try {
     const options = { profiles: knownProfiles, hostsOwn: defaultConfigPath };
     const parsed = parseConfig(process.argv.slice(2), process.env, options);

@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { request } from 'undici';
+import { agentIn } from '../directory-lock.ts';
 import { readBounded } from '../engines/engine.ts';
+import { isEnrolledIn } from '../identity.ts';
 import { hostFiles } from '../truth/render/local/find-tokenizer.ts';
 import type { Host, RanProgram } from './check.ts';
 
@@ -90,12 +92,23 @@ const directoryTrouble = (path: string): string | undefined => {
   }
 };
 
+const isEnrolled: Host['isEnrolled'] = (directory, edge) => {
+  try {
+    return isEnrolledIn(directory, edge);
+  } catch {
+    // What this user may not read the agent may not either.
+    return false;
+  }
+};
+
 export const thisHost: Host = {
   nodeVersion: process.versions.node,
   find,
   run,
   ask,
   directoryTrouble,
+  isEnrolled,
+  agentIn,
   isThere: existsSync,
   tokenizerFiles: hostFiles,
   environment: process.env,

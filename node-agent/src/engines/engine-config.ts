@@ -21,7 +21,7 @@ export interface KvEventEndpoints {
 /** An engine that runs already. */
 export interface AttachedEngine {
   readonly kind: 'attached';
-  /** With or without a trailing `/v1`. */
+  /** With or without a trailing `/v1`; with another path the base of an API (`enginePath`). */
   readonly url: URL;
   readonly kvEvents: KvEventEndpoints | undefined;
   /** On which it runs, as `nvidia-smi` numbers them; empty: nobody said. */

@@ -27,6 +27,8 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     /** The list word for word, where set. */
     raw: undefined as string | undefined,
     status: 200,
+    /** In its header, where set. */
+    retryAfter: undefined as string | undefined,
     healthStatus: 200,
     isHealthLate: false,
     probes: 0,
@@ -49,6 +51,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     if (request.url?.endsWith('/health') && server.isHealthLate) return;
     if (request.url?.endsWith('/health')) return answerJson(response, {}, server.healthStatus);
     if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
+    if (server.retryAfter !== undefined) response.setHeader('retry-after', server.retryAfter);
     if (request.method === 'GET') return answerJson(response, server.list, server.status);
     server.probes += 1;
     server.concurrent += 1;
@@ -571,17 +574,47 @@ test('items of a model list that are no models are left out, and odd fields are 
   ]);
 });
 
-test.each(['', 'v1', 'v1/', 'proxy/v1', 'proxy/'])(
-  'the URL with the path "/%s" leads to the API below it',
-  async (suffix) => {
-    const { server, states } = await start({}, suffix);
-    await until(() => states.length > 0);
-    const prefix = suffix.startsWith('proxy') ? '/proxy' : '';
-    expect(new Set(server.paths)).toEqual(
-      new Set([`${prefix}/v1/models`, `${prefix}/v1/chat/completions`, `${prefix}/v1/completions`]),
-    );
-  },
-);
+test.each([
+  ['', '/v1'],
+  ['v1', '/v1'],
+  ['v1/', '/v1'],
+  ['proxy/v1', '/proxy/v1'],
+  ['v1beta/openai/', '/v1beta/openai'],
+])('the URL with the path "/%s" leads to the API below %s', async (suffix, base) => {
+  const { server, states } = await start({}, suffix);
+  await until(() => states.length > 0);
+  expect(new Set(server.paths)).toEqual(
+    new Set([`${base}/models`, `${base}/chat/completions`, `${base}/completions`]),
+  );
+});
+
+test('one that was asked too often serves on, and is left alone for as long as it says', async () => {
+  const { engine, server, states } = await start();
+  await until(() => engine.report.state === 'ready');
+  server.retryAfter = '60';
+  server.status = 429;
+  const looks = () => server.paths.filter((path) => path === '/v1/models').length;
+  const before = looks();
+  await until(() => looks() > before);
+  const refused = looks();
+  for (let seconds = 0; seconds < 50; seconds += 1) {
+    await vi.advanceTimersByTimeAsync(1_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect([looks(), states]).toEqual([refused, ['ready']]);
+  server.status = 200;
+  await until(() => looks() > refused + 1);
+  expect(states).toEqual(['ready']);
+});
+
+test('a hosted one is looked at as seldom as it is told', async () => {
+  const { engine, server } = await start({ pollMs: 30_000 });
+  await until(() => engine.report.state === 'ready');
+  const looks = server.paths.length;
+  await vi.advanceTimersByTimeAsync(29_000);
+  expect(server.paths.length).toBe(looks);
+  await until(() => server.paths.length > looks);
+});
 
 test('a body beyond its bound is not read on', async () => {
   const endless = async function* (): AsyncGenerator<Buffer> {

@@ -16,13 +16,15 @@ import type { ModelCard, ReplicaReport, ReplicaRole, ReplicaState } from '@cogni
 import { printable } from '@cognitora/protocol/printable';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
+import { enginePath } from './engine-path.ts';
+import { LookRefused } from './look-refused.ts';
 import { readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 import { Silence } from './silence.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
-  /** With or without a trailing `/v1`. */
+  /** With or without a trailing `/v1`; with another path the base of an API (`enginePath`). */
   readonly url: URL;
   /** Somebody starts it: a port that is not open yet means that it loads. */
   readonly isLaunched?: boolean;
@@ -32,6 +34,8 @@ export interface EngineOptions {
   readonly aliases: ReadonlyMap<string, string>;
   /** A path that answers 200 once the model is there; undefined: its list of models has to do. */
   readonly healthPath?: string | undefined;
+  /** Between looks while it serves; undefined: as often as its end shall be noticed at once. */
+  readonly pollMs?: number | undefined;
   /** Of a list that shows more than is to be served: whether a model is; undefined: each is. */
   readonly offers?: ((served: string) => boolean) | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
@@ -74,18 +78,6 @@ const probedAheadMax = 4;
 /** A model that takes longer has the next one tried beside it; one that is never through keeps none from serving. */
 const probePatienceMs = 10_000;
 
-class LookRefused extends Error {
-  readonly isFinal: boolean;
-  /** An error of its own, as of a proxy whose engine is gone. */
-  readonly isFault: boolean;
-
-  constructor(path: string, statusCode: number) {
-    super(`GET ${path} answered ${statusCode}`);
-    this.isFinal = [401, 403, 404].includes(statusCode);
-    this.isFault = statusCode >= 500;
-  }
-}
-
 const isLate = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === 'TimeoutError';
 
 /** Whether a look that failed shows somebody who lives all the same: a refusal, or an answer that is no list. */
@@ -102,7 +94,7 @@ export class Engine {
   readonly #options: EngineOptions;
   #pool: Pool;
   #origin: string;
-  #pathPrefix: string;
+  #url: URL;
   #state: ReplicaState = 'loading';
   #cards: readonly ModelCard[] = [];
   readonly #models = new Map<string, ServedModel>();
@@ -132,7 +124,7 @@ export class Engine {
     this.name = options.name;
     this.headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
     this.#origin = options.url.origin;
-    this.#pathPrefix = prefixOf(options.url);
+    this.#url = options.url;
     this.#pool = this.#openPool();
   }
 
@@ -155,7 +147,7 @@ export class Engine {
 
   /** The engine's own path for one of the API's. */
   pathOf(path: string): string {
-    return this.#pathPrefix + path;
+    return enginePath(this.#url, path);
   }
 
   model(publicName: string): ServedModel | undefined {
@@ -188,7 +180,7 @@ export class Engine {
       this.#origin = url.origin;
       this.#pool = this.#openPool();
     }
-    this.#pathPrefix = prefixOf(url);
+    this.#url = url;
     this.#newLife();
     this.#toldWhy = undefined;
     this.#become('loading');
@@ -275,7 +267,7 @@ export class Engine {
     try {
       const isServing = this.#state === 'ready';
       if (!isServing) await this.#health();
-      this.#learn(this.#offered(readModelList(await this.#get('/v1/models'))));
+      this.#learn(readModelList(await this.#get('/v1/models')));
       const isWell = !isServing || (await this.#isWell());
       if (life !== this.#life) return;
       if (isWell) this.#silence.broken();
@@ -284,7 +276,7 @@ export class Engine {
       if (!isWell && this.#isHangTold) return this.#lookAgainIn(awaitedPollMs);
       this.#become('ready');
       this.#wasReady = true;
-      this.#pollMs = pollMsMax;
+      this.#pollMs = this.#options.pollMs ?? pollMsMax;
       this.#lateLooks = 0;
       this.#toldWhy = undefined;
       void this.#probeUsed();
@@ -294,8 +286,10 @@ export class Engine {
       const why = reasonOf(thrown);
       if (isSignOfLife(thrown)) this.#silence.broken();
       this.#lateLooks += 1;
-      if (isLate(thrown) && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
-        this.#lookAgainIn(pollMsMin);
+      const waitMs = thrown instanceof LookRefused ? thrown.waitMs : undefined;
+      const isExcused = isLate(thrown) || waitMs !== undefined;
+      if (isExcused && this.#state === 'ready' && this.#lateLooks < lateLooksMax) {
+        this.#lookAgainIn(waitMs ?? pollMsMin);
         return;
       }
       // Of one that was just started it is no news that it loads.
@@ -305,6 +299,7 @@ export class Engine {
       this.#become(this.#wasReady || this.#isFinal(thrown) ? 'failed' : 'loading');
       const longestMs = this.#wasReady || isStarting ? awaitedPollMs : pollMsMax;
       this.#pollMs = this.#wasReady ? longestMs : Math.min(longestMs, this.#pollMs * 1.5);
+      if (waitMs !== undefined) return this.#lookAgainIn(waitMs);
     }
     this.#lookAgainIn(this.#pollMs);
   }
@@ -346,14 +341,14 @@ export class Engine {
   }
 
   async #get(path: string): Promise<Uint8Array> {
-    const { statusCode, body } = await this.pool.request({
+    const { statusCode, headers, body } = await this.pool.request({
       method: 'GET',
       path: this.pathOf(path),
       headers: this.headers,
       signal: AbortSignal.timeout(pollTimeoutMs),
     });
     const text = await readBounded(body, modelListBytesMax);
-    if (statusCode !== 200) throw new LookRefused(path, statusCode);
+    if (statusCode !== 200) throw new LookRefused(path, statusCode, headers['retry-after']);
     return text;
   }
 
@@ -369,7 +364,7 @@ export class Engine {
 
   /** Keeps what is known of models that stay, so that a poll never forgets a probe. */
   #learn(cards: readonly ModelCard[]): void {
-    const publicCards = this.#publicCards(cards);
+    const publicCards = this.#publicCards(this.#offered(cards));
     const names = new Set(publicCards.map((card) => card.id));
     for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
     const known = new Set(this.#cards.map((card) => card.id));
@@ -463,9 +458,6 @@ export class Engine {
     });
   }
 }
-
-/** Of the engine's own paths. */
-const prefixOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
 
 /** However it ends, or not at all. */
 const settledWithin = async (work: Promise<void>, ms: number): Promise<void> => {

@@ -11,7 +11,7 @@ import {
   type Role,
   roles,
 } from '../engine-config.ts';
-import { offersOf } from '../offered-models.ts';
+import { offersOf } from '../looks-of.ts';
 import { configProblem, type Launch, LaunchImpossible, launchOf, offloadProblem } from './launch.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 import { engineProfiles } from './profiles.ts';
