@@ -15,6 +15,7 @@ import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
 import { knownProfiles } from './engines/known-profiles.ts';
+import { secretsOf } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
 import { descriptorWriter, LineWriter } from './line-writer.ts';
 import { createLog, hideTokens, type Log } from './log.ts';
@@ -102,7 +103,7 @@ const logOf = ({ log, joinToken, engines }: AgentConfig): Log =>
     ...log,
     isTerminal: process.stderr.isTTY === true,
     wallMs: () => systemClock.wallMs(),
-    secrets: [joinToken, ...engines.map(({ apiKey }) => apiKey)].filter((secret) => secret !== undefined),
+    secrets: [...(joinToken === undefined ? [] : [joinToken]), ...engines.flatMap(secretsOf)],
     write: (line) => logLines.line(line),
   });
 
