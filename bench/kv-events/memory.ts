@@ -31,6 +31,8 @@ export interface MemorySample {
 
 export interface MemoryAnswer {
   readonly samples: readonly MemorySample[];
+  /** The most that was resident at any time, as the kernel kept count: also between two samples. */
+  readonly rssMiBMax: number;
   readonly tokens: number;
   /** Of reading and following alone: making the stream is not counted. */
   readonly followedUs: number;
@@ -79,7 +81,9 @@ const run = async ({ stream, events, sampleEvery, learnsEvery }: MemoryRun): Pro
     if (sequence % 64n === 0n) await new Promise((resolve) => setImmediate(resolve));
   }
   feeds.unlinked();
-  return { samples, tokens, followedUs };
+  // In KiB on Linux.
+  const rssMiBMax = process.resourceUsage().maxRSS / 1024;
+  return { samples, rssMiBMax, tokens, followedUs };
 };
 
 serveCommands(run);

@@ -39,6 +39,12 @@ const tokenPattern = /\b(?:cg[a-z]_|sk-|hf_)[A-Za-z0-9_-]{6,}|(?<=\bBearer\s)[^\
 /** The text without anything that looks like a key or a token. */
 export const hideTokens = (text: string): string => text.replaceAll(tokenPattern, '[hidden]');
 
+/** A function that hides these secrets wherever they occur, and what looks like one. */
+export const hiding = (secrets: readonly string[]): ((text: string) => string) => {
+  const known = secrets.filter((secret) => secret.length >= secretCharsMin);
+  return (text) => hideTokens(known.reduce((shown, secret) => shown.replaceAll(secret, '[hidden]'), text));
+};
+
 const cut = (text: string, charsMax: number): string =>
   text.length <= charsMax ? text : `${text.slice(0, charsMax)}...`;
 
@@ -56,13 +62,10 @@ const asWords = (line: Line): string => {
 
 export const createLog = (options: LogOptions): Log => {
   const { level: least, isTerminal, wallMs, write } = options;
-  const secrets = options.secrets.filter((secret) => secret.length >= secretCharsMin);
+  const hidden = hiding(options.secrets);
   const isJson = options.format === 'json' || (options.format === 'auto' && !isTerminal);
   const render = isJson ? asJson : asWords;
   let lost = 0;
-
-  const hidden = (text: string): string =>
-    hideTokens(secrets.reduce((shown, secret) => shown.replaceAll(secret, '[hidden]'), text));
 
   const lineOf = (level: LogLevel, event: string, fields: LogFields, charsMax: number): string => {
     const line: [string, string | number | boolean][] = [

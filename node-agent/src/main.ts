@@ -3,8 +3,6 @@
  * edge accepted the link, unless a person reads there; everything else goes to standard error.
  */
 import { Socket } from 'node:net';
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
 import type { ProcessStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
@@ -15,7 +13,9 @@ import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
 import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
 import { knownProfiles } from './engines/known-profiles.ts';
+import { secretsOf } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
+import { askJoinToken } from './join-prompt.ts';
 import { descriptorWriter, LineWriter } from './line-writer.ts';
 import { createLog, hideTokens, type Log } from './log.ts';
 import { configuredMoves } from './moves/configured-moves.ts';
@@ -31,20 +31,7 @@ const lastLinesMsMax = 1_000;
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
 const orphanDrainMs = 2_000;
 
-const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-
 const logLines = new LineWriter(descriptorWriter(process.stderr.fd));
-
-/** Asks on the terminal without showing what is typed. */
-const askJoinToken = async (): Promise<string | undefined> => {
-  if (!process.stdin.isTTY) return undefined;
-  process.stderr.write('Join token (not shown): ');
-  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
-  const token = (await terminal.question('')).trim();
-  terminal.close();
-  process.stderr.write('\n');
-  return token === '' ? undefined : token;
-};
 
 /** Undefined when there is nothing to run: the exit status is set then. */
 const readConfig = (): AgentConfig | undefined => {
@@ -102,7 +89,7 @@ const logOf = ({ log, joinToken, engines }: AgentConfig): Log =>
     ...log,
     isTerminal: process.stderr.isTTY === true,
     wallMs: () => systemClock.wallMs(),
-    secrets: [joinToken, ...engines.map(({ apiKey }) => apiKey)].filter((secret) => secret !== undefined),
+    secrets: [...(joinToken === undefined ? [] : [joinToken]), ...engines.flatMap(secretsOf)],
     write: (line) => logLines.line(line),
   });
 
@@ -142,7 +129,8 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   process.once('exit', await lockDirectory(parsed.dataDirectory));
   const identity = new HostIdentity(parsed.dataDirectory, systemClock, log);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
-  const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken() : undefined);
+  const terminal = { input: process.stdin, output: process.stderr };
+  const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken(terminal) : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
     sources: await launchEngines(parsed, process.env, systemClock, log),

@@ -11,6 +11,7 @@ export const launchedEngine = (more: Partial<LaunchedEngine> = {}): LaunchedEngi
   tensorParallel: 1,
   arguments: [],
   environment: new Map(),
+  secrets: [],
   loadingMsMax: 60_000,
   kvDirectory: undefined,
   ...more,

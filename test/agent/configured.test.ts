@@ -12,9 +12,13 @@ import { vllm } from '../fakes/engines/vllm.ts';
 import type { Program } from '../harness/program.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
+import { Host } from './host.ts';
 
 const agentMain = resolve(import.meta.dirname, '../../node-agent/src/main.ts');
-const engineKey = 'sk-engine-hunter2';
+const fakeProgram = resolve(import.meta.dirname, '../fakes/engine-program.ts');
+/** Nothing about them looks like a key. */
+const engineKey = 'engine-hunter2';
+const hubKey = 'from-the-hub-hunter3';
 
 describe('an agent that is configured by a file', () => {
   let engine: LivingFake;
@@ -136,8 +140,29 @@ url = "${other.url}"
   test('its log is JSON, and holds no secret', () => {
     const said = fixture.cluster.log.text();
     expect(said).not.toContain(joinToken);
-    expect(said).not.toContain(engineKey);
     expect(said).toMatch(/agent: \{"time":"20\d\d-.*","level":"info","event":"linked"/);
+  });
+
+  test('keys that engines print are neither in the log nor among their last lines', async () => {
+    const { cluster } = fixture;
+    writeFileSync(join(directory, 'hub-key'), hubKey);
+    // They name their model when they begin and when they serve, and so does the agent.
+    const table = (name: string, key: string, more: string): string =>
+      `[[engine]]\nname = "${name}"\nprofile = "vllm"\nmodel = "${key}"\ncommand = "${fakeProgram}"\n${more}\n`;
+    const environment = (more: string): string => `environment = { FAKE_ENGINE = "vllm"${more} }`;
+    const ofFile = environment(`, HF_TOKEN = { file = "${directory}/hub-key" }`);
+    const keyed = `${environment('')}\napi_key_file = "${directory}/engine-key"`;
+    const engines = table('keyed', engineKey, keyed) + table('hub', hubKey, ofFile);
+    const host = new Host({ cluster, joinToken }, 'printing', engines);
+    for (const name of ['keyed', 'hub']) {
+      const { launch } = await host.ready(name);
+      expect(launch?.lastLines).toContain('fake vllm: loading [hidden]');
+      expect(launch?.lastLines.join()).not.toContain('hunter');
+      const wrote = `"event":"engine ready","engine":"${name}","models":"[hidden]"`;
+      await until('it to be in the log', () => cluster.log.text().includes(wrote));
+    }
+    expect(cluster.log.text()).not.toContain('hunter');
+    await host.program.stop();
   });
 
   test('a second agent on the same status port is told so, and a wrong file with its line', async () => {

@@ -73,6 +73,7 @@ kv_directory = "/kv"\nenvironment = { A = "1", HF_TOKEN = { file = "${token}" } 
           ['A', '1'],
           ['HF_TOKEN', 'hf_x'],
         ]),
+        secrets: ['hf_x'],
         kvDirectory: '/kv',
       },
     },

@@ -3,7 +3,7 @@
  * names and who gets which GPUs; asks the profiles what they can do; starts nothing.
  */
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import type { EngineConfig } from '../engines/engine-config.ts';
+import type { EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
 import { ConfigError } from './agent-config.ts';
 import { enginesMax } from './limits.ts';
@@ -114,8 +114,12 @@ const refuseSecretArgument = ({ entry, at }: EngineEntry): void => {
   );
 };
 
-const environmentOf = (entry: EngineEntry, { readSecret }: EngineReading): ReadonlyMap<string, string> => {
-  const variables = new Map<string, string>();
+const environmentOf = (
+  entry: EngineEntry,
+  { readSecret }: EngineReading,
+): Pick<LaunchedEngine, 'environment' | 'secrets'> => {
+  const environment = new Map<string, string>();
+  const secrets: string[] = [];
   for (const [name, value] of entry.entry.environment) {
     const where = `${entry.at('environment')}: ${name}`;
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new ConfigError(`${where} is no variable's name.`);
@@ -125,15 +129,17 @@ const environmentOf = (entry: EngineEntry, { readSecret }: EngineReading): Reado
           `${name} = { file = "/etc/cognitora/${name.toLowerCase().replaceAll('_', '-')}" }`,
       );
     }
-    variables.set(name, typeof value === 'string' ? value : readSecret(value.file, where));
+    const text = typeof value === 'string' ? value : readSecret(value.file, where);
+    if (typeof value !== 'string') secrets.push(text);
+    environment.set(name, text);
   }
-  return variables;
+  return { environment, secrets };
 };
 
 const launchedSources = (entry: EngineEntry, reading: EngineReading): readonly EngineConfig['source'][] => {
   const { model = '', served_name, command, kv_directory } = entry.entry;
   refuseSecretArgument(entry);
-  const environment = environmentOf(entry, reading);
+  const { environment, secrets } = environmentOf(entry, reading);
   return gpusOf(entry).map((gpus) => ({
     kind: 'launched',
     command,
@@ -143,6 +149,7 @@ const launchedSources = (entry: EngineEntry, reading: EngineReading): readonly E
     tensorParallel: tensorParallelOf(entry, gpus),
     arguments: entry.entry.arguments,
     environment,
+    secrets,
     loadingMsMax: entry.entry.loading_timeout,
     kvDirectory: kv_directory,
   }));

@@ -46,6 +46,8 @@ export interface LaunchedEngine {
   /** Appended as they are. */
   readonly arguments: readonly string[];
   readonly environment: ReadonlyMap<string, string>;
+  /** Those of its values that nobody is told. */
+  readonly secrets: readonly string[];
   /** How long it may take until it is ready. */
   readonly loadingMsMax: number;
   /** Where the engine keeps what it moves or offloads; undefined: nowhere. */

@@ -52,3 +52,9 @@ export const attachedSource = (config: EngineConfig, { url, kvEvents }: Attached
 /** A launched replica's own directory: its sockets, and what it reads at its start. */
 export const replicaDirectory = (dataDirectory: string, name: ReplicaName): string =>
   join(dataDirectory, 'engines', name);
+
+/** What nobody is told of an engine, though it may print it: its key, and what came to its environment from files. */
+export const secretsOf = ({ apiKey, source }: EngineConfig): readonly string[] => [
+  ...(apiKey === undefined ? [] : [apiKey]),
+  ...(source.kind === 'launched' ? source.secrets : []),
+];

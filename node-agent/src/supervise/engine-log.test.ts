@@ -13,13 +13,15 @@ const directory = (): string => {
 };
 
 test('the last lines are kept, cut and without keys; the file has them as they were', async () => {
-  const log = new EngineLog(join(directory(), 'logs/e.log'));
+  const log = new EngineLog(join(directory(), 'logs/e.log'), ['hunter2-hunter2']);
   for (let line = 0; line < lastLinesMax; line += 1) log.line(`line ${line}`);
+  log.line(`${'z'.repeat(lastLineCharsMax - 5)} hunter2-hunter2`);
   log.line(`with sk-0123456789 in it`);
   log.line('x'.repeat(lastLineCharsMax + 1));
   await log.close(5_000);
   expect(log.lastLines).toHaveLength(lastLinesMax);
-  expect(log.lastLines[0]).toBe('line 2');
+  expect(log.lastLines[0]).toBe('line 3');
+  expect(log.lastLines.at(-3)).toMatch(/z \[hid\.\.\.$/);
   expect(log.lastLines.at(-2)).toBe('with [hidden] in it');
   expect(log.lastLines.at(-1)).toBe(`${'x'.repeat(lastLineCharsMax)}...`);
   expect(readFileSync(log.path, 'utf8')).toContain('line 0\nline 1\n');
@@ -31,7 +33,7 @@ test('its files stay below their bound, also over starts, and end with what came
   // More than what is written at once.
   const bytesMax = 256 * 1024;
   for (let start = 0; start < 3; start += 1) {
-    const log = new EngineLog(path, bytesMax);
+    const log = new EngineLog(path, [], bytesMax);
     for (let line = 0; line < 50; line += 1) log.line(`${start}.${line} ${'x'.repeat(4_000)}`);
     await log.close(5_000);
   }
@@ -42,7 +44,7 @@ test('its files stay below their bound, also over starts, and end with what came
 });
 
 test('where the disk takes nothing, the last lines are there all the same', async () => {
-  const log = new EngineLog('/dev/null/e.log');
+  const log = new EngineLog('/dev/null/e.log', []);
   log.line('last words');
   await log.close(5_000);
   expect(log.lastLines).toEqual(['last words']);

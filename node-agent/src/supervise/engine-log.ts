@@ -6,7 +6,7 @@
 import { closeSync, mkdirSync, openSync, renameSync, statSync, write } from 'node:fs';
 import { dirname } from 'node:path';
 import { LineWriter } from '../line-writer.ts';
-import { hideTokens } from '../log.ts';
+import { hiding } from '../log.ts';
 import { lastLineCharsMax, lastLinesMax, logBytesMax } from './limits.ts';
 
 type Written = (error: NodeJS.ErrnoException | null, bytes: number) => void;
@@ -64,21 +64,25 @@ export class EngineLog {
   readonly #file: RotatingFile;
   readonly #writer: LineWriter;
   readonly #lastLines: string[] = [];
+  readonly #hidden: (text: string) => string;
 
-  constructor(path: string, bytesMax = logBytesMax) {
+  constructor(path: string, secrets: readonly string[], bytesMax = logBytesMax) {
     this.path = path;
+    this.#hidden = hiding(secrets);
     this.#file = new RotatingFile(path, bytesMax);
     this.#writer = new LineWriter((bytes, done) => this.#file.write(bytes, done));
   }
 
-  /** Oldest first; without what looks like a key. */
+  /** Oldest first; without the engine's secrets, and what looks like one. */
   get lastLines(): readonly string[] {
     return this.#lastLines;
   }
 
   line(text: string): void {
-    const shown = hideTokens(text.slice(0, lastLineCharsMax));
-    this.#lastLines.push(text.length > lastLineCharsMax ? `${shown}...` : shown);
+    // Before it is cut: the beginning of a secret is not known as one.
+    const shown = this.#hidden(text);
+    const last = shown.length > lastLineCharsMax ? `${shown.slice(0, lastLineCharsMax)}...` : shown;
+    this.#lastLines.push(last);
     if (this.#lastLines.length > lastLinesMax) this.#lastLines.shift();
     this.#writer.line(`${text}\n`);
   }

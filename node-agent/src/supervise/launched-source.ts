@@ -9,7 +9,7 @@ import type { Clock } from '../clock.ts';
 import type { EngineConfig, KvEventEndpoints, LaunchedEngine } from '../engines/engine-config.ts';
 import { type Launch, launchOf } from '../engines/profiles/launch.ts';
 import type { EngineProfile } from '../engines/profiles/profile.ts';
-import { type EngineSource, replicaDirectory, type SourceWatch } from '../engines/source.ts';
+import { type EngineSource, replicaDirectory, type SourceWatch, secretsOf } from '../engines/source.ts';
 import type { Log } from '../log.ts';
 import { EngineLog } from './engine-log.ts';
 import { crashesMax, killedMsMax, stopMsMax } from './limits.ts';
@@ -63,7 +63,7 @@ class LaunchedSource implements EngineSource {
     this.config = config;
     this.#supervision = unstarted(options.source.loadingMsMax);
     this.#directory = replicaDirectory(dataDirectory, config.name);
-    this.#output = new EngineLog(join(dataDirectory, 'logs', `${config.name}.log`));
+    this.#output = new EngineLog(join(dataDirectory, 'logs', `${config.name}.log`), secretsOf(config));
     this.#firstPort = firstPort;
     this.kvEvents = this.#launch().kvEvents;
   }

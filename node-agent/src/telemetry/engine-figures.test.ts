@@ -70,6 +70,11 @@ test('llama.cpp: prompts are counted without what was cached, so their tokens ar
   });
 });
 
+test('llama.cpp of older builds says how much of its cache is used (as in their tools/server/README.md)', () => {
+  const page = ['# TYPE llamacpp:kv_cache_usage_ratio gauge', 'llamacpp:kv_cache_usage_ratio 0.5'];
+  expect(read('llama-cpp', ...page).kvUsage).toBe(0.5);
+});
+
 test('TensorRT-LLM and the embedded engine: a share as it is, or as used of capacity', () => {
   expect(read('trtllm', 'trtllm_kv_cache_utilization 0.75').kvUsage).toBe(0.75);
   const [used, capacity] = ['cognitora_engine_kv_blocks_in_use', 'cognitora_engine_kv_blocks_capacity'];
