@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { type Digest, KvLedger } from '../kv-ledger.ts';
 import { ConfirmedDigests } from './confirmed.ts';
 import { TokenBlocks, tokenChain } from './token-blocks.ts';
-import { decodeKvEvents } from './wire.ts';
+import { decodeKvEvents, messageEventsMax } from './wire.ts';
 
 const packr = new Packr({ useRecords: false });
 const decoded = (batch: unknown) => decodeKvEvents(packr.pack(batch));
@@ -102,6 +102,23 @@ describe('events are read', () => {
   test('also names alone, of blocks that another place now has', () => {
     const event = ['BlockStored', [1], null, [], 0, null, 'CPU'];
     expect(decoded([1, [event]])).toMatchObject([{ names: ['1'], tokens: [], place: { medium: 'CPU' } }]);
+  });
+
+  test('as far as one message says of so many', () => {
+    const removal = (count: number) => ['BlockRemoved', Array(count).fill(1)];
+    expect(decoded([1, [removal(messageEventsMax)]])).toHaveLength(1);
+    for (const events of [
+      [removal(messageEventsMax), removal(1)],
+      [{ type: 'BlockRemoved', block_hashes: Array(messageEventsMax + 1).fill(1) }],
+      Array(messageEventsMax + 1).fill(7),
+    ]) {
+      expect(decoded([1, events])).toBeUndefined();
+    }
+  });
+
+  test('with names of bytes as digests have', () => {
+    const names = [64, 65].map((length) => Buffer.alloc(length, 0xab));
+    expect(decoded([1, [['BlockRemoved', names]]])).toMatchObject([{ names: ['ab'.repeat(64)] }]);
   });
 
   test('and what is none is left out, whatever it is', () => {

@@ -3,6 +3,7 @@
  * be filled, and an engine that counts from the beginning again, mean that nothing is known any more. The sockets are
  * given, so that this decides and moves no bytes.
  */
+import { EventSlices } from './event-slices.ts';
 import { decodeKvEvents, type KvEvent } from './wire.ts';
 
 export interface EventMessage {
@@ -20,6 +21,7 @@ const cleared: readonly KvEvent[] = [{ type: 'cleared' }];
 
 export class Subscription {
   readonly #options: SubscriptionOptions;
+  readonly #slices = new EventSlices();
   /** Undefined: the next message is the first that counts. */
   #expected: bigint | undefined;
 
@@ -39,7 +41,7 @@ export class Subscription {
     if (isRestart) this.#options.onEvents(cleared);
     const from = isRestart ? 0n : (this.#expected ?? 0n);
     if (sequence > from) await this.#catchUp(from, sequence);
-    this.#apply(message);
+    await this.#apply(message);
   }
 
   async #catchUp(from: bigint, to: bigint): Promise<void> {
@@ -51,15 +53,15 @@ export class Subscription {
     const isFilled = isWhole && BigInt(missed.length) === to - from;
     if (!isFilled && !isFirst) this.#options.onEvents(cleared);
     // Of what is left only an unbroken end is of use.
-    if (isWhole) for (const message of missed) this.#apply(message);
+    if (isWhole) for (const message of missed) await this.#apply(message);
   }
 
-  #apply({ sequence, payload }: EventMessage): void {
+  async #apply({ sequence, payload }: EventMessage): Promise<void> {
     this.#expected = sequence + 1n;
     const { onEvents } = this.#options;
     try {
       // A message that cannot be read may have said that blocks are gone.
-      onEvents(decodeKvEvents(payload) ?? cleared);
+      await this.#slices.apply(decodeKvEvents(payload) ?? cleared, onEvents, () => false);
     } catch {
       // Nobody knows how far it came.
       onEvents(cleared);

@@ -61,8 +61,15 @@ const wholeKinds: readonly unknown[] = [
   ...['full_attention', 'mla_attention', 'sink_full_attention'],
 ];
 
+/** Names are digests, of 32 bytes at most where they are bytes. */
+const nameBytesMax = 64;
+/** Of one message, and blocks of all of them: of prompts of a million tokens. */
+export const messageEventsMax = 65_536;
+
 const nameOf = (value: unknown): BlockName | undefined => {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (value instanceof Uint8Array) {
+    return value.length > nameBytesMax ? undefined : Buffer.from(value).toString('hex');
+  }
   if (typeof value === 'bigint') return String(BigInt.asUintN(64, value));
   return typeof value === 'number' && Number.isSafeInteger(value)
     ? String(BigInt.asUintN(64, BigInt(value)))
@@ -128,13 +135,21 @@ const readStored = (field: Field): KvEvent | undefined => {
   };
 };
 
-const eventsIn = (batch: unknown): readonly KvEvent[] | undefined => {
-  const events = Array.isArray(batch) ? batch[1] : isRecord(batch) ? batch.events : undefined;
-  if (!Array.isArray(events)) return undefined;
-  return events.map(readEvent).filter((event) => event !== undefined);
+/** How many blocks it names, before any name is read. */
+const namedIn = (event: unknown): number => {
+  const names = Array.isArray(event) ? event[1] : isRecord(event) ? event.block_hashes : undefined;
+  return Array.isArray(names) ? names.length : 0;
 };
 
-/** The events of one message; undefined when it is no batch of events. */
+const eventsIn = (batch: unknown): readonly KvEvent[] | undefined => {
+  const events = Array.isArray(batch) ? batch[1] : isRecord(batch) ? batch.events : undefined;
+  if (!Array.isArray(events) || events.length > messageEventsMax) return undefined;
+  const listed: readonly unknown[] = events;
+  if (listed.reduce((sum: number, event) => sum + namedIn(event), 0) > messageEventsMax) return undefined;
+  return listed.map(readEvent).filter((event) => event !== undefined);
+};
+
+/** The events of one message; undefined when it is no batch of events, or one of more than is followed. */
 export const decodeKvEvents = (payload: Uint8Array): readonly KvEvent[] | undefined => {
   try {
     return eventsIn(unpackr.unpack(payload));

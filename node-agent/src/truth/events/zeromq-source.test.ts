@@ -71,6 +71,29 @@ test('when following ends unexpectedly nothing is known any more, and it begins 
   expect([pauses, logged]).toEqual([[1_000], ['Error: odd']]);
 });
 
+test('a message that is too large is not taken: what it said is missed', async () => {
+  const publisher = new Publisher({ linger: 0 });
+  await publisher.bind('tcp://127.0.0.1:*');
+  const events = publisher.lastEndpoint ?? '';
+  const source = zeromqSource({ events, replay: undefined, log: () => {}, pause: async () => {} });
+  onTestFinished(() => {
+    source.close();
+    publisher.close();
+  });
+  const heard: string[] = [];
+  source.follow((said) =>
+    heard.push(...said.map((event) => ('names' in event ? event.names.join() : event.type))),
+  );
+  const say = async (sequence: number, payload = batch(sequence)): Promise<void> => {
+    await publisher.send(['kv-events', numbered(sequence), payload]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  while (heard.length === 0) await say(1);
+  await say(2, packr.pack([1, [['BlockRemoved', [2]]], Buffer.alloc(17 * 1024 * 1024)]));
+  while (heard.at(-1) !== '3') await say(3);
+  expect([...new Set(heard)]).toEqual(['1', 'cleared', '3']);
+});
+
 test('an endpoint that cannot be opened is tried again, at the most once a minute, and told once', async () => {
   const [pauses, logged]: [number[], unknown[]] = [[], []];
   const source = zeromqSource({

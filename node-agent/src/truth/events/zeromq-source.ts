@@ -2,13 +2,17 @@
  * The ZeroMQ sockets of one engine's KV events: a SUB that hears them and, for what was missed, a DEALER that asks for
  * a replay. Moves bytes; `subscription.ts` decides. The native library is loaded only when events are asked for.
  */
+import type { Subscriber } from 'zeromq';
 import type { KvEventEndpoints } from '../../engines/engine-config.ts';
 import type { Log } from '../../log.ts';
 import type { EventSource, OnEvents } from './event-source.ts';
 import { type EventMessage, Subscription } from './subscription.ts';
 
-/** As many as an engine queues for us. */
-const receivedMax = 100_000;
+/** As many as an engine keeps for a replay. */
+const receivedMax = 10_000;
+/** A prompt of a million tokens takes 5 MiB. Whoever sends more is cut off, and what it said is missed. */
+const messageBytesMax = 16 * 1024 * 1024;
+const bounds = { receiveHighWaterMark: receivedMax, maxMessageSize: messageBytesMax, linger: 0 };
 const replayMsMax = 5_000;
 const sequenceBytes = 8;
 /** Before a socket that ended is opened again: each time twice as long, until something was heard. */
@@ -26,7 +30,7 @@ const replayBytesMax = 64 * 1024 * 1024;
 /** Never rejects: who gets no answer in time knows of nothing. */
 const askReplay = async (endpoint: string, first: bigint): Promise<readonly EventMessage[]> => {
   const { Dealer } = await import('zeromq');
-  const socket = new Dealer({ linger: 0, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
+  const socket = new Dealer({ ...bounds, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
   const messages: EventMessage[] = [];
   let bytes = 0;
   const wanted = Buffer.alloc(sequenceBytes);
@@ -89,12 +93,12 @@ class Follower {
     let told: string | undefined;
     while (!this.#isClosed) {
       this.#hasHeard = false;
-      const why = await this.#hear().then(() => 'the socket was closed', String);
+      const why = await this.#hear().then(() => 'the connection ended', String);
       if (this.#isClosed) return;
       if (why !== told) this.#tell(why);
       told = why;
       this.#forget();
-      if (this.#hasHeard) pauseMs = reopenMsMin;
+      if (this.#hasHeard) [pauseMs, told] = [reopenMsMin, undefined];
       await this.#options.pause(pauseMs);
       pauseMs = Math.min(2 * pauseMs, reopenMsMax);
     }
@@ -118,12 +122,14 @@ class Follower {
     }
   }
 
+  /** Until its connection ends: the library opens none again after a message that was too large. */
   async #hear(): Promise<void> {
     const { Subscriber } = await import('zeromq');
     if (this.#isClosed) return;
-    const socket = new Subscriber({ receiveHighWaterMark: receivedMax, linger: 0 });
+    const socket = new Subscriber(bounds);
     this.#close = () => socket.close();
     try {
+      void closedAtDisconnect(socket);
       socket.connect(this.#endpoint);
       socket.subscribe('');
       for await (const [, frame, payload] of socket) {
@@ -137,6 +143,16 @@ class Follower {
     }
   }
 }
+
+/** Never rejects. */
+const closedAtDisconnect = async (socket: Subscriber): Promise<void> => {
+  try {
+    for await (const { type } of socket.events) if (type === 'disconnect') break;
+  } catch {
+    // It is closed.
+  }
+  socket.close();
+};
 
 export interface ZeromqOptions extends KvEventEndpoints {
   readonly log: Log;
