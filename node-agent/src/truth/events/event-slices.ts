@@ -32,24 +32,30 @@ export class EventSlices {
 
   /** Ends early once `isOver`: then what is left does not count. */
   async apply(
-    events: readonly KvEvent[],
+    events: Iterable<KvEvent>,
     onEvents: (events: readonly KvEvent[]) => void,
     isOver: () => boolean,
   ): Promise<void> {
     let slice: KvEvent[] = [];
-    for (const part of events.flatMap(partsOf)) {
-      const blocks = blocksOf(part);
-      if (this.#blocks + blocks > sliceBlocks) {
-        if (slice.length > 0) onEvents(slice);
-        slice = [];
-        this.#blocks = 0;
-        await othersRan();
-        if (isOver()) return;
+    let isTold = false;
+    const tell = (): void => {
+      onEvents(slice);
+      slice = [];
+      isTold = true;
+    };
+    for (const event of events) {
+      for (const part of partsOf(event)) {
+        if (this.#blocks + blocksOf(part) > sliceBlocks) {
+          if (slice.length > 0) tell();
+          this.#blocks = 0;
+          await othersRan();
+          if (isOver()) return;
+        }
+        slice.push(part);
+        this.#blocks += blocksOf(part);
       }
-      slice.push(part);
-      this.#blocks += blocks;
     }
     // Also one without events: somebody spoke.
-    if (slice.length > 0 || events.length === 0) onEvents(slice);
+    if (slice.length > 0 || !isTold) tell();
   }
 }
