@@ -13,7 +13,9 @@ const receivedMax = 10_000;
 /** A prompt of a million tokens takes 5 MiB. Whoever sends more is cut off, and what it said is missed. */
 const messageBytesMax = 16 * 1024 * 1024;
 const bounds = { receiveHighWaterMark: receivedMax, maxMessageSize: messageBytesMax, linger: 0 };
-const replayMsMax = 5_000;
+/** Until the next message of a replay, and until its end. */
+const replayMessageMsMax = 5_000;
+const replayMsMax = 10_000;
 const sequenceBytes = 8;
 /** Before a socket that ended is opened again: each time twice as long, until something was heard. */
 const reopenMsMin = 1_000;
@@ -28,13 +30,22 @@ const replayMessagesMax = 20_000;
 const replayBytesMax = 64 * 1024 * 1024;
 
 /** Never rejects: who gets no answer in time knows of nothing. */
-const askReplay = async (endpoint: string, first: bigint): Promise<readonly EventMessage[]> => {
+export const askReplay = async (
+  endpoint: string,
+  first: bigint,
+  msMax = replayMsMax,
+): Promise<readonly EventMessage[]> => {
   const { Dealer } = await import('zeromq');
-  const socket = new Dealer({ ...bounds, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
+  const socket = new Dealer({
+    ...bounds,
+    receiveTimeout: replayMessageMsMax,
+    sendTimeout: replayMessageMsMax,
+  });
   const messages: EventMessage[] = [];
   let bytes = 0;
   const wanted = Buffer.alloc(sequenceBytes);
   wanted.writeBigInt64BE(first);
+  const timer = setTimeout(() => socket.close(), msMax);
   try {
     socket.connect(endpoint);
     await socket.send(['', wanted]);
@@ -48,10 +59,12 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
       // Whoever sends more than an engine keeps is led by something else: all begins anew then.
       if (messages.length > replayMessagesMax || bytes > replayBytesMax) return [];
     }
-    return messages;
+    // Closed, since it took too long.
+    return [];
   } catch {
     return [];
   } finally {
+    clearTimeout(timer);
     socket.close();
   }
 };
