@@ -8,7 +8,7 @@ import type { Digest, KvLedger } from './kv-ledger.ts';
 /** What room an engine has. */
 export type Capacity =
   /** Pages that all prompts share; those that nobody used for longest make room. */
-  | { readonly kind: 'pages'; readonly tokens: number }
+  | { readonly kind: 'pages'; readonly tokens: number; readonly isGuess?: true }
   /** So many sequences, each with the prompt that was in it last. */
   | { readonly kind: 'slots'; readonly slots: number };
 
@@ -26,6 +26,8 @@ export interface CacheModel {
   lost(run: Run, digest: Digest): void;
   /** One block's tokens, as a prompt showed. */
   learn(tokensPerBlock: number): void;
+  /** The engine had so many tokens of one prompt: it has room for them. */
+  had(cachedTokens: number): void;
   /** A model is gone. */
   forget(ledger: KvLedger): void;
 }
@@ -36,6 +38,7 @@ export const noGuess: CacheModel = {
   release: () => {},
   lost: () => {},
   learn: () => {},
+  had: () => {},
   forget: () => {},
 };
 

@@ -42,6 +42,18 @@ describe('pages', () => {
     expect(held(run)).toBe('ab');
   });
 
+  test.each([
+    ['a guess is at least what the engine had', true, 'abcdef'],
+    ['what the engine told of its room stays', false, 'abcd'],
+  ])('%s', (_, isGuess, expected) => {
+    const run = runOn(new KvLedger());
+    const cache = new PagedCache(400, 100, isGuess);
+    cache.had(600);
+    cache.had(300);
+    cache.hold(run, chain('abcdefgh'));
+    expect(held(run)).toBe(expected);
+  });
+
   test('lose what stands on a block that the engine did not have', () => {
     const run = runOn(new KvLedger());
     const cache = new PagedCache(1000, 100);

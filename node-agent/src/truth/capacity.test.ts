@@ -11,7 +11,7 @@ const engine =
     return { status: text === undefined ? 404 : 200, text: text ?? '', record: jsonRecordIn(text ?? '') };
   };
 
-const guess = { kind: 'pages', tokens: capacityTokensDefault };
+const guess = { kind: 'pages', tokens: capacityTokensDefault, isGuess: true };
 
 test.each([
   [

@@ -6,11 +6,11 @@ import { isRecord } from '@cognitora/protocol/shape';
 import type { Answer, Ask } from '../engines/ask.ts';
 import type { Capacity } from './cache-model.ts';
 
-/** An 8B model in 16 bits leaves that much on a card of 24 GB. */
+/** An 8B model in 16 bits leaves that much on a card of 24 GB. More once the engine reports that it had more. */
 export const capacityTokensDefault = 49_152;
 /** More sequences than any engine runs. */
 const slotsMax = 1_024;
-const tokensMax = 1e9;
+export const tokensMax = 1e9;
 
 const inRange = (value: unknown, max: number): number | undefined =>
   typeof value === 'number' && Number.isInteger(value) && value > 0 ? Math.min(value, max) : undefined;
@@ -56,5 +56,5 @@ export const findCapacity = async (ask: Ask): Promise<Capacity> => {
     const capacity = answer?.status === 200 ? read(answer) : undefined;
     if (capacity !== undefined) return capacity;
   }
-  return { kind: 'pages', tokens: capacityTokensDefault };
+  return { kind: 'pages', tokens: capacityTokensDefault, isGuess: true };
 };

@@ -2,20 +2,25 @@
  * The guess for engines that keep prompts in pages (blocks of tokens that prompts share): what was used last stays,
  * for as many tokens as the engine has room for, of all models of the replica together.
  */
+
 import { BlockTokens, type CacheModel, type Run, replicaDigestsMax } from './cache-model.ts';
+import { tokensMax as capacityTokensMax } from './capacity.ts';
 import type { Digest, KvLedger } from './kv-ledger.ts';
 
 /** Of one model, before looks are taken at the others: a look at the oldest block of a large ledger is not free. */
 const evictedAtOnce = 64;
 
 export class PagedCache implements CacheModel {
-  readonly #capacityTokens: number;
+  #capacityTokens: number;
+  /** Nobody told it: it grows with what the engine is seen to hold. */
+  readonly #isGuess: boolean;
   readonly #block: BlockTokens;
   readonly #ledgers = new Set<KvLedger>();
   #uses = 0;
 
-  constructor(capacityTokens: number, priorTokensPerBlock: number) {
+  constructor(capacityTokens: number, priorTokensPerBlock: number, isGuess = false) {
     this.#capacityTokens = capacityTokens;
+    this.#isGuess = isGuess;
     this.#block = new BlockTokens(priorTokensPerBlock);
   }
 
@@ -34,6 +39,11 @@ export class PagedCache implements CacheModel {
 
   learn(tokensPerBlock: number): void {
     this.#block.learn(tokensPerBlock);
+  }
+
+  had(cachedTokens: number): void {
+    if (!this.#isGuess) return;
+    this.#capacityTokens = Math.min(capacityTokensMax, Math.max(this.#capacityTokens, cachedTokens));
   }
 
   forget(ledger: KvLedger): void {

@@ -41,7 +41,7 @@ const report = (state: ReplicaReport['state'], ...models: string[]): ReplicaRepo
 });
 
 /** A template that can be changed, behind an engine that says what room it has. */
-const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
+const engineWith = (pages: Readonly<Record<string, JsonRecord | string>> = {}) => {
   const state = { mark: '<', tokenises: true, asked: [] as string[] };
   const render = ({ messages, tools }: JsonRecord): string => {
     const lines = Array.isArray(messages) ? messages.filter(isRecord) : [];
@@ -52,7 +52,9 @@ const engineWith = (pages: Readonly<Record<string, JsonRecord>> = {}) => {
   };
   const ask: Ask = async (asked, question) => {
     state.asked.push(asked);
-    if (pages[asked] !== undefined) return { status: 200, text: '', record: pages[asked] };
+    const page = pages[asked];
+    if (typeof page === 'string') return { status: 200, text: page, record: undefined };
+    if (page !== undefined) return { status: 200, text: '', record: page };
     if (asked === '/tokenize' && state.tokenises) {
       const tokens = [{ id: 1, piece: question?.content }];
       return { status: 200, text: '', record: { tokens } };
@@ -103,8 +105,8 @@ const truthOf = (
     onDoubt: (model, why) => doubts.push(`${model}: ${why}`),
     events,
   });
-  const serve = (model = 'm', usage?: Usage) => {
-    const bytes = utf8(JSON.stringify(body));
+  const serve = (model = 'm', usage?: Usage, content = body.messages[0]?.content) => {
+    const bytes = utf8(JSON.stringify({ ...body, messages: [{ role: 'user', content }] }));
     const prompt = truth.watch(openOf(bytes.length, { model, path }));
     prompt?.body(bytes, true);
     prompt?.data(utf8('{'));
@@ -258,6 +260,35 @@ test('an engine with one slot loses a prompt to the next one', async () => {
   prompt?.data(utf8('{'));
   vi.advanceTimersByTime(kvDeltaMs);
   expect(said()).toEqual([expect.stringMatching(/^0 \+0 -[1-9]/)]);
+});
+
+test('an engine that says what room it has is claimed to hold no more', async () => {
+  const pages = 'sglang:cache_config_info{num_pages="4",page_size="16"} 1.0';
+  const { truth, serve, found, said, profiles } = truthOf(engineWith({ '/metrics': pages }));
+  truth.changed(report('ready', 'm'));
+  await found();
+  said();
+  serve();
+  // Four blocks of 64 bytes.
+  expect(blocksAtEdge(profiles[0] ?? plainProfile, 'm')).toBeGreaterThan(5);
+  expect(said()).toEqual(['0 +4 -0']);
+});
+
+test('an engine that does not say what room it has gets more once it reports more', async () => {
+  const [first, second] = ['first '.repeat(40_000), 'second '.repeat(2_500)];
+  const claims = async (...usage: Usage[]) => {
+    const { truth, serve, found, said } = truthOf(engineWith());
+    truth.changed(report('ready', 'm'));
+    await found();
+    serve('m', usage[0], first);
+    said();
+    serve('m', undefined, second);
+    return said();
+  };
+  const usage = { promptTokens: 60_000, completionTokens: 1 };
+  // Of the first prompt nothing has to go for the second.
+  expect(await claims({ ...usage, cachedTokens: 1e6 })).toEqual([expect.stringMatching(/ -0$/)]);
+  expect(await claims(usage)).toEqual([expect.stringMatching(/ -[1-9]\d*$/)]);
 });
 
 test('a replica that is served no longer is blind', async () => {

@@ -189,7 +189,8 @@ export class ReplicaTruth {
 
   #cacheOf(capacity: Capacity): CacheModel {
     if (capacity.kind === 'slots') return new SlotCache(capacity.slots);
-    return new PagedCache(capacity.tokens, this.#options.terms.blockBytes / bytesPerToken);
+    const { tokens, isGuess } = capacity;
+    return new PagedCache(tokens, this.#options.terms.blockBytes / bytesPerToken, isGuess);
   }
 
   #over(): void {

@@ -203,6 +203,7 @@ export class ServedPrompt implements PromptWatch {
   #settle(usage: Usage | undefined): void {
     const { cache, isOver, onSettled } = this.#options;
     if (!isOver()) {
+      if (usage?.cachedTokens !== undefined) cache.had(usage.cachedTokens);
       this.#correct(usage);
       const chain = this.#chainAfter(usage);
       this.#hold(chain);

@@ -61,6 +61,8 @@ export class SlotCache implements CacheModel {
 
   learn(): void {}
 
+  had(): void {}
+
   forget(ledger: KvLedger): void {
     for (const slot of this.#slots) if (slot.ledger === ledger) this.#fill(slot, ledger, []);
   }

@@ -4,10 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { type Digest, KvLedger } from '../kv-ledger.ts';
 import { ConfirmedDigests } from './confirmed.ts';
 import { TokenBlocks, tokenChain } from './token-blocks.ts';
-import { decodeKvEvents } from './wire.ts';
+import { decodeKvEvents, type KvEvent, messageBlocksMax, messageTokensMax } from './wire.ts';
 
 const packr = new Packr({ useRecords: false });
-const decoded = (batch: unknown) => decodeKvEvents(packr.pack(batch));
+const eventsOf = (payload: Uint8Array): readonly KvEvent[] | undefined => {
+  const events = decodeKvEvents(payload);
+  return events && [...events];
+};
+const decoded = (batch: unknown) => eventsOf(packr.pack(batch));
 
 const stored = {
   type: 'stored',
@@ -96,7 +100,7 @@ describe('events are read', () => {
 
   test('and tokens that are written as 64 bits', () => {
     const bytes = packr.pack([1, [['BlockStored', [1], null, [5n], 1]]]);
-    expect(decodeKvEvents(bytes)).toMatchObject([{ tokens: [5] }]);
+    expect(eventsOf(bytes)).toMatchObject([{ tokens: [5] }]);
   });
 
   test('also names alone, of blocks that another place now has', () => {
@@ -104,12 +108,30 @@ describe('events are read', () => {
     expect(decoded([1, [event]])).toMatchObject([{ names: ['1'], tokens: [], place: { medium: 'CPU' } }]);
   });
 
+  test('as far as one message says of so many', () => {
+    const removal = (count: number) => ['BlockRemoved', Array(count).fill(1)];
+    expect(decoded([1, [removal(messageBlocksMax)]])).toHaveLength(1);
+    for (const events of [
+      [removal(messageBlocksMax), removal(1)],
+      [{ type: 'BlockRemoved', block_hashes: Array(messageBlocksMax + 1).fill(1) }],
+      Array(messageBlocksMax + 1).fill(7),
+      [['BlockStored', [1], null, Array(messageTokensMax + 1).fill(7), messageTokensMax + 1]],
+    ]) {
+      expect(decoded([1, events])).toBeUndefined();
+    }
+  });
+
+  test('with names of bytes as digests have', () => {
+    const names = [64, 65].map((length) => Buffer.alloc(length, 0xab));
+    expect(decoded([1, [['BlockRemoved', names]]])).toMatchObject([{ names: ['ab'.repeat(64)] }]);
+  });
+
   test('and what is none is left out, whatever it is', () => {
     expect(decoded([1, [['BlockStored', [1, 'x'], null, [5, 6, 7, 8], 2], ['Other'], 7, null]])).toEqual([]);
     for (const batch of [7, null, [1], { ts: 1 }]) expect(decoded(batch)).toBeUndefined();
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
-        decodeKvEvents(bytes);
+        eventsOf(bytes);
       }),
     );
   });

@@ -68,3 +68,30 @@ test('what is no list of events says nothing', () => {
   const odd = [7, { event_id: 'x' }, { event_id: 1, data: { type: 'stored', blocks: [{ tokens: 3 }] } }];
   expect(decodePolledEvents(odd)?.filter(isRecord)).toEqual([{ id: 1, rank: 0, events: [] }]);
 });
+
+test('what was asked of an engine before a reset says nothing of the one after it', async () => {
+  const answered = Promise.withResolvers<void>();
+  const over = Promise.withResolvers<void>();
+  let questions = 0;
+  const ask: Ask = async () => {
+    questions += 1;
+    if (questions === 1) await answered.promise;
+    const text = JSON.stringify([{ event_id: 0, data: { type: 'removed', block_hashes: [questions] } }]);
+    return { status: 200, text, record: undefined };
+  };
+  const pause = async (): Promise<void> => {
+    if (questions === 2) {
+      source.close();
+      over.resolve();
+    }
+  };
+  const source = pollSource({ ask, path: '/kv_cache_events', pause, log: () => {} });
+  const heard: string[] = [];
+  source.follow((events) =>
+    heard.push(...events.map((event) => ('names' in event ? event.names.join() : ''))),
+  );
+  source.reset();
+  answered.resolve();
+  await over.promise;
+  expect(heard).toEqual(['2', '2']);
+});

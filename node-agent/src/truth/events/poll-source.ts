@@ -7,8 +7,9 @@ import { utf8 } from '@cognitora/protocol/bytes';
 import { jsonValueIn } from '@cognitora/protocol/shape';
 import type { Ask } from '../../engines/ask.ts';
 import type { Log } from '../../log.ts';
+import { EventSlices } from './event-slices.ts';
 import type { EventSource, OnEvents } from './event-source.ts';
-import { decodePolledEvents, type PolledEvent } from './polled-events.ts';
+import { decodePolledEvents } from './polled-events.ts';
 
 /** Between an answer and the next question: a follow-up seldom comes earlier, and questions cost the engine time. */
 export const pollMs = 200;
@@ -27,18 +28,23 @@ export interface PollOptions {
 export const pollSource = ({ ask, path, pause, log }: PollOptions): EventSource => {
   /** By rank; the number of the event that comes next. */
   const expected = new Map<number, number>();
+  const slices = new EventSlices();
   let isClosed = false;
-  const hear = ({ id, rank, events }: PolledEvent, onEvents: OnEvents): void => {
-    const next = expected.get(rank);
-    if (next !== undefined && id !== next) onEvents(cleared, rank);
-    expected.set(rank, id + 1);
-    onEvents(events, rank);
-  };
+  /** Engines before this one: what one of them answers says nothing of it. */
+  let before = 0;
   /** Whether the engine answered. */
   const poll = async (onEvents: OnEvents): Promise<boolean> => {
+    const asked = before;
+    const isOver = (): boolean => isClosed || before !== asked;
     const { status, text } = await ask(path, {});
     const events = status === 200 ? decodePolledEvents(jsonValueIn(utf8(text))) : undefined;
-    for (const event of isClosed ? [] : (events ?? [])) hear(event, onEvents);
+    for (const { id, rank, events: told } of events ?? []) {
+      if (isOver()) break;
+      const next = expected.get(rank);
+      if (next !== undefined && id !== next) onEvents(cleared, rank);
+      expected.set(rank, id + 1);
+      await slices.apply(told, (some) => onEvents(some, rank), isOver);
+    }
     return events !== undefined;
   };
   const follow = async (onEvents: OnEvents): Promise<void> => {
@@ -54,7 +60,10 @@ export const pollSource = ({ ask, path, pause, log }: PollOptions): EventSource 
     isTakenAway: true,
     ranks: 1,
     follow: (onEvents) => void follow(onEvents),
-    reset: () => expected.clear(),
+    reset: () => {
+      before += 1;
+      expected.clear();
+    },
     close: () => {
       isClosed = true;
     },

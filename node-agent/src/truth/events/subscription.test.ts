@@ -1,5 +1,6 @@
 import { Packr } from 'msgpackr';
 import { expect, test } from 'vitest';
+import { sliceBlocks } from './event-slices.ts';
 import { type EventMessage, Subscription } from './subscription.ts';
 
 const packr = new Packr({ useRecords: false });
@@ -63,6 +64,37 @@ test('after a reset any number is the first', async () => {
   await say(0, 1);
   subscription.reset();
   expect(await say(7)).toBe('7');
+});
+
+test('a replay that was asked of an engine before a reset does not count, nor what it filled a gap for', async () => {
+  const heard: string[] = [];
+  const answered = Promise.withResolvers<readonly EventMessage[]>();
+  const subscription = new Subscription({
+    replay: () => answered.promise,
+    onEvents: (events) =>
+      heard.push(...events.map((event) => ('names' in event ? event.names.join() : event.type))),
+  });
+  await subscription.message(message(0));
+  const filling = subscription.message(message(3));
+  subscription.reset();
+  answered.resolve([1, 2].map(message));
+  await filling;
+  await subscription.message(message(0));
+  await subscription.message(message(1));
+  expect(heard).toEqual(['0', '0', '1']);
+});
+
+test('of a message that is under way at a reset the rest does not count', async () => {
+  const names = Array.from({ length: 2 * sliceBlocks }, (_, at) => at);
+  const payload = packr.pack([1, [['BlockRemoved', names]]]);
+  let calls = 0;
+  const onEvents = (): void => {
+    calls += 1;
+    subscription.reset();
+  };
+  const subscription = new Subscription({ replay: async () => [], onEvents });
+  await subscription.message({ sequence: 0n, payload });
+  expect(calls).toBe(1);
 });
 
 test('a message that cannot be read may have said anything', async () => {

@@ -61,8 +61,16 @@ const wholeKinds: readonly unknown[] = [
   ...['full_attention', 'mla_attention', 'sink_full_attention'],
 ];
 
+/** Names are digests, of 32 bytes at most where they are bytes. */
+const nameBytesMax = 64;
+/** Of one message, as many events and blocks of all of them: a million tokens in blocks of 16. */
+export const messageBlocksMax = 65_536;
+export const messageTokensMax = 16 * messageBlocksMax;
+
 const nameOf = (value: unknown): BlockName | undefined => {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (value instanceof Uint8Array) {
+    return value.length > nameBytesMax ? undefined : Buffer.from(value).toString('hex');
+  }
   if (typeof value === 'bigint') return String(BigInt.asUintN(64, value));
   return typeof value === 'number' && Number.isSafeInteger(value)
     ? String(BigInt.asUintN(64, BigInt(value)))
@@ -90,14 +98,21 @@ const placeOf = (field: Field): Place => {
   };
 };
 
-/** Undefined: it says nothing of what this engine holds, or is not understood. */
-const readEvent = (event: unknown): KvEvent | undefined => {
+const typeOf = (event: unknown): unknown =>
+  Array.isArray(event) ? event[0] : isRecord(event) ? event.type : undefined;
+
+const fieldsOf = (event: unknown): Field => {
   const listed: readonly unknown[] | undefined = Array.isArray(event) ? event : undefined;
   const named = isRecord(event) ? event : {};
-  const type = listed === undefined ? named.type : listed[0];
+  const places = typeOf(event) === 'BlockRemoved' ? positionsOfRemoval : positions;
+  return (name) => (listed === undefined ? named[name] : listed[places[name] ?? listed.length]);
+};
+
+/** Undefined: it says nothing of what this engine holds, or is not understood. */
+const readEvent = (event: unknown): KvEvent | undefined => {
+  const type = typeOf(event);
   if (type === 'AllBlocksCleared') return { type: 'cleared' };
-  const places = type === 'BlockRemoved' ? positionsOfRemoval : positions;
-  const field: Field = (name) => (listed === undefined ? named[name] : listed[places[name] ?? listed.length]);
+  const field = fieldsOf(event);
   // Of a store that hosts share others tell, and whoever is asked has to fetch it first.
   if (field('locality') === 'REMOTE') return undefined;
   if (type === 'BlockRemoved') {
@@ -128,17 +143,37 @@ const readStored = (field: Field): KvEvent | undefined => {
   };
 };
 
-const eventsIn = (batch: unknown): readonly KvEvent[] | undefined => {
-  const events = Array.isArray(batch) ? batch[1] : isRecord(batch) ? batch.events : undefined;
-  if (!Array.isArray(events)) return undefined;
-  return events.map(readEvent).filter((event) => event !== undefined);
+const lengthOf = (value: unknown): number => (Array.isArray(value) ? value.length : 0);
+
+/** Before anything is read: how many blocks and tokens it names. */
+const isBounded = (events: readonly unknown[]): boolean => {
+  let [blocks, tokens] = [0, 0];
+  for (const event of events) {
+    const field = fieldsOf(event);
+    blocks += lengthOf(field('block_hashes'));
+    tokens += lengthOf(field('token_ids'));
+  }
+  return Math.max(events.length, blocks) <= messageBlocksMax && tokens <= messageTokensMax;
 };
 
-/** The events of one message; undefined when it is no batch of events. */
-export const decodeKvEvents = (payload: Uint8Array): readonly KvEvent[] | undefined => {
+function* eventsIn(listed: readonly unknown[]): Generator<KvEvent> {
+  for (const each of listed) {
+    const event = readEvent(each);
+    if (event !== undefined) yield event;
+  }
+}
+
+/**
+ * The events of one message, each read when it is its turn; undefined when it is no batch of events, or one of more
+ * than is followed.
+ */
+export const decodeKvEvents = (payload: Uint8Array): Iterable<KvEvent> | undefined => {
+  let batch: unknown;
   try {
-    return eventsIn(unpackr.unpack(payload));
+    batch = unpackr.unpack(payload);
   } catch {
     return undefined;
   }
+  const events: unknown = Array.isArray(batch) ? batch[1] : isRecord(batch) ? batch.events : undefined;
+  return Array.isArray(events) && isBounded(events) ? eventsIn(events) : undefined;
 };

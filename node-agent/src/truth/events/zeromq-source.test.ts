@@ -1,7 +1,7 @@
 import { Packr } from 'msgpackr';
 import { expect, onTestFinished, test } from 'vitest';
 import { Publisher, Router } from 'zeromq';
-import { endpointOf, zeromqSource } from './zeromq-source.ts';
+import { askReplay, endpointOf, zeromqSource } from './zeromq-source.ts';
 
 const packr = new Packr({ useRecords: false });
 const numbered = (sequence: number): Buffer => {
@@ -69,6 +69,46 @@ test('when following ends unexpectedly nothing is known any more, and it begins 
   }
   expect(heard.slice(0, 4)).toEqual(['removed', 'cleared', 'cleared', 'removed']);
   expect([pauses, logged]).toEqual([[1_000], ['Error: odd']]);
+});
+
+test('a message that is too large is not taken: what it said is missed', async () => {
+  const publisher = new Publisher({ linger: 0 });
+  await publisher.bind('tcp://127.0.0.1:*');
+  const events = publisher.lastEndpoint ?? '';
+  const source = zeromqSource({ events, replay: undefined, log: () => {}, pause: async () => {} });
+  onTestFinished(() => {
+    source.close();
+    publisher.close();
+  });
+  const heard: string[] = [];
+  source.follow((said) =>
+    heard.push(...said.map((event) => ('names' in event ? event.names.join() : event.type))),
+  );
+  const say = async (sequence: number, payload = batch(sequence)): Promise<void> => {
+    await publisher.send(['kv-events', numbered(sequence), payload]);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  while (heard.length === 0) await say(1);
+  await say(2, packr.pack([1, [['BlockRemoved', [2]]], Buffer.alloc(17 * 1024 * 1024)]));
+  while (heard.at(-1) !== '3') await say(3);
+  expect([...new Set(heard)]).toEqual(['1', 'cleared', '3']);
+});
+
+test('a replay that goes on and on is not waited for', async () => {
+  const router = new Router({ linger: 0 });
+  onTestFinished(() => router.close());
+  await router.bind('tcp://127.0.0.1:*');
+  let isOver = false;
+  const answering = (async () => {
+    const [client = ''] = await router.receive();
+    for (let sequence = 0; !isOver; sequence += 1) {
+      await router.send([client, '', numbered(sequence), batch(sequence)]);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })();
+  expect(await askReplay(router.lastEndpoint ?? '', 0n, 200)).toEqual([]);
+  isOver = true;
+  await answering;
 });
 
 test('an endpoint that cannot be opened is tried again, at the most once a minute, and told once', async () => {

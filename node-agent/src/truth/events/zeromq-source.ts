@@ -2,14 +2,20 @@
  * The ZeroMQ sockets of one engine's KV events: a SUB that hears them and, for what was missed, a DEALER that asks for
  * a replay. Moves bytes; `subscription.ts` decides. The native library is loaded only when events are asked for.
  */
+import type { Subscriber } from 'zeromq';
 import type { KvEventEndpoints } from '../../engines/engine-config.ts';
 import type { Log } from '../../log.ts';
 import type { EventSource, OnEvents } from './event-source.ts';
 import { type EventMessage, Subscription } from './subscription.ts';
 
-/** As many as an engine queues for us. */
-const receivedMax = 100_000;
-const replayMsMax = 5_000;
+/** As many as an engine keeps for a replay. */
+const receivedMax = 10_000;
+/** A prompt of a million tokens takes 5 MiB. Whoever sends more is cut off, and what it said is missed. */
+const messageBytesMax = 16 * 1024 * 1024;
+const bounds = { receiveHighWaterMark: receivedMax, maxMessageSize: messageBytesMax, linger: 0 };
+/** Until the next message of a replay, and until its end. */
+const replayMessageMsMax = 5_000;
+const replayMsMax = 10_000;
 const sequenceBytes = 8;
 /** Before a socket that ended is opened again: each time twice as long, until something was heard. */
 const reopenMsMin = 1_000;
@@ -24,13 +30,22 @@ const replayMessagesMax = 20_000;
 const replayBytesMax = 64 * 1024 * 1024;
 
 /** Never rejects: who gets no answer in time knows of nothing. */
-const askReplay = async (endpoint: string, first: bigint): Promise<readonly EventMessage[]> => {
+export const askReplay = async (
+  endpoint: string,
+  first: bigint,
+  msMax = replayMsMax,
+): Promise<readonly EventMessage[]> => {
   const { Dealer } = await import('zeromq');
-  const socket = new Dealer({ linger: 0, receiveTimeout: replayMsMax, sendTimeout: replayMsMax });
+  const socket = new Dealer({
+    ...bounds,
+    receiveTimeout: replayMessageMsMax,
+    sendTimeout: replayMessageMsMax,
+  });
   const messages: EventMessage[] = [];
   let bytes = 0;
   const wanted = Buffer.alloc(sequenceBytes);
   wanted.writeBigInt64BE(first);
+  const timer = setTimeout(() => socket.close(), msMax);
   try {
     socket.connect(endpoint);
     await socket.send(['', wanted]);
@@ -44,10 +59,12 @@ const askReplay = async (endpoint: string, first: bigint): Promise<readonly Even
       // Whoever sends more than an engine keeps is led by something else: all begins anew then.
       if (messages.length > replayMessagesMax || bytes > replayBytesMax) return [];
     }
-    return messages;
+    // Closed, since it took too long.
+    return [];
   } catch {
     return [];
   } finally {
+    clearTimeout(timer);
     socket.close();
   }
 };
@@ -89,12 +106,12 @@ class Follower {
     let told: string | undefined;
     while (!this.#isClosed) {
       this.#hasHeard = false;
-      const why = await this.#hear().then(() => 'the socket was closed', String);
+      const why = await this.#hear().then(() => 'the connection ended', String);
       if (this.#isClosed) return;
       if (why !== told) this.#tell(why);
       told = why;
       this.#forget();
-      if (this.#hasHeard) pauseMs = reopenMsMin;
+      if (this.#hasHeard) [pauseMs, told] = [reopenMsMin, undefined];
       await this.#options.pause(pauseMs);
       pauseMs = Math.min(2 * pauseMs, reopenMsMax);
     }
@@ -118,12 +135,14 @@ class Follower {
     }
   }
 
+  /** Until its connection ends: the library opens none again after a message that was too large. */
   async #hear(): Promise<void> {
     const { Subscriber } = await import('zeromq');
     if (this.#isClosed) return;
-    const socket = new Subscriber({ receiveHighWaterMark: receivedMax, linger: 0 });
+    const socket = new Subscriber(bounds);
     this.#close = () => socket.close();
     try {
+      void closedAtDisconnect(socket);
       socket.connect(this.#endpoint);
       socket.subscribe('');
       for await (const [, frame, payload] of socket) {
@@ -137,6 +156,16 @@ class Follower {
     }
   }
 }
+
+/** Never rejects. */
+const closedAtDisconnect = async (socket: Subscriber): Promise<void> => {
+  try {
+    for await (const { type } of socket.events) if (type === 'disconnect') break;
+  } catch {
+    // It is closed.
+  }
+  socket.close();
+};
 
 export interface ZeromqOptions extends KvEventEndpoints {
   readonly log: Log;
