@@ -36,5 +36,12 @@ export const asker =
       signal: AbortSignal.timeout(msMax),
     });
     const text = new TextDecoder().decode(await readBounded(body, bytesMax));
-    return { status: statusCode, text, record: jsonRecordIn(text) };
+    return {
+      status: statusCode,
+      text,
+      // Parsed only when it is asked for: a page of metrics is no JSON.
+      get record() {
+        return jsonRecordIn(text);
+      },
+    };
   };

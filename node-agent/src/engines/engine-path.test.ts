@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { EngineConfig } from './engine-config.ts';
 import { enginePath } from './engine-path.ts';
-import { LookRefused } from './look-refused.ts';
+import { LookRefused } from './look-failures.ts';
 import { pollMsOf } from './looks-of.ts';
 
 test.each([

@@ -349,12 +349,35 @@ test('of one that failed the edge is told why, in print and bounded, and again w
 test('an engine whose connections end is looked at then, not when its time comes', async () => {
   const { server, states, hangUp } = await start();
   await until(() => states.at(-1) === 'ready');
+  await vi.advanceTimersByTimeAsync(300);
   server.status = 503;
   const looks = server.paths.length;
   hangUp();
   // No timer runs out.
   while (states.at(-1) === 'ready') await new Promise((resolve) => setImmediate(resolve));
   expect([states, server.paths.length]).toEqual([['ready', 'failed'], looks + 1]);
+});
+
+test('one that ends the connection of each look is not looked at without end, which is told once', async () => {
+  const log = vi.fn();
+  const { server, states, hangUp } = await start({ log });
+  await until(() => states.at(-1) === 'ready');
+  const looks = () => server.paths.filter((path) => path === '/v1/models').length;
+  /** Looks while so much time passes in which each connection is ended as soon as it rests. */
+  const looksIn = async (ms: number): Promise<number> => {
+    const before = looks();
+    for (let passed = 0; passed < ms; passed += 50) {
+      hangUp();
+      await moment(1);
+      await vi.advanceTimersByTimeAsync(50);
+      await moment(1);
+    }
+    return looks() - before;
+  };
+  expect(await looksIn(1_000)).toBeLessThanOrEqual(4);
+  expect(await looksIn(10_000)).toBeLessThanOrEqual(6);
+  expect(states).toEqual(['ready']);
+  expect(log.mock.calls.filter(([, event]) => event === 'engine ends kept connections')).toHaveLength(1);
 });
 
 test('an engine that never was ready is told of with its reason, once for each', async () => {

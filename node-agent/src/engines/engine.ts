@@ -3,7 +3,6 @@
  * models with their public and served names, and whether it can serve now. Knows no engine by name.
  */
 
-import { CognitoraError } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
   engineConnectMsMax,
@@ -17,7 +16,8 @@ import { printable } from '@cognitora/protocol/printable';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
 import { enginePath } from './engine-path.ts';
-import { LookRefused } from './look-refused.ts';
+import { isLate, isSignOfLife, LookRefused } from './look-failures.ts';
+import { Losses } from './losses.ts';
 import { readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 import { Silence } from './silence.ts';
@@ -60,6 +60,8 @@ const pollMsMax = 2_000;
 const awaitedPollMs = 500;
 /** Between the first looks at an engine that starts. */
 const pollMsMin = 50;
+/** From one look's begin to one for which a lost connection asks. */
+const lostLookMs = 250;
 /** A look that takes longer has failed. */
 const pollTimeoutMs = 5_000;
 /** An engine at its limit answers late and serves all the same: this many looks in a row, and it counts as gone. */
@@ -77,12 +79,6 @@ const modelListBytesMax = 4 * 1024 * 1024;
 const probedAheadMax = 4;
 /** A model that takes longer has the next one tried beside it; one that is never through keeps none from serving. */
 const probePatienceMs = 10_000;
-
-const isLate = (thrown: unknown): boolean => thrown instanceof DOMException && thrown.name === 'TimeoutError';
-
-/** Whether a look that failed shows somebody who lives all the same: a refusal, or an answer that is no list. */
-const isSignOfLife = (thrown: unknown): boolean =>
-  thrown instanceof LookRefused ? !thrown.isFault : thrown instanceof CognitoraError;
 
 /** Nobody listens there, or there is no such name. */
 const finalCodes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'];
@@ -113,7 +109,10 @@ export class Engine {
   #toldWhy: string | undefined;
   /** Of one that failed: why, as the report last had it. */
   #reportedWhy: string | undefined;
+  #losses = new Losses();
   #timer: NodeJS.Timeout | undefined;
+  /** Runs while the last look is so young that a lost connection waits. */
+  #youngTimer: NodeJS.Timeout | undefined;
   #isLooking = false;
   /** Counts the engines that were there one after the other. */
   #life = 0;
@@ -220,6 +219,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#youngTimer);
     await this.#pool.destroy();
   }
 
@@ -245,6 +245,7 @@ export class Engine {
     this.#lateLooks = 0;
     this.#pollMs = pollMsMin;
     this.#silence = new Silence();
+    this.#losses = new Losses();
     this.#isHangTold = false;
   }
 
@@ -252,13 +253,24 @@ export class Engine {
   #lost(error: Error): void {
     const isTheirs = 'code' in error && error.code === 'UND_ERR_SOCKET';
     if (!isTheirs || this.#state !== 'ready' || this.#isLooking || this.#stopped) return;
+    const calledFor = this.#losses.lost();
+    if (calledFor === 'told') {
+      this.#options.log('warn', 'engine ends kept connections', { engine: this.name, lookMs: pollMsMax });
+    }
+    if (calledFor !== 'look') return;
     clearTimeout(this.#timer);
-    void this.#poll();
+    if (this.#youngTimer === undefined) void this.#poll();
+    else this.#lookAgainIn(lostLookMs);
   }
 
   async #poll(): Promise<void> {
     const life = this.#life;
     this.#isLooking = true;
+    this.#losses.looking();
+    clearTimeout(this.#youngTimer);
+    this.#youngTimer = setTimeout(() => {
+      this.#youngTimer = undefined;
+    }, lostLookMs);
     await this.#look(life);
     if (life === this.#life) this.#isLooking = false;
   }

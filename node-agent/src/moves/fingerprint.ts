@@ -35,6 +35,12 @@ const addSample = async (hash: Hash, file: FileHandle, position: number, bytes: 
   hash.update(buffer.subarray(0, bytesRead));
 };
 
+/** As GGUF files are called that are split: an engine names the first one, and most weights are in the others. */
+const splitPattern = /-\d{5}-of-\d{5}\.[^./]+$/;
+
+/** Whether the file of that path is one of several, by its name. */
+export const isPartOfModel = (path: string): boolean => splitPattern.test(path);
+
 /** Of a file's size and samples. Rejects when it cannot be read. */
 export const modelFileHash = async (path: string): Promise<string> => {
   const file = await openPlain(path, 'follow');

@@ -5,7 +5,7 @@
  */
 import { readUsageObject } from '@cognitora/protocol/undo';
 import type { Ask } from '../engines/ask.ts';
-import { type EngineFacts, fingerprintOf, modelFileHash } from './fingerprint.ts';
+import { type EngineFacts, fingerprintOf, isPartOfModel, modelFileHash } from './fingerprint.ts';
 import type { MoveFiles } from './move-files.ts';
 import type { MoveRates } from './move-rates.ts';
 import { Slots, slotForRestore } from './slots.ts';
@@ -51,6 +51,7 @@ class Probe {
     const facts = await this.#slots.facts();
     if (facts === undefined) return never('the engine does not tell its slots, model file and build');
     if (await this.#slots.hasAdapters()) return never('the engine has adapters, which no state says');
+    if (isPartOfModel(facts.modelPath)) return never(`the model's file ${facts.modelPath} is one of several`);
     const model = await modelFileHash(facts.modelPath).catch(() => undefined);
     if (model === undefined) return never(`the model's file ${facts.modelPath} cannot be read`);
     const slot = slotForRestore(await this.#slots.list(), new Set());

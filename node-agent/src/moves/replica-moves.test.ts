@@ -68,9 +68,13 @@ const chain = BigUint64Array.of(1n, 2n, 3n, 4n);
 
 const startHost = async (
   failures: Failures = {},
-  { computeMs = 10_000, ...options }: { build?: string; slots?: number; computeMs?: number } = {},
+  {
+    computeMs = 10_000,
+    model = 'model.gguf',
+    ...options
+  }: { build?: string; slots?: number; computeMs?: number; model?: string } = {},
 ): Promise<Host> => {
-  const modelPath = join(directory, 'model.gguf');
+  const modelPath = join(directory, model);
   const engine = new SlotEngine({ directory, modelPath, failures, ...options });
   const said: string[] = [];
   const clock = { ms: 0 };
@@ -213,6 +217,16 @@ test.each<[string, Failures, RegExp]>([
   there.moves.settled({ digests: chain, usage: usageOf(0) });
   expect(there.engine.asked.length).toBe(before);
   expect(there.moves.status.canMove).toBe(false);
+});
+
+test('a model that is split over files is told once and never moved: one of them says too little', async () => {
+  const model = 'big-00001-of-00003.gguf';
+  writeFileSync(join(directory, model), 'the first part');
+  const { said, engine } = await startHost({}, { model });
+  expect(said).toEqual([
+    expect.stringMatching(/^kv does not move .*big-00001-of-00003\.gguf is one of several$/),
+  ]);
+  expect(engine.asked.filter((path) => path.includes('save'))).toEqual([]);
 });
 
 test('each sibling gets a slot of its own, and none a slot that is busy', async () => {

@@ -1,13 +1,14 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MovesStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { agentStatus, replicaStatus } from '../../testing/agent-status.ts';
 import type { Listen } from '../config/agent-config.ts';
-import { serveStatus } from './server.ts';
+import { connectionMsMax, serveStatus } from './server.ts';
 import { writeStatusFile } from './status-file.ts';
 
 const serve = async (status: StatusAnswer, listen: Listen = { host: '127.0.0.1', port: 0 }) => {
@@ -102,6 +103,55 @@ test('what is none of its paths, methods or names is refused', async () => {
   expect(await get(`${url}/status`, {}, 'HEAD')).toEqual({ status: 200, text: '' });
   expect(await get(`${url}/status`, { host: 'page.example' })).toMatchObject({ status: 403 });
   expect(await get(`${url}/status`, { host: 'localhost:9400' })).toMatchObject({ status: 200 });
+});
+
+describe('readers that never go', () => {
+  /** Ends with what it received once the server has ended the connection. */
+  const dial = async (url: string, said: string) => {
+    const socket: Socket = connect(Number(new URL(url).port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    let text = '';
+    socket.on('data', (part) => {
+      text += part;
+    });
+    socket.on('error', () => {});
+    const closed = new Promise<string>((resolve) => {
+      socket.once('close', () => resolve(text));
+    });
+    await new Promise((resolve) => socket.once('connect', resolve));
+    socket.write(said);
+    return { socket, closed };
+  };
+
+  test('an answered connection is closed, whatever its reader wishes', async () => {
+    const asked = 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n';
+    const { closed } = await dial(await serve(agentStatus()), asked);
+    const text = await closed;
+    expect(text).toMatch(/^HTTP\/1\.1 200 /);
+    expect(text.toLowerCase()).toContain('connection: close');
+  });
+
+  test('one that says nothing is dropped', async () => {
+    const { closed } = await dial(await serve(agentStatus()), '');
+    expect(await closed).toBe('');
+  }, 15_000);
+
+  test('those that send a byte now and then take nobody’s place for long', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const url = await serve(agentStatus());
+    const readers = await Promise.all(
+      Array.from({ length: 32 }, () => dial(url, 'GET /healthz HTTP/1.1\r\nX: ')),
+    );
+    const trickle = setInterval(() => {
+      for (const { socket } of readers) socket.write('E');
+    }, 500);
+    onTestFinished(() => clearInterval(trickle));
+    await expect(get(`${url}/healthz`)).rejects.toThrow();
+    await vi.advanceTimersByTimeAsync(connectionMsMax);
+    await Promise.all(readers.map(({ closed }) => closed));
+    expect(await get(`${url}/healthz`)).toMatchObject({ status: 200 });
+  });
 });
 
 test('it listens on IPv6 too, and says when a port is taken', async () => {

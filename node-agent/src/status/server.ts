@@ -13,8 +13,10 @@ import { metricsText } from './metrics.ts';
 
 /** A scraper, a load balancer and some people. */
 const connectionsMax = 32;
-/** A request here is one line. */
+/** A request here is one line, and its answer a page: a connection that is silent for longer is nobody's. */
 const requestMsMax = 5_000;
+/** Of one connection with all that it does: one that trickles, or reads slowly, gives its place up. */
+export const connectionMsMax = 10_000;
 const headerBytesMax = 8 * 1024;
 
 export interface StatusServer {
@@ -77,12 +79,19 @@ export const serveStatus = async (listen: Listen, status: () => StatusAnswer): P
     { requestTimeout: requestMsMax, headersTimeout: requestMsMax, maxHeaderSize: headerBytesMax },
     (request: IncomingMessage, response: ServerResponse) => {
       const { status: code, type, text } = answerTo(request, status);
-      response.writeHead(code, { 'content-type': type, 'cache-control': 'no-store' });
+      // Whoever asks again dials again, so that no place is held between two questions.
+      const headers = { 'content-type': type, 'cache-control': 'no-store', connection: 'close' };
+      response.writeHead(code, headers);
       response.end(request.method === 'HEAD' ? undefined : text);
       request.resume();
     },
   );
   server.maxConnections = connectionsMax;
+  server.timeout = requestMsMax;
+  server.on('connection', (socket) => {
+    const over = setTimeout(() => socket.destroy(), connectionMsMax);
+    socket.once('close', () => clearTimeout(over));
+  });
   const { address, family, port } = await listening(server, listen);
   return {
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,

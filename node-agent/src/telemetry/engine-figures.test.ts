@@ -89,6 +89,9 @@ test('what a page does not say, or cannot mean, is unknown', () => {
     'vllm:num_requests_running -1',
     'vllm:num_requests_waiting 1e300',
     'vllm:kv_cache_usage_perc 42',
+    'vllm:generation_tokens_total{engine="0"} 1e308',
+    'vllm:generation_tokens_total{engine="1"} 1e308',
+    'vllm:num_preemptions_total 1e16',
   ];
   expect(read('vllm', ...odd)).toEqual(nothing);
 });

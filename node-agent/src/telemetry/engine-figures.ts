@@ -38,9 +38,10 @@ const requestsOf = (page: Page, names: MetricNames): number | undefined => {
   return sum === undefined || sum < 0 || sum > engineRequestsMax ? undefined : Math.round(sum);
 };
 
+/** Beyond whole numbers nothing is counted; sums of such would end as no number at all. */
 const countOf = (page: Page, names: MetricNames): number | undefined => {
   const sum = firstOf(page, names)?.sum;
-  return sum === undefined || sum < 0 ? undefined : sum;
+  return sum === undefined || sum < 0 || sum > Number.MAX_SAFE_INTEGER ? undefined : sum;
 };
 
 /** Engines round; what is further off is no share. */

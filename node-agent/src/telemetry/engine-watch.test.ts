@@ -35,7 +35,11 @@ afterEach(() => {
 
 test('figures are read from where the profile says, with the engine’s key', async () => {
   const { watch, asked } = await watched({ status: 200, text: 'vllm:num_requests_running 3\n' });
+  const parse = vi.spyOn(JSON, 'parse');
   await watch.look();
+  // A page may be long, and is no JSON.
+  expect(parse).not.toHaveBeenCalled();
+  parse.mockRestore();
   expect(watch.history.load).toMatchObject({ running: 3, waiting: undefined });
   expect(asked).toEqual(['GET /metrics Bearer sk-engine']);
 });
@@ -51,7 +55,8 @@ test('requests that this agent has there are nobody else’s', async () => {
 
 test.each<readonly [string, Page]>([
   ['has no such page', { status: 404, text: 'vllm:num_requests_running 3\n' }],
-  ['answers without end', { status: 200, text: 'vllm:num_requests_running 3\n'.repeat(200_000) }],
+  ['answers without end', { status: 200, text: `${'# '.repeat(1024 * 512)}\n` }],
+  ['has too many lines', { status: 200, text: '#\n'.repeat(20_001) }],
 ])('an engine that %s is unknown, told once, until it answers', async (_, page) => {
   const { watch, said } = await watched(page);
   await watch.look();

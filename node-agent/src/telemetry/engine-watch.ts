@@ -17,7 +17,7 @@ const restingLookMs = 5_000;
 /** A page comes from memory on loopback; an engine that takes longer is too busy to be asked. */
 const lookMsMax = 2_000;
 /** vLLM's page with its histograms is about 100 KB for each model. */
-const pageBytesMax = 4 * 1024 * 1024;
+const pageBytesMax = 1024 * 1024;
 
 export interface EngineWatchOptions {
   readonly engine: Engine;

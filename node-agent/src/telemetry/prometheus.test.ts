@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { samplesOf } from './prometheus.ts';
+import { linesMax, samplesOf } from './prometheus.ts';
 
 const read = (page: string, ...names: string[]) => Object.fromEntries(samplesOf(page, new Set(names)));
 
@@ -27,6 +27,17 @@ test.each([
   ['an end without a line end, after odd lines', 'm{\nm\nm{a="b"}\nm{} x\nm NaN\nm +Inf\nm{a=\n\u0000\nm 5'],
 ])('%s is no obstacle', (_, page) => {
   expect(read(page, 'm')).toEqual({ m: { sum: 5, count: 1 } });
+});
+
+test('a name counts only where it begins a line and is whole', () => {
+  const page = ['# m 1', 'x m 2', 'mm 3', 'm_sum 4', 'a{b="m 5"} 6', 'm', ' \t m 7', 'm{} 8'].join('\n');
+  expect(read(page, 'm')).toEqual({ m: { sum: 15, count: 2 } });
+});
+
+test('a page of more lines than an engine has is refused whole', () => {
+  const page = (lines: number): string => 'm 1\n'.repeat(lines - 1);
+  expect(read(page(linesMax), 'm')).toEqual({ m: { sum: linesMax - 1, count: linesMax - 1 } });
+  expect(() => read(page(linesMax + 1), 'm')).toThrow(`${linesMax} lines`);
 });
 
 test('what is no number says nothing, rather than zero', () => {

@@ -9,7 +9,11 @@ export interface Samples {
   readonly count: number;
 }
 
+/** vLLM's page has about a thousand for each model. */
+export const linesMax = 20_000;
+
 const nameEnd = /[{\s]/;
+const blanks: ReadonlySet<string> = new Set([' ', '\t', '\r']);
 
 /** Where the labels that begin at `from` end: braces and blanks inside quotes are text. -1: nowhere. */
 const labelsEnd = (line: string, from: number): number => {
@@ -34,21 +38,44 @@ const valueIn = (line: string, nameLength: number): number | undefined => {
   return Number.isFinite(value) ? value : undefined;
 };
 
-/** Of each name that has any sample. */
-export const samplesOf = (page: string, names: ReadonlySet<string>): ReadonlyMap<string, Samples> => {
-  const found = new Map<string, Samples>();
-  for (let from = 0; from < page.length; ) {
-    const lineEnd = page.indexOf('\n', from);
-    const line = page.slice(from, lineEnd < 0 ? page.length : lineEnd).trim();
-    from = lineEnd < 0 ? page.length : lineEnd + 1;
-    if (line === '' || line.startsWith('#')) continue;
-    const nameLength = line.search(nameEnd);
-    const name = line.slice(0, Math.max(0, nameLength));
-    if (!names.has(name)) continue;
-    const value = valueIn(line, nameLength);
+const hasTooManyLines = (page: string): boolean => {
+  let lines = 1;
+  for (let at = page.indexOf('\n'); at >= 0 && lines <= linesMax; at = page.indexOf('\n', at + 1)) lines += 1;
+  return lines > linesMax;
+};
+
+/** Whether only blanks stand before it in its line. */
+const beginsLine = (page: string, at: number): boolean => {
+  let before = at - 1;
+  while (before >= 0 && blanks.has(page[before] ?? '')) before -= 1;
+  return before < 0 || page[before] === '\n';
+};
+
+const samplesOfName = (page: string, name: string): Samples => {
+  let sum = 0;
+  let count = 0;
+  for (let at = page.indexOf(name); at >= 0; at = page.indexOf(name, at + name.length)) {
+    if (!nameEnd.test(page[at + name.length] ?? '') || !beginsLine(page, at)) continue;
+    const lineEnd = page.indexOf('\n', at);
+    const line = page.slice(at, lineEnd < 0 ? page.length : lineEnd);
+    const value = valueIn(line, name.length);
     if (value === undefined) continue;
-    const { sum, count } = found.get(name) ?? { sum: 0, count: 0 };
-    found.set(name, { sum: sum + value, count: count + 1 });
+    sum += value;
+    count += 1;
+  }
+  return { sum, count };
+};
+
+/**
+ * Of each name that has any sample. Looks for the names, since most of a page is of no interest: this process carries
+ * streams. Throws where the page has more lines than it may; of a part of it the sums would be wrong.
+ */
+export const samplesOf = (page: string, names: ReadonlySet<string>): ReadonlyMap<string, Samples> => {
+  if (hasTooManyLines(page)) throw new RangeError(`the page has more than ${linesMax} lines`);
+  const found = new Map<string, Samples>();
+  for (const name of names) {
+    const samples = samplesOfName(page, name);
+    if (samples.count > 0) found.set(name, samples);
   }
   return found;
 };

@@ -1,4 +1,5 @@
-/** An answer to a look that was none of what was asked for: its status, and what that means for the next look. */
+/** How a look at an engine fails, what that says of the engine, and when the next one comes. Pure. */
+import { CognitoraError } from '@cognitora/protocol/errors';
 
 /** Who says 429 and not for how long is asked again after this. */
 const waitMsDefault = 30_000;
@@ -27,3 +28,10 @@ export class LookRefused extends Error {
     this.waitMs = statusCode === 429 ? waitOf(retryAfter) : undefined;
   }
 }
+
+export const isLate = (thrown: unknown): boolean =>
+  thrown instanceof DOMException && thrown.name === 'TimeoutError';
+
+/** Whether a look that failed shows somebody who lives all the same: a refusal, or an answer that is no list. */
+export const isSignOfLife = (thrown: unknown): boolean =>
+  thrown instanceof LookRefused ? !thrown.isFault : thrown instanceof CognitoraError;
