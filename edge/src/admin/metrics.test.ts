@@ -68,10 +68,12 @@ test('a model’s policy, its shadow and its cells are there', () => {
   const shadow = { policy: 'random', decisions: 5, differences: 2 };
   addModels(page, 'weur', [
     { model: 'm', policy: 'weighted', shadow, askedAtMs: 1, profile: 'p', cells: [cell] },
+    { model: 'unserved', policy: 'weighted', shadow, askedAtMs: undefined, profile: undefined, cells: [] },
   ]);
   expect(page.text).toContain('cognitora_model_policy{region="weur",model="m",policy="weighted"} 1');
   expect(page.text).toContain('cognitora_shadow_differences{region="weur",model="m",policy="random"} 2');
   expect(page.text).toContain('cognitora_cell_map_entries{region="weur",model="m",cell="0"} 8');
+  expect(page.text).not.toContain('unserved');
 });
 
 const rowsOf = (page: MetricsPage, metric: string): string[] =>

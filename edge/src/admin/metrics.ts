@@ -104,7 +104,9 @@ const replicasOf = ({ cells }: ModelView): number => cells.reduce((sum, { replic
 const byDemand = (one: ModelView, other: ModelView): number =>
   (other.askedAtMs ?? 0) - (one.askedAtMs ?? 0) || replicasOf(other) - replicasOf(one);
 
-export const addModels = (page: MetricsPage, region: string, models: readonly ModelView[]): void => {
+export const addModels = (page: MetricsPage, region: string, known: readonly ModelView[]): void => {
+  // A policy that is set for a model that nobody serves decides nothing.
+  const models = known.filter(({ cells }) => cells.length > 0);
   const all = `Models that are served: of more than ${modelsShownMax}, rows for those asked for last.`;
   page.gauge('cognitora_models', all, { region }, models.length);
   const isTooMany = models.length > modelsShownMax;

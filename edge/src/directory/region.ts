@@ -186,9 +186,9 @@ export class Region extends DurableObject<Env> {
     return this.#directory.profiles();
   }
 
-  /** The caches of each model as this region knows them. */
+  /** The caches of each model as this region knows them, and models that nobody serves but whose policy is set. */
   modelViews(): readonly ModelView[] {
-    return viewModels(this.#directory.served());
+    return viewModels(this.#directory.served(), this.#directory.pinned());
   }
 
   /** The latest decisions under this id, newest first. */
