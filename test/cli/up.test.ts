@@ -79,6 +79,12 @@ describe('one data directory through its life', () => {
     expect(up.said.errors).toBe('');
   });
 
+  test('what its engine does is known', async () => {
+    // RUN, WAIT and KV beside what the edge itself sent.
+    const known = /^local .* ready +0 +0 +0 +\d+ % /m;
+    await until('figures', async () => known.test((await cgn(['nodes', ...data])).out), 20_000);
+  });
+
   test('a second "cgn up" on it is refused, and the first goes on', async () => {
     const { status, errors } = await cgn(['up', '--json', ...data, '--port', '1']);
     expect([status, errors]).toEqual([1, expect.stringContaining(`pid ${up.told.pid}`)]);
