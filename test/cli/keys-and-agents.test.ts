@@ -161,7 +161,8 @@ describe('an edge and those who come to it', () => {
   /** An answer of 1.5 s. */
   const dripped = (model: string) => {
     const puppet = { act: 'drip', events: 30, everyMs: 50 };
-    return up.sdk().chat.completions.create({ ...{ model, messages, stream: true as const }, puppet });
+    const body = { ...{ model, messages, stream: true as const }, puppet };
+    return up.sdk().chat.completions.create(body);
   };
   const eventsOf = async (stream: AsyncIterable<unknown>): Promise<number> => {
     let events = 0;

@@ -54,7 +54,10 @@ export interface ReceiptSubject {
   readonly region: Region;
   readonly model: string;
   readonly decidedAtMs: number;
+  /** Digests of the prompt: none of one that is shorter than a block, or that nobody read. */
   readonly promptBlocks: number;
+  /** Of a block, at four bytes each, as in most text. */
+  readonly blockTokens: number;
   /** In the order they were asked; empty for the first region. */
   readonly earlier: readonly EarlierAttempt[];
 }

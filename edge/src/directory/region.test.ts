@@ -145,7 +145,9 @@ test('a request that was tried elsewhere before says so in its receipt and to it
   join(region, node);
   const earlier = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
   expect(unwrap(ask(region, 'm', earlier)).receipt.route).toMatch(/; after=weur:no_capacity$/);
-  expect(region.receipts(requestId)).toMatchObject([{ outcome: 'placed', region: 'local', earlier }]);
+  expect(region.receipts(requestId)).toMatchObject([
+    { outcome: 'placed', region: 'local', earlier, promptBlocks: 0, blockTokens: 64 },
+  ]);
 });
 
 test('a policy is kept for a model that nobody serves, and told to be so', () => {
