@@ -118,8 +118,8 @@ export const addModels = (page: MetricsPage, region: string, known: readonly Mod
       page.counter('cognitora_shadow_decisions', 'Seen by the shadow policy.', labels, shadow.decisions);
       page.counter('cognitora_shadow_differences', 'Would have gone elsewhere.', labels, shadow.differences);
     }
-    for (const [index, cell] of cells.entries()) {
-      const labels = { region, model, cell: String(index) };
+    for (const cell of cells) {
+      const labels = { region, model, cell: String(cell.cell) };
       page.gauge('cognitora_cell_replicas', 'Replicas in the cell.', labels, cell.replicas);
       page.gauge('cognitora_cell_map_bytes', 'Memory of its prefix map.', labels, cell.mapBytes);
       page.gauge('cognitora_cell_map_entries', 'Digests in it.', labels, cell.mapEntries);

@@ -3,6 +3,8 @@ import type { Replica } from './node-entry.ts';
 import type { Policies, ServedModel } from './served-model.ts';
 
 export interface CellView {
+  /** Which it keeps while it lives. */
+  readonly cell: number;
   readonly replicas: number;
   readonly meanLive: number;
   /** Of the prefix map; zero while no replica's cache is known. */
@@ -44,19 +46,14 @@ export const viewModels = (
 const viewServed = (models: ReadonlyMap<string, ServedModel<Replica>>): readonly ModelView[] =>
   [...models].map(([model, served]) => {
     const { policy, shadow } = served.policies;
-    const cells = [...served.cells.values()];
-    const shadows = cells.flatMap((cell) => cell.shadow ?? []);
     return {
       model,
       policy: policy.name,
-      shadow: shadow && {
-        policy: shadow.name,
-        decisions: shadows.reduce((sum, { decisions }) => sum + decisions, 0),
-        differences: shadows.reduce((sum, { differences }) => sum + differences, 0),
-      },
+      shadow: shadow && { policy: shadow.name, ...served.shadowCounts },
       askedAtMs: served.askedAtMs,
       profile: served.profile?.id,
-      cells: cells.map(({ size, meanLive, counts }) => ({
+      cells: [...served.cells].map(([cell, { size, meanLive, counts }]) => ({
+        cell,
         replicas: size,
         meanLive,
         mapBytes: counts?.bytes ?? 0,

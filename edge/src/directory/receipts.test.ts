@@ -94,6 +94,19 @@ test('two live requests under one id have a receipt each, and each its own end',
   expect(receipts.of('same' as RequestId)[0]).toMatchObject({ ended: { record: { totalMs: 7 } } });
 });
 
+test('a candidate is there in all terms that costs are made of', () => {
+  const directory = directoryOf(1);
+  const gpus = [{ gpu: 0, watts: 300 }];
+  const replicas = [{ name: 'r0' as ReplicaName, gpus: [0] }];
+  directory.measured('n' as NodeId, 1 as Epoch, { rttMs: 0, replicas, gpus }, 0);
+  const { reservation } = decisionOf(directory);
+  decisionOf(directory);
+  directory.firstByte(reservation, 0);
+  const [candidate] = decisionOf(directory).considered;
+  expect(candidate).toMatchObject({ live: 2, decoding: 1, decodingTokens: 1_000, waitingTokens: 1_000 });
+  expect(candidate).toMatchObject({ watts: 300 });
+});
+
 test('of many candidates the cheapest are shown', () => {
   const { considered, candidates } = decision(40);
   expect(candidates).toBe(40);
