@@ -130,7 +130,8 @@ export class Fleet {
     argv.push('--data-dir', join(settings.dataDirectory, 'agent'));
     for (const { url, events } of engines) {
       argv.push('--engine-url', url);
-      if (events !== undefined) argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);
+      if (events === undefined) continue;
+      argv.push('--profile', 'embedded', '--kv-events', events.live, '--kv-events-replay', events.replay);
     }
     for (const alias of settings.aliases) argv.push('--alias', alias);
     this.#agent = new Child({

@@ -6,7 +6,7 @@ const asked = { cell: 0, askedFor: 'only', replicas: 2, candidates: 2, cost: 12.
 const placed: PlacedAnswer = {
   ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
   ...{ policy: 'predicted-latency', node: 'n1', replica: 'r0', trust: 'exact' },
-  ...{ promptTokens: 600, expectedTokens: 512, candidates: 2 },
+  ...{ promptTokens: 600, promptBlocks: 9, blockTokens: 64, expectedTokens: 512, candidates: 2 },
   considered: [
     { ...candidate, node: 'n1', replica: 'r0' },
     { ...candidate, node: 'n2', replica: 'r0', cost: 80, cachedTokens: 0 },
@@ -30,6 +30,16 @@ test('a decision shows the chosen one first, each cost, and that the request sti
   expect(lines.find((line) => line.startsWith('*'))).toMatch(/n1 +r0 +12.5 +512 +exact/);
   expect(lines.at(-1)).toBe('It is still running.');
   expect(lines.join('\n')).not.toMatch(/CELL|Attempt/);
+});
+
+test('a prompt too short to be tracked is said to be, and one that nobody read is not', () => {
+  const short = { ...placed, promptTokens: 3, promptBlocks: 0, expectedTokens: 0 };
+  expect(reportOf(short)).toContain(
+    'about 3 prompt tokens,\nshorter than one block of 64 tokens: not tracked.\n',
+  );
+  const { promptTokens: _, ...unread } = short;
+  expect(reportOf(unread)).toContain('an unread prompt,\n0 tokens expected in the chosen cache (exact).');
+  expect(reportOf(placed)).toContain('512 tokens expected in the chosen cache (exact).');
 });
 
 test('the end tells what the engine reported', () => {

@@ -18,6 +18,9 @@ export interface PlacedAnswer extends Subject {
   readonly trust: string;
   /** Absent of a prompt that nobody read. */
   readonly promptTokens?: number;
+  readonly promptBlocks: number;
+  /** Of a block, about. */
+  readonly blockTokens: number;
   readonly expectedTokens: number;
   readonly candidates: number;
   readonly considered: readonly {
@@ -95,6 +98,14 @@ const cellsOf = ({ cells: { asked, taken, because } }: PlacedAnswer): readonly s
   return [`${table(header, rows)}\n`, `Cell ${taken} was taken: ${takenBecause[because] ?? because}.\n`];
 };
 
+/** What is expected in the chosen cache, or why nothing can be. */
+const expectedIn = (placed: PlacedAnswer): string => {
+  const { promptTokens, promptBlocks, blockTokens, expectedTokens, trust } = placed;
+  if (promptTokens !== undefined && promptBlocks === 0)
+    return `shorter than one block of ${blockTokens} tokens: not tracked.`;
+  return `${Math.round(expectedTokens)} tokens expected in the chosen cache (${trust}).`;
+};
+
 const placedReport = (placed: PlacedAnswer): readonly string[] => {
   const rows = placed.considered.map((candidate) => [
     candidate.node === placed.node && candidate.replica === placed.replica ? '*' : '',
@@ -108,11 +119,11 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
     Math.round(candidate.prefillMs),
   ]);
   const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
-  const { policy, candidates, promptTokens, trust, expectedTokens } = placed;
+  const { policy, candidates, promptTokens } = placed;
   const length = promptTokens === undefined ? 'an unread prompt' : `about ${promptTokens} prompt tokens`;
   return [
     `Decided by ${policy} among ${candidates}: ${length},`,
-    `${Math.round(expectedTokens)} tokens expected in the chosen cache (${trust}).\n`,
+    `${expectedIn(placed)}\n`,
     `${table(header, rows)}\n`,
     ...cellsOf(placed),
     endOf(placed),

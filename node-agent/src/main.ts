@@ -4,6 +4,7 @@
  */
 import { Socket } from 'node:net';
 import type { ProcessStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { systemClock } from './clock.ts';
 import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
 import { describeConfig } from './config/describe.ts';
@@ -30,6 +31,8 @@ import { powerSources } from './telemetry/power-source.ts';
 const lastLinesMsMax = 1_000;
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
 const orphanDrainMs = 2_000;
+/** A service manager's SIGTERM reaches us from our process group and again from `cgn agent`. */
+const echoMsMax = 1_000;
 
 const logLines = new LineWriter(descriptorWriter(process.stderr.fd));
 
@@ -155,8 +158,13 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   const stop = (drainMs?: number): void => {
     void Promise.all([agent.stop(drainMs), stopping()]).then(() => exit());
   };
-  process.once('SIGTERM', () => stop());
-  process.once('SIGINT', () => stop());
+  const signals = new RepeatedSignals(echoMsMax);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      // An agent that stops already waits for nothing: a second signal ends the process.
+      if (signals.heard(systemClock.monotonicMs()) !== 'echo') stop();
+    });
+  }
   // A terminal that is gone says the same, and means the end.
   if (!process.stdin.isTTY) process.on('SIGHUP', () => agent.retry());
   orphaned = () => stop(orphanDrainMs);

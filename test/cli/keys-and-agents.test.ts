@@ -4,7 +4,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { leftoversOf } from '../harness/leftovers.ts';
-import { until } from '../harness/until.ts';
+import { pause, until } from '../harness/until.ts';
 import { PuppetEngine, puppetModel } from '../robustness/puppet-engine.ts';
 import { cgn, cgnJson, type Ran, startUp, temporaryDirectory, type Up } from './run-cgn.ts';
 
@@ -135,11 +135,17 @@ describe('an edge and those who come to it', () => {
   });
 
   /** `cgn agent` for a host of that name, and how it ended if it did. */
-  const agent = (name: string, environment: Record<string, string> = {}, more: readonly string[] = []) => {
+  const agent = (
+    name: string,
+    environment: Record<string, string> = {},
+    more: readonly string[] = [],
+    isGroup = false,
+  ) => {
     const argv = ['agent', '--edge', up.told.url, '--engine-url', engine.url, '--name', name, ...more];
     argv.push('--data-dir', join(directory, 'hosts', name));
     const child: ChildProcess = spawn(process.execPath, [program, ...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: isGroup,
       env: { PATH: process.env.PATH, HOME: '/nonexistent', ...environment },
     });
     const said = { out: '', errors: '' };
@@ -151,6 +157,17 @@ describe('an edge and those who come to it', () => {
     });
     const over = new Promise<Ran>((accept) => child.once('close', (status) => accept({ status, ...said })));
     return { child, over, said };
+  };
+  /** An answer of 1.5 s. */
+  const dripped = (model: string) => {
+    const puppet = { act: 'drip', events: 30, everyMs: 50 };
+    const body = { ...{ model, messages, stream: true as const }, puppet };
+    return up.sdk().chat.completions.create(body);
+  };
+  const eventsOf = async (stream: AsyncIterable<unknown>): Promise<number> => {
+    let events = 0;
+    for await (const _ of stream) events += 1;
+    return events;
   };
   const newToken = (...more: string[]): Promise<Join> => cgnJson<Join>(['keys', 'join', ...more, ...data]);
   const joins = async (): Promise<readonly Join[]> =>
@@ -175,6 +192,19 @@ describe('an edge and those who come to it', () => {
     second.child.kill('SIGTERM');
     expect((await second.over).status).toBe(0);
     expect(leftoversOf(join(directory, 'hosts'))).toEqual([]);
+  });
+
+  test('SIGTERM to a process group, which an agent hears twice, lets its live requests end', async () => {
+    const { joinToken } = await newToken();
+    const only = ['--alias', `barn=${puppetModel}`];
+    const { child, over } = agent('barn', { COGNITORA_JOIN_TOKEN: joinToken }, only, true);
+    await until('the host to be linked', async () => (await names()).includes('barn'), 15_000);
+    const stream = await dripped('barn');
+    process.kill(-(child.pid ?? 0), 'SIGTERM');
+    await pause(200);
+    child.kill('SIGTERM');
+    expect(await eventsOf(stream)).toBe(30);
+    expect((await over).status).toBe(0);
   });
 
   test('a host whose "cgn agent" is killed leaves with it', async () => {
@@ -230,5 +260,15 @@ describe('an edge and those who come to it', () => {
     const { status, errors } = await agent('nothing').over;
     expect([status, errors]).toEqual([1, expect.stringMatching(/has not joined this edge.*cgn keys join/)]);
     expect(await names()).toHaveLength(1);
+  });
+
+  test('Ctrl-C, which "cgn up" hears again from npm, lets live requests end', async () => {
+    const stream = await dripped(puppetModel);
+    up.signal('SIGINT');
+    await pause(100);
+    up.signal('SIGINT');
+    expect(await eventsOf(stream)).toBe(30);
+    expect(await up.exited).toBe(0);
+    expect(up.said.errors.match(/Ctrl-C again stops at once/g)).toHaveLength(1);
   });
 });

@@ -140,6 +140,20 @@ export const startUpByHand = async (
 export const startUp = (directory: string, argv: readonly string[] = [], environment?: Environment) =>
   startUpByHand(directory, ['--json', ...argv], environment);
 
+/** `npm start` as the README has it, with `--json` on a free port. What is signalled is npm. */
+export const startNpm = async (directory: string): Promise<Up> => {
+  const argv = ['start', '--silent', '--', '--json', '--data-dir', directory];
+  const child = spawn('npm', [...argv, '--port', String(await freePort())], {
+    cwd: resolve(import.meta.dirname, '../..'),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...{ PATH: process.env.PATH, HOME: '/nonexistent' },
+      ...{ npm_config_cache: join(directory, 'npm'), npm_config_update_notifier: 'false' },
+    },
+  });
+  return new Up(directory, child);
+};
+
 /** Every descendant of a process, by what /proc says now. */
 export const descendantsOf = (pid: number): number[] => {
   const children = new Map<number, number[]>();

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 import { isAlive } from '../robustness/processes.ts';
-import { cgn, cgnJson, descendantsOf, startUp, temporaryDirectory, type Up } from './run-cgn.ts';
+import { cgn, cgnJson, descendantsOf, startNpm, startUp, temporaryDirectory, type Up } from './run-cgn.ts';
 
 const messages = [{ role: 'user' as const, content: 'Hello' }];
 /** A revoked key may be trusted this long, and a little for the machine. */
@@ -79,6 +79,12 @@ describe('one data directory through its life', () => {
     expect(up.said.errors).toBe('');
   });
 
+  test('what its engine does is known', async () => {
+    // RUN, WAIT and KV beside what the edge itself sent.
+    const known = /^local .* ready +0 +0 +0 +\d+ % /m;
+    await until('figures', async () => known.test((await cgn(['nodes', ...data])).out), 20_000);
+  });
+
   test('a second "cgn up" on it is refused, and the first goes on', async () => {
     const { status, errors } = await cgn(['up', '--json', ...data, '--port', '1']);
     expect([status, errors]).toEqual([1, expect.stringContaining(`pid ${up.told.pid}`)]);
@@ -149,5 +155,28 @@ describe('one data directory through its life', () => {
     up = await (await startUp(directory, ['--port', port])).ready();
     expect(isAlive(edge)).toBe(false);
     expect((await complete(up)).length).toBeGreaterThan(0);
+  });
+});
+
+describe('as the README starts it', () => {
+  const directory = temporaryDirectory();
+  let up: Up;
+  beforeAll(async () => {
+    up = await (await startNpm(directory)).ready();
+  });
+  afterAll(() => up.down());
+
+  test('SIGTERM to npm ends all of it in order, a live stream included', async () => {
+    const pids = [up.told.pid, ...descendantsOf(up.told.pid)];
+    const stream = await up
+      .sdk()
+      .chat.completions.create({ model: 'tiny', messages, max_tokens: 20, stream: true });
+    up.signal('SIGTERM');
+    let finish: string | null | undefined;
+    for await (const chunk of stream) finish = chunk.choices[0]?.finish_reason ?? finish;
+    expect(finish).toBe('length');
+    await up.exited;
+    await until('all of it to be gone', () => pids.every((pid) => !isAlive(pid)), 10_000);
+    expect(leftoversOf(directory)).toEqual([]);
   });
 });

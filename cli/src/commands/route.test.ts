@@ -1,8 +1,26 @@
 import { expect, test } from 'vitest';
-import { changeReport } from './route.ts';
+import { changeReport, policyRows, resetReport } from './route.ts';
 
-test('a policy of a model that nobody serves is kept, and said to be odd', () => {
-  const note = 'model not served now';
-  expect(changeReport({ model: 'typo', servedIn: [], note })).toContain('typo: model not served now.');
-  expect(changeReport({ model: 'm', servedIn: ['weur'] })).toMatch(/^m is decided so from now on/);
+const served = { model: 'tiny', servedIn: ['weur'] };
+
+test('a change says how the model is decided now, and that nobody serves it if so', () => {
+  const change = { policy: 'round-robin', shadow: 'predicted-latency' };
+  expect(changeReport({ ...served, ...change })).toBe('tiny: round-robin, shadow predicted-latency.');
+  expect(changeReport({ ...served, policy: 'random', shadow: null })).toBe('tiny: random.');
+  expect(changeReport({ model: 'typo', servedIn: [], policy: 'random', shadow: null })).toBe(
+    'typo: random. Nobody serves it now: is the name right?',
+  );
+});
+
+test('a reset names the default', () => {
+  const back = { policy: 'predicted-latency', shadow: null };
+  expect(resetReport({ ...served, ...back })).toBe('tiny: predicted-latency, the default again.');
+  expect(resetReport({ ...served, ...back, servedIn: [] })).toMatch(/again\. Nobody serves it now/);
+});
+
+test('a model whose policy is set is listed while nobody serves it', () => {
+  const models = [{ model: 'm', policy: 'random', cells: [] }];
+  expect(policyRows({ policies: [], regions: [{ region: 'weur', models }] })).toEqual([
+    ['weur', 'm', 'random', '-', 0, 0, '-'],
+  ]);
 });

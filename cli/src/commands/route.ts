@@ -15,6 +15,13 @@ Usage
   cgn route use MODEL POLICY [--shadow POLICY]    decides MODEL by POLICY from now on
   cgn route reset MODEL           the default policy again
 
+Policies
+  predicted-latency   the default: soonest to the first token, and what the work costs others
+  weighted            shares of cached prefix, idleness, power and capacity
+  least-loaded        fewest live requests
+  round-robin         each in turn
+  random              by lot
+
 Every answer carries its request's id in the header x-request-id; the edge remembers the latest. A client may
 use an id many times, and a request may be tried in several regions: all decisions are shown, newest first.
 With --shadow a second policy decides beside the first; only where it differs is counted.
@@ -44,7 +51,7 @@ const parse = (argv: readonly string[]) => {
   }
 };
 
-interface PoliciesAnswer {
+export interface PoliciesAnswer {
   readonly policies: readonly string[];
   readonly regions: readonly {
     readonly region: string;
@@ -63,7 +70,7 @@ interface PoliciesAnswer {
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
-const policyRows = ({ regions }: PoliciesAnswer): (string | number)[][] =>
+export const policyRows = ({ regions }: PoliciesAnswer): (string | number)[][] =>
   regions.flatMap(({ region, models }) =>
     models.map(({ model, policy, shadow, cells }) => {
       const entriesMax = sum(cells.map((cell) => cell.mapEntriesMax));
@@ -100,38 +107,53 @@ const list = async (values: Values, names: readonly string[]): Promise<void> => 
   }
   const rows = policyRows(answer);
   const header = ['REGION', 'MODEL', 'POLICY', 'SHADOW', 'REPLICAS', 'CELLS', 'MAP FULL'];
-  const shown = rows.length === 0 ? 'No model is served.' : table(header, rows);
+  const shown = rows.length === 0 ? 'No model is served, and no policy is set.' : table(header, rows);
   say(`${shown}\n\nPolicies: ${answer.policies.join(', ')}`);
 };
 
 const use = async (values: Values, names: readonly string[]): Promise<void> => {
   const [model = '', policy] = namesFor(names, 2, 'use MODEL POLICY [--shadow POLICY]');
-  await change(values, model, { policy, shadow: values.shadow });
+  await change(values, model, { policy, shadow: values.shadow }, changeReport);
 };
 
 const reset = async (values: Values, names: readonly string[]): Promise<void> => {
   const [model = ''] = namesFor(names, 1, 'reset MODEL');
-  await change(values, model, {});
+  await change(values, model, {}, resetReport);
 };
 
 export interface ChangeAnswer {
   readonly model: string;
+  /** By which it is decided now. */
+  readonly policy: string;
+  readonly shadow: string | null;
   /** Where somebody serves the model now. */
   readonly servedIn: readonly string[];
   /** What is odd about the change. */
   readonly note?: string;
 }
 
-export const changeReport = ({ model, servedIn, note }: ChangeAnswer): string =>
-  servedIn.length > 0
-    ? `${printable(model)} is decided so from now on. "cgn route policies" shows it.`
-    : `${printable(model)}: ${note ?? 'kept'}. This holds once a replica serves it: is the name right?`;
+const unserved = ({ servedIn }: ChangeAnswer): string =>
+  servedIn.length > 0 ? '' : ' Nobody serves it now: is the name right?';
 
-const change = async (values: Values, model: string, body: object): Promise<void> => {
+export const changeReport = (answer: ChangeAnswer): string => {
+  const { model, policy, shadow } = answer;
+  const beside = shadow === null ? '' : `, shadow ${shadow}`;
+  return `${printable(model)}: ${policy}${beside}.${unserved(answer)}`;
+};
+
+export const resetReport = (answer: ChangeAnswer): string =>
+  `${printable(answer.model)}: ${answer.policy}, the default again.${unserved(answer)}`;
+
+const change = async (
+  values: Values,
+  model: string,
+  body: object,
+  report: (answer: ChangeAnswer) => string,
+): Promise<void> => {
   const path = `/policies/${encodeURIComponent(model)}`;
   const changed = (await clientOf(values).call('PUT', path, body)) as ChangeAnswer;
   if (values.json) sayJson(changed);
-  else say(changeReport(changed));
+  else say(report(changed));
 };
 
 const actions = { why, policies: list, use, reset } as const;

@@ -5,6 +5,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
@@ -65,6 +66,9 @@ export interface UpSettings {
 }
 
 const replicasMax = 16;
+
+/** A terminal's Ctrl-C reaches us from npm too, faster than anybody types it again. */
+const echoMsMax = 500;
 
 const wholeNumber = (text: string, option: string, min: number, max: number): number => {
   const value = Number(text);
@@ -217,11 +221,13 @@ const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void):
 /** The first signal stops in order; the second at once. */
 const untilSignal = (fleet: Fleet): { readonly asked: Promise<void>; isAsked(): boolean } => {
   let isAsked = false;
+  const signals = new RepeatedSignals(echoMsMax);
   const asked = new Promise<void>((accept) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        if (isAsked) fleet.kill();
-        else if (signal === 'SIGINT')
+        const heard = signals.heard(monotonicMs());
+        if (heard === 'again') fleet.kill();
+        else if (heard === 'first' && signal === 'SIGINT')
           warn('\nStopping; live streams get a few seconds. Ctrl-C again stops at once.');
         isAsked = true;
         accept();

@@ -64,14 +64,17 @@ test('a replica that failed is there with why, on one line, and one that is left
 
 test('a model’s policy, its shadow and its cells are there', () => {
   const page = new MetricsPage();
-  const cell = { replicas: 4, meanLive: 1, mapBytes: 9, mapEntries: 8, mapEntriesMax: 10, mapEvictions: 3 };
+  const map = { mapBytes: 9, mapEntries: 8, mapEntriesMax: 10, mapEvictions: 3 };
+  const cell = { cell: 3, replicas: 4, meanLive: 1, ...map };
   const shadow = { policy: 'random', decisions: 5, differences: 2 };
   addModels(page, 'weur', [
     { model: 'm', policy: 'weighted', shadow, askedAtMs: 1, profile: 'p', cells: [cell] },
+    { model: 'unserved', policy: 'weighted', shadow, askedAtMs: undefined, profile: undefined, cells: [] },
   ]);
   expect(page.text).toContain('cognitora_model_policy{region="weur",model="m",policy="weighted"} 1');
   expect(page.text).toContain('cognitora_shadow_differences{region="weur",model="m",policy="random"} 2');
-  expect(page.text).toContain('cognitora_cell_map_entries{region="weur",model="m",cell="0"} 8');
+  expect(page.text).toContain('cognitora_cell_map_entries{region="weur",model="m",cell="3"} 8');
+  expect(page.text).not.toContain('unserved');
 });
 
 const rowsOf = (page: MetricsPage, metric: string): string[] =>
@@ -105,7 +108,9 @@ test('of very many models those have rows that are asked for, then those with mo
   const page = new MetricsPage();
   const modelOf = (model: string, replicas: number, askedAtMs: number | undefined) => ({
     ...{ model, policy: 'weighted', shadow: undefined, askedAtMs, profile: undefined },
-    cells: [{ replicas, meanLive: 0, mapBytes: 0, mapEntries: 0, mapEntriesMax: 0, mapEvictions: 0 }],
+    cells: [
+      { cell: 0, replicas, meanLive: 0, mapBytes: 0, mapEntries: 0, mapEntriesMax: 0, mapEvictions: 0 },
+    ],
   });
   const invented = Array.from({ length: 5_000 }, (_, index) => modelOf(`invented-${index}`, 1, undefined));
   const real = [modelOf('unasked', 2, undefined), modelOf('asked', 1, 5)];

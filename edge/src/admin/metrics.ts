@@ -104,7 +104,9 @@ const replicasOf = ({ cells }: ModelView): number => cells.reduce((sum, { replic
 const byDemand = (one: ModelView, other: ModelView): number =>
   (other.askedAtMs ?? 0) - (one.askedAtMs ?? 0) || replicasOf(other) - replicasOf(one);
 
-export const addModels = (page: MetricsPage, region: string, models: readonly ModelView[]): void => {
+export const addModels = (page: MetricsPage, region: string, known: readonly ModelView[]): void => {
+  // A policy that is set for a model that nobody serves decides nothing.
+  const models = known.filter(({ cells }) => cells.length > 0);
   const all = `Models that are served: of more than ${modelsShownMax}, rows for those asked for last.`;
   page.gauge('cognitora_models', all, { region }, models.length);
   const isTooMany = models.length > modelsShownMax;
@@ -116,8 +118,8 @@ export const addModels = (page: MetricsPage, region: string, models: readonly Mo
       page.counter('cognitora_shadow_decisions', 'Seen by the shadow policy.', labels, shadow.decisions);
       page.counter('cognitora_shadow_differences', 'Would have gone elsewhere.', labels, shadow.differences);
     }
-    for (const [index, cell] of cells.entries()) {
-      const labels = { region, model, cell: String(index) };
+    for (const cell of cells) {
+      const labels = { region, model, cell: String(cell.cell) };
       page.gauge('cognitora_cell_replicas', 'Replicas in the cell.', labels, cell.replicas);
       page.gauge('cognitora_cell_map_bytes', 'Memory of its prefix map.', labels, cell.mapBytes);
       page.gauge('cognitora_cell_map_entries', 'Digests in it.', labels, cell.mapEntries);

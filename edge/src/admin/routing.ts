@@ -9,7 +9,7 @@ import type { Receipt } from '../directory/receipts.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
-import { policies } from '../policy/policy.ts';
+import { defaultPolicy, policies } from '../policy/policy.ts';
 
 /** A change of policy is a few names. */
 const changeBytesMax = 4_096;
@@ -73,5 +73,6 @@ export const routingRoutes = new Hono<{ Bindings: Env }>()
     const servedIn = regions.filter((_, index) => served[index]);
     // A policy may be set before its model comes; a name that is misspelt looks the same.
     const note = servedIn.length > 0 ? {} : { note: 'model not served now' };
-    return Response.json({ model, policy: policy ?? null, shadow: shadow ?? null, servedIn, ...note });
+    const decides = policy ?? defaultPolicy.name;
+    return Response.json({ model, policy: decides, shadow: shadow ?? null, servedIn, ...note });
   });

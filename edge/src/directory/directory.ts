@@ -228,6 +228,11 @@ export class Directory {
     this.#models.get(model)?.usePolicies(this.#policiesOf(model));
   }
 
+  /** Models that are decided by policies of their own, served or not. */
+  pinned(): ReadonlyMap<string, Policies> {
+    return this.#policies;
+  }
+
   /** By which profile each model's prompts are digested; models whose caches nobody knows are left out. */
   profiles(): ReadonlyMap<string, PromptProfile> {
     const profiles = new Map<string, PromptProfile>();

@@ -1,8 +1,10 @@
 /** What people and dashboards see of a model's routing: its policies, cells and how full their maps are. Views only. */
 import type { Replica } from './node-entry.ts';
-import type { ServedModel } from './served-model.ts';
+import type { Policies, ServedModel } from './served-model.ts';
 
 export interface CellView {
+  /** Which it keeps while it lives. */
+  readonly cell: number;
   readonly replicas: number;
   readonly meanLive: number;
   /** Of the prefix map; zero while no replica's cache is known. */
@@ -26,22 +28,32 @@ export interface ModelView {
   readonly cells: readonly CellView[];
 }
 
-export const viewModels = (models: ReadonlyMap<string, ServedModel<Replica>>): readonly ModelView[] =>
+/** Those that are served, then those that nobody serves but whose policy is set: they have no cells. */
+export const viewModels = (
+  models: ReadonlyMap<string, ServedModel<Replica>>,
+  pinned: ReadonlyMap<string, Policies>,
+): readonly ModelView[] => [
+  ...viewServed(models),
+  ...[...pinned].flatMap(([model, { policy, shadow }]) => {
+    if (models.has(model)) return [];
+    return {
+      ...{ model, policy: policy.name, askedAtMs: undefined, profile: undefined, cells: [] },
+      shadow: shadow && { policy: shadow.name, decisions: 0, differences: 0 },
+    };
+  }),
+];
+
+const viewServed = (models: ReadonlyMap<string, ServedModel<Replica>>): readonly ModelView[] =>
   [...models].map(([model, served]) => {
     const { policy, shadow } = served.policies;
-    const cells = [...served.cells.values()];
-    const shadows = cells.flatMap((cell) => cell.shadow ?? []);
     return {
       model,
       policy: policy.name,
-      shadow: shadow && {
-        policy: shadow.name,
-        decisions: shadows.reduce((sum, { decisions }) => sum + decisions, 0),
-        differences: shadows.reduce((sum, { differences }) => sum + differences, 0),
-      },
+      shadow: shadow && { policy: shadow.name, ...served.shadowCounts },
       askedAtMs: served.askedAtMs,
       profile: served.profile?.id,
-      cells: cells.map(({ size, meanLive, counts }) => ({
+      cells: [...served.cells].map(([cell, { size, meanLive, counts }]) => ({
+        cell,
         replicas: size,
         meanLive,
         mapBytes: counts?.bytes ?? 0,

@@ -41,7 +41,7 @@ const refusalOf = (directory: Directory, isLeased = () => true): NoReplicaError 
 
 const about = (requestId: string, earlier: readonly EarlierAttempt[] = []) => ({
   ...{ requestId: requestId as RequestId, region: 'weur' as Region, model: 'm' },
-  ...{ decidedAtMs: 5, promptBlocks: 2, earlier },
+  ...{ decidedAtMs: 5, promptBlocks: 2, blockTokens: 64, earlier },
 });
 const after = [{ region: 'weur' as Region, code: 'link_lost' as const }];
 
@@ -92,6 +92,19 @@ test('two live requests under one id have a receipt each, and each its own end',
   expect(newest).not.toHaveProperty('ended');
   receipts.ended(second.reservation, 12, { bodyBytes: 1, totalMs: 7 }, 'worked');
   expect(receipts.of('same' as RequestId)[0]).toMatchObject({ ended: { record: { totalMs: 7 } } });
+});
+
+test('a candidate is there in all terms that costs are made of', () => {
+  const directory = directoryOf(1);
+  const gpus = [{ gpu: 0, watts: 300 }];
+  const replicas = [{ name: 'r0' as ReplicaName, gpus: [0] }];
+  directory.measured('n' as NodeId, 1 as Epoch, { rttMs: 0, replicas, gpus }, 0);
+  const { reservation } = decisionOf(directory);
+  decisionOf(directory);
+  directory.firstByte(reservation, 0);
+  const [candidate] = decisionOf(directory).considered;
+  expect(candidate).toMatchObject({ live: 2, decoding: 1, decodingTokens: 1_000, waitingTokens: 1_000 });
+  expect(candidate).toMatchObject({ watts: 300 });
 });
 
 test('of many candidates the cheapest are shown', () => {

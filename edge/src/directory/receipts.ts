@@ -32,12 +32,18 @@ export interface CandidateView {
   readonly cachedTokens: number;
   readonly live: number;
   readonly decoding: number;
+  /** Context tokens of those. */
+  readonly decodingTokens: number;
+  /** Uncached prompt tokens of requests that wait for their first byte. */
+  readonly waitingTokens: number;
   readonly waitMs: number;
   readonly prefillMs: number;
   readonly stepMs: number;
   readonly rttMs: number;
   /** Blocks that its cache evicts for each one it stores, 0 to 1. */
   readonly evictionShare: number;
+  /** What its GPUs draw; absent where nobody measures. */
+  readonly watts: number | undefined;
   /** Its agent told of its engine's requests once, and fell silent: it counts as full. */
   readonly isStale: boolean;
 }
@@ -54,7 +60,10 @@ export interface ReceiptSubject {
   readonly region: Region;
   readonly model: string;
   readonly decidedAtMs: number;
+  /** Digests of the prompt: none of one that is shorter than a block, or that nobody read. */
   readonly promptBlocks: number;
+  /** Of a block, at four bytes each, as in most text. */
+  readonly blockTokens: number;
   /** In the order they were asked; empty for the first region. */
   readonly earlier: readonly EarlierAttempt[];
 }
@@ -109,21 +118,23 @@ export const viewCandidates = (
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);
     const owner = member === undefined ? undefined : served.ownerOf(member);
     if (candidate === undefined || member === undefined || owner === undefined) return [];
-    const { live, decoding, waitMs, prefillMs, stepMs, rttMs, evictionShare, cachedTokens, isStale } =
-      candidate;
+    const { live, decoding, decodingTokens, waitMs, prefillMs, stepMs, rttMs, watts, isStale } = candidate;
     return {
       node: owner.node.node,
       replica: owner.name,
       trust: member.trust,
       cost: rounded(costs[index] ?? 0),
-      cachedTokens: Math.round(cachedTokens),
+      cachedTokens: Math.round(candidate.cachedTokens),
       live,
       decoding,
+      decodingTokens,
+      waitingTokens: Math.round(candidate.waitingTokens),
       waitMs: rounded(waitMs),
       prefillMs: rounded(prefillMs),
       stepMs: rounded(stepMs),
       rttMs: rounded(rttMs),
-      evictionShare: rounded(evictionShare),
+      evictionShare: rounded(candidate.evictionShare),
+      watts,
       isStale,
     };
   });

@@ -197,6 +197,9 @@ test('a policy that is chosen while a model is live decides the next request, in
   const later = decide();
   expect([later.node, later.receipt.route.includes('policy=round-robin')]).toEqual(['d', true]);
   expect(region.modelViews()[0]?.shadow?.decisions).toBe(4);
+  // A cell that closes takes neither the count nor the other's number with it.
+  for (const name of ['a', 'b', 'c']) region.left(name as NodeId, 1 as never);
+  expect(region.modelViews()[0]).toMatchObject({ shadow: { decisions: 4 }, cells: [{ cell: 1 }] });
 });
 
 test('a cordoned node’s cache stays known: what it heard meanwhile counts once it is back', async () => {

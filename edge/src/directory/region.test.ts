@@ -145,14 +145,23 @@ test('a request that was tried elsewhere before says so in its receipt and to it
   join(region, node);
   const earlier = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
   expect(unwrap(ask(region, 'm', earlier)).receipt.route).toMatch(/; after=weur:no_capacity$/);
-  expect(region.receipts(requestId)).toMatchObject([{ outcome: 'placed', region: 'local', earlier }]);
+  expect(region.receipts(requestId)).toMatchObject([
+    { outcome: 'placed', region: 'local', earlier, promptBlocks: 0, blockTokens: 64 },
+  ]);
 });
 
 test('a policy is kept for a model that nobody serves, and told to be so', () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   expect(region.usePolicy('m', 'round-robin', undefined)).toEqual({ value: { isServed: true } });
-  expect(region.usePolicy('typo', 'round-robin', undefined)).toEqual({ value: { isServed: false } });
+  expect(region.usePolicy('typo', 'round-robin', 'random')).toEqual({ value: { isServed: false } });
+  expect(region.modelViews().map(({ model, policy, cells }) => [model, policy, cells.length])).toEqual([
+    ['m', 'round-robin', 1],
+    ['typo', 'round-robin', 0],
+  ]);
+  expect(region.modelViews()[1]?.shadow?.policy).toBe('random');
+  region.usePolicy('typo', undefined, undefined);
+  expect(region.modelViews().map(({ model }) => model)).toEqual(['m']);
 });
 
 /** Why nobody was chosen, as the newest receipt has it. */

@@ -75,6 +75,9 @@ export interface Ended {
   readonly verdict?: Verdict | undefined;
 }
 
+/** For people: what a model's prompts have is learned, and this is where that begins. */
+const bytesPerToken = 4;
+
 export class Region extends DurableObject<Env> {
   readonly #directory: Directory;
   readonly #host: LinkHost;
@@ -186,9 +189,9 @@ export class Region extends DurableObject<Env> {
     return this.#directory.profiles();
   }
 
-  /** The caches of each model as this region knows them. */
+  /** The caches of each model as this region knows them, and models that nobody serves but whose policy is set. */
   modelViews(): readonly ModelView[] {
-    return viewModels(this.#directory.served());
+    return viewModels(this.#directory.served(), this.#directory.pinned());
   }
 
   /** The latest decisions under this id, newest first. */
@@ -293,7 +296,8 @@ export class Region extends DurableObject<Env> {
     this.#directory.sweep(nowMs);
     const isLeased = (node: NodeId): boolean => this.#isLeased(node);
     const promptBlocks = prompt.chain.length / 2;
-    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks, earlier };
+    const blockTokens = prompt.blockBytes / bytesPerToken;
+    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks, blockTokens, earlier };
     const decision = this.#noted(about, {
       ...{ model, prompt, isStream, nowMs, isLeased },
       random: systemRandom,

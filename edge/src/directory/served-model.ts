@@ -15,6 +15,7 @@ import type { Member, ReplicaWork } from './member.ts';
 import { ProfileLead, type ProfileOffer } from './profile-lead.ts';
 import { Rates } from './rates.ts';
 import { replicasPerCellMax } from './replica-slots.ts';
+import type { ShadowCounts } from './shadow.ts';
 import type { SnapshotTurns } from './snapshot-turns.ts';
 import type { TokenScale } from './token-scale.ts';
 import type { Truth } from './truth.ts';
@@ -112,6 +113,8 @@ export class ServedModel<Owner> {
   #rates: Rates | undefined;
   #askedAtMs: number | undefined;
   #policies: Policies;
+  /** Of cells that closed since the shadow was chosen. */
+  #shadowOfClosed: ShadowCounts = { decisions: 0, differences: 0 };
   readonly #lead = new ProfileLead();
 
   constructor(options: ServedModelOptions<Owner>) {
@@ -136,6 +139,13 @@ export class ServedModel<Owner> {
 
   get policies(): Policies {
     return this.#policies;
+  }
+
+  /** What the shadow policy saw since it was chosen, in all cells that there were. */
+  get shadowCounts(): ShadowCounts {
+    let counts = this.#shadowOfClosed;
+    for (const { shadow } of this.#cells.values()) counts = withMore(counts, shadow);
+    return counts;
   }
 
   /** How prompts are to be written for their digests; undefined while no replica's cache is known. */
@@ -177,6 +187,7 @@ export class ServedModel<Owner> {
     seat.cell.leave(seat.member, nowMs);
     if (seat.cell.size === 0) {
       this.#cells.delete(seated.number);
+      this.#shadowOfClosed = withMore(this.#shadowOfClosed, seat.cell.shadow);
       seat.cell.close();
     }
     this.#count(nowMs);
@@ -203,6 +214,7 @@ export class ServedModel<Owner> {
 
   usePolicies(policies: Policies): void {
     this.#policies = policies;
+    this.#shadowOfClosed = { decisions: 0, differences: 0 };
     for (const cell of this.#cells.values()) setPolicies(cell, policies);
   }
 
@@ -313,6 +325,11 @@ export class ServedModel<Owner> {
     else member.close(nowMs);
   }
 }
+
+const withMore = (counts: ShadowCounts, more: ShadowCounts | undefined): ShadowCounts => ({
+  decisions: counts.decisions + (more?.decisions ?? 0),
+  differences: counts.differences + (more?.differences ?? 0),
+});
 
 const setPolicies = (cell: Cell, { policy, shadow }: Policies): void => {
   cell.usePolicy(policy);

@@ -1,10 +1,13 @@
 /** A second policy that decides beside the first, for comparison: only where it differs is counted. Pure. */
 import { type Candidate, chooseLowest, type Policy, type Score } from '../policy/policy.ts';
 
-export interface ShadowView {
-  readonly name: string;
+export interface ShadowCounts {
   readonly decisions: number;
   readonly differences: number;
+}
+
+export interface ShadowView extends ShadowCounts {
+  readonly name: string;
 }
 
 /** What both decide by. */

@@ -34,6 +34,11 @@ const schemaOptions = (): readonly string[] =>
 const engineOptions = [
   wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
   wrapped(
+    '  --profile NAME',
+    'what that engine is, so that its load and cache are known: vllm, sglang, llama-cpp, trtllm, ollama, embedded; ' +
+      'repeat in the order of the engines (default: openai)',
+  ),
+  wrapped(
     '  --kv-events ENDPOINT',
     'where the engine publishes events of its KV cache, such as tcp://127.0.0.1:5557: what it holds is ' +
       'known then, not guessed; repeat in the order of the engines',

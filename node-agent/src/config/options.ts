@@ -10,6 +10,7 @@ import { readSection } from './values.ts';
 
 export const engineOptions = {
   'engine-url': { type: 'string', multiple: true },
+  profile: { type: 'string', multiple: true },
   'kv-events': { type: 'string', multiple: true },
   'kv-events-replay': { type: 'string', multiple: true },
   'kv-directory': { type: 'string', multiple: true },
@@ -38,6 +39,7 @@ export const parseAliases = (pairs: readonly string[]): ReadonlyMap<string, stri
 /** The option's name of an entry's key. */
 const optionOf: Readonly<Record<string, string>> = {
   url: '--engine-url',
+  profile: '--profile',
   kv_events: '--kv-events',
   kv_events_replay: '--kv-events-replay',
   kv_directory: '--kv-directory',
@@ -47,6 +49,7 @@ const optionOf: Readonly<Record<string, string>> = {
 export const entriesOfOptions = (values: EngineOptions): readonly EngineEntry[] => {
   const { 'engine-url': urls = [], 'kv-events': events = [], 'kv-events-replay': replays = [] } = values;
   const directories = values['kv-directory'] ?? [];
+  const profiles = values.profile ?? [];
   const aliases = parseAliases(values.alias ?? []);
   if (urls.length > enginesMax) throw new ConfigError(`At most ${enginesMax} engines per host.`);
   if (events.length > urls.length || replays.length > events.length) {
@@ -54,8 +57,10 @@ export const entriesOfOptions = (values: EngineOptions): readonly EngineEntry[] 
       '--kv-events is at most one for each --engine-url, and --kv-events-replay for each of them.',
     );
   }
-  if (directories.length > urls.length) {
-    throw new ConfigError('--kv-directory is at most one for each --engine-url.');
+  for (const [option, given] of Object.entries({ profile: profiles, 'kv-directory': directories })) {
+    if (given.length > urls.length) {
+      throw new ConfigError(`--${option} is at most one for each --engine-url.`);
+    }
   }
   if (urls.length === 0 && aliases.size > 0) {
     throw new ConfigError(
@@ -65,7 +70,7 @@ export const entriesOfOptions = (values: EngineOptions): readonly EngineEntry[] 
   const called = (key = 'url'): string => optionOf[key] ?? '--engine-url';
   return urls.map((url, at) => {
     const table = {
-      profile: 'openai',
+      profile: profiles[at] ?? 'openai',
       url,
       aliases: Object.fromEntries(aliases),
       ...(events[at] === undefined ? {} : { kv_events: events[at] }),

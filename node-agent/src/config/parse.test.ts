@@ -87,6 +87,15 @@ test('KV moves through one directory, from a directory of each engine', () => {
   expect(() => parse([...needed, '--kv-directory', '/a', '--kv-directory', '/b'])).toThrow(/at most one/);
 });
 
+test('what an engine is belongs to the engines in their order', () => {
+  const { engines } = parse([...needed, '--engine-url', 'http://b:1', '--profile', 'embedded']);
+  expect(engines.map(({ profile }) => profile)).toEqual(['embedded', 'openai']);
+  expect(() => parse([...needed, '--profile', 'embeded'])).toThrow(/^--profile.*the nearest is "embedded"/);
+  expect(() => parse([...needed, '--profile', 'vllm', '--profile', 'vllm'])).toThrow(
+    '--profile is at most one',
+  );
+});
+
 test('KV events belong to the engines in their order', () => {
   const more = [
     '--engine-url',

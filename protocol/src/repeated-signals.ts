@@ -1,0 +1,22 @@
+/**
+ * What a signal to stop means that a process got before: one may come twice at once, from its process group and again
+ * from whoever passes signals on (npm, `cgn agent`), and only a person's second one means "at once". Owns no clock.
+ */
+
+export class RepeatedSignals {
+  readonly #echoMsMax: number;
+  #firstMs: number | undefined;
+
+  /** So long after the first one any other is the same. */
+  constructor(echoMsMax: number) {
+    this.#echoMsMax = echoMsMax;
+  }
+
+  heard(nowMs: number): 'first' | 'echo' | 'again' {
+    if (this.#firstMs === undefined) {
+      this.#firstMs = nowMs;
+      return 'first';
+    }
+    return nowMs - this.#firstMs < this.#echoMsMax ? 'echo' : 'again';
+  }
+}
