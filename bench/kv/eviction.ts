@@ -15,10 +15,10 @@ import { readTrace, type Trace, tokensOfBlocks } from '../sim/trace.ts';
 import { caches, type MakeCache } from './caches.ts';
 
 const method =
-  'Each trace with sharing is replayed in its order through one store that holds the given share of all its ' +
-  'blocks. A request finds its prefix up to the first block that is missing, then all its blocks are touched ' +
-  'or stored, the last one first, as an engine that offloads a prompt from its end does. Blocks count as ' +
-  'equal. W-TinyLFU: a window of 1 %, exact counts.';
+  'Each trace with sharing is replayed in its order through one store that holds the given share of all ' +
+  'its blocks. A request finds its prefix up to the first block that is missing, then all its blocks are ' +
+  'touched or stored, the last one first, as an engine that offloads a prompt from its end does. Blocks ' +
+  'count as equal. W-TinyLFU: a window of 1 %, exact counts.';
 
 const { values } = parseArgs({
   options: {
