@@ -35,8 +35,8 @@ const engineOptions = [
   wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
   wrapped(
     '  --profile NAME',
-    'what that engine is, so that its load and cache are known: vllm, sglang, llama-cpp, trtllm, ollama, embedded; ' +
-      'repeat in the order of the engines (default: openai)',
+    'what that engine is, so that its load and cache are known, by a name of docs/agent-config.md; repeat in the ' +
+      'order of the engines (default: openai)',
   ),
   wrapped(
     '  --kv-events ENDPOINT',

@@ -18,7 +18,7 @@ import type { Log } from '../log.ts';
 import { enginePath } from './engine-path.ts';
 import { isLate, isSignOfLife, LookRefused } from './look-failures.ts';
 import { Losses } from './losses.ts';
-import { readModelList } from './model-list.ts';
+import { offeredOf, readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 import { Silence } from './silence.ts';
 
@@ -364,19 +364,9 @@ export class Engine {
     return text;
   }
 
-  /** Throws where the list lacks what is to be served: the engine lives, and has yet to be given it. */
-  #offered(cards: readonly ModelCard[]): readonly ModelCard[] {
-    const { offers } = this.#options;
-    if (offers === undefined) return cards;
-    const offered = cards.filter(({ id }) => offers(id));
-    if (offered.length > 0) return offered;
-    const what = `its list of ${cards.length} does not have the configured model`;
-    throw new CognitoraError('engine_refused', what);
-  }
-
   /** Keeps what is known of models that stay, so that a poll never forgets a probe. */
   #learn(cards: readonly ModelCard[]): void {
-    const publicCards = this.#publicCards(this.#offered(cards));
+    const publicCards = this.#publicCards(offeredOf(cards, this.#options.offers));
     const names = new Set(publicCards.map((card) => card.id));
     for (const name of this.#models.keys()) if (!names.has(name)) this.#models.delete(name);
     const known = new Set(this.#cards.map((card) => card.id));

@@ -2,6 +2,7 @@
  * What an engine answers to `GET /v1/models`, as the link carries it: items that are no models are left out, odd fields
  * are made to fit. Pure.
  */
+import { CognitoraError } from '@cognitora/protocol/errors';
 import { nameCharsMax } from '@cognitora/protocol/limits';
 import type { ModelCard } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
@@ -31,4 +32,17 @@ export const readModelList = (text: Uint8Array): readonly ModelCard[] => {
     });
   }
   return cards;
+};
+
+/** Throws where the list lacks what is to be served: the engine lives, and has yet to be given it. */
+export const offeredOf = (
+  cards: readonly ModelCard[],
+  offers: ((served: string) => boolean) | undefined,
+): readonly ModelCard[] => {
+  const offered = offers === undefined ? cards : cards.filter(({ id }) => offers(id));
+  if (offers === undefined || offered.length > 0) return offered;
+  throw new CognitoraError(
+    'engine_refused',
+    `its list of ${cards.length} does not have the configured model`,
+  );
 };
