@@ -119,6 +119,9 @@ test('each of these changes the bytes', () => {
     { ...base, lora: [{ id: 0, scale: 1 }] },
     { ...base, lora: [{ id: 1, scale: 1 }] },
     { ...base, lora_path: 'legal' },
+    { ...base, extra_key: 's' },
+    { ...base, mm_processor_kwargs: { fps: 1 } },
+    { ...base, media_io_kwargs: { video: { num_frames: 8 } } },
     { ...base, chat_template_kwargs: { enable_thinking: false } },
     { ...base, documents: [{ title: 't' }] },
   ];

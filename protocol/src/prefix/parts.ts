@@ -88,6 +88,9 @@ export const alwaysHeadFields = [
   'suffix',
   'lora',
   'lora_path',
+  'extra_key',
+  'mm_processor_kwargs',
+  'media_io_kwargs',
 ] as const;
 /** Values that mean the same as no value. */
 const defaultValues: Readonly<Record<string, string>> = {

@@ -133,7 +133,9 @@ test('the turn after is claimed as far as it renders to the tokens that the engi
 test('only what may change a prompt is rendered, and prompts that are kept apart are not learned', async () => {
   const { exact, evaluate, ledger, rendered } = model();
   evaluate(text);
-  await exact.saw({ path, body: { ...first, cache_salt: 'tenant' } });
+  for (const name of ['cache_salt', 'extra_key', 'lora', 'lora_path', 'media_io_kwargs']) {
+    await exact.saw({ path, body: { ...first, [name]: 'tenant' } });
+  }
   await exact.saw({ path: '/v1/completions', body: { prompt: text } });
   expect([ledger.size, rendered.length]).toEqual([0, 0]);
   await exact.saw({ path, body: { ...first, tool_choice: 'none' } });

@@ -23,12 +23,12 @@ import { type BlockChanges, tokenChain } from './token-blocks.ts';
 const waitingMax = 64;
 
 /** With one of these an engine keeps blocks apart that have the same tokens. */
-const apartFields = ['cache_salt', 'lora', 'lora_path'];
+const apartFields = ['cache_salt', 'extra_key', 'lora', 'lora_path'];
 
 /** With these a prompt is written as no way of rendering is asked for: what else stands in it is not known. */
 const otherwiseFields = [
   ...['continue_final_message', 'chat_template', 'documents', 'prompt_token_ids', 'input_ids'],
-  ...['add_special_tokens', 'mm_processor_kwargs', 'truncate_prompt_tokens'],
+  ...['add_special_tokens', 'mm_processor_kwargs', 'media_io_kwargs', 'truncate_prompt_tokens'],
 ];
 const isOtherwise = (body: JsonRecord): boolean =>
   body.add_generation_prompt === false ||
