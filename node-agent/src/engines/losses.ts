@@ -1,6 +1,6 @@
 /**
- * What the end of a kept connection calls for. It may be an engine's death, which is to be seen at once; or the habit of
- * an engine that keeps no connection, whose looks would then follow each other without end. Pure.
+ * What the end of a kept connection calls for. It may be an engine's death, which is to be seen at once; or the habit
+ * of an engine that keeps no connection, whose looks would then follow each other without end. Pure.
  */
 
 /** So many looks in a row whose connection was ended: it is a habit. */
