@@ -3,6 +3,7 @@
  * models with their public and served names, and whether it can serve now. Knows no engine by name.
  */
 
+import { CognitoraError } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
   engineConnectMsMax,
@@ -16,7 +17,7 @@ import { printable } from '@cognitora/protocol/printable';
 import { Pool } from 'undici';
 import type { Log } from '../log.ts';
 import { enginePath } from './engine-path.ts';
-import { isLate, isSignOfLife, LookRefused } from './look-failures.ts';
+import { isLate, isSignOfLife, LookRefused, reasonOf } from './look-failures.ts';
 import { Losses } from './losses.ts';
 import { offeredOf, readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
@@ -255,7 +256,7 @@ export class Engine {
     if (!isTheirs || this.#state !== 'ready' || this.#isLooking || this.#stopped) return;
     const calledFor = this.#losses.lost();
     if (calledFor === 'told') {
-      this.#options.log('warn', 'engine ends kept connections', { engine: this.name, lookMs: pollMsMax });
+      this.#options.log('warn', 'engine ends kept connections', { engine: this.name, lookMs: this.#pollMs });
     }
     if (calledFor !== 'look') return;
     clearTimeout(this.#timer);
@@ -399,7 +400,7 @@ export class Engine {
   async #probeAhead(life: number): Promise<void> {
     for (const [name, { served }] of this.#models) this.#models.set(name, { served, volunteered: undefined });
     if (this.#models.size === 0 || this.#models.size > probedAheadMax) return;
-    const aliveTimer = setInterval(() => void this.#isAlive(life), pollMsMax);
+    const aliveTimer = setInterval(() => void this.#isAlive(life), this.#options.pollMs ?? pollMsMax);
     const probes: Promise<void>[] = [];
     try {
       for (const name of this.#models.keys()) {
@@ -473,12 +474,6 @@ const settledWithin = async (work: Promise<void>, ms: number): Promise<void> => 
 
 /** For people elsewhere: one line, no longer than the link carries. */
 const shownWhy = (why: string): string => printable(why).slice(0, replicaWhyCharsMax).toWellFormed();
-
-/** In words; where several addresses of a name failed, the error itself has none. */
-const reasonOf = (thrown: unknown): string => {
-  if (!(thrown instanceof Error)) return String(thrown);
-  return thrown.message || ('code' in thrown ? String(thrown.code) : thrown.name);
-};
 
 /** Reads a response body as bytes, at most `bytesMax`. */
 export const readBounded = async (body: AsyncIterable<Buffer>, bytesMax: number): Promise<Uint8Array> => {

@@ -35,3 +35,9 @@ export const isLate = (thrown: unknown): boolean =>
 /** Whether a look that failed shows somebody who lives all the same: a refusal, or an answer that is no list. */
 export const isSignOfLife = (thrown: unknown): boolean =>
   thrown instanceof LookRefused ? !thrown.isFault : thrown instanceof CognitoraError;
+
+/** In words; where several addresses of a name failed, the error itself has none. */
+export const reasonOf = (thrown: unknown): string => {
+  if (!(thrown instanceof Error)) return String(thrown);
+  return thrown.message || ('code' in thrown ? String(thrown.code) : thrown.name);
+};
