@@ -1,6 +1,6 @@
 /**
- * The question for a join token, where a person sits at a terminal: what is typed is not shown, neither by us nor by the
- * terminal itself, which is in raw mode while the question stands. Never keeps the token.
+ * The question for a join token, where a person sits at a terminal: what is typed is not shown, neither by us nor by
+ * the terminal itself, which is in raw mode while the question stands. Never keeps the token.
  */
 import { createInterface } from 'node:readline/promises';
 import { type Readable, Writable } from 'node:stream';
