@@ -10,6 +10,8 @@ import { up } from './commands/up.ts';
 import { fileTrouble } from './file-trouble.ts';
 import { say, UserError, warn } from './terminal.ts';
 
+const version = '0.1.0';
+
 const commands = {
   up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },
   agent: { run: agent, summary: "connect this host's engines to an edge; agent status: what it does now" },
@@ -21,12 +23,15 @@ const commands = {
 } as const;
 
 const help = (): string => {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  cgn ${name.padEnd(8)} ${summary}`);
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(
+    ([name, { summary }]) => `  cgn ${name.padEnd(width)}  ${summary}`,
+  );
   return `cgn: GPU hosts anywhere, one OpenAI-compatible endpoint
 
 ${lines.join('\n')}
 
-"cgn COMMAND --help" says more. Start with "cgn up".
+"cgn COMMAND --help" says more, "cgn --version" which this is. Start with "cgn up".
 From a checkout: npm run cgn -- COMMAND`;
 };
 
@@ -37,6 +42,10 @@ const main = async (): Promise<number> => {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     say(help());
     return name === undefined ? 2 : 0;
+  }
+  if (name === '--version') {
+    say(`cgn ${version}`);
+    return 0;
   }
   if (!isCommand(name)) throw new UserError(`There is no "cgn ${name}".\n\n${help()}`, 2);
   return commands[name].run(argv);

@@ -78,3 +78,10 @@ test('what engines and GPUs do is shown, each GPU once, and what nobody knows is
 test('where nobody joined it tells how to', () => {
   expect(nodesReport({ regions: [], away: [] }, 0)).toMatch(/cgn keys join/);
 });
+
+test('one that loads and has not said what has "-" for its models and their caches', () => {
+  const loading = { ...replica('r0', 'loading'), models: [], caches: [] };
+  const nodes = [node('attic', false, [loading])];
+  const [, line = ''] = nodesReport({ regions: [{ region: 'weur', nodes }], away: [] }, 60_000).split('\n');
+  expect(line.split(/ {2,}/).slice(4)).toEqual(['loading', '2', '-', '-', '-', '-', '-', '60 s ago']);
+});

@@ -6,7 +6,7 @@ const asked = { cell: 0, askedFor: 'only', replicas: 2, candidates: 2, cost: 12.
 const placed: PlacedAnswer = {
   ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
   ...{ policy: 'predicted-latency', node: 'n1', replica: 'r0', trust: 'exact' },
-  ...{ promptTokens: 600, promptBlocks: 9, blockTokens: 64, expectedTokens: 512, candidates: 2 },
+  ...{ promptTokens: 600, promptBlocks: 9, blockTokens: 64, expectedTokens: 512, stale: 0, candidates: 2 },
   considered: [
     { ...candidate, node: 'n1', replica: 'r0' },
     { ...candidate, node: 'n2', replica: 'r0', cost: 80, cachedTokens: 0 },
@@ -40,6 +40,11 @@ test('a prompt too short to be tracked is said to be, and one that nobody read i
   const { promptTokens: _, ...unread } = short;
   expect(reportOf(unread)).toContain('an unread prompt,\n0 tokens expected in the chosen cache (exact).');
   expect(reportOf(placed)).toContain('512 tokens expected in the chosen cache (exact).');
+});
+
+test('those left out for an old load are counted where there are any', () => {
+  expect(reportOf({ ...placed, stale: 2 })).toContain('their load was told too long ago: 2.\n');
+  expect(reportOf(placed)).not.toContain('Left out');
 });
 
 test('the end tells what the engine reported', () => {

@@ -22,6 +22,8 @@ export interface PlacedAnswer extends Subject {
   /** Of a block, about. */
   readonly blockTokens: number;
   readonly expectedTokens: number;
+  /** Replicas that were left out since their agents fell silent about their load. */
+  readonly stale: number;
   readonly candidates: number;
   readonly considered: readonly {
     readonly node: string;
@@ -119,11 +121,12 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
     Math.round(candidate.prefillMs),
   ]);
   const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
-  const { policy, candidates, promptTokens } = placed;
+  const { policy, candidates, promptTokens, stale } = placed;
   const length = promptTokens === undefined ? 'an unread prompt' : `about ${promptTokens} prompt tokens`;
   return [
     `Decided by ${policy} among ${candidates}: ${length},`,
     `${expectedIn(placed)}\n`,
+    ...(stale === 0 ? [] : [`Left out, since their load was told too long ago: ${stale}.\n`]),
     `${table(header, rows)}\n`,
     ...cellsOf(placed),
     endOf(placed),

@@ -35,8 +35,8 @@ const engineOptions = [
   wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
   wrapped(
     '  --profile NAME',
-    'what that engine is, so that its load and cache are known, by a name of docs/agent-config.md; repeat in the ' +
-      'order of the engines (default: openai)',
+    'which engine that is, as in docs/agent-config.md, so that its load is known; repeat in the order of ' +
+      'the engines (default: any that speaks the API)',
   ),
   wrapped(
     '  --kv-events ENDPOINT',
