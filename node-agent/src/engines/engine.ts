@@ -2,8 +2,6 @@
  * One engine as the agent knows it: an OpenAI-compatible HTTP surface at a URL. Owns the connection pool, the list of
  * models with their public and served names, and whether it can serve now. Knows no engine by name.
  */
-
-import { CognitoraError } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
   engineConnectMsMax,

@@ -29,12 +29,15 @@ const script =
 
 /** Output that somebody outside the group still holds open is not waited for any longer. */
 const outputMsMax = 1_000;
+/** So long a group may still be the shell that becomes the engine, and deaf: who asks it to end then asks once more. */
+const youngMs = 1_000;
 
 export class ProcessGroup {
   readonly #child: ChildProcess;
   readonly #onEnd: (how: string) => void;
   #isGone = false;
   #isTold = false;
+  #isYoung = true;
 
   constructor({ program, argv, environment, onOutput, onEnd }: GroupOptions) {
     this.#onEnd = onEnd;
@@ -45,6 +48,9 @@ export class ProcessGroup {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     });
     this.#child = child;
+    setTimeout(() => {
+      this.#isYoung = false;
+    }, youngMs).unref();
     // The pipe only tells of our end.
     child.stdio[3]?.on('error', () => {});
     for (const output of [child.stdout, child.stderr]) if (output !== null) onOutput(output);
@@ -68,6 +74,7 @@ export class ProcessGroup {
 
   terminate(): void {
     this.#signal('SIGTERM');
+    if (this.#isYoung) setTimeout(() => this.#signal('SIGTERM'), youngMs).unref();
   }
 
   kill(): void {
