@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** End-to-end tests that mostly wait for the product's own timers: they may wait side by side. */
+/** End-to-end tests that mostly wait for the product's own timers: they wait side by side, and beside unit tests. */
 const patient = [
   'test/robustness/lost-links.test.ts',
   'test/api/held-headers.test.ts',
@@ -13,6 +13,12 @@ const patient = [
   'test/agent/load.test.ts',
   'test/agent/configured.test.ts',
   'test/cli/nodes.test.ts',
+  'test/cli/up-by-hand.test.ts',
+  'test/cli/doctor.test.ts',
+  'test/api/engine-errors.test.ts',
+  'test/api/client-errors.test.ts',
+  'test/api/recorded.test.ts',
+  'test/kvcache/daemon.test.ts',
 ];
 
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
@@ -31,6 +37,7 @@ export default defineConfig({
           include: ['{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
@@ -63,7 +70,7 @@ export default defineConfig({
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 0 },
         },
       },
     ],

@@ -117,13 +117,14 @@ url = "${other.url}"
     const metrics = await (await fetch(`${statusUrl()}/metrics`)).text();
     expect(metrics).toContain('cognitora_agent_linked{} 1\n');
     expect(metrics).toContain('cognitora_agent_replica_requests_total{replica="chat",profile="vllm"} 1\n');
-    expect((await cgn(['agent', 'status', '--data-dir', data()])).out).toMatch(
-      /chat +vllm +ready +0 +0 +0 +25 % +1 /,
+    // Its figures come with the first look at the engine's metrics.
+    await until('the table to show what the engine says', async () =>
+      /chat +vllm +ready +0 +0 +0 +25 % +1 /.test((await cgn(['agent', 'status', '--data-dir', data()])).out),
     );
   });
 
   test('the service manager hears that it is ready, once, and then of its event loop', async () => {
-    await until('the service manager to be told', () => /WATCHDOG=1/.test(told()));
+    await until('the service manager to be told', () => /READY=1/.test(told()) && /WATCHDOG=1/.test(told()));
     expect(told().match(/READY=1/g)).toHaveLength(1);
     expect(told()).toMatch(/^@manager .*READY=1.* STATUS=\d of 2 replicas ready/m);
   });
