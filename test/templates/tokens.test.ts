@@ -216,7 +216,6 @@ describe.each(chatTemplates)('the template of $name', (template: ChatTemplate) =
     const trial = new Trial(render, found);
     const holds = (pair: ConversationPair, bytes: number) => trial.check(pair, bytes, tokenizerNamed(name));
     fc.assert(fc.property(conversationPair, blockBytes, holds), { numRuns: runs });
-    expect(trial.seen.tokens).toBeGreaterThan(5 * trial.seen.claims);
   });
 
   test('nor with any vocabulary', () => {
@@ -224,9 +223,9 @@ describe.each(chatTemplates)('the template of $name', (template: ChatTemplate) =
     const holds = (pair: ConversationPair, bytes: number, drawn: DrawnVocabulary) =>
       trial.check(pair, bytes, tokenizerOf(drawn));
     fc.assert(fc.property(conversationPair, blockBytes, drawnVocabulary, holds), { numRuns: runs });
-    expect(trial.seen.tokens).toBeGreaterThan(5 * trial.seen.claims);
   });
 
+  // What the draws above claim is a matter of chance; that much is claimed at all is shown here.
   test.each(vocabularies)(
     'of a long conversation they stand for nearly all its tokens, those of %s',
     (name) => {
