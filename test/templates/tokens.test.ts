@@ -16,6 +16,7 @@ import {
 } from '../../protocol/src/prefix/testing/chat-templates.ts';
 import { type ConversationPair, conversationPair } from '../../protocol/src/prefix/testing/conversations.ts';
 import { llamaCppFile } from '../../protocol/src/prefix/testing/llama-cpp-files.ts';
+import { sharedLength } from '../../protocol/src/prefix/testing/shared-length.ts';
 import type { JsonRecord } from '../../protocol/src/shape.ts';
 import { type DrawnVocabulary, drawnVocabulary, tokenizerOf } from './made-tokenizers.ts';
 
@@ -23,12 +24,6 @@ const path = '/v1/chat/completions';
 const blocksMax = 4096;
 /** More, to look for what a few do not find. */
 const runs = Number(process.env.TEMPLATE_RUNS ?? 60);
-
-const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>): number => {
-  let length = 0;
-  while (length < Math.min(left.length, right.length) && left[length] === right[length]) length += 1;
-  return length;
-};
 
 /** The profile as an agent finds it, of an engine that renders with this template. */
 const foundBy = async (render: (body: JsonRecord) => string | undefined): Promise<FoundProfile> => {

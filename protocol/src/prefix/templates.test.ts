@@ -7,18 +7,13 @@ import { prefixChain, rootKey } from './chain.ts';
 import { type DerivedProfile, deriveProfile } from './derive.ts';
 import { chatTemplates, renderer } from './testing/chat-templates.ts';
 import { type ConversationPair, conversationPair } from './testing/conversations.ts';
+import { sharedLength } from './testing/shared-length.ts';
 import { templateProfiles } from './testing/template-profiles.ts';
 
 const path = '/v1/chat/completions';
 const blocksMax = 4096;
 /** More, to look for what a few do not find. */
 const runs = Number(process.env.TEMPLATE_RUNS ?? 120);
-
-const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>): number => {
-  let length = 0;
-  while (length < Math.min(left.length, right.length) && left[length] === right[length]) length += 1;
-  return length;
-};
 
 const sharedBlocks = (left: Chain, right: Chain): number =>
   Math.floor(sharedLength(left.digests, right.digests) / 2);

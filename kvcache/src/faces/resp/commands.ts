@@ -71,17 +71,12 @@ const store = (place: number, key: string, value: Buffer, caller: Caller): NewVa
   return room;
 };
 
-const read = async (word: Buffer, caller: Caller): Promise<Reply> => {
-  const held = await caller.store.get(keyOf(word, caller));
-  return held === undefined ? none : { kind: 'bulk', bytes: caller.hold(held) };
-};
+const replyOf = (held: HeldValue | undefined, { hold }: Caller): Reply =>
+  held === undefined ? none : { kind: 'bulk', bytes: hold(held) };
 
-const get: Command['run'] = ([, key], caller) => {
+const read = (key: Buffer | undefined, caller: Caller): Answer => {
   const held = caller.store.get(keyOf(key, caller));
-  if (held instanceof Promise) {
-    return held.then((value) => (value === undefined ? none : { kind: 'bulk', bytes: caller.hold(value) }));
-  }
-  return held === undefined ? none : { kind: 'bulk', bytes: caller.hold(held) };
+  return held instanceof Promise ? held.then((value) => replyOf(value, caller)) : replyOf(held, caller);
 };
 
 /** `EX 10`, `PX 10`, `EXAT`, `PXAT`, `NX`, `XX`. Undefined for what is none of these. */
@@ -291,7 +286,7 @@ const free = (arity: number, run: Command['run']): Command => ({ arity, isRead: 
 
 /** By name in capitals. */
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
-  ['GET', reading(2, get)],
+  ['GET', reading(2, ([, key], caller) => read(key, caller))],
   [
     'MGET',
     reading(-2, async (words, caller) => {
