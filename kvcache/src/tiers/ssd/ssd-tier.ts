@@ -5,6 +5,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
@@ -44,6 +45,9 @@ export interface SsdTierOptions {
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of each batch that was written. */
+  readonly times?: { observe(ms: number): void };
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -320,7 +324,10 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
+    const { times, monotonicMs = systemMonotonicMs } = this.#options;
+    const startedMs = monotonicMs();
     const { offset } = await this.#segments.append(pages);
+    times?.observe(monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
