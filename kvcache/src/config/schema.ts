@@ -96,8 +96,8 @@ export const topKeys = {
 export const peersKeys = {
   listen: key(kinds.list(listen, addressesMax, 'a list of addresses such as "10.0.0.7:6381"'))({
     doc:
-      'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides known ' +
-      'by their keys.',
+      'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides ' +
+      'known by their keys.',
     example: '["0.0.0.0:6381"]',
     fallback: () => [],
     says: 'none: values are not shared with other hosts',
