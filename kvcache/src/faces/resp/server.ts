@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type ListenOptions, type Server } from 'node:net';
 import type { KvStore } from '../../store.ts';
+import { directSocket } from './direct-socket.ts';
 import { RespSession } from './session.ts';
 
 /** LMCache opens up to 150 from each engine. */
@@ -28,14 +29,15 @@ export const startRespServer = async (options: RespServerOptions): Promise<Serve
   let latest = 0;
   let clients = 0;
   const startedAtMs = nowMs();
-  const server = createServer({ noDelay: true }, (socket) => {
+  const server = createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
     latest += 1;
     clients += 1;
+    const facts = { store, nowMs, version, startedAtMs, clients: () => clients, password, isPassword };
+    const id = latest;
+    const socket = directSocket(accepted, (direct) => new RespSession(direct, { ...facts, id, onError }));
     socket.on('close', () => {
       clients -= 1;
     });
-    const facts = { store, nowMs, version, startedAtMs, clients: () => clients, password, isPassword };
-    new RespSession(socket, { ...facts, id: latest, onError });
   });
   server.maxConnections = connectionsMax;
   await new Promise<void>((resolve, reject) => {
