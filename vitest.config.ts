@@ -24,6 +24,7 @@ const patient = [
   'test/cli/up.test.ts',
   'test/agent/engines.test.ts',
   'test/agent/engine-program.test.ts',
+  'test/kvcache/fleet-ca.test.ts',
 ];
 
 /** Two cores: half of these files wait at any time. Projects of one group must agree. */
