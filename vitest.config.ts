@@ -25,6 +25,7 @@ const patient = [
   'test/agent/engines.test.ts',
   'test/agent/engine-program.test.ts',
   'test/kvcache/fleet-ca.test.ts',
+  'test/kvcache/lossy-link.test.ts',
 ];
 
 /** Two cores: half of these files wait at any time. Projects of one group must agree. */
