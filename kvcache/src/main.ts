@@ -3,6 +3,7 @@
  * once it serves; everything else goes to standard error. Ends in order: no new clients, what waits is written, gone.
  */
 import { wallMs } from './clock.ts';
+import { startMirror } from './faces/directory/mirror.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
 import { help, OptionError, parseOptions } from './options.ts';
@@ -23,7 +24,7 @@ const run = async (): Promise<void> => {
     process.stdout.write(help);
     return;
   }
-  const { ramBytesMax, ssd, resp, status, password } = options;
+  const { ramBytesMax, ssd, resp, status, password, mirrors } = options;
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
@@ -33,12 +34,16 @@ const run = async (): Promise<void> => {
   const onError = (thrown: unknown): void => say(`client: ${messageOf(thrown)}`);
   const server = await startRespServer({ store, listen: resp, password, version, nowMs: wallMs, onError });
   const told = await startStatusServer(status, () => metricsText(store));
+  const mirrored = await Promise.all(
+    mirrors.map((one) => startMirror({ ...one, nowMs: wallMs, onError: say }, store)),
+  );
   let isEnding = false;
   const end = async (): Promise<void> => {
     if (isEnding) return;
     isEnding = true;
     server.close();
     told.close();
+    await Promise.all(mirrored.map((mirror) => mirror.close()));
     await store.close();
     process.exit(0);
   };

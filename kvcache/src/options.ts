@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { MirrorPlace } from './faces/directory/mirror.ts';
 import { valueBytesMax } from './store.ts';
 
 export interface DaemonOptions {
@@ -14,6 +15,8 @@ export interface DaemonOptions {
   readonly resp: Address;
   readonly status: Address;
   readonly password: string | undefined;
+  /** Directories that engines offload to. */
+  readonly mirrors: readonly MirrorPlace[];
 }
 
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -134,5 +137,6 @@ export const parseOptions = (
     resp,
     status,
     password,
+    mirrors: [],
   };
 };
