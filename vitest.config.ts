@@ -19,6 +19,7 @@ const patient = [
   'test/api/client-errors.test.ts',
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
+  'test/kvcache/mirror.test.ts',
 ];
 
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */

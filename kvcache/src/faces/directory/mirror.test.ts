@@ -155,6 +155,21 @@ test.each([
   expect(await textOf(store, 'a.bin')).toBe(readFileSync(path, 'latin1'));
 });
 
+test('what the kernel tells of is looked at without a scan, in directories that came later too', async () => {
+  const directory = placeOf();
+  const store = await storeAt();
+  // A clock that stands still: no scan is due after the first.
+  const mirror = await mirrorOf(store, directory, { nowMs: () => 1_000 });
+  await mirror.look();
+  const path = 'model_r0/0f0/f0_g0/0f.bin';
+  write(directory, path, 'first');
+  await expect.poll(() => textOf(store, path), { timeout: 10_000 }).toBe('first');
+  rmSync(join(directory, 'model_r0'), { recursive: true });
+  await expect.poll(() => mirror.counts.watches, { timeout: 10_000 }).toBe(1);
+  write(directory, path, 'again');
+  await expect.poll(() => textOf(store, path), { timeout: 10_000 }).toBe('again');
+});
+
 test('a file that is written again is taken again', async () => {
   const directory = placeOf();
   const store = await storeAt();
