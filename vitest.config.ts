@@ -26,6 +26,7 @@ const patient = [
   'test/agent/engine-program.test.ts',
   'test/kvcache/fleet-ca.test.ts',
   'test/kvcache/lossy-link.test.ts',
+  'test/kvcache/mirror.test.ts',
 ];
 
 /** Two cores: half of these files wait at any time. Projects of one group must agree. */
