@@ -10,6 +10,7 @@ import { kvcachedHelp } from './config/help.ts';
 import type { DaemonOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
+import { startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
@@ -56,11 +57,18 @@ const run = async (options: DaemonOptions): Promise<void> => {
   const redis = await Promise.all(
     options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
   );
-  const told = status && (await startStatusServer(status, () => metricsText(store)));
+  const mirrors = await Promise.all(
+    options.mirrors.map(({ directory, fields, bytesMax }) => {
+      const mirror = { directory, namespace: named.name(fields), bytesMax, nowMs: wallMs, onError: say };
+      return startMirror(mirror, store);
+    }),
+  );
+  const told = status && (await startStatusServer(status, () => metricsText(store, { mirrors })));
   const end = async (): Promise<void> => {
     for (const server of redis) server.close();
     told?.close();
     await local.close();
+    await Promise.all(mirrors.map((mirror) => mirror.close()));
     await store.close();
     process.exit(0);
   };

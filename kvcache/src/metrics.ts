@@ -1,5 +1,6 @@
 /** What the daemon tells Prometheus: of the store per tier, of the peers, of the mirrors. Text only; counts nothing. */
 import { MetricsPage } from '@cognitora/protocol/metrics-page';
+import type { Mirror } from './faces/directory/mirror.ts';
 import type { PeerCounts } from './peer-access.ts';
 import type { KvStore } from './store.ts';
 
@@ -68,16 +69,41 @@ const tellPeers = (page: MetricsPage, { peers, refused }: PeerCounts): void => {
   }
 };
 
-/** A face, such as a mirror, that tells of itself. */
-export type Teller = (page: MetricsPage) => void;
+const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorTold): void => {
+  const labels = { directory, namespace };
+  const gauges = {
+    there: ['1 where the directory is there.', counts.isThere ? 1 : 0],
+    files: ['Files known.', counts.files],
+    bytes: ['Bytes of them.', counts.bytes],
+    waiting: ['Files seen, and not known to be whole yet.', counts.waiting],
+  } as const;
+  const totals = {
+    adopted: ['Files that became values.', counts.adopted],
+    adopted_bytes: ['Bytes of them.', counts.adoptedBytes],
+    restored: ['Values that became files.', counts.restored],
+    restored_bytes: ['Bytes of them.', counts.restoredBytes],
+    removed: ['Files removed for the bound of the directory.', counts.removed],
+    removed_unstored: ['Of these, what the store would not take.', counts.removedUnstored],
+  } as const;
+  for (const [name, [help, value]] of Object.entries(gauges)) {
+    page.gauge(`cognitora_kv_mirror_${name}`, help, labels, value);
+  }
+  for (const [name, [help, value]] of Object.entries(totals)) {
+    page.counter(`cognitora_kv_mirror_${name}_total`, help, labels, value);
+  }
+  for (const [why, count] of Object.entries(counts.failures)) {
+    page.counter('cognitora_kv_mirror_failures_total', 'Files not taken or made.', { ...labels, why }, count);
+  }
+};
 
-export const metricsText = (
-  store: KvStore,
-  {
-    peers,
-    tellers = [],
-  }: { readonly peers?: PeerCounts | undefined; readonly tellers?: readonly Teller[] } = {},
-): string => {
+export interface Told {
+  /** Undefined: there are none. */
+  readonly peers?: PeerCounts | undefined;
+  readonly mirrors?: readonly MirrorTold[];
+}
+type MirrorTold = Pick<Mirror, 'directory' | 'namespace' | 'counts'>;
+
+export const metricsText = (store: KvStore, { peers, mirrors = [] }: Told = {}): string => {
   const page = new MetricsPage();
   for (const [kind, name, help, tiers] of rowsOf(store)) {
     for (const [tier, value] of Object.entries(tiers)) {
@@ -87,6 +113,6 @@ export const metricsText = (
   page.counter('cognitora_kv_misses_total', 'Values asked for that no tier had.', {}, store.counts.misses);
   tellTimes(page, store, peers !== undefined);
   if (peers !== undefined) tellPeers(page, peers);
-  for (const tell of tellers) tell(page);
+  for (const mirror of mirrors) tellMirror(page, mirror);
   return page.text;
 };
