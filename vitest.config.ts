@@ -26,6 +26,9 @@ const patient = [
   'test/cli/up.test.ts',
   'test/agent/engines.test.ts',
   'test/agent/engine-program.test.ts',
+  'test/kvcache/fleet-ca.test.ts',
+  'test/kvcache/lossy-link.test.ts',
+  'test/kvcache/mirror.test.ts',
 ];
 
 /** Two cores: half of these files wait at any time. Projects of one group must agree. */
