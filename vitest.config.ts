@@ -19,6 +19,7 @@ const patient = [
   'test/api/client-errors.test.ts',
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
+  'test/kvcache/full-disk.test.ts',
   'test/kvcache/lmcache.test.ts',
   'test/kvcache/redis-clients.test.ts',
   'test/robustness/hostile-agent.test.ts',
