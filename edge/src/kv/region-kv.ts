@@ -1,7 +1,7 @@
 /**
  * KV between the hosts of one region: shell around its fabric and its map of keys. Checks keys, signs certificates,
- * sends rosters when they changed and answers who holds a key. Told of links and frames by the region's object; tells its
- * directory whose KV can move. Never sees KV.
+ * sends rosters when they changed and answers who holds a key. Told of links and frames by the region's object; tells
+ * its directory whose KV can move. Never sees KV.
  */
 import { fromBase64Url } from '@cognitora/protocol/bytes';
 import { nodeIdOf } from '@cognitora/protocol/identity';
