@@ -3,8 +3,7 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { checksumOf, sumOf } from '../../checksum.ts';
+import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
@@ -16,8 +15,6 @@ const recordsMax = 1_000_000;
 const readersMax = 2;
 /** Who waits longer than so many others computes sooner. */
 const readsWaitingMax = 256;
-/** A checksum of 1 MiB takes a sixth of a millisecond: so much at a time leaves the loop to others. */
-const checksumBytes = 2 ** 20;
 /** Records of one write: small values share it. */
 const batchRecordsMax = 64;
 const batchBytesMax = 8 * 2 ** 20;
@@ -75,20 +72,11 @@ const segmentBytesOf = (bytesMax: number): number => {
   return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
 };
 
-const checksumInTurns = async (bytes: Buffer): Promise<number> => {
-  let sum = sumOf(bytes.subarray(0, checksumBytes));
-  for (let at = checksumBytes; at < bytes.length; at += checksumBytes) {
-    await nextTurn();
-    sum = sumOf(bytes.subarray(at, at + checksumBytes), sum);
-  }
-  return checksumOf(sum);
-};
-
 /** What its header says of a record, before it has a place. */
 const placeOf = async (one: Pending | Deletion) => {
   if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs: undefined, isAsked: false };
   const { pages, length, expiresAtMs } = one;
-  return { length, checksum: await checksumInTurns(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -165,7 +153,7 @@ export class SsdTier {
     await this.#readTurn();
     try {
       if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
-      if ((await checksumInTurns(pages.subarray(0, place.length))) !== place.checksum)
+      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
         return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';

@@ -10,6 +10,7 @@
  *
  * Tells damage from what was written, not from what somebody made to look like it. Knows no store.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** Stays in a core's first cache with what it is copied from. */
 const sliceBytes = 16 * 1024;
@@ -18,6 +19,9 @@ const vectorBytes = 16;
 const seed = 0x4b56_6361n;
 /** The first of XXH64's: odd, half of its bits set. */
 const prime = 0x9e37_79b1_85eb_ca87n;
+
+/** A sixth of a millisecond: so much at a time leaves the event loop to others. */
+const turnBytes = 2 ** 20;
 
 /** What WebAssembly calls its instructions, as far as they occur. */
 const [i32, i64] = [0x7f, 0x7e];
@@ -111,4 +115,31 @@ export const sumOf = (bytes: Buffer, before = seed): bigint => {
 };
 
 /** What is kept of a sum. */
-export const checksumOf = (sum: bigint): number => Number(BigInt.asUintN(32, sum));
+export const checksumIn = (sum: bigint): number => Number(BigInt.asUintN(32, sum));
+
+/** Of a whole value; between its parts the event loop is others'. */
+export const checksumOf = async (bytes: Buffer): Promise<number> => {
+  let sum = sumOf(bytes.subarray(0, turnBytes));
+  for (let at = turnBytes; at < bytes.length; at += turnBytes) {
+    await nextTurn();
+    sum = sumOf(bytes.subarray(at, at + turnBytes), sum);
+  }
+  return checksumIn(sum);
+};
+
+/** Of a value that comes in parts of any length into one buffer. */
+export class ArrivingSum {
+  #sum = seed;
+  #at = 0;
+
+  /** So many bytes of the value are in its buffer now. */
+  upTo(value: Buffer, bytes: number): void {
+    const whole = bytes === value.length ? bytes : bytes - (bytes % sliceBytes);
+    this.#sum = sumOf(value.subarray(this.#at, whole), this.#sum);
+    this.#at = whole;
+  }
+
+  get checksum(): number {
+    return checksumIn(this.#sum);
+  }
+}

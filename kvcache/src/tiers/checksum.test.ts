@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { checksumOf, sumOf } from './checksum.ts';
+import { ArrivingSum, checksumIn, checksumOf, sumOf } from './checksum.ts';
 
 const mask = 2n ** 64n - 1n;
 
@@ -38,8 +38,8 @@ test.each([1, 4, 15, 16, 17, 4_096, 16_383, 16_384, 16_385, 100_000])('%i bytes,
 });
 
 test('two values that a file of an earlier run holds keep their checksums', () => {
-  expect(checksumOf(sumOf(Buffer.alloc(4_096)))).toBe(3344689797);
-  expect(checksumOf(sumOf(Buffer.from('a block of tokens')))).toBe(162349190);
+  expect(checksumIn(sumOf(Buffer.alloc(4_096)))).toBe(3344689797);
+  expect(checksumIn(sumOf(Buffer.from('a block of tokens')))).toBe(162349190);
 });
 
 test('parts of whole slices give the sum of the whole', () => {
@@ -51,23 +51,52 @@ test('parts of whole slices give the sum of the whole', () => {
 
 test('any flipped bit, torn page and pair of words that changed places is told', () => {
   const bytes = randomBytes(40_000);
-  const whole = checksumOf(sumOf(bytes));
+  const whole = checksumIn(sumOf(bytes));
   fc.assert(
     fc.property(fc.nat(39_999), fc.nat(7), (at, bit) => {
       bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
-      expect(checksumOf(sumOf(bytes))).not.toBe(whole);
+      expect(checksumIn(sumOf(bytes))).not.toBe(whole);
       bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
     }),
   );
   for (let at = 0; at < 9 * 4_096; at += 4_096) {
     const torn = Buffer.from(bytes);
     torn.fill(0, at, at + 4_096);
-    expect(checksumOf(sumOf(torn))).not.toBe(whole);
+    expect(checksumIn(sumOf(torn))).not.toBe(whole);
   }
   for (let at = 4; at < 39_996; at += 4) {
     const swapped = Buffer.from(bytes);
     swapped.writeUInt32LE(bytes.readUInt32LE(0), at);
     swapped.writeUInt32LE(bytes.readUInt32LE(at), 0);
-    if (!swapped.equals(bytes)) expect(checksumOf(sumOf(swapped))).not.toBe(whole);
+    if (!swapped.equals(bytes)) expect(checksumIn(sumOf(swapped))).not.toBe(whole);
   }
+});
+
+test('a large value has the same checksum, with turns for others in between', async () => {
+  const bytes = randomBytes(2.5 * 2 ** 20);
+  let turns = 0;
+  const count = (): void => {
+    turns += 1;
+    timer = setImmediate(count);
+  };
+  let timer = setImmediate(count);
+  expect(await checksumOf(bytes)).toBe(checksumIn(sumOf(bytes)));
+  clearImmediate(timer);
+  expect(turns).toBeGreaterThan(0);
+});
+
+test('a value that arrives in parts of any length has the same checksum', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 40_000 }), { minLength: 1, maxLength: 8 }), (parts) => {
+      const value = randomBytes(parts.reduce((sum, part) => sum + part, 0));
+      const arriving = new ArrivingSum();
+      let at = 0;
+      for (const part of parts) {
+        at += part;
+        arriving.upTo(value, at);
+      }
+      expect(arriving.checksum).toBe(checksumIn(sumOf(value)));
+    }),
+    { numRuns: 50 },
+  );
 });
