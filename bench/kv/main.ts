@@ -11,6 +11,8 @@ import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
 import { localRow } from './local.ts';
+import { lossyRow } from './lossy.ts';
+import { peersRow } from './peers.ts';
 import type { RowResult } from './row.ts';
 import { ramRow, ssdRow } from './tiers.ts';
 
@@ -35,6 +37,8 @@ const rows: Readonly<Record<string, () => Promise<RowResult>>> = {
   ram: ramRow,
   local: localRow,
   ssd: () => ssdRow(values.directory),
+  peers: peersRow,
+  lossy: lossyRow,
 };
 const chosen = values.rows?.split(',') ?? Object.keys(rows);
 const unknown = chosen.filter((name) => rows[name] === undefined);
