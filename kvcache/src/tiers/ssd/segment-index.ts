@@ -8,7 +8,7 @@ export interface Place {
   /** Of the value, behind its header. */
   readonly offset: number;
   readonly length: number;
-  readonly crc: number;
+  readonly checksum: number;
   readonly number: number;
   readonly expiresAtMs: number | undefined;
   /** It was read since it came here. */

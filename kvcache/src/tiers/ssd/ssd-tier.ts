@@ -75,9 +75,9 @@ const segmentBytesOf = (bytesMax: number): number => {
 
 /** What its header says of a record, before it has a place. */
 const placeOf = async (one: Pending | Deletion) => {
-  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs: undefined, isAsked: false };
+  if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs: undefined, isAsked: false };
   const { pages, length, expiresAtMs } = one;
-  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -155,7 +155,8 @@ export class SsdTier {
     await this.#readTurn();
     try {
       if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.crc) return this.#damaged(key, place);
+      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
+        return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
     } catch (thrown) {
@@ -231,11 +232,11 @@ export class SsdTier {
       isSearching = false;
       if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
       this.#number = header.number;
-      const { key, kind, number, length, crc, expiresAtMs } = header;
+      const { key, kind, number, length, checksum, expiresAtMs } = header;
       const offset = at + headerBytes;
       at += kind === 'deleted' ? headerBytes : recordBytes(length);
       if (kind === 'deleted' || at > size) this.#index.remove(key);
-      else this.#index.add(key, { segment, offset, length, crc, number, expiresAtMs, isAsked: false });
+      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
     }
   }
 
