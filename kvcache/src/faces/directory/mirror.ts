@@ -27,6 +27,7 @@ const againMs = 30_000;
 const readersMax = 2;
 /** Read before the next look: new files must not wait for all that a start finds. */
 const lookBytesMax = 2 ** 30;
+const lookFilesMax = 4_096;
 /** The store is asked so often to take what the cap wants to remove. */
 const triesMax = 2;
 /** A crash leaves temporary files, and no write of ours takes so long. */
@@ -172,14 +173,11 @@ class DirectoryMirror implements Mirror {
 
   async #lookOnce(): Promise<void> {
     // First, so that a file that this look finds is looked at again by the next one only.
-    for (const path of this.#waiting.paths) {
-      this.#waiting.again(path, await this.#tree.see(path).catch(() => undefined));
-    }
+    await this.#adoptRipe();
     const nowMs = this.#options.nowMs();
     // A clock that was set back must not keep us from looking.
     const isDue = nowMs >= this.#scanAtMs || nowMs < this.#scanAtMs - 3_600_000;
     await (isDue ? this.#scan() : this.#lookAtDirty());
-    await this.#adoptRipe();
     await this.#makeRoom(0);
   }
 
@@ -241,16 +239,22 @@ class DirectoryMirror implements Mirror {
     const key = keyOf(this.namespace, path);
     if (key === undefined) return 'unnamed';
     if (seen.bytes === 0) return 'empty';
-    if (!this.#catalogue.hasRoomFor(path)) return 'many';
+    if (!this.#catalogue.hasRoomFor(path, this.#waiting.size)) return 'many';
     this.#waiting.add(path, seen, this.#store.has(key));
     return undefined;
   }
 
+  /** Looks again at those that wait, and takes what is as it was. */
   async #adoptRipe(): Promise<void> {
-    const ripe = [...this.#waiting.takeRipe(lookBytesMax)];
+    const first = [...this.#waiting.first(lookFilesMax)];
+    let bytes = 0;
     const reader = async (): Promise<void> => {
-      for (let next = ripe.shift(); next !== undefined && !this.#isEnding; next = ripe.shift()) {
-        await this.#adopt(next.path, next);
+      for (let next = first.shift(); next !== undefined; next = first.shift()) {
+        if (this.#isEnding || bytes > lookBytesMax) break;
+        const seen = await this.#tree.see(next.path).catch(() => undefined);
+        if (!this.#waiting.again(next.path, seen) || seen === undefined) continue;
+        bytes += seen.bytes;
+        await this.#adopt(next.path, seen);
       }
     };
     await Promise.all(Array.from({ length: readersMax }, reader));
