@@ -12,7 +12,7 @@ import { isOurTemporary } from './restore.ts';
 import { type Restored, Restores } from './restores.ts';
 import { giveBackRoot, takeRoot } from './roots.ts';
 import { type Looker, lookAt, scan } from './scan.ts';
-import { isMissing, nameOf, type Seen, Tree } from './tree.ts';
+import { codeOf, isMissing, nameOf, type Seen, Tree } from './tree.ts';
 import { Waiting } from './waiting.ts';
 import { Watches } from './watch.ts';
 
@@ -77,6 +77,7 @@ class DirectoryMirror implements Mirror {
   readonly #dirty = new Set<string>();
   #ignored = nothingIgnored();
   #isThere = false;
+  #hasTold = false;
   #isEnding = false;
   #looks = 0;
   #looking: Promise<void> | undefined;
@@ -172,6 +173,7 @@ class DirectoryMirror implements Mirror {
   }
 
   async #lookOnce(): Promise<void> {
+    this.#hasTold = false;
     // First, so that a file that this look finds is looked at again by the next one only.
     await this.#adoptRipe();
     const nowMs = this.#options.nowMs();
@@ -208,7 +210,7 @@ class DirectoryMirror implements Mirror {
           if (this.#watches.isNew(inner)) this.#dirty.add(inner);
         }
       } catch (thrown) {
-        if (!isMissing(thrown)) this.#tell(thrown);
+        if (!isMissing(thrown)) this.#tell(thrown, path);
       }
     }
   }
@@ -272,7 +274,7 @@ class DirectoryMirror implements Mirror {
     } catch (thrown) {
       this.#tally.failed('unreadable');
       this.#know(path, seen, 'unreadable');
-      this.#tell(thrown);
+      this.#tell(thrown, path);
     }
   }
 
@@ -328,7 +330,7 @@ class DirectoryMirror implements Mirror {
       if (!isStored) this.#tally.add('removedUnstored');
     } catch (thrown) {
       this.#tally.failed('unremovable');
-      this.#tell(thrown);
+      this.#tell(thrown, file.path);
     }
   }
 
@@ -342,9 +344,13 @@ class DirectoryMirror implements Mirror {
     }
   }
 
-  #tell(thrown: unknown): void {
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    this.#options.onError?.(`mirror of ${this.directory}: ${message}`);
+  /** The first of a look: a directory may hold as many files that cannot be read as it may hold. */
+  #tell(thrown: unknown, path = ''): void {
+    if (this.#hasTold) return;
+    this.#hasTold = true;
+    // What the system says of it names a place that nobody knows.
+    const message = codeOf(thrown) || (thrown instanceof Error ? thrown.message : String(thrown));
+    this.#options.onError?.(`mirror of ${this.directory}: ${message} ${path}`);
   }
 }
 
