@@ -206,8 +206,10 @@ export class PeerTier {
         counters.failed(path.node, path.transport, last.code);
         this.#learn(path, going, last.code);
         if (last.code === 'late' || last.code === 'no room' || nowMs() >= going.endsAtMs) throw last;
+        // What came before was of another value: this one may bring its own whole.
+        if (last.code === 'changed') paths.unshift(path);
         // It moved: another connection of the same path may bring the rest.
-        if (going.transfer.at > before) paths.push(path);
+        else if (going.transfer.at > before) paths.push(path);
       }
     }
     throw last;
