@@ -1,6 +1,6 @@
 /**
- * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for all who
- * ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew is
+ * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for all
+ * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew is
  * better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
  * what was announced is a miss with a count, never an answer.
  */

@@ -57,7 +57,7 @@ export class Peers {
   /** Peers for which a key is fetched back now. */
   readonly #checking = new Set<NodeId>();
 
-  /** Listens, and is the store's source of values from then on. Throws when the key cannot be read or no port be had. */
+  /** Listens, and is the store's source of values from then on. Throws without a key that can be read, or a port. */
   static async start(options: PeersOptions, context: PeersContext): Promise<Peers> {
     const peers = new Peers(options, context);
     await peers.fabric.listen(options);
