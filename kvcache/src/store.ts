@@ -16,6 +16,8 @@ export { keyBytesMax };
 export const valueBytesMax = 64 * 2 ** 20;
 /** Of memory that may wait for the disk: with more, a slow disk would leave nothing that can be evicted. */
 const dirtyShare = 0.25;
+/** Of memory that may be pinned: with more, what is new would have no room. */
+const pinnedShare = 0.75;
 
 export interface StoreOptions {
   readonly ramBytesMax: number;
@@ -37,7 +39,7 @@ export interface HeldValue {
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
-  commit(options?: { readonly expiresAtMs?: number | undefined }): void;
+  commit(options?: { readonly expiresAtMs?: number | undefined; readonly isPinned?: boolean }): void;
   abort(): void;
 }
 
@@ -48,6 +50,15 @@ export interface ValueSource {
   /** Into the store, and held. Never rejects. */
   fetch(key: string): Promise<HeldValue | undefined>;
   has(key: string): Promise<boolean>;
+}
+
+/** Of a value, without it being asked for. */
+export interface ValueFacts {
+  readonly tier: 'ram' | 'ssd';
+  readonly bytes: number;
+  readonly isPinned: boolean;
+  /** Wall clock; undefined for never. */
+  readonly expiresAtMs: number | undefined;
 }
 
 export interface StoreCounts {
@@ -108,7 +119,7 @@ export class KvStore {
 
   /** The value, held. At once when it is in memory; a promise only where the disk must be read or a peer asked. */
   get(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
-    const here = this.getHere(key);
+    const here = this.#here(key);
     if (here !== undefined && !(here instanceof Promise)) return here;
     if (this.peers === undefined || this.peers.isIdle) {
       this.#misses += here === undefined ? 1 : 0;
@@ -117,8 +128,14 @@ export class KvStore {
     return this.#fromPeers(key, here);
   }
 
-  /** Of this host alone; not counted when it is missing. */
+  /** Of this host alone. */
   getHere(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+    const here = this.#here(key);
+    this.#misses += here === undefined ? 1 : 0;
+    return here;
+  }
+
+  #here(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
     const value = this.ram.get(key, this.#nowMs());
     if (value !== undefined) {
       this.#ramHits += 1;
@@ -160,10 +177,11 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
-      commit: ({ expiresAtMs } = {}) => {
+      commit: ({ expiresAtMs, isPinned = false } = {}) => {
         value.expiresAtMs = expiresAtMs;
         this.#puts += 1;
         this.ram.publish(value);
+        if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
         this.onChanged?.(key);
       },
@@ -196,14 +214,36 @@ export class KvStore {
     return value === undefined ? undefined : (value.expiresAtMs ?? null);
   }
 
-  /** A pinned value stays in memory whatever needs room, until it is deleted, replaced or its time is over. */
+  /** Undefined: there is no such key. */
+  factsOf(key: string): ValueFacts | undefined {
+    const value = this.ram.peek(key, this.#nowMs());
+    if (value !== undefined) {
+      const { length, isPinned, expiresAtMs } = value;
+      return { tier: 'ram', bytes: length, isPinned, expiresAtMs };
+    }
+    const place = this.ssd?.find(key);
+    if (place === undefined) return undefined;
+    return { tier: 'ssd', bytes: place.length, isPinned: false, expiresAtMs: place.expiresAtMs };
+  }
+
+  /**
+   * A pinned value stays in memory whatever needs room, until it is deleted, replaced or its time is over. False where
+   * it is not so after: there is no such value, or as much is pinned as may be.
+   */
   async pin(key: string, isPinned: boolean): Promise<boolean> {
     const held = await this.getHere(key);
     if (held === undefined) return false;
     const value = this.ram.peek(key, this.#nowMs());
-    if (value !== undefined) this.ram.pin(value, isPinned);
+    const isDone = value !== undefined && this.#pin(value, isPinned);
     held.release();
-    return value !== undefined;
+    return isDone;
+  }
+
+  #pin(value: RamValue, isPinned: boolean): boolean {
+    const { pinnedBytes, bytesMax } = this.ram.counts;
+    if (isPinned && !value.isPinned && pinnedBytes + value.bytes > bytesMax * pinnedShare) return false;
+    this.ram.pin(value, isPinned);
+    return true;
   }
 
   /** Each key at least once, as long as it stays. */

@@ -228,6 +228,8 @@ export class Agent {
       clock: this.#options.clock,
       serve: (open, reply) => this.#serve(open, reply),
       onKvWanted: (want) => this.#truth.wanted(link, want),
+      onKvFabric: () => {},
+      onKvHolders: () => {},
       onIdle: () => this.#truth.idle(link),
       onWelcome: (welcome) => this.#welcomed(link, welcome),
       onGoaway: (goaway) => this.#goaway(link, goaway),

@@ -53,6 +53,7 @@ export interface SsdCounts {
   readonly bytes: number;
   readonly bytesMax: number;
   readonly dirtyBytes: number;
+  readonly dirtyBytesMax: number;
   readonly written: number;
   /** Not taken for writing: too large, or too much waits already. */
   readonly skipped: number;
@@ -127,6 +128,7 @@ export class SsdTier {
       bytes: this.#segments.bytes,
       bytesMax: this.#options.bytesMax,
       dirtyBytes: this.#dirtyBytes,
+      dirtyBytesMax: this.#options.dirtyBytesMax,
       written: this.#written,
       skipped: this.#skipped,
       corrupt: this.#corrupt,
