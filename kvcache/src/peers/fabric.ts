@@ -1,6 +1,7 @@
 /**
  * The fleet as this daemon sees it: who is of it, on which paths they are reached, and who may come in. The edge says
- * who; a node that leaves the roster is cut at once, and a new certificate is that of all new connections. Looks at every path now and then. Knows no keys and no store.
+ * who; a node that leaves the roster is cut at once, and a new certificate is that of all new connections. Looks
+ * at every path now and then. Knows no keys and no store.
  */
 import { randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';

@@ -1,7 +1,7 @@
 /**
  * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for all
- * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew is
- * better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
+ * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew
+ * is better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
  * what was announced is a miss with a count, never an answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -159,13 +159,17 @@ export class PeerTier {
     this.#fetches += 1;
     await this.#slots.take(endsAtMs - nowMs());
     const { bytesMax = valueBytesMax } = options;
+    const startedMs = nowMs();
     const going: Going = { key, endsAtMs, bytesMax, transfer: newTransfer(), room: undefined };
     try {
       await this.#fromAnyOf(holders, going);
       const held = this.#commit(going);
       // All who wait take it in this turn, before anything can evict it.
       setImmediate(() => held?.release());
-      this.#hits += held === undefined ? 0 : 1;
+      if (held !== undefined) {
+        this.#hits += 1;
+        this.#options.store.times.peer.observe(nowMs() - startedMs);
+      }
       return held;
     } finally {
       going.room?.abort();
@@ -296,7 +300,8 @@ export class PeerTier {
     if (store.has(key)) room?.abort();
     else {
       const { leftMs = 0 } = going.transfer.head ?? {};
-      room?.commit({ expiresAtMs: leftMs > 0 ? wallMs() + leftMs : undefined });
+      const expiresAtMs = leftMs > 0 ? wallMs() + leftMs : undefined;
+      room?.commit({ expiresAtMs, isFetched: true });
     }
     return store.hold(key);
   }

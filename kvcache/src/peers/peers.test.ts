@@ -38,7 +38,7 @@ test('an agent is told who this is, what is reached, and every key, and again wh
   expect(again[0]).toMatchObject({ type: 'self' });
 });
 
-test('keys of a request come side by side, those that are here are not fetched, and what did not come is named', async () => {
+test('keys that are here are not fetched, the others come side by side, and what did not come is named', async () => {
   const fleet = new Fleet();
   const [one, other] = [await fleet.daemon(), await fleet.daemon()];
   fleet.tell();

@@ -3,6 +3,7 @@
  * and what the agent is told. The rest of the daemon sees `PeerAccess`. Started from plain options.
  */
 import { readFileSync } from 'node:fs';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   anyNode,
@@ -19,6 +20,7 @@ import {
   type PeerTransport,
 } from '@cognitora/protocol/kv-daemon';
 import { parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
+import type { PeersOptions } from '../config/options.ts';
 import type { AgentChannel, PeerAccess } from '../peer-access.ts';
 import type { KvStore } from '../store.ts';
 import { AgentLines } from './agent-lines.ts';
@@ -26,25 +28,14 @@ import { Checks, parseOutcome } from './check.ts';
 import { PeerError, peerErrorOf } from './codes.ts';
 import { PeerCounters, type PeersCounts } from './counts.ts';
 import { check, namespaces } from './exchange.ts';
-import { type Endpoint, Fabric, type MemberView } from './fabric.ts';
+import { Fabric, type MemberView } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
-import { nodeKeyOf } from './identity.ts';
+import { type NodeKey, nodeKeyOf } from './identity.ts';
 import { dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
 import { PeerTier, type TierCounts } from './peer-tier.ts';
 import { ServedNow, serveChannel } from './serve.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Channel } from './transport.ts';
-
-export interface PeersOptions {
-  /** At least one: TCP and UDP. */
-  readonly listen: readonly Endpoint[];
-  /** What peers are told instead. */
-  readonly advertise?: readonly Endpoint[] | undefined;
-  /** To each peer, and as much from it; undefined: as fast as it goes. */
-  readonly bytesPerSecondMax?: number | undefined;
-  /** The file of the node's Ed25519 key, which the agent keeps: PEM, PKCS 8. */
-  readonly identity: string;
-}
 
 export interface PeersContext {
   readonly store: KvStore;
@@ -84,7 +75,7 @@ export class Peers implements PeerAccess {
     this.held = new HeldKeys(store, () => this.#lines.onHeld());
     const counters = this.#counters;
     this.fabric = new Fabric({
-      key: nodeKeyOf(readFileSync(options.identity)),
+      key: keyIn(options.identity),
       counters,
       nowMs,
       random,
@@ -242,6 +233,19 @@ export class Peers implements PeerAccess {
     return cap;
   }
 }
+
+/** Throws what a person can do something about. */
+const keyIn = (path: string): NodeKey => {
+  try {
+    return nodeKeyOf(readFileSync(path));
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new ConfigError(
+      `This node's key cannot be read from ${path}: ${why}. The agent makes it when it joins a fleet; ` +
+        'identity names where it keeps it.',
+    );
+  }
+};
 
 const leftMsOf = (expiresAtMs: number | null | undefined, nowMs: number): number =>
   typeof expiresAtMs === 'number' ? Math.max(1, expiresAtMs - nowMs) : 0;

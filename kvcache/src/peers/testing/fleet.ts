@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import type { NodeId } from '@cognitora/protocol/ids';
 import type { FabricPeer, FromDaemon, PeerAddress, PeerTransport } from '@cognitora/protocol/kv-daemon';
 import { onTestFinished } from 'vitest';
+import type { PeersOptions } from '../../config/options.ts';
 import { KvStore } from '../../store.ts';
 import type { NodeKey } from '../identity.ts';
 import { keyDigest } from '../key-digest.ts';
-import { Peers, type PeersContext, type PeersOptions } from '../peers.ts';
+import { Peers, type PeersContext } from '../peers.ts';
 import { newNodeKey } from './authority.ts';
 import { certifiedOf } from './pair.ts';
 
@@ -44,7 +45,9 @@ export class Fleet {
     const lines: FromDaemon[] = [];
     const key = newNodeKey();
     const store = await KvStore.open({ ramBytesMax, ssd: undefined, nowMs: Date.now });
-    const listen = { listen: [{ host: '127.0.0.1', port: 0 }], identity: keyFile(key) };
+    const listen = { host: '127.0.0.1', port: 0 };
+    const none = { advertise: undefined, bytesPerSecondMax: undefined };
+    const plain = { listen: [listen], ...none, identity: keyFile(key) };
     const context: PeersContext = {
       store,
       namespaces: () => [],
@@ -53,7 +56,7 @@ export class Fleet {
       random: () => 0.5,
       ...more,
     };
-    const peers = await Peers.start({ ...listen, ...more }, context);
+    const peers = await Peers.start({ ...plain, ...more }, context);
     onTestFinished(() => peers.close());
     if (hasAgent) this.#attach(peers, lines);
     const put = (name: string, value: Buffer, expiresAtMs?: number): void => {
