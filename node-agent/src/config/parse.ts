@@ -182,6 +182,11 @@ export const parseConfig = (
   const file = openFile(values.config ?? (environment[configVariable] || undefined), hostsOwn);
   const given = (section: Section): Given => givenOf(section, file, values, environment);
   const top = readSection(topSection, given(topSection));
+  if (top.kv_handover !== undefined && top.kvcached !== undefined) {
+    throw new ConfigError(
+      'KV moves through a directory (kv_handover) or through the KV daemons (kvcached), not both: leave one out.',
+    );
+  }
   const log = readSection(logSection, given(logSection));
   const status = statusOf(given(statusSection));
   const ofOptions = entriesOfOptions(values);
@@ -200,6 +205,7 @@ export const parseConfig = (
     engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
     ...joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
     kvHandover: top.kv_handover,
+    kvcached: top.kvcached,
     log,
     status,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),

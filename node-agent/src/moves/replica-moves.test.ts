@@ -5,6 +5,7 @@ import type { ReplicaName } from '@cognitora/protocol/ids';
 import type { OpenRequest, Usage } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Failures, SlotEngine } from '../../testing/slot-engine.ts';
+import { HostBlocks } from '../truth/host-blocks.ts';
 import type { PromptChain } from '../truth/served-prompt.ts';
 import type { EnvelopeHead } from './envelope.ts';
 import type { KvHandover, SavedPrefix } from './handover.ts';
@@ -25,6 +26,12 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 class MemoryHandover implements KvHandover {
   readonly kept = new Map<string, { head: EnvelopeHead; bytes: Buffer }>();
   isStuck = false;
+
+  serve(): void {}
+
+  isReady(): boolean {
+    return true;
+  }
 
   async has(fingerprint: Uint8Array, chain: BigUint64Array): Promise<SavedPrefix | undefined> {
     if (this.isStuck) return new Promise(() => {});
@@ -86,6 +93,7 @@ const startHost = async (
     },
     files: new MoveFiles(directory),
     handover,
+    held: new HostBlocks(() => {}),
     servedName: () => 'tiny',
     monotonicMs: () => clock.ms,
     wallMs: () => 0,
