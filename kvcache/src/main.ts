@@ -3,8 +3,11 @@
  * once it serves; everything else goes to standard error. Ends in order: no new clients, what waits is written, gone.
  */
 import { wallMs } from './clock.ts';
+import { startLocalServer } from './faces/local/server.ts';
+import { refuseTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
+import { Namespaces } from './namespaces.ts';
 import { help, OptionError, parseOptions } from './options.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
@@ -23,7 +26,8 @@ const run = async (): Promise<void> => {
     process.stdout.write(help);
     return;
   }
-  const { ramBytesMax, ssd, resp, status, password } = options;
+  const { ramBytesMax, ssd, resp, status, password, socket, namespacesPath } = options;
+  if (socket !== undefined) await refuseTaken(socket);
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
@@ -32,6 +36,12 @@ const run = async (): Promise<void> => {
   });
   const onError = (thrown: unknown): void => say(`client: ${messageOf(thrown)}`);
   const server = await startRespServer({ store, listen: resp, password, version, nowMs: wallMs, onError });
+  const namespaces = new Namespaces(namespacesPath, say);
+  const shared = { store, namespaces, nowMs: wallMs, version, onError };
+  const local =
+    socket === undefined
+      ? undefined
+      : await startLocalServer({ ...shared, path: socket, peers: undefined, startedAtMs: wallMs() });
   const told = await startStatusServer(status, () => metricsText(store));
   let isEnding = false;
   const end = async (): Promise<void> => {
@@ -39,6 +49,7 @@ const run = async (): Promise<void> => {
     isEnding = true;
     server.close();
     told.close();
+    await local?.close();
     await store.close();
     process.exit(0);
   };
@@ -47,6 +58,7 @@ const run = async (): Promise<void> => {
     event: 'serving',
     resp: server.address(),
     status: told.address(),
+    socket,
     values: store.ssd?.counts.values ?? 0,
   };
   process.stdout.write(`${JSON.stringify(facts)}\n`);

@@ -17,6 +17,8 @@ test('a directory is all that must be said', () => {
     resp: { host: '127.0.0.1', port: 6379 },
     status: { host: '127.0.0.1', port: 6380 },
     password: undefined,
+    socket: '/d/kvcached.sock',
+    namespacesPath: '/d/namespaces.json',
   });
   expect(parse('--disk 0 --ram 1.5GiB')).toMatchObject({ ramBytesMax: 1.5 * 2 ** 30, ssd: undefined });
   expect(parse('--help')).toBeUndefined();

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
 import { valueBytesMax } from './store.ts';
 
 export interface DaemonOptions {
@@ -14,6 +15,9 @@ export interface DaemonOptions {
   readonly resp: Address;
   readonly status: Address;
   readonly password: string | undefined;
+  /** Where programs of this user ask; undefined without a data directory. */
+  readonly socket: string | undefined;
+  readonly namespacesPath: string | undefined;
 }
 
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -31,6 +35,7 @@ Usage
   --disk SIZE        disk for values, at least 1GiB; 0 for none (default 16GiB)
   --listen ADDRESS   where Redis clients connect: HOST:PORT or a Unix socket's path (127.0.0.1:6379)
   --status ADDRESS   /metrics and /healthz over HTTP (default 127.0.0.1:6380)
+  --socket PATH      where "cgn kv" and the agent ask (default kvcached.sock in the data directory)
   --password-file F  what clients must give (AUTH); or COGNITORA_KV_PASSWORD; needed beyond loopback
 
 Engines store into it unpatched: LMCache with remote_url "redis://127.0.0.1:6379", or its multi-process
@@ -98,6 +103,7 @@ export const parseOptions = (
     disk: text,
     listen: text,
     status: text,
+    socket: text,
     'password-file': text,
   };
   const { values } = (() => {
@@ -134,5 +140,7 @@ export const parseOptions = (
     resp,
     status,
     password,
+    socket: values.socket ?? (directory === undefined ? undefined : join(directory, kvDaemonSocketName)),
+    namespacesPath: directory === undefined ? undefined : join(directory, 'namespaces.json'),
   };
 };

@@ -16,6 +16,8 @@ export { keyBytesMax };
 export const valueBytesMax = 64 * 2 ** 20;
 /** Of memory that may wait for the disk: with more, a slow disk would leave nothing that can be evicted. */
 const dirtyShare = 0.25;
+/** Of memory that may be pinned: with more, what is new would have no room. */
+const pinnedShare = 0.75;
 
 export interface StoreOptions {
   readonly ramBytesMax: number;
@@ -37,8 +39,17 @@ export interface HeldValue {
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
-  commit(options?: { readonly expiresAtMs?: number | undefined }): void;
+  commit(options?: { readonly expiresAtMs?: number | undefined; readonly isPinned?: boolean }): void;
   abort(): void;
+}
+
+/** Of a value, without it being asked for. */
+export interface ValueFacts {
+  readonly tier: 'ram' | 'ssd';
+  readonly bytes: number;
+  readonly isPinned: boolean;
+  /** Wall clock; undefined for never. */
+  readonly expiresAtMs: number | undefined;
 }
 
 export interface StoreCounts {
@@ -127,10 +138,11 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
-      commit: ({ expiresAtMs } = {}) => {
+      commit: ({ expiresAtMs, isPinned = false } = {}) => {
         value.expiresAtMs = expiresAtMs;
         this.#puts += 1;
         this.ram.publish(value);
+        if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
       },
       abort: () => this.ram.abandon(value),
@@ -161,14 +173,36 @@ export class KvStore {
     return value === undefined ? undefined : (value.expiresAtMs ?? null);
   }
 
-  /** A pinned value stays in memory whatever needs room, until it is deleted, replaced or its time is over. */
+  /** Undefined: there is no such key. */
+  factsOf(key: string): ValueFacts | undefined {
+    const value = this.ram.peek(key, this.#nowMs());
+    if (value !== undefined) {
+      const { length, isPinned, expiresAtMs } = value;
+      return { tier: 'ram', bytes: length, isPinned, expiresAtMs };
+    }
+    const place = this.ssd?.find(key);
+    if (place === undefined) return undefined;
+    return { tier: 'ssd', bytes: place.length, isPinned: false, expiresAtMs: place.expiresAtMs };
+  }
+
+  /**
+   * A pinned value stays in memory whatever needs room, until it is deleted, replaced or its time is over. False where
+   * it is not so after: there is no such value, or as much is pinned as may be.
+   */
   async pin(key: string, isPinned: boolean): Promise<boolean> {
     const held = await this.get(key);
     if (held === undefined) return false;
     const value = this.ram.peek(key, this.#nowMs());
-    if (value !== undefined) this.ram.pin(value, isPinned);
+    const isDone = value !== undefined && this.#pin(value, isPinned);
     held.release();
-    return value !== undefined;
+    return isDone;
+  }
+
+  #pin(value: RamValue, isPinned: boolean): boolean {
+    const { pinnedBytes, bytesMax } = this.ram.counts;
+    if (isPinned && !value.isPinned && pinnedBytes + value.bytes > bytesMax * pinnedShare) return false;
+    this.ram.pin(value, isPinned);
+    return true;
   }
 
   /** Each key at least once, as long as it stays. */

@@ -3,12 +3,16 @@
  * they take. A value that is written lies in the store's memory already when its command runs (`session.ts`). Knows no
  * socket. Beside the names of Redis, its words of error, since clients look at the first of them.
  */
+import type { KeyWalks } from '../../key-walks.ts';
 import type { HeldValue, KvStore, NewValue } from '../../store.ts';
 import { array, failure, integer, none, ok, type Reply, text, type Version } from './reply.ts';
 import { scan } from './scan.ts';
 
 export interface Caller {
   readonly store: KvStore;
+  readonly walks: KeyWalks;
+  /** What stands before each key of a database: its namespace and a colon. */
+  readonly prefixOf: (database: number) => string;
   readonly nowMs: () => number;
   /** Undefined: whoever reaches the socket may do all. */
   readonly password: Buffer | undefined;
@@ -43,6 +47,9 @@ export interface Command {
   readonly run: (words: readonly Buffer[], caller: Caller) => Answer;
 }
 
+/** As Redis has by default. */
+export const databasesMax = 16;
+
 const syntax = failure('ERR syntax error');
 const notInteger = failure('ERR value is not an integer or out of range');
 export const tooLarge = (bytesMax: number): Reply =>
@@ -52,10 +59,8 @@ export const noRoom = failure(
 );
 
 /** Keys of one database stand apart from those of the others. */
-export const storeKey = (database: number, word: Buffer): string => `${database}:${word.toString('latin1')}`;
-
-const keyOf = (word: Buffer | undefined, { session }: Caller): string =>
-  storeKey(session.database, word ?? Buffer.alloc(0));
+export const keyOf = (word: Buffer | undefined, { session, prefixOf }: Caller): string =>
+  prefixOf(session.database) + (word?.toString('latin1') ?? '');
 
 const integerIn = (word: Buffer | undefined): number | undefined => {
   const digits = word?.toString('latin1') ?? '';
@@ -222,7 +227,8 @@ const client: Command['run'] = ([, word], { session }) => {
 
 const select: Command['run'] = ([, word], { session }) => {
   const database = integerIn(word);
-  if (database === undefined || database < 0 || database > 15) return failure('ERR DB index is out of range');
+  if (database === undefined || database < 0 || database >= databasesMax)
+    return failure('ERR DB index is out of range');
   session.database = database;
   return ok;
 };
@@ -254,7 +260,7 @@ const info: Command['run'] = (_, { store: all, nowMs, startedAtMs, version, clie
 };
 
 const sizeOf = (caller: Caller): number => {
-  const prefix = `${caller.session.database}:`;
+  const prefix = caller.prefixOf(caller.session.database);
   let size = 0;
   for (const key of caller.store.keys()) if (key.startsWith(prefix)) size += 1;
   return size;

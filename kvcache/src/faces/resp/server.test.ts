@@ -172,7 +172,7 @@ test('a client that reads nothing is answered no more, and frees what it was giv
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(store.counts.ramHits).toBeLessThan(50);
   idle.socket.destroy();
-  store.delete('0:a');
+  store.delete('db0:a');
   await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
 });
 
@@ -181,7 +181,7 @@ test('a value without room is refused, one that is too large as well, and the co
   const client = await talk(port);
   client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte)));
   await client.hears('+OK\r\n');
-  await store.pin('0:a', true);
+  await store.pin('db0:a', true);
   client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));
   await client.hears(
     '-OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later\r\n' +
@@ -241,7 +241,7 @@ test('what is no such protocol is told and ends the connection', async () => {
 
 test('a walk over all keys in small pieces tells each key', async () => {
   const { store, port } = await started();
-  for (let index = 0; index < 100; index += 1) store.reserve(`0:key ${index}`, 1)?.commit();
+  for (let index = 0; index < 100; index += 1) store.reserve(`db0:key ${index}`, 1)?.commit();
   const client = await talk(port);
   const found = new Set<string>();
   let cursor = '0';

@@ -1,7 +1,9 @@
 /** Where Redis clients connect: a port or a Unix socket, of so many connections at most. Keeps no state of theirs. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type ListenOptions, type Server } from 'node:net';
+import { KeyWalks } from '../../key-walks.ts';
 import type { KvStore } from '../../store.ts';
+import { databasesMax } from './commands.ts';
 import { RespSession } from './session.ts';
 
 /** LMCache opens up to 150 from each engine. */
@@ -10,6 +12,8 @@ const connectionsMax = 1_024;
 export interface RespServerOptions {
   readonly store: KvStore;
   readonly listen: ListenOptions;
+  /** Of databases that stand for one; each other is a namespace `db<N>`. */
+  readonly namespaces?: ReadonlyMap<number, string>;
   /** Undefined: whoever reaches the socket may do all. */
   readonly password: string | undefined;
   readonly version: string;
@@ -21,7 +25,10 @@ const digestOf = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).d
 
 /** Resolves when it listens. */
 export const startRespServer = async (options: RespServerOptions): Promise<Server> => {
-  const { store, listen, version, nowMs, onError } = options;
+  const { store, listen, version, nowMs, onError, namespaces = new Map() } = options;
+  const walks = new KeyWalks(store);
+  const prefixes = Array.from({ length: databasesMax }, (_, at) => `${namespaces.get(at) ?? `db${at}`}:`);
+  const prefixOf = (database: number): string => prefixes[database] ?? '';
   const password = options.password === undefined ? undefined : Buffer.from(options.password);
   const expected = digestOf(password ?? Buffer.alloc(0));
   const isPassword = (given: Buffer): boolean => timingSafeEqual(digestOf(given), expected);
@@ -34,8 +41,8 @@ export const startRespServer = async (options: RespServerOptions): Promise<Serve
     socket.on('close', () => {
       clients -= 1;
     });
-    const facts = { store, nowMs, version, startedAtMs, clients: () => clients, password, isPassword };
-    new RespSession(socket, { ...facts, id: latest, onError });
+    const facts = { store, walks, prefixOf, nowMs, version, startedAtMs, password, isPassword };
+    new RespSession(socket, { ...facts, clients: () => clients, id: latest, onError });
   });
   server.maxConnections = connectionsMax;
   await new Promise<void>((resolve, reject) => {

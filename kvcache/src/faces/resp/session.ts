@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import type { HeldValue, NewValue } from '../../store.ts';
 import { valueBytesMax } from '../../store.ts';
-import { type Caller, type Command, commands, noRoom, storeKey, tooLarge } from './commands.ts';
+import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
 import { ProtocolError, RespParser } from './parser.ts';
 import { failure, type Reply, writeReply } from './reply.ts';
 
@@ -101,7 +101,7 @@ export class RespSession {
       return 'skip';
     }
     if (!session.isIn || this.#refusal !== undefined) return 'skip';
-    const key = storeKey(session.database, words.at(-1) ?? Buffer.alloc(0));
+    const key = keyOf(words.at(-1), this.#caller);
     if (bytes > valueBytesMax) this.#refusal = tooLarge(valueBytesMax);
     else {
       try {

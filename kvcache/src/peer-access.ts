@@ -1,0 +1,47 @@
+/**
+ * What a daemon's peers do for the rest of it: an interface, so that a daemon without peers is the same daemon. Whoever
+ * implements it bounds its own connections, bytes and time.
+ */
+
+import type { NodeId } from '@cognitora/protocol/ids';
+import type {
+  FromDaemon,
+  KvDoctor,
+  KvFetch,
+  KvFetched,
+  KvPeers,
+  ToDaemon,
+} from '@cognitora/protocol/kv-daemon';
+
+export interface PeerAccess {
+  /** Brings values into the store. Whatever fails is missing: it never rejects. Ends early with the signal. */
+  fetch(ask: KvFetch, signal: AbortSignal): Promise<KvFetched>;
+  peers(): KvPeers;
+  /** Probes one peer, or each that is reached. The namespaces are those of this daemon. Never rejects. */
+  doctor(node: NodeId | undefined, signal: AbortSignal): Promise<Pick<KvDoctor, 'probes' | 'why'>>;
+  /**
+   * The agent listens from now on, instead of one before: all that it must know is sent first. False of `send`: it
+   * reads too slowly, and this channel is over.
+   */
+  attach(send: (line: FromDaemon) => boolean): AgentChannel;
+  /** What `/metrics` tells. */
+  readonly counts: PeerCounts;
+}
+
+/** One agent's connection, as the peers see it. */
+export interface AgentChannel {
+  receive(line: ToDaemon): void;
+  closed(): void;
+}
+
+export interface PeerCounts {
+  readonly connections: number;
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+  /** Values brought here. */
+  readonly hits: number;
+  /** Asked for, and no peer had them in time. */
+  readonly misses: number;
+  readonly refusedIdentities: number;
+  readonly errors: number;
+}
