@@ -86,8 +86,8 @@ export class DirectoryHandover implements KvHandover {
     return best;
   }
 
-  get(id: string): AsyncIterable<Uint8Array> {
-    return readPlain(this.#pathOf(id));
+  get(id: string, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+    return readWhile(this.#pathOf(id), signal);
   }
 
   async put(head: EnvelopeHead, envelope: AsyncIterable<Uint8Array>): Promise<void> {
@@ -183,6 +183,13 @@ export class DirectoryHandover implements KvHandover {
     const found = await lstat(path).catch(() => undefined);
     if (!found?.isFile() || this.#options.wallMs() - found.mtimeMs < writeMsMax) return;
     await rm(path, { force: true });
+  }
+}
+
+async function* readWhile(path: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  for await (const bytes of readPlain(path)) {
+    signal?.throwIfAborted();
+    yield bytes;
   }
 }
 
