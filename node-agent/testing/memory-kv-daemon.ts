@@ -1,6 +1,6 @@
 /**
- * A KV daemon as the agent asks one, in memory, for tests: values by key, and those of other daemons by their node, which
- * stay here once they were fetched. A test breaks it by its fields.
+ * A KV daemon as the agent asks one, in memory, for tests: values by key, and those of other daemons by their node,
+ * which stay here once they were fetched. A test breaks it by its fields.
  */
 import { createHash } from 'node:crypto';
 import type { NodeId } from '@cognitora/protocol/ids';

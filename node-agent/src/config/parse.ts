@@ -184,7 +184,7 @@ export const parseConfig = (
   const top = readSection(topSection, given(topSection));
   if (top.kv_handover !== undefined && top.kvcached !== undefined) {
     throw new ConfigError(
-      'KV moves through a directory (kv_handover) or through the KV daemons (kvcached), not both: leave one out.',
+      'KV moves through a directory (kv_handover) or through KV daemons (kvcached): leave one out.',
     );
   }
   const log = readSection(logSection, given(logSection));

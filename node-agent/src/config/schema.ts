@@ -83,8 +83,8 @@ export const topKeys = {
   }),
   kvcached: key(kinds.text('the path of a socket'))({
     doc:
-      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches from other hosts. ' +
-      'For engines that save slots and have a kv_directory. Not beside kv_handover.',
+      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches it from ' +
+      'other hosts. For engines that save slots and have a kv_directory. Not beside kv_handover.',
     example: '"/var/lib/cognitora/kvcached/kvcached.sock"',
     says: 'each host computes its own',
     option: ['kvcached', 'SOCKET'],

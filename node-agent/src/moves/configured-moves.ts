@@ -1,6 +1,6 @@
 /**
- * How KV moves on this host, as the configuration says: the hand-over, what tells the edge of it, and the directories of
- * the engines that use it.
+ * How KV moves on this host, as the configuration says: the hand-over, what tells the edge of it, and the directories
+ * of the engines that use it.
  */
 import { mkdirSync } from 'node:fs';
 import type { NodeId } from '@cognitora/protocol/ids';

@@ -9,7 +9,7 @@ import type { PeerReach } from '@cognitora/protocol/kv-daemon';
 /** Old measurements count for less with each new one. */
 const memory = 0.8;
 
-/** Units per millisecond, or per whatever else was counted, as sums of what was seen, so that long measurements count for more. */
+/** Units per millisecond, or per token, as sums of what was seen, so that long measurements count for more. */
 class Rate {
   #units: number;
   #ms: number;
