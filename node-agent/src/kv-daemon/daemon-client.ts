@@ -127,11 +127,6 @@ export class KvDaemonClient implements KvDaemon {
     return socket;
   }
 
-  /** What is under way fails. */
-  async close(): Promise<void> {
-    await this.#pool.destroy();
-  }
-
   async #json(method: 'GET' | 'PUT' | 'POST', path: string, asked?: object): Promise<Uint8Array> {
     const body = asked === undefined ? {} : { body: JSON.stringify(asked) };
     return accepted(await this.#ask({ method, path, ...body })).bytes;

@@ -158,7 +158,7 @@ test('a daemon that is not there is asked again, less and less often, and told o
   fleet.linked(one, movers);
   fleet.fabric(one, fabric);
   await settle(120_000);
-  expect(said).toEqual(['kvcached does not answer Error: connect ENOENT']);
+  expect(said).toEqual(['kvcached joins no fleet Error: connect ENOENT']);
   daemon.isAway = false;
   await settle(120_000);
   expect(sockets).toHaveLength(1);

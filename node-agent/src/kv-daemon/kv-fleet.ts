@@ -53,7 +53,7 @@ export interface FleetLink {
 
 /** Who writes what the agent itself keeps in the daemon. */
 export interface OwnKeys {
-  /** The daemon is there, perhaps another one than before. Never rejects. */
+  /** From now on the daemon tells of itself, and of what it drops. Never rejects. */
   found(): Promise<void>;
   lost(): void;
   knows(hash: string): boolean;
@@ -175,7 +175,7 @@ export class KvFleet {
       if (this.#life === life) this.#opened(life, socket);
       else socket.destroy();
     } catch (thrown) {
-      if (life.failures === 0) log('warn', 'kvcached does not answer', { why: String(thrown) });
+      if (life.failures === 0) log('warn', 'kvcached joins no fleet', { why: String(thrown) });
       this.#dialLater(life);
     }
   }
@@ -191,7 +191,7 @@ export class KvFleet {
 
   #opened(life: Life, socket: Duplex): void {
     const { log, own } = this.#options;
-    log('info', 'kvcached answers');
+    log('info', 'kvcached joins the fleet');
     life.socket = socket;
     life.failures = 0;
     const looked = Promise.race([own.found(), delay(lookMsMax)]);

@@ -62,6 +62,7 @@ const throughDaemon = (
     daemon,
     reachOf: (peer) => fleet.reachOf(peer),
     onNamed: () => fleet.changed(),
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref()),
     log,
   });
   const fleet: KvFleet = new KvFleet({ node, open: () => daemon.fleet(), own: handover, random, log });

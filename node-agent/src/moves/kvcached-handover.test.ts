@@ -1,6 +1,7 @@
 import type { NodeId } from '@cognitora/protocol/ids';
 import { describe, expect, test } from 'vitest';
 import { MemoryKvDaemon } from '../../testing/memory-kv-daemon.ts';
+import { HostBlocks } from '../truth/host-blocks.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import {
   chain,
@@ -24,6 +25,7 @@ const open = (daemon: MemoryKvDaemon, reached: NodeId | undefined = there): Kvca
     daemon,
     reachOf: (node) => (node === reached ? reach : undefined),
     onNamed: () => {},
+    pause: () => new Promise((resolve) => setTimeout(resolve, 1)),
     log: () => {},
     partBytes,
   });
@@ -51,6 +53,7 @@ const hosts = async () => {
   const [here, other] = [open(mine), open(theirs)];
   const held = await serve(here);
   await serve(other);
+  await Promise.all([here.found(), other.found()]);
   const has = (digests: BigUint64Array, blocks?: number) =>
     here.has(fingerprintOf(facts), digests, blocks === undefined ? undefined : { node: there, blocks });
   return { mine, theirs, here, other, held, has };
@@ -144,29 +147,37 @@ test('what the daemon held before is found again, but for states that are not wh
   await put(here, chain(1, 2, 3), { bytes: 3_000 });
   await put(here, chain(1, 5), { bytes: 3_000 });
   here.lost();
-  expect([held.size, here.isReady(fingerprintOf(facts))]).toEqual([0, false]);
-  expect(await here.has(fingerprintOf(facts), chain(1, 2, 3))).toBeUndefined();
+  // It can be asked, but what it drops from now on is not told.
+  expect([held.size, here.isReady(fingerprintOf(facts))]).toEqual([0, true]);
+  await put(here, chain(7));
+  expect(held.size).toBe(0);
+  await here.drop((await here.has(fingerprintOf(facts), chain(7)))?.id ?? '');
   await here.found();
   expect(held.size).toBe(4);
   mine.values.delete([...mine.values.keys()].find((key) => key.endsWith('3/1')) ?? '');
   const anew = open(mine);
   const heldAnew = await serve(anew);
-  await expect.poll(() => heldAnew.size).toBe(2);
+  await anew.found();
+  expect(heldAnew.size).toBe(2);
 });
 
-test('without a daemon nothing is found and nothing saved, until there is one', async () => {
+test('a daemon that goes is asked no more until it is back', async () => {
   const daemon = new MemoryKvDaemon();
   daemon.isAway = true;
   const handover = open(daemon);
   const fingerprint = fingerprintOf(facts);
-  const { HostBlocks } = await import('../truth/host-blocks.ts');
   handover.serve({ fingerprint, facts, held: new HostBlocks(() => {}) });
   await new Promise((resolve) => setImmediate(resolve));
   expect(handover.isReady(fingerprint)).toBe(false);
   expect(await handover.has(fingerprint, chain(1))).toBeUndefined();
+  for (let times = 0; times < 2; times += 1) {
+    daemon.isAway = false;
+    await expect.poll(() => handover.isReady(fingerprint)).toBe(true);
+    daemon.isAway = true;
+    await expect(handover.has(fingerprint, chain(1))).rejects.toThrow(/ENOENT/);
+    expect(handover.isReady(fingerprint)).toBe(false);
+  }
   daemon.isAway = false;
-  await handover.found();
-  expect(handover.isReady(fingerprint)).toBe(true);
 });
 
 test('engines that differ in a fact have namespaces of their own', async () => {

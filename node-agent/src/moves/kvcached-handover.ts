@@ -36,6 +36,8 @@ const foundStatesMax = 1_024;
 /** Names of a namespace that are looked through: some gigabytes of states, with their pointers. */
 const namesMax = 131_072;
 const uselessMax = 256;
+/** A daemon that is started again takes seconds. */
+const meetAgainMs = 10_000;
 
 const idPattern = /^(n[0-9a-f]{16}):([0-9a-f]{16})\/(\d{1,4})(?:@(n[a-z2-7]{26}))?$/;
 const lastPattern = /^[0-9a-f]{16}$/;
@@ -46,6 +48,7 @@ export interface KvcachedHandoverOptions {
   readonly reachOf: (node: NodeId) => PeerReach | undefined;
   /** A replica got its namespace. */
   readonly onNamed: () => void;
+  readonly pause: (ms: number) => Promise<void>;
   readonly log: Log;
   readonly partBytes?: number;
 }
@@ -77,6 +80,8 @@ export class KvcachedHandover implements KvHandover {
   readonly #replicas = new Map<MovingReplica['held'], MovingReplica>();
   /** By fingerprint, in hex. */
   readonly #namespaces = new Map<string, string>();
+  readonly #meeting = new Set<MovingReplica>();
+  #isTold = false;
   /** Envelopes of peers that turned out to be damaged. */
   readonly #useless = new Set<string>();
 
@@ -88,7 +93,7 @@ export class KvcachedHandover implements KvHandover {
   serve(replica: MovingReplica): void {
     this.#replicas.set(replica.held, replica);
     this.#kept.unfollow(replica.held);
-    void this.#meet(replica);
+    void this.#meetAgain(replica);
   }
 
   isReady(fingerprint: Uint8Array): boolean {
@@ -100,17 +105,18 @@ export class KvcachedHandover implements KvHandover {
     return this.#namespaces.get(hexOfBytes(fingerprint));
   }
 
-  /** The daemon is there, perhaps another one than before. */
+  /** From now on the daemon tells what it drops: what it holds is known. Perhaps it is another one than before. */
   async found(): Promise<void> {
+    this.#isTold = true;
     this.#kept.clear();
-    this.#namespaces.clear();
     for (const replica of this.#replicas.values()) await this.#meet(replica);
   }
 
-  /** Nobody knows what the daemon holds, and nobody gets it. */
+  /** Nobody knows what the daemon holds. */
   lost(): void {
+    this.#isTold = false;
     this.#kept.clear();
-    this.#namespaces.clear();
+    for (const held of this.#replicas.keys()) this.#kept.unfollow(held);
   }
 
   /** Whether a key of this hash is part of what this host moves, which nobody finds by its hash. */
@@ -137,7 +143,7 @@ export class KvcachedHandover implements KvHandover {
   ): Promise<SavedPrefix | undefined> {
     const namespace = this.namespaceOf(fingerprint);
     if (namespace === undefined) return undefined;
-    const here = await this.#foundHere(namespace, chain);
+    const here = await this.#foundHere(namespace, chain).catch((thrown) => this.#gone(thrown));
     const peer = from === undefined ? undefined : this.#options.reachOf(from.node);
     if (from === undefined || peer === undefined || (here?.blocks ?? 0) >= from.blocks) {
       return here && prefixOf(here);
@@ -209,18 +215,37 @@ export class KvcachedHandover implements KvHandover {
     await this.#remove([...keys, ...this.#kept.gone(keys)]);
   }
 
-  /** Learns the name of the replica's namespace, and what the daemon holds of it. Never rejects. */
-  async #meet({ fingerprint, facts, held }: MovingReplica): Promise<void> {
+  /** The daemon does not answer: until it does it is not asked, and no request waits for it. */
+  #gone(thrown: unknown): never {
+    this.#namespaces.clear();
+    for (const replica of this.#replicas.values()) void this.#meetAgain(replica);
+    throw thrown;
+  }
+
+  /** Until the daemon has told the name of the replica's namespace. */
+  async #meetAgain(replica: MovingReplica): Promise<void> {
+    if (this.#meeting.has(replica)) return;
+    this.#meeting.add(replica);
+    const isWanted = (): boolean => this.#replicas.get(replica.held) === replica;
+    while (isWanted() && !(await this.#meet(replica))) await this.#options.pause(meetAgainMs);
+    this.#meeting.delete(replica);
+  }
+
+  /** Learns the name of the replica's namespace, and what the daemon holds of it. False: it does not answer. */
+  async #meet({ fingerprint, facts, held }: MovingReplica): Promise<boolean> {
     const { daemon, log, onNamed } = this.#options;
     try {
       const namespace = await daemon.namespace(namespaceFieldsOf(facts));
-      if (this.#replicas.get(held)?.fingerprint !== fingerprint) return;
+      if (this.#replicas.get(held)?.fingerprint !== fingerprint) return true;
       this.#namespaces.set(hexOfBytes(fingerprint), namespace);
-      this.#kept.follow(namespace, held);
       onNamed();
+      if (!this.#isTold) return true;
+      this.#kept.follow(namespace, held);
       await this.#look(namespace);
+      return true;
     } catch (thrown) {
-      log('warn', 'kvcached does not tell what it holds', { why: String(thrown) });
+      log('warn', 'kv waits for kvcached', { why: String(thrown) });
+      return false;
     }
   }
 
