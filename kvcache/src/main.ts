@@ -3,6 +3,7 @@
  * once it serves; everything else goes to standard error. Ends in order: no new clients, what waits is written, gone.
  */
 import { wallMs } from './clock.ts';
+import { startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
@@ -26,7 +27,7 @@ const run = async (): Promise<void> => {
     process.stdout.write(help);
     return;
   }
-  const { ramBytesMax, ssd, resp, status, password, socket, namespacesPath } = options;
+  const { ramBytesMax, ssd, resp, status, password, socket, namespacesPath, mirrors } = options;
   if (socket !== undefined) await refuseTaken(socket);
   const store = await KvStore.open({
     ramBytesMax,
@@ -43,6 +44,9 @@ const run = async (): Promise<void> => {
       ? undefined
       : await startLocalServer({ ...shared, path: socket, peers: undefined, startedAtMs: wallMs() });
   const told = await startStatusServer(status, () => metricsText(store));
+  const mirrored = await Promise.all(
+    mirrors.map((one) => startMirror({ ...one, nowMs: wallMs, onError: say }, store)),
+  );
   let isEnding = false;
   const end = async (): Promise<void> => {
     if (isEnding) return;
@@ -50,6 +54,7 @@ const run = async (): Promise<void> => {
     server.close();
     told.close();
     await local?.close();
+    await Promise.all(mirrored.map((mirror) => mirror.close()));
     await store.close();
     process.exit(0);
   };

@@ -19,6 +19,7 @@ test('a directory is all that must be said', () => {
     password: undefined,
     socket: '/d/kvcached.sock',
     namespacesPath: '/d/namespaces.json',
+    mirrors: [],
   });
   expect(parse('--disk 0 --ram 1.5GiB')).toMatchObject({ ramBytesMax: 1.5 * 2 ** 30, ssd: undefined });
   expect(parse('--help')).toBeUndefined();

@@ -7,6 +7,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
+import type { MirrorPlace } from './faces/directory/mirror.ts';
 import { valueBytesMax } from './store.ts';
 
 export interface DaemonOptions {
@@ -18,6 +19,8 @@ export interface DaemonOptions {
   /** Where programs of this user ask; undefined without a data directory. */
   readonly socket: string | undefined;
   readonly namespacesPath: string | undefined;
+  /** Directories that engines offload to. */
+  readonly mirrors: readonly MirrorPlace[];
 }
 
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -142,5 +145,6 @@ export const parseOptions = (
     password,
     socket: values.socket ?? (directory === undefined ? undefined : join(directory, kvDaemonSocketName)),
     namespacesPath: directory === undefined ? undefined : join(directory, 'namespaces.json'),
+    mirrors: [],
   };
 };

@@ -94,14 +94,6 @@ export class FieldReader {
     return this.has(name) ? this.integer(name, min, max) : undefined;
   }
 
-  number(name: string, min: number, max: number): number {
-    const value = this.#record[name];
-    if (typeof value !== 'number' || !(value >= min && value <= max)) {
-      this.fail(name, `a number from ${min} to ${max}`);
-    }
-    return value;
-  }
-
   boolean(name: string): boolean {
     const value = this.#record[name];
     if (typeof value !== 'boolean') this.fail(name, 'true or false');

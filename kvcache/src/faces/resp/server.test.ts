@@ -31,7 +31,7 @@ const started = async ({ ramBytesMax = 16 * mebibyte, isOnDisk = false, ...more 
     await store.close();
     expect(failed).toEqual([]);
   });
-  return { store, port, clock };
+  return { store, server, port, clock };
 };
 
 /** A connection that says what it is given, and what came back once it is as long as expected. */
@@ -237,6 +237,22 @@ test('what is no such protocol is told and ends the connection', async () => {
   client.say('*1\r\n:5\r\n');
   await client.hears("-ERR Protocol error: expected '$', got ':'\r\n");
   await client.closes();
+});
+
+test('the server counts its connections, and has ended when the last has', async () => {
+  const { server, port } = await started();
+  const [first, second] = [await talk(port), await talk(port)];
+  first.say('PING\r\n');
+  await first.hears('+PONG\r\n');
+  const count = () => new Promise<number>((resolve) => server.getConnections((_, open) => resolve(open)));
+  await vi.waitFor(async () => expect(await count()).toBe(2), { timeout: 10_000 });
+  second.socket.destroy();
+  await vi.waitFor(async () => expect(await count()).toBe(1), { timeout: 10_000 });
+  const ended = new Promise((resolve) => server.once('close', resolve));
+  server.close();
+  first.say('QUIT\r\n');
+  await first.hears('+OK\r\n');
+  await ended;
 });
 
 test('a walk over all keys in small pieces tells each key', async () => {

@@ -4,6 +4,7 @@ import { createServer, type ListenOptions, type Server } from 'node:net';
 import { KeyWalks } from '../../key-walks.ts';
 import type { KvStore } from '../../store.ts';
 import { databasesMax } from './commands.ts';
+import { directSocket } from './direct-socket.ts';
 import { RespSession } from './session.ts';
 
 /** LMCache opens up to 150 from each engine. */
@@ -35,14 +36,15 @@ export const startRespServer = async (options: RespServerOptions): Promise<Serve
   let latest = 0;
   let clients = 0;
   const startedAtMs = nowMs();
-  const server = createServer({ noDelay: true }, (socket) => {
+  const server = createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
     latest += 1;
     clients += 1;
+    const facts = { store, walks, prefixOf, nowMs, version, startedAtMs, password, isPassword };
+    const own = { ...facts, clients: () => clients, id: latest, onError };
+    const socket = directSocket(accepted, (direct) => new RespSession(direct, own));
     socket.on('close', () => {
       clients -= 1;
     });
-    const facts = { store, walks, prefixOf, nowMs, version, startedAtMs, password, isPassword };
-    new RespSession(socket, { ...facts, clients: () => clients, id: latest, onError });
   });
   server.maxConnections = connectionsMax;
   await new Promise<void>((resolve, reject) => {

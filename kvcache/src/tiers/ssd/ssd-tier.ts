@@ -3,8 +3,7 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
+import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
@@ -16,8 +15,6 @@ const recordsMax = 1_000_000;
 const readersMax = 2;
 /** Who waits longer than so many others computes sooner. */
 const readsWaitingMax = 256;
-/** A checksum of 1 MiB takes a third of a millisecond: so much at a time leaves the loop to others. */
-const checksumBytes = 2 ** 20;
 /** Records of one write: small values share it. */
 const batchRecordsMax = 64;
 const batchBytesMax = 8 * 2 ** 20;
@@ -56,6 +53,7 @@ export interface SsdCounts {
   readonly bytes: number;
   readonly bytesMax: number;
   readonly dirtyBytes: number;
+  readonly dirtyBytesMax: number;
   readonly written: number;
   /** Not taken for writing: too large, or too much waits already. */
   readonly skipped: number;
@@ -73,15 +71,6 @@ const segmentBytesOf = (bytesMax: number): number => {
   const largest = 65 * 2 ** 20;
   const bytes = Math.max(bytesMax / 64, Math.min(largest, bytesMax / 4));
   return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
-};
-
-const checksumOf = async (bytes: Buffer): Promise<number> => {
-  let crc = 0;
-  for (let at = 0; at < bytes.length; at += checksumBytes) {
-    if (at > 0) await nextTurn();
-    crc = crc32(bytes.subarray(at, at + checksumBytes), crc);
-  }
-  return crc;
 };
 
 /** What its header says of a record, before it has a place. */
@@ -139,6 +128,7 @@ export class SsdTier {
       bytes: this.#segments.bytes,
       bytesMax: this.#options.bytesMax,
       dirtyBytes: this.#dirtyBytes,
+      dirtyBytesMax: this.#options.dirtyBytesMax,
       written: this.#written,
       skipped: this.#skipped,
       corrupt: this.#corrupt,
