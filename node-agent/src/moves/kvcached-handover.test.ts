@@ -72,6 +72,15 @@ test('parts, then the head, then pointers are written, so that nothing points at
   expect([...mine.values.values()].every((value) => value.length <= partBytes)).toBe(true);
 });
 
+test('a put that breaks off leaves no value behind', async () => {
+  const { mine, here } = await hosts();
+  mine.onPut = (key) => {
+    if (key.endsWith('/head')) throw new Error('there is no room');
+  };
+  await expect(put(here, chain(1, 2), { bytes: 3_000 })).rejects.toThrow(/no room/);
+  expect(names(mine)).toEqual([]);
+});
+
 test('what another host holds is found there, fetched ahead, and lies here afterwards', async () => {
   const { mine, here, other, has, held } = await hosts();
   await put(other, chain(1, 2, 3), { bytes: 4_000 });
@@ -156,7 +165,9 @@ test('what the daemon held before is found again, but for states that are not wh
   expect(held.size).toBe(4);
   mine.values.delete([...mine.values.keys()].find((key) => key.endsWith('3/1')) ?? '');
   const anew = open(mine);
+  mine.asked.length = 0;
   const heldAnew = await serve(anew);
+  expect(mine.asked.filter((what) => what.startsWith('keys'))).toEqual([]);
   await anew.found();
   expect(heldAnew.size).toBe(2);
 });
