@@ -7,6 +7,8 @@
  *                                     ^                       |
  *                                     +------- get -----------+
  */
+import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { noTimes, type StoreTimes } from './store-times.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
 import { keyBytesMax } from './tiers/ssd/record.ts';
 import { SsdTier } from './tiers/ssd/ssd-tier.ts';
@@ -18,12 +20,17 @@ export const valueBytesMax = 64 * 2 ** 20;
 const dirtyShare = 0.25;
 /** Of memory that may be pinned: with more, what is new would have no room. */
 const pinnedShare = 0.75;
+/** Hits in memory: reading the clock twice takes as long as the hit, so that one stands for so many. */
+const timedEvery = 16;
 
 export interface StoreOptions {
   readonly ramBytesMax: number;
   /** Undefined: memory alone, nothing survives a restart. */
   readonly ssd: { readonly directory: string; readonly bytesMax: number } | undefined;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of values that are stored without an end; undefined: they have none. */
+  readonly ttlMs?: number | undefined;
   readonly onError?: (message: string) => void;
 }
 
@@ -79,7 +86,10 @@ export class KvStore {
   peers: ValueSource | undefined;
   /** A key's value came or went. */
   onChanged: ((key: string) => void) | undefined;
+  readonly times: StoreTimes;
+  readonly #monotonicMs: () => number;
   readonly #nowMs: () => number;
+  readonly #ttlMs: number | undefined;
   /** Reads from the disk under way: who asks for the same key waits for the same read. */
   readonly #reads = new Map<string, Promise<RamValue | undefined>>();
   #ramHits = 0;
@@ -90,18 +100,29 @@ export class KvStore {
   #puts = 0;
   #refusals = 0;
 
-  private constructor(ram: RamTier, ssd: SsdTier | undefined, nowMs: () => number) {
+  private constructor(
+    ram: RamTier,
+    ssd: SsdTier | undefined,
+    { nowMs, ttlMs, monotonicMs = systemMonotonicMs }: StoreOptions,
+    times: StoreTimes,
+  ) {
+    this.times = times;
+    this.#monotonicMs = monotonicMs;
     this.ram = ram;
     this.ssd = ssd;
     this.#nowMs = nowMs;
+    this.#ttlMs = ttlMs;
   }
 
-  static async open({ ramBytesMax, ssd, nowMs, onError = () => {} }: StoreOptions): Promise<KvStore> {
+  static async open(options: StoreOptions): Promise<KvStore> {
+    const { ramBytesMax, ssd, nowMs, monotonicMs = systemMonotonicMs, onError = () => {} } = options;
+    const times = noTimes();
     const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.onChanged?.(key) });
     const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
     const dirtyBytesMax = Math.floor(ramBytesMax * dirtyShare);
-    const disk = ssd && (await SsdTier.open({ ...ssd, dirtyBytesMax, nowMs, onError, onGone }));
-    const store = new KvStore(ram, disk, nowMs);
+    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone };
+    const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
+    const store = new KvStore(ram, disk, options, times);
     return store;
   }
 
@@ -136,10 +157,14 @@ export class KvStore {
   }
 
   #here(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+    const isTimed = this.#ramHits % timedEvery === 0;
+    const startedMs = isTimed ? this.#monotonicMs() : 0;
     const value = this.ram.get(key, this.#nowMs());
     if (value !== undefined) {
       this.#ramHits += 1;
-      return this.#held(value);
+      const held = this.#held(value);
+      if (isTimed) this.times.ram.observe(this.#monotonicMs() - startedMs, timedEvery);
+      return held;
     }
     return this.ssd?.find(key) === undefined ? undefined : this.#fromDisk(key);
   }
@@ -170,6 +195,7 @@ export class KvStore {
   reserve(key: string, length: number): NewValue | undefined {
     if (key.length > keyBytesMax) throw new RangeError(`a key has ${keyBytesMax} bytes at most`);
     if (length > valueBytesMax) throw new RangeError(`a value has ${valueBytesMax} bytes at most`);
+    const startedMs = this.#monotonicMs();
     const value = this.ram.reserve(key, length);
     if (value === undefined) {
       this.#refusals += 1;
@@ -178,12 +204,13 @@ export class KvStore {
     return {
       bytes: this.ram.bytesOf(value),
       commit: ({ expiresAtMs, isPinned = false } = {}) => {
-        value.expiresAtMs = expiresAtMs;
+        value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
         this.#puts += 1;
         this.ram.publish(value);
         if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
         this.onChanged?.(key);
+        this.times.put.observe(this.#monotonicMs() - startedMs);
       },
       abort: () => this.ram.abandon(value),
     };
@@ -274,6 +301,7 @@ export class KvStore {
   }
 
   async #fromDisk(key: string): Promise<HeldValue | undefined> {
+    const startedMs = this.#monotonicMs();
     const reading = this.#reads.get(key) ?? this.#read(key).finally(() => this.#reads.delete(key));
     this.#reads.set(key, reading);
     const value = await reading;
@@ -283,6 +311,7 @@ export class KvStore {
       return undefined;
     }
     this.#ssdHits += 1;
+    this.times.ssd.observe(this.#monotonicMs() - startedMs);
     return this.#held(value);
   }
 

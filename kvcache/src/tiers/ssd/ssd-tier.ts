@@ -3,6 +3,7 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
+import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
@@ -41,6 +42,9 @@ export interface SsdTierOptions {
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of each batch that was written. */
+  readonly times?: { observe(ms: number): void };
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -310,7 +314,10 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
+    const { times, monotonicMs = systemMonotonicMs } = this.#options;
+    const startedMs = monotonicMs();
     const { offset } = await this.#segments.append(pages);
+    times?.observe(monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
