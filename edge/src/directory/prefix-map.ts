@@ -208,6 +208,18 @@ export class PrefixMap {
     }
   }
 
+  /** Who is shown and holds this one block, on any tier: bits of slots 0 to 31 and 32 to 63, written into `holders`. */
+  holdersOf(lo: number, hi: number, holders: Int32Array): void {
+    const { words } = this.#entries;
+    const { shown } = this.#slots;
+    const at = this.#entries.find(lo, hi);
+    if (at >= 0) this.#touch(at);
+    for (let half = 0; half < 2; half += 1) {
+      const held = at < 0 ? 0 : (words[at + devicePlane + half] ?? 0) | (words[at + hostPlane + half] ?? 0);
+      holders[half] = held & (shown[half] ?? 0);
+    }
+  }
+
   /**
    * How far into a prompt each replica's blocks reach. The result is valid until the next call. Marks the blocks it
    * finds as touched.
