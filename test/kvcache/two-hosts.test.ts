@@ -96,7 +96,10 @@ describe('two hosts with a kvcached each', () => {
     expect(moved.firstByteMs).toBeLessThan(computed.firstByteMs);
     expect(moved.text).toBe(first.text);
     expect(taker.moves).toMatchObject({ restored: { count: 1 }, refused: {} });
-    const receipt = await cluster.admin<{ readonly kvFrom?: object }>('GET', `/admin/requests/${moved.requestId}`);
+    const receipt = await cluster.admin<{ readonly kvFrom?: object }>(
+      'GET',
+      `/admin/requests/${moved.requestId}`,
+    );
     expect(receipt).toMatchObject({ kvFrom: { node: giver.node } });
   });
 });

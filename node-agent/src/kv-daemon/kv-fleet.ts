@@ -29,7 +29,7 @@ import {
   type KvPeer,
   peerRttMsMax,
 } from '@cognitora/protocol/kv-fabric';
-import { kvDigestsPerSecond, kvPeerAddressesMax } from '@cognitora/protocol/limits';
+import { kvHeldDigestsPerSecond, kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { TextLines } from '@cognitora/protocol/text-lines';
 import { redialDelayMs } from '../link/backoff.ts';
 import type { Log } from '../log.ts';
@@ -41,8 +41,8 @@ const tellMs = 100;
 const unreadBytesMax = 4 * kvLineBytesMax;
 /** Looking through what the daemon holds may take longer; then some keys are told that need not be. */
 const lookMsMax = 5_000;
-/** The edge reads as many digests of a node; half of them are for what is told of prompts. */
-const heldPerMs = kvDigestsPerSecond / 2_000;
+/** Four fifths of what the edge reads of a node. */
+const heldPerMs = (0.8 * kvHeldDigestsPerSecond) / 1_000;
 
 /** The link, as far as the fleet's KV goes. */
 export interface FleetLink {
