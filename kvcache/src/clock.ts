@@ -3,5 +3,5 @@
 /** Milliseconds since 1970: what a value's end is told in, to clients and to the disk. */
 export const wallMs = (): number => Date.now();
 
-/** Milliseconds that only ever grow: what durations are told in. */
+/** For lengths of time. */
 export const monotonicMs = (): number => performance.now();

@@ -43,10 +43,17 @@ export interface HeldValue {
   release(): void;
 }
 
+export interface CommitOptions {
+  readonly expiresAtMs?: number | undefined;
+  readonly isPinned?: boolean;
+  /** It came from a peer: nobody stored it. */
+  readonly isFetched?: boolean;
+}
+
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
-  commit(options?: { readonly expiresAtMs?: number | undefined; readonly isPinned?: boolean }): void;
+  commit(options?: CommitOptions): void;
   abort(): void;
 }
 
@@ -118,8 +125,8 @@ export class KvStore {
     const { ramBytesMax, ssd, nowMs, monotonicMs = systemMonotonicMs, onError = () => {} } = options;
     const times = noTimes();
     const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.onChanged?.(key) });
-    const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
     const dirtyBytesMax = Math.floor(ramBytesMax * dirtyShare);
+    const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
     const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone };
     const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
     const store = new KvStore(ram, disk, options, times);
@@ -203,13 +210,14 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
-      commit: ({ expiresAtMs, isPinned = false } = {}) => {
+      commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
         value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
-        this.#puts += 1;
         this.ram.publish(value);
         if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
         this.onChanged?.(key);
+        if (isFetched) return;
+        this.#puts += 1;
         this.times.put.observe(this.#monotonicMs() - startedMs);
       },
       abort: () => this.ram.abandon(value),

@@ -97,15 +97,15 @@ test('a certificate that is none is told of, and the one before goes on', async 
 
 test('what is reached is told when it changes', async () => {
   const fleet = new Fleet();
-  let told = 0;
-  const one = await fleet.daemon({
-    onReach: () => {
-      told += 1;
-    },
-  });
-  await fleet.daemon();
+  const one = await fleet.daemon();
+  const other = await fleet.daemon();
+  const told = (): unknown => one.lines.findLast(({ type }) => type === 'reach');
+  expect(told()).toEqual({ type: 'reach', peers: [] });
   fleet.tell('tls');
-  const before = told;
-  await expect.poll(() => one.peers.reach.length, { timeout: 5_000 }).toBe(1);
-  expect(told).toBeGreaterThan(before);
+  await expect
+    .poll(told, { timeout: 5_000 })
+    .toMatchObject({ peers: [{ node: other.node, transport: 'tls' }] });
+  fleet.remove(other.node);
+  fleet.tell('tls');
+  await expect.poll(told, { timeout: 5_000 }).toEqual({ type: 'reach', peers: [] });
 });

@@ -1,8 +1,10 @@
 /**
  * The fleet as this daemon sees it: who is of it, on which paths they are reached, and who may come in. The edge says
- * who; a node that leaves the roster is cut at once, and a new certificate is that of all new connections. Looks at every path now and then. Knows no keys and no store.
+ * who; a node that leaves the roster is cut at once, and a new certificate is that of all new connections. Looks
+ * at every path now and then. Knows no keys and no store.
  */
 import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   type FabricPeer,
@@ -12,7 +14,7 @@ import {
   type PeerTransport,
   peerTransports,
 } from '@cognitora/protocol/kv-daemon';
-import { peerErrorOf } from './codes.ts';
+import { type PeerFailure, peerErrorOf } from './codes.ts';
 import type { PeerCounters } from './counts.ts';
 import { ping, probe } from './exchange.ts';
 import { type NodeKey, nodeOf } from './identity.ts';
@@ -45,12 +47,10 @@ export interface FabricOptions {
   readonly onError?: (message: string) => void;
 }
 
-export interface FabricListen {
+/** TCP and UDP. */
+export interface Endpoint {
   readonly host: string;
-  /** TCP and UDP. */
   readonly port: number;
-  /** What peers are told instead of `host`. */
-  readonly advertise?: readonly string[];
 }
 
 interface Member {
@@ -65,6 +65,8 @@ export interface MemberView {
   readonly name: string;
   readonly paths: readonly (PeerAddress & {
     readonly isReached: boolean;
+    /** Of the last failure, while it is not reached. */
+    readonly why: PeerFailure | undefined;
     readonly rttMs: number | undefined;
     readonly bytesPerMs: number | undefined;
   })[];
@@ -79,7 +81,7 @@ export class Fabric {
   readonly #probes = new Slots({ max: probesMax, waitingMax: rosterNodesMax * addressesPerNodeMax });
   readonly #bandwidthDueMs = new Map<Path, number>();
   #certified: KvFabric | undefined;
-  #addresses: readonly PeerAddress[] = [];
+  readonly #addresses: PeerAddress[] = [];
   #isClosed = false;
 
   constructor(options: FabricOptions) {
@@ -88,9 +90,13 @@ export class Fabric {
     this.#transports = peerTransports.flatMap((name) => transports[name](credentials) ?? []);
   }
 
-  /** Where peers find this node, by each transport that there is. Called once. */
-  async listen({ host, port, advertise = [host] }: FabricListen): Promise<void> {
+  /**
+   * Where peers come in, by each transport that there is. What they are told is `advertise`, or where it listens; where
+   * that is everywhere, each address of this host.
+   */
+  async listen({ host, port }: Endpoint, advertise?: readonly Endpoint[]): Promise<void> {
     let at = port;
+    let isListening = false;
     for (const transport of this.#transports) {
       try {
         const listener = await transport.listen({
@@ -101,13 +107,14 @@ export class Fabric {
           onRefused: (code) => this.#options.counters.refused(transport.name, code),
         });
         at = listener.port;
+        isListening = true;
         this.#listeners.push(listener);
-        const ours = advertise.map((name) => ({ transport: transport.name, host: name, port: at }));
-        this.#addresses = [...this.#addresses, ...ours];
+        const told = advertise ?? hostsOf(host).map((name) => ({ host: name, port: at }));
+        for (const endpoint of told) this.#tell({ transport: transport.name, ...endpoint });
       } catch (thrown) {
         this.#failed(`${transport.name} does not listen on ${host}:${at}`, thrown);
         // Without the first there is nothing to go on with.
-        if (this.#listeners.length === 0) throw thrown;
+        if (!isListening) throw thrown;
       }
     }
   }
@@ -125,9 +132,10 @@ export class Fabric {
     return [...this.#members.values()].map(({ peer: { node, name }, paths }) => ({
       node,
       name,
-      paths: paths.map(({ address, isReached, rttMs, bytesPerMs }) => ({
+      paths: paths.map(({ address, isReached, why, rttMs, bytesPerMs }) => ({
         ...address,
         isReached,
+        why,
         rttMs,
         bytesPerMs,
       })),
@@ -147,6 +155,11 @@ export class Fabric {
 
   get isAlone(): boolean {
     return this.#members.size === 0;
+  }
+
+  /** The edge told of a fleet. */
+  get isTold(): boolean {
+    return this.#certified !== undefined;
   }
 
   has(node: NodeId): boolean {
@@ -195,6 +208,10 @@ export class Fabric {
   async probeAll(): Promise<void> {
     const paths = [...this.#members.values()].flatMap((member) => member.paths);
     await Promise.all(paths.map((path) => this.#look(path)));
+  }
+
+  #tell(address: PeerAddress): void {
+    if (!this.#addresses.some((known) => isSame(known, address))) this.#addresses.push(address);
   }
 
   #failed(what: string, thrown: unknown): void {
@@ -252,8 +269,9 @@ export class Fabric {
     try {
       if (this.#isPathOf(path)) await this.#probe(path);
     } catch (thrown) {
-      path.failed(nowMs());
-      counters.failed(path.node, path.transport, peerErrorOf(thrown).code);
+      const { code } = peerErrorOf(thrown);
+      path.failed(code, nowMs());
+      counters.failed(path.node, path.transport, code);
     } finally {
       this.#probes.free();
     }
@@ -283,6 +301,15 @@ export class Fabric {
     this.#bandwidthDueMs.set(path, nowMs() + bandwidthMsMean * (0.5 + random()));
   }
 }
+
+/** Everywhere: the addresses that others can know this host by. */
+const hostsOf = (host: string): readonly string[] => {
+  if (host !== '0.0.0.0' && host !== '::') return [host];
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const isUsable = ({ internal, family, address }: (typeof all)[number]): boolean =>
+    !internal && (host === '::' || family === 'IPv4') && !address.startsWith('fe80:');
+  return all.filter(isUsable).map(({ address }) => address);
+};
 
 const isSame = (one: PeerAddress, other: PeerAddress): boolean =>
   one.transport === other.transport && one.host === other.host && one.port === other.port;

@@ -4,6 +4,7 @@
  */
 import type { NodeId } from '@cognitora/protocol/ids';
 import { type PeerAddress, type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
+import type { PeerFailure } from './codes.ts';
 import { failedMsMax } from './limits.ts';
 import type { Trunk } from './transport.ts';
 
@@ -20,6 +21,8 @@ export class Path {
   bytesPerMs: number | undefined;
   /** In a row. */
   failures = 0;
+  /** The last of them. */
+  why: PeerFailure | undefined;
   #failedAtMs = 0;
 
   constructor(node: NodeId, address: PeerAddress, trunk: Trunk) {
@@ -38,20 +41,26 @@ export class Path {
   }
 
   answered(rttMs: number): void {
-    this.failures = 0;
+    this.#worked();
     this.rttMs = this.rttMs === undefined ? rttMs : mixed(this.rttMs, rttMs);
   }
 
   brought(bytes: number, ms: number): void {
-    this.failures = 0;
+    this.#worked();
     if (bytes < measuredBytesMin) return;
     const bytesPerMs = bytes / Math.max(0.1, ms - (this.rttMs ?? 0));
     this.bytesPerMs = this.bytesPerMs === undefined ? bytesPerMs : mixed(this.bytesPerMs, bytesPerMs);
   }
 
-  failed(nowMs: number): void {
+  failed(why: PeerFailure, nowMs: number): void {
     this.failures += 1;
+    this.why = why;
     this.#failedAtMs = nowMs;
+  }
+
+  #worked(): void {
+    this.failures = 0;
+    this.why = undefined;
   }
 
   /** Failed a moment ago. */

@@ -1,9 +1,7 @@
 /** Values from peers: that they come, that they come once, and that nothing else ever does. */
-import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { describe, expect, test } from 'vitest';
-import { checkKeyPrefix } from './peers.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
 import { newHolder, newValue } from './testing/pair.ts';
@@ -100,17 +98,16 @@ test('a daemon alone asks nobody, and a miss is no promise', async () => {
   expect(fleet.asked).toEqual([]);
 });
 
-test('a directory that does not answer, or answers nonsense, is a miss', async () => {
+test('a directory that does not answer, or answers nonsense, is a miss, and asked again', async () => {
   const fleet = new Fleet();
-  const answers = [
-    () => Promise.reject(new Error('no link')),
-    async () => [],
-    () => new Promise<never>(() => {}),
-  ];
-  const asker = await fleet.daemon({ ask: () => answers.shift()?.() ?? Promise.resolve([[]]) });
-  await fleet.daemon();
+  const answers = [[], undefined, [[], []]];
+  fleet.answer = () => answers.shift();
+  const asker = await fleet.daemon();
+  const alone = await fleet.daemon({ hasAgent: false });
   fleet.tell();
   for (let count = 0; count < 3; count += 1) expect(await asker.read('k')).toBeUndefined();
+  expect(fleet.asked).toHaveLength(3);
+  expect(await alone.read('k')).toBeUndefined();
 });
 
 test('a holder that has it no more is a miss, and is not asked again for a while', async () => {
@@ -274,30 +271,4 @@ test('of a holder that lies nothing is kept: the value comes from an honest one'
   fleet.says('k', lying.key.node, holder.node);
   fleet.tell('tls');
   expect((await asker.read('k'))?.equals(value)).toBe(true);
-});
-
-test('a peer fetches a probe back and tells its hash; only such keys, and no others', async () => {
-  const { asker, holder } = await two();
-  const value = newValue(65_536);
-  asker.put(`${checkKeyPrefix}1`, value);
-  const outcome = await asker.peers.check(holder.node, `${checkKeyPrefix}1`);
-  expect(outcome).toMatchObject({
-    bytes: 65_536,
-    sha256: createHash('sha256').update(value).digest('hex'),
-  });
-  expect(holder.store.has(`${checkKeyPrefix}1`)).toBe(false);
-  await expect(asker.peers.check(holder.node, `${checkKeyPrefix}2`)).rejects.toMatchObject({
-    code: 'missing',
-  });
-  asker.put('secret', value);
-  await expect(asker.peers.check(holder.node, 'secret')).rejects.toMatchObject({ code: 'refused' });
-});
-
-test('a daemon tells its namespaces', async () => {
-  const fleet = new Fleet();
-  const entry = { namespace: 'n0123456789abcdef', fields: { model: 'm', blockTokens: 16 } };
-  const [asker, holder] = [await fleet.daemon(), await fleet.daemon({ namespaces: () => [entry] })];
-  fleet.tell();
-  expect(await asker.peers.namespacesOf(holder.node)).toEqual([entry]);
-  expect(await holder.peers.namespacesOf(asker.node)).toEqual([]);
 });

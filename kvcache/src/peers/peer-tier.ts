@@ -1,13 +1,12 @@
 /**
  * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for all
- * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew is
- * better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
+ * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew
+ * is better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
  * what was announced is a miss with a count, never an answer.
  */
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeId } from '@cognitora/protocol/ids';
-import type { HeldValue, KvStore, NewValue } from '../store.ts';
+import { type HeldValue, type KvStore, type NewValue, valueBytesMax } from '../store.ts';
 import { PeerError, type PeerFailure, peerErrorOf } from './codes.ts';
 import type { PeerCounters } from './counts.ts';
 import { get, newTransfer, type Transfer } from './exchange.ts';
@@ -15,7 +14,6 @@ import type { Fabric } from './fabric.ts';
 import { keyDigest } from './key-digest.ts';
 import {
   attemptsMax,
-  checkBytesMax,
   failedMsMax,
   fetchesMax,
   fetchesPerPeerMax,
@@ -25,7 +23,6 @@ import {
 } from './limits.ts';
 import type { Path } from './path.ts';
 import { Remembered } from './remembered.ts';
-import type { CheckOutcome } from './serve.ts';
 import { Slots } from './slots.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import type { Channel } from './transport.ts';
@@ -52,6 +49,8 @@ export interface FetchOptions {
   readonly holders?: readonly NodeId[] | undefined;
   /** From now. */
   readonly deadlineMs?: number | undefined;
+  /** A longer value is none that was meant. */
+  readonly bytesMax?: number | undefined;
 }
 
 export interface TierCounts {
@@ -66,6 +65,7 @@ export interface TierCounts {
 
 interface Going {
   readonly endsAtMs: number;
+  readonly bytesMax: number;
   readonly key: string;
   transfer: Transfer;
   room: NewValue | undefined;
@@ -120,22 +120,19 @@ export class PeerTier {
     return value && this.#options.store.hold(key);
   }
 
-  /** For a peer that wants to know whether what is fetched from it comes whole. Stores nothing. */
-  async check(node: NodeId, key: string): Promise<CheckOutcome> {
-    const { nowMs } = this.#options;
-    const startedMs = nowMs();
+  /** The bytes as that peer has them, whatever is here; nothing is stored. Throws `PeerError`. */
+  async read(node: NodeId, key: string, bytesMax: number): Promise<Buffer> {
     const transfer = newTransfer();
     const roomFor = ({ total }: Head): Buffer => {
-      if (total > checkBytesMax) throw new PeerError('excess');
+      if (total > bytesMax) throw new PeerError('excess');
       return Buffer.alloc(total);
     };
     const [path] = this.#options.fabric.pathsTo(node);
     if (path === undefined) throw new PeerError('unreachable');
-    await this.#exchange(path, startedMs + fetchMsMax, (channel) =>
+    await this.#exchange(path, this.#options.nowMs() + fetchMsMax, (channel) =>
       get(channel, key, transfer, { roomFor, onData: () => undefined }),
     );
-    const sha256 = createHash('sha256').update(transfer.target).digest('hex');
-    return { bytes: transfer.target.length, sha256, ms: nowMs() - startedMs };
+    return transfer.target;
   }
 
   #start(key: string, options: FetchOptions, deadlineMs: number): Promise<HeldValue | undefined> {
@@ -161,13 +158,18 @@ export class PeerTier {
     }
     this.#fetches += 1;
     await this.#slots.take(endsAtMs - nowMs());
-    const going: Going = { key, endsAtMs, transfer: newTransfer(), room: undefined };
+    const { bytesMax = valueBytesMax } = options;
+    const startedMs = nowMs();
+    const going: Going = { key, endsAtMs, bytesMax, transfer: newTransfer(), room: undefined };
     try {
       await this.#fromAnyOf(holders, going);
       const held = this.#commit(going);
       // All who wait take it in this turn, before anything can evict it.
       setImmediate(() => held?.release());
-      this.#hits += held === undefined ? 0 : 1;
+      if (held !== undefined) {
+        this.#hits += 1;
+        this.#options.store.times.peer.observe(nowMs() - startedMs);
+      }
       return held;
     } finally {
       going.room?.abort();
@@ -222,7 +224,7 @@ export class PeerTier {
   #learn(path: Path, going: Going, code: PeerFailure): void {
     const { nowMs } = this.#options;
     if (code === 'missing' || code === 'busy') this.#failed.add(`${path.node} ${keyDigest(going.key)}`);
-    if (code === 'unreachable' || code === 'refused' || code === 'stalled') path.failed(nowMs());
+    if (code === 'unreachable' || code === 'refused' || code === 'stalled') path.failed(code, nowMs());
     const isLying = code === 'garbage' || code === 'excess' || code === 'corrupt';
     if (isLying) this.#failed.add(path.node);
     // What came of it so far is not to be mixed with anything.
@@ -244,6 +246,7 @@ export class PeerTier {
       return waitMs > 0 ? delay(waitMs) : undefined;
     };
     const roomFor = (head: Head): Buffer => {
+      if (head.total > going.bytesMax) throw new PeerError('excess', `a value of ${head.total} bytes`);
       const ms = path.msFor(head.total);
       if (ms !== undefined && nowMs() + ms > endsAtMs) throw new PeerError('late', 'it would be');
       going.room = this.#options.store.reserve(key, head.total);
@@ -297,7 +300,8 @@ export class PeerTier {
     if (store.has(key)) room?.abort();
     else {
       const { leftMs = 0 } = going.transfer.head ?? {};
-      room?.commit({ expiresAtMs: leftMs > 0 ? wallMs() + leftMs : undefined });
+      const expiresAtMs = leftMs > 0 ? wallMs() + leftMs : undefined;
+      room?.commit({ expiresAtMs, isFetched: true });
     }
     return store.hold(key);
   }

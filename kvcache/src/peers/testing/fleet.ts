@@ -3,12 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NodeId } from '@cognitora/protocol/ids';
-import type { FabricPeer, PeerAddress, PeerTransport } from '@cognitora/protocol/kv-daemon';
+import type { FabricPeer, FromDaemon, PeerAddress, PeerTransport } from '@cognitora/protocol/kv-daemon';
 import { onTestFinished } from 'vitest';
+import type { PeersOptions } from '../../config/options.ts';
 import { KvStore } from '../../store.ts';
 import type { NodeKey } from '../identity.ts';
 import { keyDigest } from '../key-digest.ts';
-import { Peers, type PeersContext, type PeersOptions } from '../peers.ts';
+import { Peers, type PeersContext } from '../peers.ts';
 import { newNodeKey } from './authority.ts';
 import { certifiedOf } from './pair.ts';
 
@@ -18,9 +19,16 @@ export interface Daemon {
   readonly store: KvStore;
   readonly peers: Peers;
   readonly member: FabricPeer;
+  /** What its agent was told. */
+  readonly lines: readonly FromDaemon[];
   put(key: string, value: Buffer, expiresAtMs?: number): void;
   /** The value, if it is to be had from anywhere; released. */
   read(key: string): Promise<Buffer | undefined>;
+}
+
+interface DaemonOptions {
+  readonly ramBytesMax: number;
+  readonly hasAgent: boolean;
 }
 
 export class Fleet {
@@ -31,26 +39,26 @@ export class Fleet {
   readonly #daemons: Daemon[] = [];
 
   async daemon(
-    options: Partial<PeersOptions> & Partial<PeersContext> & { readonly ramBytesMax?: number } = {},
+    options: Partial<PeersOptions> & Partial<PeersContext> & Partial<DaemonOptions> = {},
   ): Promise<Daemon> {
-    const { ramBytesMax = 64 * 2 ** 20, ...more } = options;
+    const { ramBytesMax = 64 * 2 ** 20, hasAgent = true, ...more } = options;
+    const lines: FromDaemon[] = [];
     const key = newNodeKey();
     const store = await KvStore.open({ ramBytesMax, ssd: undefined, nowMs: Date.now });
-    const listen = { host: '127.0.0.1', port: 0, identityFile: keyFile(key) };
+    const listen = { host: '127.0.0.1', port: 0 };
+    const none = { advertise: undefined, bytesPerSecondMax: undefined };
+    const plain = { listen: [listen], ...none, identity: keyFile(key) };
     const context: PeersContext = {
       store,
-      ask: async (digests) => {
-        this.asked.push([...digests]);
-        return digests.map((digest) => this.holders.get(digest) ?? []);
-      },
       namespaces: () => [],
       nowMs: () => performance.now(),
       wallMs: Date.now,
       random: () => 0.5,
       ...more,
     };
-    const peers = await Peers.start({ ...listen, ...more }, context);
+    const peers = await Peers.start({ ...plain, ...more }, context);
     onTestFinished(() => peers.close());
+    if (hasAgent) this.#attach(peers, lines);
     const put = (name: string, value: Buffer, expiresAtMs?: number): void => {
       const room = store.reserve(name, value.length);
       if (room === undefined) throw new Error('no room');
@@ -63,11 +71,27 @@ export class Fleet {
       held?.release();
       return bytes;
     };
-    const member = { node: key.node, name: 'host', ...peers.self };
-    const daemon = { key, node: key.node, store, peers, member, put, read };
+    const member = { node: key.node, name: 'host', ...peers.fabric.self };
+    const daemon = { key, node: key.node, store, peers, member, lines, put, read };
     this.#daemons.push(daemon);
     this.members.push(member);
     return daemon;
+  }
+
+  /** The answer to a question; undefined: none. */
+  answer: (digests: readonly string[]) => readonly (readonly NodeId[])[] | undefined = (digests) =>
+    digests.map((digest) => this.holders.get(digest) ?? []);
+
+  #attach(peers: Peers, lines: FromDaemon[]): void {
+    const channel = peers.attach((line) => {
+      lines.push(line);
+      if (line.type !== 'ask') return true;
+      this.asked.push([...line.digests]);
+      const holders = this.answer(line.digests);
+      if (holders !== undefined)
+        setImmediate(() => channel.receive({ type: 'holders', ask: line.ask, holders }));
+      return true;
+    });
   }
 
   /** Somebody who listens there and is of the fleet. */
