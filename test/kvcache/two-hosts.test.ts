@@ -3,9 +3,12 @@
  * beginning, and the bytes go from daemon to daemon. A real engine on both, and the first host gets no more requests.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import type { MovesStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
-import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
+import { kvDaemonPaths, kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
+import { parseKvPeers } from '@cognitora/protocol/kv-daemon-bodies';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
 import type { NodeView } from '../harness/cluster.ts';
@@ -63,6 +66,19 @@ describe('two hosts with a kvcached each', () => {
     await fixture.cluster.admin(method, `/admin/nodes/${node}/cordon`);
   };
 
+  /** Its daemon reaches the other one. */
+  const isReaching = async (host: string): Promise<boolean> => {
+    const socketPath = join(fixture.cluster.directory, `kv-${host}`, kvDaemonSocketName);
+    const answer = await new Promise<Buffer>((resolve, reject) => {
+      const asked = request({ socketPath, path: kvDaemonPaths.peers }, (response) => {
+        buffer(response).then(resolve, reject);
+      });
+      asked.once('error', reject).end();
+    });
+    if (process.env.SHOW) console.log(answer.toString());
+    return parseKvPeers(answer).peers.some(({ transport }) => transport !== undefined);
+  };
+
   const isKnown = ({ replicas }: NodeView): boolean => replicas[0]?.caches[0]?.trust === 'exact';
 
   beforeAll(async () => {
@@ -73,6 +89,7 @@ describe('two hosts with a kvcached each', () => {
       await cluster.node(host, isKnown);
       await until(`the engine ${host} to be probed`, () => said(host, 'kv moves'));
     }
+    for (const host of ['here', 'there']) await until(`${host} to reach the other`, () => isReaching(host));
   });
 
   test('what one computed is restored on the other by way of their daemons, and the receipt shows it', async () => {
