@@ -247,6 +247,28 @@ export class PrefixMap {
     return this.#depths;
   }
 
+  /** The same of the host's tier alone, without predictions, written into `depths` by slot. */
+  matchHost(options: Omit<MatchOptions, 'nowMs'>, depths: Uint16Array): void {
+    const { chain, blocks, eligibleLo, eligibleHi } = options;
+    const { words } = this.#entries;
+    const { shown } = this.#slots;
+    depths.fill(0);
+    let lo = eligibleLo & (shown[0] ?? 0);
+    let hi = eligibleHi & (shown[1] ?? 0);
+    let next = 0;
+    for (let block = 0; block <= blocks && (lo | hi) !== 0; block += 1) {
+      const at = block === blocks ? -1 : this.#find(chain[block * 2] ?? 0, chain[block * 2 + 1] ?? 0, next);
+      const stayLo = at < 0 ? 0 : lo & (words[at + hostPlane] ?? 0);
+      const stayHi = at < 0 ? 0 : hi & (words[at + hostPlane + 1] ?? 0);
+      for (let left = lo & ~stayLo; left !== 0; left &= left - 1) depths[lowestBitOf(left)] = block;
+      for (let left = hi & ~stayHi; left !== 0; left &= left - 1) depths[32 + lowestBitOf(left)] = block;
+      lo = stayLo;
+      hi = stayHi;
+      if (at >= 0) this.#touch(at);
+      next = at + entryWords;
+    }
+  }
+
   get #isAnyLeft(): boolean {
     return ((this.#left[expectedLeft] ?? 0) | (this.#left[expectedLeft + 1] ?? 0)) !== 0;
   }

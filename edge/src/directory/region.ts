@@ -328,9 +328,11 @@ export class Region extends DurableObject<Env> {
       ...{ model, prompt, isStream, nowMs, isLeased },
       random: systemRandom,
     });
-    const { reservation, node, epoch, replica } = decision;
+    const { reservation, node, epoch, replica, kvFrom } = decision;
     try {
-      return { reservation, node, epoch, replica, receipt: noteOf(decision, earlier) };
+      const receipt = noteOf(decision, earlier);
+      if (kvFrom !== undefined) this.#kv.suggested();
+      return { reservation, node, epoch, replica, receipt, ...(kvFrom && { kvFrom }) };
     } catch (thrown) {
       // Nobody will hear of the reservation, so nobody else would end it.
       this.#settle({ reservation, record: undefined });
@@ -361,10 +363,10 @@ export class Region extends DurableObject<Env> {
     const { requestId, model } = open;
     const view = decodePrompt(request.headers, prompt);
     const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream, earlier });
-    const { reservation, node, epoch, replica, receipt } = booked;
+    const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
-      open: { ...open, replica },
+      open: { ...open, replica, ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
       onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });

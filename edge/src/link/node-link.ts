@@ -95,11 +95,11 @@ export class NodeLink extends DurableObject<Env> {
 
   async #serve(request: Request, { open, booked, region, client }: CarryRequest): Promise<Response> {
     if (booked === undefined) throw new CognitoraError('internal', 'A request came without a decision.');
-    const { node, epoch, replica, reservation, receipt } = booked;
+    const { node, epoch, replica, reservation, receipt, kvFrom } = booked;
     this.#regionStub(region);
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
-      open: { ...open, replica },
+      open: { ...open, replica, ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
       onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
     });
