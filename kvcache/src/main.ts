@@ -8,7 +8,7 @@ import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
 import { kvcachedHelp } from './config/help.ts';
-import type { DaemonOptions } from './config/options.ts';
+import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
 import { startMirror } from './faces/directory/mirror.ts';
@@ -17,6 +17,8 @@ import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
 import { Namespaces } from './namespaces.ts';
+import { Peers } from './peers/peers.ts';
+import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
 
@@ -38,6 +40,16 @@ const readOptions = (): DaemonOptions | undefined => {
   return undefined;
 };
 
+const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): Promise<Peers> =>
+  Peers.start(options, {
+    store,
+    namespaces: () => named.all,
+    onError: (message) => say(`peers: ${message}`),
+    nowMs: monotonicMs,
+    wallMs,
+    random,
+  });
+
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
@@ -54,7 +66,7 @@ const run = async (options: DaemonOptions): Promise<void> => {
     options.namespaces.map(({ database, fields }) => [database, named.name(fields)]),
   );
   const shared = { store, nowMs: wallMs, version, onError };
-  const peers = undefined;
+  const peers = options.peers && (await startPeers(options.peers, store, named));
   const startedAtMs = wallMs();
   const local = await startLocalServer({ ...shared, namespaces: named, path: socket, peers, startedAtMs });
   const redis = await Promise.all(
@@ -66,11 +78,13 @@ const run = async (options: DaemonOptions): Promise<void> => {
       return startMirror(mirror, store);
     }),
   );
-  const told = status && (await startStatusServer(status, () => metricsText(store, { mirrors })));
+  const told =
+    status && (await startStatusServer(status, () => metricsText(store, { peers: peers?.counts, mirrors })));
   const end = async (): Promise<void> => {
     for (const server of redis) server.close();
     told?.close();
     await local.close();
+    await peers?.close();
     await Promise.all(mirrors.map((mirror) => mirror.close()));
     await store.close();
     process.exit(0);
@@ -85,7 +99,8 @@ const run = async (options: DaemonOptions): Promise<void> => {
     });
   }
   const values = store.ssd?.counts.values ?? 0;
-  const facts = { resp: redis[0]?.address(), status: told?.address(), socket, values };
+  const addresses = peers?.fabric.self.addresses;
+  const facts = { resp: redis[0]?.address(), status: told?.address(), socket, values, peers: addresses };
   process.stdout.write(`${JSON.stringify({ event: 'serving', ...facts })}\n`);
 };
 
