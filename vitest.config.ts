@@ -19,6 +19,7 @@ const patient = [
   'test/api/client-errors.test.ts',
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
+  'test/kvcache/peers.test.ts',
   'test/robustness/hostile-agent.test.ts',
   'test/robustness/idle-uploads.test.ts',
   'test/cli/up.test.ts',
