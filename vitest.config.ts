@@ -23,6 +23,7 @@ const patient = [
   'test/kvcache/full-disk.test.ts',
   'test/kvcache/lmcache.test.ts',
   'test/kvcache/redis-clients.test.ts',
+  'test/kvcache/peers.test.ts',
   'test/robustness/hostile-agent.test.ts',
   'test/robustness/idle-uploads.test.ts',
   'test/cli/up.test.ts',
