@@ -13,12 +13,20 @@ import {
   kvDaemonPaths,
   kvValuePath,
 } from '@cognitora/protocol/kv-daemon';
-import { kvErrorIn, parseKvDoctor, parseKvPlace, parseKvStat } from '@cognitora/protocol/kv-daemon-bodies';
+import {
+  kvErrorIn,
+  parseKvDoctor,
+  parseKvKeysPage,
+  parseKvPlace,
+  parseKvStat,
+} from '@cognitora/protocol/kv-daemon-bodies';
 import type { Finding } from './commands/doctor.ts';
 import { type KvClient, refusal } from './kv-client.ts';
 import { byteSize, UserError } from './terminal.ts';
 
 const probeBytes = 2 ** 20;
+/** Of the Redis protocol. */
+const databasesMax = 16;
 
 const ok = (what: string, says: string): Finding => ({ what, outcome: 'ok', says });
 const note = (what: string, says: string, fix?: string): Finding => ({
@@ -192,6 +200,21 @@ const probed = (probe: KvProbe): Finding => {
   return ok(what, [`${node}${transport === undefined ? '' : ` by ${transport}`}`, ...times].join(', '));
 };
 
+/** Keys that say nothing of what they were computed with: hosts whose engines differ would read each other's. */
+async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
+  for (let database = 0; database < databasesMax; database += 1) {
+    const path = `${kvDaemonPaths.keys}?prefix=db${database}:&count=1`;
+    const { keys } = await client.read({ path }, parseKvKeysPage);
+    if (keys.length === 0) continue;
+    const fix = `Name its fields on all hosts: [[namespace]] database = ${database}, fields = { model = "..." }.`;
+    yield note(
+      `database ${database}`,
+      'its keys do not say with which model and layout they were computed',
+      fix,
+    );
+  }
+}
+
 async function* peers(client: KvClient, node: string | undefined): AsyncGenerator<Finding> {
   if (node !== undefined && !isNodeId(node)) {
     throw new UserError(
@@ -212,6 +235,7 @@ async function* peers(client: KvClient, node: string | undefined): AsyncGenerato
   if (answer.status !== 200) throw refusal(answer);
   const told: KvDoctor = parseKvDoctor(answer.body);
   if (told.probes.length === 0) yield note('peers', told.why ?? 'there are none');
+  else yield* unnamed(client);
   for (const probe of told.probes) {
     yield probed(probe);
     yield* mismatches(told.namespaces, probe);

@@ -1,13 +1,16 @@
 /** `cgn kv` and `cgn kvcached` as a person and a service manager run them, against a real daemon. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, onTestFinished, test } from 'vitest';
+import { newAuthority, newNodeKey } from '../../kvcache/src/peers/testing/authority.ts';
 import { readUnit } from '../../scripts/service-unit.ts';
 import { cgn, cgnJson } from '../cli/run-cgn.ts';
+import { until } from '../harness/until.ts';
 import { Client, startDaemon } from './daemon.ts';
+import { Directory, openFleetLines } from './fleet-lines.ts';
 
 const mebibyte = 2 ** 20;
 
@@ -105,4 +108,40 @@ test('as the service runs it: what waits is on the disk when it ends, in the tim
   expect(second.values).toBe(48);
   second.child.kill('SIGTERM');
   expect(await second.ended).toBe(0);
+}, 60_000);
+
+test('the doctor writes to the other host and reads again, and names the field in which the two differ', async () => {
+  const [authority, directory] = [newAuthority(), new Directory()];
+  const hosts = await Promise.all(
+    ['tp1', 'tp2'].map(async (layout) => {
+      const data = directoryOf();
+      const key = newNodeKey();
+      const [identity, config] = [join(data, 'node.key'), join(data, 'kvcached.toml')];
+      writeFileSync(identity, key.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      const fields = `{ model = "m", layout = "${layout}", block_tokens = 256 }`;
+      writeFileSync(config, `ram = "64MiB"\ndisk = "0"\n[[namespace]]\ndatabase = 0\nfields = ${fields}\n`);
+      const told = ['--config', config, '--data-dir', data, '--identity', identity, '--peers', '127.0.0.1:0'];
+      const daemon = await startDaemon(...told);
+      const agent = await openFleetLines(daemon.socket, key.node, directory);
+      const self = await until('self', () => agent.lines.find((line) => line.type === 'self'));
+      const member = { node: key.node, name: layout, publicKey: self.publicKey, addresses: self.addresses };
+      return { data, agent, member, certificate: authority.certify(key) };
+    }),
+  );
+  const peers = hosts.map(({ member }) => member);
+  for (const { agent, certificate } of hosts) {
+    agent.say({ type: 'fabric', ca: authority.ca, certificate, peers });
+  }
+  const [one] = hosts;
+  await until('reach', () =>
+    one?.agent.lines.some((line) => line.type === 'reach' && line.peers.length === 1),
+  );
+  const doctor = await cgn(['kv', 'doctor', '--data-dir', one?.data ?? '']);
+  expect(doctor.out).toMatch(
+    /^ok +peer tp2: n[a-z2-7]{26} by (?:tls|quic), written in [\d.]+ ms, read in [\d.]+ ms$/m,
+  );
+  expect(doctor.out).toContain('FAILED  m with tp2: nothing is shared: layout is "tp1" here and "tp2" there');
+  expect(doctor.status).toBe(1);
+  const stat = await cgn(['kv', 'stat', '--data-dir', one?.data ?? '']);
+  expect(stat.out).toMatch(/^tp2 +n[a-z2-7]{26} +(?:tls|quic) /m);
 }, 60_000);
