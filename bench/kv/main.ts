@@ -11,15 +11,18 @@ import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
 import { localRow } from './local.ts';
+import { lossyRow } from './lossy.ts';
+import { peersRow } from './peers.ts';
 import type { RowResult } from './row.ts';
 import { ramRow, ssdRow } from './tiers.ts';
 
 const method =
-  'Every row runs in fresh processes, one after the other. ram: KvStore.get and release of values of 1 MiB by random ' +
-  'choice, beside 131,072 values of one page. local: kvcached without a disk, one client on its Unix socket, one ' +
-  'GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are written, the store is closed and ' +
-  'opened anew with 96 MiB of memory; each is read once through KvStore.get and once by one pread with O_DIRECT ' +
-  'of the same bytes of the same file, now one first, now the other, three rounds.';
+  'Every row runs in fresh processes, one after the other. ram: KvStore.get and release of values of ' +
+  '1 MiB by random choice, beside 131,072 values of one page. local: kvcached without a disk, one client ' +
+  'on its Unix socket, one GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are ' +
+  'written, the store is closed and opened anew with 96 MiB of memory; each is read once through ' +
+  'KvStore.get and once by one pread with O_DIRECT of the same bytes of the same file, now one first, now ' +
+  'the other, three rounds; ratios within a round, their median is told.';
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +37,8 @@ const rows: Readonly<Record<string, () => Promise<RowResult>>> = {
   ram: ramRow,
   local: localRow,
   ssd: () => ssdRow(values.directory),
+  peers: peersRow,
+  lossy: lossyRow,
 };
 const chosen = values.rows?.split(',') ?? Object.keys(rows);
 const unknown = chosen.filter((name) => rows[name] === undefined);

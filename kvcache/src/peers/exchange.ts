@@ -3,7 +3,7 @@
  * and gives the channel back when all of it was read. Whatever else happens cuts the channel. Believes nothing: lengths
  * are checked before bytes are taken, and a value counts once its bytes are those that were announced.
  */
-import { crc32 } from 'node:zlib';
+import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
 import { fetchStallMsMax, stallMsMax } from './limits.ts';
 import type { Channel } from './transport.ts';
@@ -16,10 +16,15 @@ export interface Transfer {
   target: Buffer;
   /** Bytes that are here, in whole frames, and their checksum. */
   at: number;
-  crc: number;
+  sum: ArrivingSum;
 }
 
-export const newTransfer = (): Transfer => ({ head: undefined, target: Buffer.alloc(0), at: 0, crc: 0 });
+export const newTransfer = (): Transfer => ({
+  head: undefined,
+  target: Buffer.alloc(0),
+  at: 0,
+  sum: new ArrivingSum(),
+});
 
 export interface GetOptions {
   /** Room for the value, of its whole length. Throws when there is none. */
@@ -39,10 +44,10 @@ export const get = (channel: Channel, key: string, transfer: Transfer, options: 
       await options.onData(length);
       const part = transfer.target.subarray(transfer.at, transfer.at + length);
       await fill(channel, part, fetchStallMsMax);
-      transfer.crc = crc32(part, transfer.crc);
       transfer.at += length;
+      transfer.sum.upTo(transfer.target, transfer.at);
     }
-    if (transfer.crc === head.crc) return;
+    if (transfer.sum.checksum === head.checksum) return;
     restart(transfer);
     throw new PeerError('corrupt');
   });
@@ -51,14 +56,14 @@ const begin = (transfer: Transfer, head: Head, { roomFor }: GetOptions): void =>
   const { head: known, at } = transfer;
   if (head.from !== at) throw new PeerError('garbage', `from ${head.from} instead of ${at}`);
   if (known === undefined) transfer.target = roomFor(head);
-  else if (known.total !== head.total || known.crc !== head.crc) throw new PeerError('changed');
+  else if (known.total !== head.total || known.checksum !== head.checksum) throw new PeerError('changed');
   transfer.head ??= head;
 };
 
 /** From its first byte, into the same room. */
 const restart = (transfer: Transfer): void => {
   transfer.at = 0;
-  transfer.crc = 0;
+  transfer.sum = new ArrivingSum();
 };
 
 /** Milliseconds for eight bytes there and back. */

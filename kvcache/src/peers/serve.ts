@@ -118,8 +118,8 @@ const giveOrRefuse = async (
       const { length: total } = held.bytes;
       // Of a value that is not the one that the asker has a part of.
       if (from > total) return await refuse(channel, 'missing');
-      const crc = await checksumOf(held.bytes);
-      await send(channel, frameOf({ name: 'head', total, crc, from, leftMs: served.leftMs(key) }));
+      const checksum = await checksumOf(held.bytes);
+      await send(channel, frameOf({ name: 'head', total, checksum, from, leftMs: served.leftMs(key) }));
       await sendAll(channel, held.bytes.subarray(from), served, true);
     } finally {
       held.release();

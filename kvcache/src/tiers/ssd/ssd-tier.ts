@@ -79,9 +79,9 @@ const segmentBytesOf = (bytesMax: number): number => {
 
 /** What its header says of a record, before it has a place. */
 const placeOf = async (one: Pending | Deletion) => {
-  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs: undefined, isAsked: false };
+  if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs: undefined, isAsked: false };
   const { pages, length, expiresAtMs } = one;
-  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -158,8 +158,9 @@ export class SsdTier {
     if (this.#readsWaiting.length >= readsWaitingMax) return 'busy';
     await this.#readTurn();
     try {
-      if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.crc) return this.#damaged(key, place);
+      if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
+      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
+        return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
     } catch (thrown) {
@@ -216,20 +217,38 @@ export class SsdTier {
     await this.#segments.close();
   }
 
+  /**
+   * Records are numbered one by one. Where one cannot be read and others come behind it, nobody knows which key it was
+   * of: all that is older might be an older value of that key, and is forgotten. A torn end has nothing behind it.
+   */
   async #recover(segment: number): Promise<void> {
     const page = this.#headers.subarray(0, headerBytes);
     const size = this.#segments.sizeOf(segment);
+    let isSearching = false;
     for (let at = 0; at + headerBytes <= size; ) {
-      if (!(await this.#segments.read(segment, at, page))) return;
-      const header = readHeader(page, segment);
-      if (header === undefined) return;
-      const { key, kind, number, length, crc, expiresAtMs } = header;
-      this.#number = Math.max(this.#number, number);
+      const isRead = await this.#segments.read(segment, at, page);
+      const header = isRead ? readHeader(page, segment) : undefined;
+      if (header === undefined || (isSearching && header.number <= this.#number)) {
+        isSearching = true;
+        at += headerBytes;
+        continue;
+      }
+      isSearching = false;
+      if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
+      this.#number = header.number;
+      const { key, kind, number, length, checksum, expiresAtMs } = header;
       const offset = at + headerBytes;
-      if (kind === 'deleted') this.#index.remove(key);
-      else this.#index.add(key, { segment, offset, length, crc, number, expiresAtMs, isAsked: false });
       at += kind === 'deleted' ? headerBytes : recordBytes(length);
+      if (kind === 'deleted' || at > size) this.#index.remove(key);
+      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
     }
+  }
+
+  #forgetOlder(segment: number): void {
+    this.#corrupt += 1;
+    this.#index.clear();
+    const { directory, onError } = this.#options;
+    onError?.(`records of ${directory} are lost before or in segment ${segment}: what is older is forgotten`);
   }
 
   async #readTurn(): Promise<void> {
@@ -262,9 +281,11 @@ export class SsdTier {
   async #writeAll(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#nextBatch();
+      const number = this.#number;
       try {
         await this.#writeBatch(batch);
       } catch (thrown) {
+        this.#number = number;
         this.#failed('write', thrown);
         // What waits would fail as well: it is let go, and new values are not taken for a while.
         for (const one of [...batch, ...this.#queue.splice(0)]) {
