@@ -2,6 +2,7 @@
  * Two hundred times SIGKILL in the midst of writes, over one directory: what was on the disk when it was last seen to
  * have all is there again, the same or newer; what was not is there whole or not at all; nothing is ever another value.
  */
+import { randomInt } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { pause, until } from '../harness/until.ts';
 import { Client, type Daemon, startDaemon } from './daemon.ts';
@@ -30,13 +31,13 @@ const historyOf = (key: string): History => {
 /** Writes until the connection breaks. */
 const writeOn = async (client: Client, writer: number): Promise<void> => {
   for (let step = 0; ; step += 1) {
-    const key = `w${writer}-${Math.floor(Math.random() * keysOfEach)}`;
+    const key = `w${writer}-${randomInt(keysOfEach)}`;
     const history = historyOf(key);
     const version = history.versions.length;
     const isDeletion = step % 7 === 6;
     const name = `${key} v${version}`;
     history.versions.push(isDeletion ? null : name);
-    const bytes = 100 + Math.floor(Math.random() * bytesMax);
+    const bytes = 100 + randomInt(bytesMax);
     const answer = isDeletion
       ? await client.ask('DEL', key)
       : await client.ask('SET', key, valueFor(name, bytes));
@@ -83,10 +84,10 @@ test(`${kills} kills in the midst of writes`, async () => {
     corrupt += await metric(daemon.statusUrl, 'cognitora_kv_corrupt_total');
     const clients = await Promise.all(Array.from({ length: writers }, () => Client.open(daemon.port)));
     const writing = clients.map((client, writer) => writeOn(client, writer));
-    await pause(Math.random() * 150);
+    await pause(randomInt(150));
     // Now and then what was answered so far is seen to be on the disk, and writes go on behind it.
     if (kill % 3 === 0) await settle(daemon);
-    await pause(Math.random() * 150);
+    await pause(randomInt(150));
     expect(await daemon.end('SIGKILL')).toBe('SIGKILL');
     await Promise.all(writing);
     checker.close();

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Extents, pageBytes, pagesOf, valueAt } from './extents.ts';
+import { behindBytes, Extents, pageBytes, pagesOf, valueAt } from './extents.ts';
 
 test('a value takes whole pages, at least one', () => {
-  const most = pageBytes - valueAt;
+  const most = pageBytes - valueAt - behindBytes;
   expect([0, 1, most, most + 1, 64 * 2 ** 20].map(pagesOf)).toEqual([1, 1, 1, 2, 16_385]);
 });
 

@@ -11,11 +11,13 @@
 export const pageBytes = 4096;
 
 /**
- * Where in its first page a value begins. Kernels copy by `rep movsb`, which on some processors (AMD Zen) takes twice as
- * long when the target stands up to 32 bytes further in its page than the source. So measured here: a reply's value
- * stands behind its `$1048576\r\n`, 10 bytes into a page of the socket, and one that is sent to us 40 and more.
+ * Where in its first page a value begins. Kernels copy by `rep movsb`, which on some processors (AMD Zen) takes twice
+ * as long when the target stands up to 32 bytes further in its page than the source. So measured here: a reply's value
+ * stood behind its `$1048576\r\n`, 10 bytes into a page of the socket, and one that is sent to us 40 and more.
  */
 export const valueAt = 16;
+/** Behind it. Both margins have room for what a protocol writes around a value, so that it is sent as one piece. */
+export const behindBytes = 2;
 
 const listsPerPower = 16;
 const listBits = 4;
@@ -23,7 +25,7 @@ const powers = 31;
 const none = -1;
 
 /** Pages of a value of so many bytes. */
-export const pagesOf = (length: number): number => Math.ceil((valueAt + length) / pageBytes);
+export const pagesOf = (length: number): number => Math.ceil((valueAt + length + behindBytes) / pageBytes);
 
 /** The value in its pages. */
 export const valueIn = (pages: Buffer, length: number): Buffer => pages.subarray(valueAt, valueAt + length);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pageBytes, valueAt } from './extents.ts';
+import { behindBytes, pageBytes, valueAt } from './extents.ts';
 import { RamTier, type RamValue } from './ram-tier.ts';
 
 const put = (tier: RamTier, key: string, bytes: Uint8Array): boolean => {
@@ -23,7 +23,7 @@ const tierOf = (pages: number) => {
 };
 
 /** A value of exactly so many pages. */
-const fitting = (pages: number): Buffer => Buffer.alloc(pages * pageBytes - valueAt);
+const fitting = (pages: number): Buffer => Buffer.alloc(pages * pageBytes - valueAt - behindBytes);
 
 test('a value is seen once it is whole, and not when it was given up', () => {
   const { tier } = tierOf(4);

@@ -107,7 +107,7 @@ export class RamTier {
     return valueIn(this.pagesOf(value), value.length);
   }
 
-  /** Its whole pages, for a disk: what is before and behind the value is zero. */
+  /** Its whole pages, for a disk: before and behind the value is nothing of another one. */
   pagesOf({ arena, firstPage, bytes }: RamValue): Buffer {
     const all = this.#rooms[arena]?.arena.bytes;
     if (all === undefined) throw new Error(`there is no arena ${arena}`);

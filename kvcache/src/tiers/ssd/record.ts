@@ -1,6 +1,7 @@
 /**
- * The bytes of one record in a segment: a page of header, then the pages that the value has in memory. All that a restart needs to
- * find a value again stands in its header; what of the value itself is whole, its checksum says when it is read. Pure.
+ * The bytes of one record in a segment: a page of header, then the pages that the value has in memory. All that a
+ * restart needs to find a value again stands in its header; what of the value itself is whole, its checksum says when
+ * it is read. Pure.
  *
  *   0 magic "CGKV" | 4 version u16 | 6 kind u16 | 8 number u64 | 16 segment u64 | 24 expires f64 (0: never)
  *   32 length u32 | 36 checksum of the value u32 | 40 key length u16 | 64 key | 4092 crc32 of all before u32
