@@ -41,6 +41,8 @@ const long = [
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',
+  'test/kvcache/crashes.test.ts',
+  'test/kvcache/over-capacity.test.ts',
 ];
 
 export default defineConfig({

@@ -68,7 +68,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
   const all: Served = {
     hold: (asked) => {
       const bytes = values.get(asked);
-      return bytes && { bytes, arena: 0, offset: 0, release: () => {} };
+      return bytes && { bytes, pages: bytes, arena: 0, offset: 0, release: () => {} };
     },
     leftMs: () => 0,
     namespaces: () => [],

@@ -6,6 +6,7 @@
 import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
+import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
@@ -27,7 +28,7 @@ const deletionsMax = 65_536;
 /** A value that waits to be written; its pages stay as they are until `onDone`. */
 export interface Pending {
   readonly key: string;
-  /** Whole pages; beyond the length anything. */
+  /** Whole pages, the value where it stands in memory too (`valueAt`). */
   readonly pages: Buffer;
   readonly length: number;
   readonly expiresAtMs: number | undefined;
@@ -81,7 +82,7 @@ const segmentBytesOf = (bytesMax: number): number => {
 const placeOf = async (one: Pending | Deletion) => {
   if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs: undefined, isAsked: false };
   const { pages, length, expiresAtMs } = one;
-  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(valueIn(pages, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -159,7 +160,7 @@ export class SsdTier {
     await this.#readTurn();
     try {
       if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
+      if ((await checksumOf(valueIn(pages, place.length))) !== place.checksum)
         return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
