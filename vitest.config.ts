@@ -29,6 +29,7 @@ const patient = [
   'test/agent/engines.test.ts',
   'test/agent/engine-program.test.ts',
   'test/kvcache/fleet-ca.test.ts',
+  'test/kvcache/fabric.test.ts',
   'test/kvcache/lossy-link.test.ts',
   'test/kvcache/mirror.test.ts',
 ];
