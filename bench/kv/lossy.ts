@@ -18,7 +18,7 @@ const paths = [
   { rttMs: 20, lossShare: 0.02 },
   { rttMs: 80, lossShare: 0.005 },
 ] as const;
-const plan = { warm: 4, single: { fetchesMax: 80, msMax: 4_000 }, parallelMs: 4_000 };
+const plan = { warm: 2, single: { fetchesMax: 80, msMax: 5_000 }, parallelMs: 3_000 };
 const setting = '/proc/sys/net/ipv4/tcp_congestion_control';
 const lossBased = 'reno';
 
@@ -53,7 +53,8 @@ const measure = async (path: (typeof paths)[number], { transport, control }: Cas
     const [from, to] = link.ends;
     for (const end of link.ends)
       if (control !== undefined) inside(end, 'sh', '-c', `echo ${control} > ${setting}`);
-    const figures = await measurePair(transport, [from, to], plan);
+    const carriedBytes = async (): Promise<number> => (await link.counts())[1].deliveredBytes;
+    const figures = await measurePair(transport, [from, to], { ...plan, carriedBytes });
     const { delivered, lost, dropped } = (await link.counts())[1];
     const unwantedDrops = from.unwantedDrops() + to.unwantedDrops();
     return { ...figures, path, control, packets: { delivered, lost, dropped }, unwantedDrops };
@@ -103,13 +104,11 @@ export const lossyRow = async (): Promise<RowResult> => {
     return { ...path, fastest: best?.name ?? '' };
   });
   return {
-    figures: { lossy: figures, lossyFastest: winners },
+    figures: { lossy: figures },
     goals: {
       lossKnown: {
-        goal: 'the RTT and loss at which QUIC beats TLS are shown',
-        value: winners
-          .map(({ rttMs, lossShare, fastest }) => `${rttMs} ms ${100 * lossShare} %: ${fastest}`)
-          .join('; '),
+        goal: 'the RTT and loss at which QUIC beats TLS (p50 of 1 MiB) are shown',
+        value: verdicts.join('; '),
         met: runs.every(({ unwantedDrops }) => unwantedDrops === 0),
       },
     },
