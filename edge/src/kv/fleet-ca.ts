@@ -6,6 +6,7 @@
  */
 import { fromBase64Url, joinBytes, utf8 } from '@cognitora/protocol/bytes';
 import type { NodeId } from '@cognitora/protocol/ids';
+import { isoTimeOf } from '../clock.ts';
 import { randomBytes } from '../random.ts';
 
 /** A node's certificate is valid so long, and renewed once half of that has passed. */
@@ -68,7 +69,7 @@ const bitString = (bytes: Uint8Array, unusedBits = 0): Uint8Array =>
 
 /** `YYMMDDhhmmssZ`: up to 2049. */
 const utcTime = (ms: number): Uint8Array =>
-  der(tags.utcTime, utf8(`${new Date(ms).toISOString().slice(2, 19).replaceAll(/[-:T]/g, '')}Z`));
+  der(tags.utcTime, utf8(`${isoTimeOf(ms).slice(2, 19).replaceAll(/[-:T]/g, '')}Z`));
 
 const commonName = (name: string): Uint8Array =>
   sequence(der(tags.set, sequence(objectId(2, 5, 4, 3), der(tags.utf8String, utf8(name)))));

@@ -3,7 +3,6 @@
  * and gives the channel back when all of it was read. Whatever else happens cuts the channel. Believes nothing: lengths
  * are checked before bytes are taken, and a value counts once its bytes are those that were announced.
  */
-import { jsonValueIn } from '@cognitora/protocol/shape';
 import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
 import { stallMsMax } from './limits.ts';
@@ -92,18 +91,14 @@ export const probe = (channel: Channel, bytes: number, nowMs: () => number): Pro
   });
 
 /** As the peer tells it: whoever uses it parses it. */
-export const namespaces = (channel: Channel): Promise<unknown> =>
-  exchange(channel, { name: 'namespaces' }, async () => jsonOf(await next(channel, 'json')));
+export const namespaces = (channel: Channel): Promise<Uint8Array> =>
+  exchange(channel, { name: 'namespaces' }, async () => bytesOf(await next(channel, 'json')));
 
 /** The peer fetches the key from us, and tells what it got. */
-export const check = (channel: Channel, key: string, msMax: number): Promise<unknown> =>
-  exchange(channel, { name: 'check', key }, async () => jsonOf(await next(channel, 'json', msMax)));
+export const check = (channel: Channel, key: string, msMax: number): Promise<Uint8Array> =>
+  exchange(channel, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
 
-const jsonOf = ({ text }: { readonly text: string }): unknown => {
-  const value = jsonValueIn(Buffer.from(text, 'utf8'));
-  if (value === undefined) throw new PeerError('garbage', 'not JSON');
-  return value;
-};
+const bytesOf = ({ text }: { readonly text: string }): Uint8Array => Buffer.from(text, 'utf8');
 
 const exchange = async <Answer>(
   channel: Channel,

@@ -75,3 +75,10 @@ export const probeBackoffMsMax = 600_000;
 export const changedKeysMax = 65_536;
 /** Digests in one line to the agent, 17 characters each. */
 export const heldDigestsMax = 4_096;
+/** What came and went is gathered this long; predictions at the edge bridge it. */
+export const heldMs = 50;
+/** Reach is told no more often. */
+export const reachMs = 1_000;
+/** Keys of one request that are fetched side by side; and peers that are probed so. */
+export const fetchedTogetherMax = 32;
+export const probedTogetherMax = 4;

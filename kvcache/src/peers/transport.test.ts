@@ -136,7 +136,7 @@ describe.each([...peerTransports])('%s', (name: PeerTransport) => {
     expect(await Promise.all(taken)).toEqual(['unreachable', 'unreachable']);
   });
 
-  test('a holder that stops in the midst is stalled, one that ends is cut, and one that ends in order has ended', async () => {
+  test('one that stops in the midst is stalled, one that is cut is cut, one that ends in order has ended', async () => {
     const holder = await newHolder(name, {
       onChannel: async (channel) => {
         const asked = Buffer.alloc(1);

@@ -9,7 +9,7 @@
  *                                           data  bytes, as often as it takes to the total; or fail
  *   ping       8 bytes                      pong  the same
  *   probe      u32 bytes                    data  so many
- *   namespaces                              json  [{namespace, fields}]
+ *   namespaces                              json  {namespaces: [{namespace, fields}]}
  *   check      key                          json  what it was to fetch that key from the asker; or fail
  *                                           fail  u8 code
  */

@@ -105,7 +105,7 @@ const partsKnown = async (
   key: string,
   bytes: number,
 ): Promise<readonly number[] | undefined> => {
-  const held = await store.get(headKeyOf(key));
+  const held = await store.getHere(headKeyOf(key));
   const head = held && readHead(held.bytes);
   held?.release();
   if (head === undefined || head.bytes !== bytes) return undefined;

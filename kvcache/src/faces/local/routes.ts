@@ -78,14 +78,14 @@ const askedNode = (text: string): NodeId | typeof anyNode => {
 const getValue: Route = async (call, context, connection) => {
   const key = keyOf(call);
   const node = call.query('node');
-  const found = context.store.get(key);
+  const found = context.store.getHere(key);
   let tier = found instanceof Promise ? 'ssd' : 'ram';
   let held = await found;
   if (held === undefined && node !== undefined) {
     const ask = { keys: [key], node: askedNode(node), deadlineMs: kvFetchMsMax };
     await peersOf(context).fetch(ask, call.gone);
     tier = 'peer';
-    held = await context.store.get(key);
+    held = await context.store.getHere(key);
   }
   if (held === undefined) throw unknownKey();
   if (call.query('as') !== 'place') return call.value(held, tier);

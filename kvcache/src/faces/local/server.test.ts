@@ -342,15 +342,7 @@ const somePeers =
         closed: () => attached.splice(attached.indexOf(send), 1),
       };
     },
-    counts: {
-      connections: 0,
-      receivedBytes: 0,
-      sentBytes: 0,
-      hits: 0,
-      misses: 0,
-      refusedIdentities: 0,
-      errors: 0,
-    },
+    counts: { peers: [], refused: { tls: {}, quic: {} } },
   });
 
 test('a value that is not here comes from the node that is named, or from whoever has it', async () => {

@@ -92,7 +92,11 @@ test.each([
     'SET a 1\r\nEXPIRE a 10\r\nTTL a\r\nEXPIRE b 1\r\nEXPIRE a x',
     '+OK\r\n:1\r\n:10\r\n:0\r\n-ERR value is not an integer or out of range\r\n',
   ],
-  ['SET a 1 EX 0', '-ERR syntax error\r\n'],
+  [
+    'SET a 1 EX 0\r\nSET a 1 PX x\r\nSET a 1 EX',
+    "-ERR invalid expire time in 'set' command\r\n" +
+      '-ERR value is not an integer or out of range\r\n-ERR syntax error\r\n',
+  ],
   ['SET a 1 KEEPTTL', '-ERR syntax error\r\n'],
   ['SET a', "-ERR wrong number of arguments for 'set' command\r\n"],
   [
@@ -106,7 +110,12 @@ test.each([
   ['CONFIG GET save', '*0\r\n'],
   ['COMMAND DOCS', '*0\r\n'],
   ['FLUSHALL', "-ERR unknown command 'FLUSHALL'; this store keeps KV blocks by GET and SET\r\n"],
-  ['AUTH x', '-ERR AUTH <password> called without any password configured. Remove it from the client.\r\n'],
+  [
+    'AUTH x\r\nAUTH default x\r\nAUTH me x',
+    '-ERR AUTH <password> called without any password configured for the default user. ' +
+      'Are you sure your configuration is correct?\r\n+OK\r\n' +
+      '-WRONGPASS invalid username-password pair or user is disabled.\r\n',
+  ],
   [
     'SET a 1\r\nSCAN 0\r\nSCAN 0 MATCH b*\r\nSCAN x',
     '+OK\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n*2\r\n$1\r\n0\r\n*0\r\n-ERR invalid cursor\r\n',

@@ -42,6 +42,12 @@ export class SegmentIndex {
     return this.#places.get(key);
   }
 
+  clear(): void {
+    this.#places.clear();
+    this.#keys.clear();
+    this.#bytes = 0;
+  }
+
   /** False when a newer record of the key is known. */
   add(key: string, place: Place): boolean {
     const before = this.#places.get(key);

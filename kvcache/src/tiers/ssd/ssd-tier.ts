@@ -3,6 +3,7 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
+import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
@@ -41,6 +42,9 @@ export interface SsdTierOptions {
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of each batch that was written. */
+  readonly times?: { observe(ms: number): void };
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -154,7 +158,7 @@ export class SsdTier {
     if (this.#readsWaiting.length >= readsWaitingMax) return 'busy';
     await this.#readTurn();
     try {
-      if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
+      if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
       if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
         return this.#damaged(key, place);
       place.isAsked = true;
@@ -213,20 +217,38 @@ export class SsdTier {
     await this.#segments.close();
   }
 
+  /**
+   * Records are numbered one by one. Where one cannot be read and others come behind it, nobody knows which key it was
+   * of: all that is older might be an older value of that key, and is forgotten. A torn end has nothing behind it.
+   */
   async #recover(segment: number): Promise<void> {
     const page = this.#headers.subarray(0, headerBytes);
     const size = this.#segments.sizeOf(segment);
+    let isSearching = false;
     for (let at = 0; at + headerBytes <= size; ) {
-      if (!(await this.#segments.read(segment, at, page))) return;
-      const header = readHeader(page, segment);
-      if (header === undefined) return;
+      const isRead = await this.#segments.read(segment, at, page);
+      const header = isRead ? readHeader(page, segment) : undefined;
+      if (header === undefined || (isSearching && header.number <= this.#number)) {
+        isSearching = true;
+        at += headerBytes;
+        continue;
+      }
+      isSearching = false;
+      if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
+      this.#number = header.number;
       const { key, kind, number, length, checksum, expiresAtMs } = header;
-      this.#number = Math.max(this.#number, number);
       const offset = at + headerBytes;
-      if (kind === 'deleted') this.#index.remove(key);
-      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
       at += kind === 'deleted' ? headerBytes : recordBytes(length);
+      if (kind === 'deleted' || at > size) this.#index.remove(key);
+      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
     }
+  }
+
+  #forgetOlder(segment: number): void {
+    this.#corrupt += 1;
+    this.#index.clear();
+    const { directory, onError } = this.#options;
+    onError?.(`records of ${directory} are lost before or in segment ${segment}: what is older is forgotten`);
   }
 
   async #readTurn(): Promise<void> {
@@ -259,9 +281,11 @@ export class SsdTier {
   async #writeAll(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#nextBatch();
+      const number = this.#number;
       try {
         await this.#writeBatch(batch);
       } catch (thrown) {
+        this.#number = number;
         this.#failed('write', thrown);
         // What waits would fail as well: it is let go, and new values are not taken for a while.
         for (const one of [...batch, ...this.#queue.splice(0)]) {
@@ -311,7 +335,10 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
+    const { times, monotonicMs = systemMonotonicMs } = this.#options;
+    const startedMs = monotonicMs();
     const { offset } = await this.#segments.append(pages);
+    times?.observe(monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
