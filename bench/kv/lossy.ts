@@ -96,12 +96,13 @@ export const lossyRow = async (): Promise<RowResult> => {
     cpuSecondsPerGigabyte: rounded(run.cpuSecondsPerGigabyte),
     ...{ packets: run.packets, unwantedDrops: run.unwantedDrops },
   }));
-  const winners = paths.map((path) => {
+  const verdicts = paths.map((path) => {
     const own = figures.filter(
       ({ rttMs, lossShare }) => rttMs === path.rttMs && lossShare === path.lossShare,
     );
-    const best = own.toSorted((left, right) => left.ms.p50 - right.ms.p50)[0];
-    return { ...path, fastest: best?.name ?? '' };
+    const quic = own.find(({ name }) => name === 'quic')?.ms.p50 ?? Number.NaN;
+    const beaten = own.filter(({ ms }) => ms.p50 > quic).map(({ name }) => name);
+    return `${path.rttMs} ms ${100 * path.lossShare} %: QUIC beats ${beaten.join(' and ') || 'none'}`;
   });
   return {
     figures: { lossy: figures },
