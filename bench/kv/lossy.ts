@@ -1,7 +1,7 @@
 /**
  * 1 MiB from a peer over a path that delays and loses: TLS and QUIC in turn over the same link, so that where QUIC wins
  * is known. What TCP makes of loss is the kernel's congestion control: TLS is measured by the machine's own and by Reno,
- * which every kernel allows and which CUBIC is not better than on so short a path. QUIC's is CUBIC, its library's.
+ * which every kernel allows; CUBIC is not much better on paths so short. QUIC's is its library's, which tells no name.
  */
 import { execFileSync } from 'node:child_process';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
