@@ -1,7 +1,7 @@
 /**
- * 1 MiB from a peer over a path that delays and loses: TLS and QUIC in turn over the same link, so that where QUIC wins
- * is known. What TCP makes of loss is the kernel's congestion control: TLS is measured by the machine's own and by Reno,
- * which every kernel allows; CUBIC is not much better on paths so short. QUIC's is its library's, which tells no name.
+ * 1 MiB from a peer over a path that delays and loses: TLS and QUIC in turn over equal links, so that where QUIC wins
+ * is known. What TCP makes of loss is the kernel's congestion control: TLS is measured by the machine's own and by
+ * Reno, which every kernel allows; CUBIC is not much better on short paths. QUIC's is its library's, without a name.
  */
 import { execFileSync } from 'node:child_process';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';

@@ -4,17 +4,15 @@
  * disk keeps up. A file that the store has already, byte for byte, is read and not written.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type KvStore, valueBytesMax } from '../../store.ts';
+import { checksumIn, checksumOf, sumInTurns, sumOf } from '../../tiers/checksum.ts';
 import { fileBytesMax, partLength, partsOf, readHead, writeHead } from './head.ts';
 import { isOpenForWriting } from './lease.ts';
 import { headKeyOf, partKeyOf } from './paths.ts';
 import { nameOf, parentOf, type Seen, seenBeneath, seenOfHandle, type Tree } from './tree.ts';
 
 const readBytes = 4 * 2 ** 20;
-/** A checksum of 1 MiB takes a third of a millisecond: so much at a time leaves the loop to others. */
-const checksumBytes = 2 ** 20;
 /** Of two readers: half of what an SSD gives, so that the engine's own reads do not wait. */
 const bytesPerMs = (128 * 2 ** 20) / 1_000;
 /** Timers of less wait longer than they say. */
@@ -47,15 +45,6 @@ class Pace {
   }
 }
 
-const checksumOf = async (bytes: Buffer, before = 0): Promise<number> => {
-  let crc = before;
-  for (let at = 0; at < bytes.length; at += checksumBytes) {
-    if (at > 0) await nextTurn();
-    crc = crc32(bytes.subarray(at, at + checksumBytes), crc);
-  }
-  return crc;
-};
-
 export interface Reading {
   readonly file: FileHandle;
   readonly store: KvStore;
@@ -80,13 +69,13 @@ const checksumAt = async (
   position: number,
 ): Promise<number | undefined> => {
   const buffer = Buffer.allocUnsafe(Math.min(readBytes, length));
-  let crc = 0;
+  let sum = sumOf(buffer.subarray(0, 0));
   for (let at = 0; at < length; at += buffer.length) {
     const piece = buffer.subarray(0, Math.min(buffer.length, length - at));
     if (!(await readInto(reading, piece, position + at))) return undefined;
-    crc = await checksumOf(piece, crc);
+    sum = await sumInTurns(piece, sum);
   }
-  return crc;
+  return checksumIn(sum);
 };
 
 /** Until the store's disk has taken enough of what waits for it. */
@@ -119,7 +108,7 @@ const isKnown = async (reading: Reading, key: string, bytes: number): Promise<bo
   const { store } = reading;
   if (bytes <= valueBytesMax) {
     const place = store.ssd?.find(key);
-    return place?.length === bytes && (await checksumAt(reading, bytes, 0)) === place.crc;
+    return place?.length === bytes && (await checksumAt(reading, bytes, 0)) === place.checksum;
   }
   const crcs = await partsKnown(store, key, bytes);
   if (crcs === undefined) return false;

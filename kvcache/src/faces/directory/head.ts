@@ -2,7 +2,7 @@
  * The head of a file that lies in parts: how long each is and its checksum, so that parts of two versions are never
  * put together. Written behind all parts. Pure.
  *
- *   0 magic "CGKF" | 4 parts u32 | 8 bytes of the file f64 | 16 crc32 of each part, u32 | crc32 of all before u32
+ *   0 magic "CGKF" | 4 parts u32 | 8 bytes of the file f64 | 16 checksum of each part, u32 | crc32 of all before u32
  */
 import { crc32 } from 'node:zlib';
 

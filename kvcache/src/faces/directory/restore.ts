@@ -4,9 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
 import { type HeldValue, type KvStore, valueBytesMax } from '../../store.ts';
+import { checksumOf } from '../../tiers/checksum.ts';
 import { partLength, readHead } from './head.ts';
 import { headKeyOf, partKeyOf } from './paths.ts';
 import {
@@ -54,15 +53,6 @@ const writeAll = async (file: FileHandle, bytes: Buffer): Promise<void> => {
   }
 };
 
-const isSame = async (bytes: Buffer, crc: number): Promise<boolean> => {
-  let found = 0;
-  for (let at = 0; at < bytes.length; at += 2 ** 20) {
-    if (at > 0) await nextTurn();
-    found = crc32(bytes.subarray(at, at + 2 ** 20), found);
-  }
-  return found === crc;
-};
-
 /** False: a value is not there any more, or is none of this file's. */
 const writeValues = async (
   store: KvStore,
@@ -76,7 +66,7 @@ const writeValues = async (
     const held: HeldValue | undefined = await store.get(name);
     try {
       if (held?.bytes.length !== length) return false;
-      if (crc !== undefined && !(await isSame(held.bytes, crc))) return false;
+      if (crc !== undefined && (await checksumOf(held.bytes)) !== crc) return false;
       await writeAll(file, held.bytes);
     } finally {
       held?.release();
