@@ -117,18 +117,15 @@ export const sumOf = (bytes: Buffer, before = seed): bigint => {
 /** What is kept of a sum. */
 export const checksumIn = (sum: bigint): number => Number(BigInt.asUintN(32, sum));
 
-/** As `sumOf`; between its parts the event loop is others'. */
-export const sumInTurns = async (bytes: Buffer, before = seed): Promise<bigint> => {
-  let sum = before;
-  for (let at = 0; at < bytes.length; at += turnBytes) {
-    if (at > 0) await nextTurn();
+/** Of a whole value; between its parts the event loop is others'. */
+export const checksumOf = async (bytes: Buffer): Promise<number> => {
+  let sum = sumOf(bytes.subarray(0, turnBytes));
+  for (let at = turnBytes; at < bytes.length; at += turnBytes) {
+    await nextTurn();
     sum = sumOf(bytes.subarray(at, at + turnBytes), sum);
   }
-  return sum;
+  return checksumIn(sum);
 };
-
-/** Of a whole value, in turns. */
-export const checksumOf = async (bytes: Buffer): Promise<number> => checksumIn(await sumInTurns(bytes));
 
 /** Of a value that comes in parts of any length into one buffer. */
 export class ArrivingSum {
