@@ -42,7 +42,7 @@ export class Segments {
   /** From the oldest to the one that is written. */
   readonly #segments: Segment[] = [];
   #bytes = 0;
-  /** Only what this run began is written: an earlier one may have left a torn end. */
+  /** Only what this run began is written, and no more behind a torn end. */
   #isBegun = false;
 
   private constructor(options: SegmentsOptions) {
@@ -107,7 +107,7 @@ export class Segments {
     return number;
   }
 
-  /** Whole pages behind what is there. Where they begin. What was written in part stays, unknown to all. */
+  /** Whole pages behind what is there. Where they begin. Of what could be written in part only nothing stays. */
   async append(pages: readonly Buffer[]): Promise<{ segment: number; offset: number }> {
     const segment = this.#segments.at(-1);
     if (segment === undefined || !this.#isBegun) throw new Error('no segment was begun');
@@ -116,11 +116,27 @@ export class Segments {
     segment.bytes += bytes;
     this.#bytes += bytes;
     await this.#using(segment, async () => {
-      const { bytesWritten } = await segment.file.writev(pages, offset);
-      // A disk that fills up may take a part: what it holds is cut off by its checksum.
-      if (bytesWritten !== bytes) throw new Error(`${bytesWritten} of ${bytes} bytes were written`);
+      try {
+        const { bytesWritten } = await segment.file.writev(pages, offset);
+        // A disk that fills up may take a part.
+        if (bytesWritten !== bytes) throw new Error(`${bytesWritten} of ${bytes} bytes were written`);
+      } catch (thrown) {
+        await this.#cutOff(segment, offset);
+        throw thrown;
+      }
     });
     return { segment: segment.number, offset };
+  }
+
+  /** A part that was written must not have anything behind it: a restart reads headers up to the first that is none. */
+  async #cutOff(segment: Segment, offset: number): Promise<void> {
+    try {
+      await segment.file.truncate(offset);
+      this.#bytes -= segment.bytes - offset;
+      segment.bytes = offset;
+    } catch {
+      this.#isBegun = false;
+    }
   }
 
   /** Reads whole pages into a buffer of whole pages. False when the segment is gone or shorter. */
@@ -141,11 +157,13 @@ export class Segments {
 
   /** Deletes the oldest. Who reads it may end. Its number. */
   async dropOldest(): Promise<number | undefined> {
-    const segment = this.#segments.shift();
+    const segment = this.#segments[0];
     if (segment === undefined) return undefined;
+    // First: one that cannot be removed is found by a restart, so that it counts until it is.
+    await rm(this.#pathOf(segment.number), { force: true });
+    this.#segments.shift();
     this.#bytes -= segment.bytes;
     segment.isDropped = true;
-    await rm(this.#pathOf(segment.number), { force: true });
     if (segment.users === 0) await segment.file.close();
     return segment.number;
   }
