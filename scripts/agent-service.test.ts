@@ -1,13 +1,8 @@
 /** docs/cognitora-agent.service, held against what the agent, its configuration and this repository are. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  configVariable,
-  defaultConfigPath,
-  sections,
-  topKeys,
-  variableOf,
-} from '@cognitora/node-agent/config/schema';
+import { configVariable, defaultConfigPath, sections, topKeys } from '@cognitora/node-agent/config/schema';
+import { variableOf } from '@cognitora/protocol/config/schema';
 import { expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');

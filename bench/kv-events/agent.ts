@@ -72,6 +72,8 @@ const start = async ({ engine: url, events, edge }: Ends): Promise<KvTruth> => {
       throw new Error('this agent serves nothing');
     },
     onKvWanted: (want) => truth.wanted(link, want),
+    onKvFabric: () => {},
+    onKvHolders: () => {},
     onIdle: () => truth.idle(link),
     onWelcome: (welcome) => truth.linked(link, welcome.prefix),
     onGoaway: ({ message }) => {

@@ -2,7 +2,7 @@
  * A child process of the bench's own that speaks over Node's IPC channel: one command, one answer, in order.
  * Ends with its parent. Knows nothing of what the commands mean.
  */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 
 export interface WorkerProcess<Command, Answer> {
   readonly pid: number;
@@ -25,12 +25,14 @@ const endOf = (child: ChildProcess): Promise<void> =>
     else child.once('exit', () => resolve());
   });
 
-/** Starts `path` (a .ts module that calls `serveCommands`). */
+/** Starts `path` (a .ts module that calls `serveCommands`); `enter` is a program that becomes the one behind it. */
 export const startWorkerProcess = <Command, Answer>(
   path: string,
-  execArgv: readonly string[] = [],
+  enter: readonly string[] = [],
 ): WorkerProcess<Command, Answer> => {
-  const child = fork(path, [], { execArgv: [...execArgv], serialization: 'advanced', stdio: 'inherit' });
+  const [program = '', ...words] = [...enter, process.execPath, path];
+  const stdio = ['inherit', 'inherit', 'inherit', 'ipc'] as const;
+  const child = spawn(program, words, { serialization: 'advanced', stdio: [...stdio] });
   const pending: Pending<Answer>[] = [];
   child.on('message', (message) => {
     const envelope = message as Envelope<Answer>;

@@ -8,7 +8,7 @@ import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import type { PromptView } from '../../edge/src/directory/decision.ts';
 import { Directory } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
-import type { KvMessage } from '../../edge/src/link/kv-intake.ts';
+import type { KvCacheMessage } from '../../edge/src/link/kv-intake.ts';
 import type { Holders } from './traffic.ts';
 
 export interface BenchRegionOptions {
@@ -79,7 +79,7 @@ export class BenchRegion implements Holders {
     this.#hear(replica, { type: 'delta', delta: { feed, sequence, isCleared, added, removed: [] } });
   }
 
-  #hear(replica: number, message: KvMessage): void {
+  #hear(replica: number, message: KvCacheMessage): void {
     this.#directory.heard(nodeOf(replica), epoch, message, 0);
   }
 }

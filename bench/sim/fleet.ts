@@ -10,7 +10,7 @@ import { prefixBlocksMax } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { Directory } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
-import type { KvMessage } from '../../edge/src/link/kv-intake.ts';
+import type { KvCacheMessage } from '../../edge/src/link/kv-intake.ts';
 import type { Policy } from '../../edge/src/policy/policy.ts';
 import { DigestWords } from './digest-words.ts';
 
@@ -153,7 +153,7 @@ export class Fleet {
     }
   }
 
-  #hear(node: number, message: KvMessage, nowMs: number): void {
+  #hear(node: number, message: KvCacheMessage, nowMs: number): void {
     this.#directory.heard(nodeIdOf(node), epoch, message, nowMs);
   }
 }

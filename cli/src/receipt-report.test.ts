@@ -42,6 +42,19 @@ test('a prompt too short to be tracked is said to be, and one that nobody read i
   expect(reportOf(placed)).toContain('512 tokens expected in the chosen cache (exact).');
 });
 
+test('what is to be fetched first is told with its source and its time, and only then', () => {
+  const fetching = { ...candidate, node: 'n1', replica: 'r0', fetchMs: 41.6 };
+  const kvFrom = { node: 'n9', blocks: 8 };
+  const report = reportOf({ ...placed, kvFrom, considered: [fetching, ...placed.considered.slice(1)] });
+  expect(report).toContain('Of these, r0 was to fetch the first 512 or so from n9.');
+  expect(report).toMatch(/PREFILL MS +FETCH MS/);
+  expect(report.split('\n').filter((line) => /n[12] +r0/.test(line))).toEqual([
+    expect.stringMatching(/9 +42$/),
+    expect.stringMatching(/9 +0$/),
+  ]);
+  expect(reportOf(placed)).not.toMatch(/fetch/i);
+});
+
 test('those left out for an old load are counted where there are any', () => {
   expect(reportOf({ ...placed, stale: 2 })).toContain('their load was told too long ago: 2.\n');
   expect(reportOf(placed)).not.toContain('Left out');

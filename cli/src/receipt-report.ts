@@ -34,7 +34,10 @@ export interface PlacedAnswer extends Subject {
     readonly live: number;
     readonly waitMs: number;
     readonly prefillMs: number;
+    readonly fetchMs?: number;
   }[];
+  /** Where the chosen one had better fetch the prompt's beginning from. */
+  readonly kvFrom?: { readonly node: string; readonly blocks: number };
   readonly cells: {
     readonly asked: readonly {
       readonly cell: number;
@@ -108,7 +111,15 @@ const expectedIn = (placed: PlacedAnswer): string => {
   return `${Math.round(expectedTokens)} tokens expected in the chosen cache (${trust}).`;
 };
 
+/** Nothing where no KV moves between hosts. */
+const fetchOf = ({ kvFrom, blockTokens, replica }: PlacedAnswer): readonly string[] => {
+  if (kvFrom === undefined) return [];
+  const tokens = kvFrom.blocks * blockTokens;
+  return [`Of these, ${replica} was to fetch the first ${tokens} or so from ${kvFrom.node}.\n`];
+};
+
 const placedReport = (placed: PlacedAnswer): readonly string[] => {
+  const isAnyFetch = placed.considered.some(({ fetchMs = 0 }) => fetchMs > 0);
   const rows = placed.considered.map((candidate) => [
     candidate.node === placed.node && candidate.replica === placed.replica ? '*' : '',
     candidate.node,
@@ -119,13 +130,16 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
     candidate.live,
     Math.round(candidate.waitMs),
     Math.round(candidate.prefillMs),
+    ...(isAnyFetch ? [Math.round(candidate.fetchMs ?? 0)] : []),
   ]);
-  const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', 'WAIT MS', 'PREFILL MS'];
+  const costs = ['WAIT MS', 'PREFILL MS', ...(isAnyFetch ? ['FETCH MS'] : [])];
+  const header = ['', 'NODE', 'REPLICA', 'COST', 'CACHED', 'TRUST', 'LIVE', ...costs];
   const { policy, candidates, promptTokens, stale } = placed;
   const length = promptTokens === undefined ? 'an unread prompt' : `about ${promptTokens} prompt tokens`;
   return [
     `Decided by ${policy} among ${candidates}: ${length},`,
     `${expectedIn(placed)}\n`,
+    ...fetchOf(placed),
     ...(stale === 0 ? [] : [`Left out, since their load was told too long ago: ${stale}.\n`]),
     `${table(header, rows)}\n`,
     ...cellsOf(placed),

@@ -11,3 +11,6 @@ export const systemClock: Clock = () => Date.now();
 /** Whether less than `msMax` passed since then. What lies ahead of a clock that was set back has no known age. */
 export const isWithin = (msMax: number, sinceMs: number, nowMs: number): boolean =>
   nowMs >= sinceMs && nowMs - sinceMs < msMax;
+
+/** A time as ISO 8601 writes it. */
+export const isoTimeOf = (ms: number): string => new Date(ms).toISOString();

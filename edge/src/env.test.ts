@@ -21,6 +21,7 @@ test('what is not set has a default, but for the secrets', () => {
     prefix: { salt: expect.stringMatching(/^[0-9a-f]{32}$/), blockBytes: prefixBlockBytesDefault },
     cellReplicasMax: undefined,
     mapsBytesMax: prefixMapsBytesMaxWorkers,
+    keyMapsMax: 1,
     adminKeyHash: 'a'.repeat(64),
     fleetSecret,
   });

@@ -10,6 +10,7 @@ import {
   bodyBytesInFlightMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
+  kvFabricNodesMax,
   prefixBlockBytesDefault,
   prefixBlockBytesMax,
   prefixBlockBytesMin,
@@ -20,6 +21,7 @@ import type { PrefixTerms } from '@cognitora/protocol/link';
 import { blake3, hashHex } from '@cognitora/protocol/prefix/blake3';
 import type { BodyBounds } from './body-budget.ts';
 import type { Region } from './directory/region.ts';
+import { replicasPerCellMax } from './directory/replica-slots.ts';
 import type { NodeLink } from './link/node-link.ts';
 import type { Registry } from './state/registry.ts';
 
@@ -59,6 +61,8 @@ export interface Settings {
   readonly cellReplicasMax: number | undefined;
   /** Of all prefix maps of one region together. */
   readonly mapsBytesMax: number;
+  /** Maps of keys that KV daemons hold, of 64 nodes and 8 MiB each. */
+  readonly keyMapsMax: number;
   readonly adminKeyHash: string;
   readonly fleetSecret: string;
 }
@@ -71,6 +75,10 @@ const bodiesOnWorkers: BodyBounds = {
   bytesMax: bodyBytesMaxWorkers,
   bytesInFlightMax: bodyBytesInFlightMaxWorkers,
 };
+
+/** For as many nodes as share KV; on Workers for the first 64: an isolate holds it beside its prefix maps. */
+const keyMapsMaxSelfHosted = kvFabricNodesMax / replicasPerCellMax;
+const keyMapsMaxOnWorkers = 1;
 
 const misconfigured = (problem: string): CognitoraError =>
   new CognitoraError('misconfigured', `The edge is not configured: ${problem}.`);
@@ -113,6 +121,7 @@ const readSettings = (env: Env): Settings => {
     layout,
     isSelfHosted,
     mapsBytesMax: isSelfHosted ? prefixMapsBytesMaxSelfHosted : prefixMapsBytesMaxWorkers,
+    keyMapsMax: isSelfHosted ? keyMapsMaxSelfHosted : keyMapsMaxOnWorkers,
     bodies: isSelfHosted ? bodiesSelfHosted : bodiesOnWorkers,
     prefix: { salt: prefixSalt(fleetSecret), blockBytes: readBlockBytes(env) },
     cellReplicasMax: env.CELL_REPLICAS_MAX === undefined ? undefined : Number(env.CELL_REPLICAS_MAX),

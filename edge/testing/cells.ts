@@ -1,5 +1,5 @@
 /** For tests: a cell whose replicas' caches are known, and requests to it. Only tests import it. */
-import type { Epoch } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import type { KvBlocks } from '@cognitora/protocol/kv';
 import { Cell, type CellRequest, type Choice } from '../src/directory/cell.ts';
 import type { Reservation } from '../src/directory/load.ts';
@@ -27,7 +27,10 @@ export interface CellWorld {
 }
 
 /** Replicas have answered before, unless they are `new`. */
-export const cellOf = (replicas: number, { isNew = false, seed = 1 } = {}): CellWorld => {
+export const cellOf = (
+  replicas: number,
+  { isNew = false, seed = 1, nodeOf = (_: number): NodeId | undefined => undefined } = {},
+): CellWorld => {
   const cell = new Cell({ secret: 7, turns: new SnapshotTurns(), mapBytes });
   const random = seededRandom(seed);
   const sequences = new Map<Member, number>();
@@ -43,7 +46,7 @@ export const cellOf = (replicas: number, { isNew = false, seed = 1 } = {}): Cell
     member.feed.delta({ epoch: 1 as Epoch, sequence, isCleared, added, removed }, 0);
   };
   const join = (): Member => {
-    const member = cell.join(newReplicaWork(), () => 1);
+    const member = cell.join(newReplicaWork(nodeOf(cell.size)), () => 1);
     member.announced = 'exact';
     member.feed.open(1 as Epoch, 0);
     say(member, true, [], []);
@@ -60,7 +63,7 @@ export const cellOf = (replicas: number, { isNew = false, seed = 1 } = {}): Cell
     send: (request) => {
       const whole = {
         ...{ chain: new Uint32Array(), promptTokens: 100, blockTokens, isStream: true, nowMs: 0, random },
-        ...{ isEligible: () => true, ...request },
+        ...{ isEligible: () => true, isLeased: () => true, ...request },
       };
       const choice = cell.weigh(whole);
       if (choice === undefined) return undefined;

@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { expect, onTestFinished, test } from 'vitest';
-import { ConfigError } from './config/agent-config.ts';
 import { agentIn, DirectoryTaken, lockDirectory } from './directory-lock.ts';
 
 const newDirectory = (): string => {

@@ -2,9 +2,10 @@
  * One agent per data directory, because the host's key lies there and the edge keeps one link per key: a file with our
  * pid and start time (pids are used again), taken over when its owner is gone.
  */
+
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError } from './config/agent-config.ts';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 
 /** An agent whose parent was killed drains for a moment, and a new one may start meanwhile. */
 const patienceMsDefault = 5_000;

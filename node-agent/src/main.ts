@@ -2,11 +2,13 @@
  * The program `cgn agent`: configuration in, signals in, one agent. Prints one JSON line on standard output once the
  * edge accepted the link, unless a person reads there; everything else goes to standard error.
  */
+
 import { Socket } from 'node:net';
 import type { ProcessStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { systemClock } from './clock.ts';
-import { type AgentConfig, ConfigError, type ParentPipe } from './config/agent-config.ts';
+import type { AgentConfig, ParentPipe } from './config/agent-config.ts';
 import { describeConfig } from './config/describe.ts';
 import { agentHelp } from './config/help.ts';
 import { parseConfig } from './config/parse.ts';
@@ -139,7 +141,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
     sources: await launchEngines(parsed, process.env, systemClock, log),
     powerSources,
     environment: process.env,
-    moves: configuredMoves(parsed, systemClock, log),
+    moves: configuredMoves(parsed, { node: identity.node, clock: systemClock, random: Math.random, log }),
     identity,
     clock: systemClock,
     random: Math.random,

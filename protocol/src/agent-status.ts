@@ -94,6 +94,8 @@ export type MoveRefusal =
   | 'busy'
   /** The hand-over, or the restore, took longer than a request waits; or the request or the engine went meanwhile. */
   | 'too_late'
+  /** The host that the edge named does not hold it any more, or is not reached. */
+  | 'gone_at_peer'
   /** The saved bytes are not those that were written, or of another engine or model. */
   | 'damaged'
   /** The engine did not restore what it was given. */

@@ -140,6 +140,7 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['### OPEN', 'open', []],
   ['Spans, in bytes', 'open', ['spans']],
   ['A splice, inside', 'open', ['spans', 'usage']],
+  ['A KV source. ', 'open', ['kvFrom']],
   ['### HEAD', 'head', []],
   ['### END', 'end', []],
   ['Usage:', 'end', ['usage']],
@@ -148,6 +149,13 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['### TELEMETRY', 'telemetry', []],
   ['A load, which', 'telemetry', ['replicas', 0]],
   ['A GPU, told', 'telemetry', ['gpus', 0]],
+  ['### KVPEER', 'kvpeer', []],
+  ['An address:', 'kvpeer', ['addresses', 0]],
+  ['A reached node:', 'kvpeer', ['reach', 0]],
+  ['A mover, which', 'kvpeer', ['replicas', 0]],
+  ['### KVFABRIC', 'kvfabric', []],
+  ['A peer:', 'kvfabric', ['peers', 0]],
+  ['### KVHOLDERS', 'kvholders', []],
   ['A profile, whose', 'kvfeed', ['profile']],
   ['Reasoning rules, for', 'kvfeed', ['profile', 'reasoning']],
 ];
@@ -226,6 +234,12 @@ const endsOf = (word: string): [from: number, to: number] => {
   return [numberOf(from), numberOf(to.replaceAll('`', ''))];
 };
 
+const nodeId = `n${'a2'.repeat(13)}`;
+const publicKey = 'A'.repeat(43);
+const peerAddress = { transport: 'tls', host: 'h', port: 1 };
+const reached = { node: nodeId, transport: 'quic', rttMs: 0.5, bytesPerMs: 1 };
+const peer = { node: nodeId, name: 'h', publicKey, addresses: [] };
+const mover = { name: 'r', namespace: 'n', bytesPerToken: 1, insertBytesPerMs: 1 };
 const model = (index: number) => ({ id: `m${index}`, createdSeconds: 1, ownedBy: 'x' });
 const replica = (index: number) => ({ name: `r${index}`, state: 'ready', models: [model(0)] });
 
@@ -271,7 +285,42 @@ const readings: readonly [
     /^list of \[name, value\]$/,
     (_, row) => lists(atMost(row), () => ['a', 'b'], ['x', ['a'], ['a', 1], ['a', 'b', 'c']]),
   ],
-  [/^(?:spans|a splice|usage|prefix terms|a profile|reasoning rules)$/, () => records],
+  [
+    /^number from (\S+) to (\S+)$/,
+    ([, from = '', to = '']) => ({
+      good: [numberOf(from), numberOf(from) + 0.5, numberOf(to)],
+      bad: [numberOf(from) - 0.5, numberOf(to) + 0.5, from, true, [], {}],
+    }),
+  ],
+  [/^a node's id$/, () => ({ good: [nodeId], bad: ['', 'n', `${nodeId}a`, nodeId.toUpperCase(), 7] })],
+  [
+    /^a public key$/,
+    () => ({ good: [publicKey], bad: ['', publicKey.slice(1), `${publicKey}A`, `${publicKey}=`, 7] }),
+  ],
+  [
+    /^a host$/,
+    () => ({
+      good: ['h', 'a.example', '10.0.0.1', 'fe80::1%eth0', 'x'.repeat(253)],
+      bad: ['', 'a b', '[::1]', 'a/b', 'x'.repeat(254), 7],
+    }),
+  ],
+  [/^list of addresses$/, (_, row) => lists(atMost(row), () => peerAddress, [{}, 'x'])],
+  [/^list of reached nodes$/, (_, row) => lists(atMost(row), () => reached, [{}, 'x'])],
+  [/^list of movers$/, (_, row) => lists(atMost(row), () => mover, [{}, 'x'])],
+  [/^list of peers$/, (_, row) => lists(atMost(row), () => peer, [{}, 'x'])],
+  [
+    /^list of nodes' ids$/,
+    (_, row) => {
+      const { good, bad } = lists(atMost(row), () => nodeId, ['', 7, {}]);
+      // Places of the example point into it: it is not empty.
+      return { good: good.slice(1), bad };
+    },
+  ],
+  [
+    /^list of places$/,
+    (_, row) => lists(atMost(row), () => [], ['x', 7, [-1], [256], ['0'], [0, 0, 0, 0, 0]]),
+  ],
+  [/^(?:a KV source|spans|a splice|usage|prefix terms|a profile|reasoning rules)$/, () => records],
   [/^as END$/, () => ({ ...records, bad: [...records.bad, {}, { bodyBytes: 1 }] })],
   [
     /^\[start, end\)$/,
@@ -356,40 +405,48 @@ describe.each(described)('the fields under "%s"', (heading, type, path) => {
 });
 
 /** Whole messages that are no JSON: their tables have the fields in order, with how many bytes each takes. */
-const layouts: readonly [heading: string, type: FrameName, sectionLists: readonly string[]][] = [
+const layouts: readonly [heading: string, type: FrameName, lists: readonly string[]][] = [
   ['### KVDELTA', 'kvdelta', ['added', 'removed']],
   ['### KVSNAPSHOT', 'kvsnapshot', ['blocks']],
   ['### KVMARK', 'kvmark', []],
   ['### KVWANT', 'kvwant', []],
+  ['### KVHELD', 'kvheld', ['added', 'removed']],
+  ['### KVASK', 'kvask', ['digests']],
 ];
 
 const bytesOf = ({ type, payload }: GoldenFrame): Uint8Array => codecs[type].encode(payload as never);
 const numberAt = (bytes: Uint8Array, from: number, length: number): number =>
   bytes.subarray(from, from + length).reduce((value, byte) => value * 256 + byte, 0);
 
-describe.each(layouts)('the bytes under "%s"', (heading, type, sectionLists) => {
+describe.each(layouts)('the bytes under "%s"', (heading, type, listNames) => {
   const rows = table(heading);
 
   test.each(vectors.filter((vector) => vector.type === type))('are those of $name', (vector) => {
     const bytes = bytesOf(vector);
     const fields: Record<string, unknown> = {};
+    const withoutLists = bytes.slice();
     let at = 0;
     for (const [field = '', width = '', meaning = ''] of rows) {
       if (width === 'the rest') break;
       const value = numberAt(bytes, at, Number(width));
+      // A list may have its length among the numbers.
+      if (listNames.includes(field)) withoutLists.fill(0, at, at + Number(width));
       at += Number(width);
       const flag = /^bit 0, (\w+):/.exec(meaning)?.[1];
       if (field === 'reserved') expect(value).toBe(0);
       else if (flag === undefined) fields[field] = value;
       else fields[flag] = value === 1;
     }
-    const lists = Object.fromEntries(sectionLists.map((list) => [list, expect.anything()]));
+    for (const list of listNames.filter((name) => name in fields)) {
+      expect(messageOf(vector)[list]).toHaveLength(Number(fields[list]));
+    }
+    const lists = Object.fromEntries(listNames.map((list) => [list, expect.anything()]));
     expect({ ...fields, ...lists }).toEqual(vector.payload);
-    const hasSections = rows.some(([, width]) => width === 'the rest');
-    expect(hasSections ? bytes.length >= at : bytes.length === at).toBe(true);
+    const isOpenEnded = rows.some(([, width]) => width === 'the rest');
+    expect(isOpenEnded ? bytes.length >= at : bytes.length === at).toBe(true);
     // The head is as long as the page says: a byte less is refused.
-    expect(errorOf(() => codecs[type].decode(bytes.subarray(0, at)))).toBeUndefined();
-    expect(errorOf(() => codecs[type].decode(bytes.subarray(0, at - 1)))?.code).toBe('protocol_error');
+    expect(errorOf(() => codecs[type].decode(withoutLists.subarray(0, at)))).toBeUndefined();
+    expect(errorOf(() => codecs[type].decode(withoutLists.subarray(0, at - 1)))?.code).toBe('protocol_error');
   });
 });
 

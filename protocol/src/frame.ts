@@ -27,6 +27,8 @@ export const frameTypes = {
   body: 0x11,
   cancel: 0x12,
   kvwant: 0x13,
+  kvfabric: 0x14,
+  kvholders: 0x15,
   ack: 0x20,
   head: 0x21,
   data: 0x22,
@@ -37,6 +39,9 @@ export const frameTypes = {
   kvsnapshot: 0x27,
   kvmark: 0x28,
   telemetry: 0x29,
+  kvpeer: 0x2a,
+  kvheld: 0x2b,
+  kvask: 0x2c,
 } as const;
 
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];

@@ -7,7 +7,7 @@
  *   dial header  Authorization: Cognitora-Node <node id>.<public key>.<certificate>.<time ms>.<nonce>.<signature>
  */
 import { fromBase64Url, toBase32, utf8 } from './bytes.ts';
-import type { NodeId, Region } from './ids.ts';
+import { type NodeId, parseNodeId, type Region } from './ids.ts';
 
 export const tokenKinds = { apiKey: 'cgk_', joinToken: 'cgj_' } as const;
 export type TokenKind = keyof typeof tokenKinds;
@@ -66,11 +66,10 @@ export const formatDial = (dial: Dial): string =>
 export const parseDial = (header: string | null): Dial | undefined => {
   if (header === null || header.length > 1024 || !header.startsWith(dialScheme)) return undefined;
   const parts = header.slice(dialScheme.length).split('.');
-  const [node, publicKey, certificate, time, nonce, signature] = parts;
+  const [id, publicKey, certificate, time, nonce, signature] = parts;
+  const node = parseNodeId(id ?? '');
   if (parts.length !== 6 || !node || !publicKey || !certificate || !time || !nonce || !signature)
     return undefined;
-  if (!/^n[a-z2-7]{26}$/.test(node) || !/^\d{1,15}$/.test(time) || !/^[A-Za-z0-9_-]{16,64}$/.test(nonce)) {
-    return undefined;
-  }
-  return { node: node as NodeId, publicKey, certificate, timeMs: Number(time), nonce, signature };
+  if (!/^\d{1,15}$/.test(time) || !/^[A-Za-z0-9_-]{16,64}$/.test(nonce)) return undefined;
+  return { node, publicKey, certificate, timeMs: Number(time), nonce, signature };
 };

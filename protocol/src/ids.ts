@@ -24,6 +24,12 @@ export type Region = Branded<string, 'Region'>;
 /** The stream number that means the whole link (credit, HELLO, GOAWAY). */
 export const linkStream = 0 as StreamId;
 
+const nodeIdPattern = /^n[a-z2-7]{26}$/;
+
+/** A node's id if it is well formed. */
+export const parseNodeId = (text: string): NodeId | undefined =>
+  nodeIdPattern.test(text) ? (text as NodeId) : undefined;
+
 export const replicaIdOf = (node: NodeId, name: ReplicaName): ReplicaId => `${node}/${name}` as ReplicaId;
 
 /** What a client may choose as `x-request-id`: printable, no separators that a log or header would trip on. */

@@ -196,6 +196,23 @@ export const kvDigestsBurst = 262_144;
 export const unaskedFramesPerSecond = 500;
 /** So many at once, and as many again before the link is closed: a HELLO's worth of feeds and replicas, twice. */
 export const unaskedFramesBurst = 4_000;
+/** Nodes of a fleet that share KV: each probes all others, and the roster has to fit a frame. */
+export const kvFabricNodesMax = 256;
+/** A node that is away stays in the roster for this long: others' daemons serve it while its edge is away, too. */
+export const kvFabricAwayMsMax = 900_000;
+/** Addresses at which one node's KV daemon listens: two transports on four networks. */
+export const kvPeerAddressesMax = 8;
+/** Digests of keys that one KVASK asks for: the keys of one miss of an engine, and a short answer. */
+export const kvAskDigestsMax = 64;
+/** Keys that an edge knows of one node, and digests of them that it reads at once: a full daemon tells itself anew. */
+export const kvKeysPerNodeMax = 131_072;
+/** Digests of keys that it reads of one node: what a fast disk writes and drops of 64 KiB values. */
+export const kvHeldDigestsPerSecond = 65_536;
+/** KVASKs of one node, and twice as many at once: 3,200 keys a second. */
+export const kvAsksPerSecond = 50;
+/** Holders named for each of them: the nearest, and others in case that they fail. */
+export const kvHoldersPerDigestMax = 4;
+
 /** An agent tells what it measures no more often: requests that others send to an engine come and go in seconds. */
 export const telemetryMs = 1_000;
 /** It tells figures again that did not change after this long, so that their age says whether they still hold. */
@@ -232,5 +249,7 @@ assertRelation(
   'a prompt that is read is digested whole',
 );
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');
+assertRelation(kvDigestsPerMessageMax <= kvKeysPerNodeMax, 'a node may tell a full message of keys');
+assertRelation(kvFabricNodesMax * 1 * KiB <= framePayloadBytesMax, 'a roster of usual nodes fits a frame');
 assertRelation(telemetryMs < telemetryRefreshMs, 'what changed goes before what did not');
 assertRelation(telemetryRefreshMs * 3 <= telemetryMsMax, 'figures outlive two lost refreshes');

@@ -6,7 +6,9 @@
 import { utf8 } from './bytes.ts';
 import { parseSpans, type RequestSpans } from './edits.ts';
 import { CognitoraError, type ErrorCode, isErrorCode } from './errors.ts';
-import { type Epoch, parseRegion, type Region, type ReplicaName, type RequestId } from './ids.ts';
+import type { Epoch, Region, ReplicaName, RequestId } from './ids.ts';
+import { parseRegion } from './ids.ts';
+import { type KvSource, readKvSource } from './kv-fabric.ts';
 import {
   bodyBytesMaxSelfHosted,
   headersPerMessageMax,
@@ -114,6 +116,8 @@ export interface OpenRequest {
   readonly spans: RequestSpans;
   /** What is left of the request's life. */
   readonly remainingMs: number;
+  /** Whose KV cache the replica's host had better fetch the prompt's beginning from. */
+  readonly kvFrom?: KvSource;
 }
 
 export interface ResponseHead {
@@ -262,6 +266,7 @@ export const parseOpenRequest = (meta: Uint8Array): OpenRequest => {
     bodyBytes,
     spans: parseSpans(reader.record('spans'), bodyBytes),
     remainingMs: reader.integer('remainingMs', 0, requestMsMax),
+    ...(reader.has('kvFrom') ? { kvFrom: readKvSource(reader.record('kvFrom')) } : {}),
   };
 };
 

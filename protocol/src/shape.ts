@@ -90,6 +90,14 @@ export class FieldReader {
     return value;
   }
 
+  number(name: string, min: number, max: number): number {
+    const value = this.#record[name];
+    if (typeof value !== 'number' || !(value >= min && value <= max)) {
+      this.fail(name, `a number from ${min} to ${max}`);
+    }
+    return value;
+  }
+
   optionalInteger(name: string, min: number, max: number): number | undefined {
     return this.has(name) ? this.integer(name, min, max) : undefined;
   }

@@ -29,6 +29,20 @@ import {
   parseKvWant,
 } from '../src/kv.ts';
 import {
+  encodeKvAsk,
+  encodeKvFabric,
+  encodeKvHeld,
+  encodeKvHolders,
+  encodeKvPeer,
+  type KvAsk,
+  type KvHeld,
+  parseKvAsk,
+  parseKvFabric,
+  parseKvHeld,
+  parseKvHolders,
+  parseKvPeer,
+} from '../src/kv-fabric.ts';
+import {
   type CancelReason,
   encodeCancel,
   encodeJson,
@@ -93,16 +107,19 @@ export const digestHex = (digests: Uint32Array): string[] =>
     Buffer.from(digests.slice(2 * at, 2 * at + 2).buffer).toString('hex'),
   );
 
+const digestsOfHex = (digests: readonly string[]): Uint32Array =>
+  new Uint32Array(Uint8Array.from(Buffer.from(digests.join(''), 'hex')).buffer);
+
 const inHex = (blocks: readonly KvBlocks[]): HexBlocks[] =>
   blocks.map(({ tier, digests }) => ({ tier, digests: digestHex(digests) }));
 
 const outOfHex = (blocks: readonly HexBlocks[]): KvBlocks[] =>
-  blocks.map(({ tier, digests }) => ({
-    tier,
-    digests: new Uint32Array(Uint8Array.from(Buffer.from(digests.join(''), 'hex')).buffer),
-  }));
+  blocks.map(({ tier, digests }) => ({ tier, digests: digestsOfHex(digests) }));
 
 type InHex<Message, Lists extends keyof Message> = Omit<Message, Lists> & Record<Lists, HexBlocks[]>;
+
+type DigestsInHex<Message, Lists extends keyof Message> = Omit<Message, Lists> &
+  Record<Lists, readonly string[]>;
 
 const kvCodecs = {
   kvwant: { encode: encodeKvWant, decode: parseKvWant },
@@ -132,6 +149,25 @@ const kvCodecs = {
   },
   kvmark: { encode: encodeKvMark, decode: parseKvMark },
   telemetry: jsonCodec(parseTelemetry),
+  kvpeer: { encode: encodeKvPeer, decode: parseKvPeer },
+  kvheld: {
+    encode: ({ added, removed, isCleared }: DigestsInHex<KvHeld, 'added' | 'removed'>) =>
+      encodeKvHeld({ isCleared, added: digestsOfHex(added), removed: digestsOfHex(removed) }),
+    decode: (payload) => {
+      const { added, removed, isCleared } = parseKvHeld(payload);
+      return { isCleared, added: digestHex(added), removed: digestHex(removed) };
+    },
+  },
+  kvask: {
+    encode: ({ ask, digests }: DigestsInHex<KvAsk, 'digests'>) =>
+      encodeKvAsk({ ask, digests: digestsOfHex(digests) }),
+    decode: (payload) => {
+      const { ask, digests } = parseKvAsk(payload);
+      return { ask, digests: digestHex(digests) };
+    },
+  },
+  kvfabric: { encode: encodeKvFabric, decode: parseKvFabric },
+  kvholders: { encode: encodeKvHolders, decode: parseKvHolders },
 } satisfies Partial<Record<FrameName, Codec>>;
 
 export const codecs: Readonly<Record<FrameName, Codec>> = {

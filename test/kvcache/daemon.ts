@@ -20,9 +20,16 @@ interface Address {
   readonly port: number;
 }
 
-export const startDaemon = async (...options: readonly string[]): Promise<Daemon> => {
+export const startDaemon = (...options: readonly string[]): Promise<Daemon> => startDaemonIn({}, ...options);
+
+/** With these variables in its environment. */
+export const startDaemonIn = async (
+  environment: Readonly<Record<string, string>>,
+  ...options: readonly string[]
+): Promise<Daemon> => {
   const argv = [program, '--listen', '127.0.0.1:0', '--status', '127.0.0.1:0', ...options];
-  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const env = { ...process.env, ...environment };
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'], env });
   onTestFinished(() => void child.kill('SIGKILL'));
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.once('exit', (code, signal) => resolve(code ?? signal));

@@ -2,7 +2,6 @@
  * Clients that mean harm, or are only broken: slow, huge, too many at once, lying about themselves. The edge refuses or
  * waits them out, in bounded memory, and goes on serving the others.
  */
-import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { residentBytes } from '../../bench/machine/process-figures.ts';
 import { layouts } from '../harness/cluster.ts';
@@ -11,15 +10,12 @@ import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { openFiles, workerdPid } from './processes.ts';
 import { PuppetEngine } from './puppet-engine.ts';
-import { ask, bodyFor, chatPath, figure, headersFor, openRequest } from './requests.ts';
+import { ask, bodyFor, chatPath, figure, headersFor, talkTo } from './requests.ts';
 
 const MiB = 1024 * 1024;
 /** 64 bodies of 8 MiB at once: the budget of 64 MiB once, and the buffers of the runtime and its 64 connections. */
 const bodiesGrowthBytesMax = 208 * MiB;
 const slowClients = 100;
-const idleUploads = 1_000;
-/** `uploadYieldMs`, and what two busy cores add. */
-const roomMsMax = 5_000;
 
 interface ErrorBody {
   readonly error: { readonly code: string };
@@ -31,18 +27,7 @@ describe.each(layouts)('hostile clients, layout %s', (layout) => {
   afterAll(() => engine.stop());
   const fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
 
-  /** What a raw connection hears until it closes. */
-  const talk = (text: string): { readonly socket: Socket; readonly heard: Promise<string> } => {
-    const { port } = new URL(fixture.cluster.url);
-    const socket = connect(Number(port), '127.0.0.1');
-    socket.on('error', () => {});
-    let heard = '';
-    socket.on('data', (part: Buffer) => {
-      heard += part.toString();
-    });
-    socket.write(text);
-    return { socket, heard: new Promise((accept) => socket.once('close', () => accept(heard))) };
-  };
+  const talk = (text: string) => talkTo(fixture.cluster, text);
   const untilServed = async (): Promise<void> => {
     const answer = await ask(fixture.cluster, freshId(), {});
     expect([answer.status, answer.body.toString()]).toEqual([200, expect.stringContaining('[DONE]')]);
@@ -167,49 +152,5 @@ describe.each(layouts)('hostile clients, layout %s', (layout) => {
     expect([served.status, served.headers['x-cognitora-region']]).toEqual([200, 'weur']);
     const { authorization: _none, ...nameless } = headersFor(cluster, freshId());
     expect((await ask(cluster, freshId(), {}, { headers: { ...nameless, ...lies } })).status).toBe(401);
-  });
-
-  test(`${idleUploads} bodies announced and never sent: nobody else notices, and they are refused`, async () => {
-    const { cluster } = fixture;
-    const pid = workerdPid(cluster.directory);
-    const [files, before] = [openFiles(pid), residentBytes(pid)];
-    const idle = Array.from({ length: idleUploads }, () =>
-      talk(
-        `POST ${chatPath} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${cluster.apiKey}\r\n` +
-          `content-length: ${32 * MiB}\r\n\r\n{`,
-      ),
-    );
-    await until('them to be connected', () => openFiles(pid) >= files + idleUploads);
-    // What is left for the others is nearly all of the budget.
-    const honest = await Promise.all([
-      ask(cluster, freshId(), { promptBytes: 30 * MiB }),
-      ask(cluster, freshId(), {}),
-    ]);
-    expect(honest.map(({ status }) => status)).toEqual([200, 200]);
-    figure(
-      `${layout}: ${idleUploads} idle uploads: edge grew ${((residentBytes(pid) - before) / MiB).toFixed(0)} MiB`,
-    );
-    const answers = await Promise.all(idle.map(({ heard }) => heard));
-    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 408 [\s\S]*"code":"upload_timeout"/);
-    await until('their sockets to be closed', () => openFiles(pid) <= files + 5);
-  });
-
-  test('bodies that stop halfway make room for one that comes', async () => {
-    const { cluster } = fixture;
-    const body = Buffer.alloc(31 * MiB, 0x20);
-    const stuck = [1, 2].map(() =>
-      openRequest(cluster, freshId(), body, { announcedBytes: 32 * MiB, isEnded: false }),
-    );
-    await until('them to be sent', () => stuck.every(({ outgoing }) => outgoing.writableLength === 0));
-    const large = { promptBytes: 8 * MiB };
-    // While they may still come there is no room; on a busy machine that time is over before the upload is.
-    expect([503, 200]).toContain((await ask(cluster, freshId(), large)).status);
-    const startedMs = performance.now();
-    await until('room', async () => (await ask(cluster, freshId(), large)).status === 200);
-    figure(
-      `${layout}: two stuck bodies of 31 MiB made room after ${(performance.now() - startedMs).toFixed(0)} ms`,
-    );
-    expect(performance.now() - startedMs).toBeLessThan(roomMsMax);
-    for (const { hangUp } of stuck) hangUp();
   });
 });

@@ -1,5 +1,6 @@
 /** Clients that behave badly, on raw HTTP: they hang up, or stop reading, at a chosen moment. */
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import type { Cluster } from '../harness/cluster.ts';
 import { type RawAnswer, type SendOptions, send } from '../harness/http.ts';
 import { puppetModel, type Strings } from './puppet-engine.ts';
@@ -72,6 +73,21 @@ export const openRequest = (
     outgoing.destroy();
   };
   return { outgoing, answered, hangUp };
+};
+
+/** Says it on a connection of its own, and hears until that closes. */
+export const talkTo = (
+  { url }: Cluster,
+  text: string,
+): { readonly socket: Socket; readonly heard: Promise<string> } => {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  let heard = '';
+  socket.on('data', (part: Buffer) => {
+    heard += part.toString();
+  });
+  socket.write(text);
+  return { socket, heard: new Promise((accept) => socket.once('close', () => accept(heard))) };
 };
 
 /** A measured number, in the output of the run that asserted on it. */

@@ -117,6 +117,8 @@ class World {
       ready: () => {},
       ackDue: (stream) => this.due.push(stream),
       kvWanted: () => {},
+      kvFabric: () => {},
+      kvHolders: () => {},
       serve: (open, reply) => this.#serve(open.requestId, reply),
     });
   }

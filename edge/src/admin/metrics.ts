@@ -10,6 +10,7 @@ import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
 import type { CacheView, NodeView } from '../directory/node-view.ts';
 import { type Env, settingsOf } from '../env.ts';
+import type { RegionKvView } from '../kv/region-kv.ts';
 import { regionObject } from '../objects.ts';
 
 /** Rows of caches, of one node: eight replicas with eight models each. Of more those that hold most are shown. */
@@ -98,6 +99,20 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
   }
 };
 
+export const addKv = (page: MetricsPage, region: string, kv: RegionKvView): void => {
+  const { nodes, linkedNodes, refused, keys, asked, named, suggested } = kv;
+  const all = 'Nodes that share KV, those that are away for a moment included.';
+  page.gauge('cognitora_kv_nodes', all, { region }, nodes);
+  page.gauge('cognitora_kv_nodes_linked', 'Of those, the linked ones.', { region }, linkedNodes);
+  const left = 'Nodes whose KV daemon is kept out: another key than the node has, or no room.';
+  page.gauge('cognitora_kv_nodes_refused', left, { region }, refused.length);
+  page.gauge('cognitora_kv_keys', 'Keys that KV daemons told of, copies counted.', { region }, keys);
+  page.counter('cognitora_kv_asked_keys', 'Keys whose holders daemons asked for.', { region }, asked);
+  page.counter('cognitora_kv_named_holders', 'Holders named for them.', { region }, named);
+  const fetches = 'Requests sent to a node with word of who holds their beginning.';
+  page.counter('cognitora_kv_suggested_fetches', fetches, { region }, suggested);
+};
+
 const replicasOf = ({ cells }: ModelView): number => cells.reduce((sum, { replicas }) => sum + replicas, 0);
 
 /** Whoever makes up models is asked for none of them. */
@@ -135,6 +150,7 @@ export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env
     const object = regionObject(env, region);
     const [status, models] = await Promise.all([object.status(), object.modelViews()]);
     addNodes(page, region, status.nodes as readonly NodeView[]);
+    addKv(page, region, status.kv as RegionKvView);
     addModels(page, region, models as readonly ModelView[]);
   }
   return new Response(page.text, { headers: { 'content-type': metricsContentType } });

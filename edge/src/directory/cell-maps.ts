@@ -124,6 +124,12 @@ export class CellMaps implements MapHolder {
     return this.#maps?.map.match(options);
   }
 
+  /** How far into a prompt blocks on the hosts' tier reach, written into `depths`; false while no cache is known. */
+  matchHost(options: Omit<MatchOptions, 'nowMs'>, depths: Uint16Array): boolean {
+    this.#maps?.map.matchHost(options, depths);
+    return this.#maps !== undefined;
+  }
+
   /** Expects blocks on a replica; undefined where nothing can be known. */
   expect(options: PredictionOptions): Prediction | undefined {
     return this.#maps?.predictions.add(options);

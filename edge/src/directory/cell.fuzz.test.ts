@@ -168,6 +168,7 @@ class World {
     const request: CellRequest = {
       chain: digestsOf(prompt),
       ...{ promptTokens, blockTokens, isStream: true, nowMs: this.#nowMs, random: this.#random },
+      isLeased: () => true,
       isEligible: (member) => asked.some((replica) => replica.member === member),
     };
     const choice = this.cell.weigh(request);

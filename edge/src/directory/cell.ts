@@ -3,11 +3,14 @@
  * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
+import type { NodeId } from '@cognitora/protocol/ids';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { CellMaps } from './cell-maps.ts';
 import type { Verdict } from './failures.ts';
 import { KvFeed } from './kv-feed.ts';
+import { giversOf, suggestFetch } from './kv-fetch.ts';
 import type { Reservation } from './load.ts';
 import type { MapBudget } from './map-budget.ts';
 import { Member, type ReplicaWork } from './member.ts';
@@ -29,6 +32,8 @@ export interface CellRequest {
   readonly isStream: boolean;
   readonly nowMs: number;
   readonly isEligible: (member: Member) => boolean;
+  /** Of the nodes whose KV may be fetched. */
+  readonly isLeased: (node: NodeId) => boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -40,8 +45,12 @@ export interface Choice {
   readonly cost: number;
   /** Blocks that the replica is known to hold, on any tier. */
   readonly heldBlocks: number;
-  /** Tokens expected in its cache, as its cost counts them: by tier, and by how true its claims were. */
+  /**
+   * Tokens that need no prefill, as its cost counts them: those in its cache, by tier and by how true its claims were,
+   * and those that it had better fetch.
+   */
   readonly expectedTokens: number;
+  readonly kvFrom: KvSource | undefined;
   /** All that could have been chosen, with their costs, for the receipt. */
   readonly candidates: readonly Readonly<Candidate>[];
   readonly costs: Float64Array;
@@ -55,6 +64,8 @@ interface Booked {
   readonly expectedTokens: number;
   /** Of those, what the replica itself claimed: a guess of ours that fails is no lie of its. */
   readonly claimedTokens: number;
+  /** It was to fetch first: whether it did nobody says, so its time teaches nothing of prefills. */
+  readonly isFetching: boolean;
   prefillMs: number | undefined;
 }
 
@@ -223,10 +234,16 @@ export class Cell {
     this.#maps.forgetFaded(request.nowMs);
     const depths = this.#match(members, request);
     const records = this.#recordsFor(members.length);
-    const candidates = members.map((member, at) =>
-      records.fill(at, this.#described(member, depths), request),
-    );
-    const { random } = request;
+    const { chain, isLeased, random } = request;
+    const givers =
+      this.#policy.followsCaches === true
+        ? giversOf({ members: this.#members, maps: this.#maps, chain, isLeased })
+        : [];
+    const candidates = members.map((member, at) => {
+      const candidate = records.fill(at, this.#described(member, depths), request);
+      if (givers.length > 0) suggestFetch(candidate, member, givers, request);
+      return candidate;
+    });
     const promptTokens = Math.max(1, request.promptTokens);
     const scene = { candidates, promptTokens, random };
     this.#score ??= this.#policy.create();
@@ -237,10 +254,16 @@ export class Cell {
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
     const { held } = reachOf(depths, member.slot);
-    const expectedTokens = candidate.cachedTokens;
+    const expectedTokens = candidate.cachedTokens + candidate.fetchedTokens;
     const cost = costs[index] ?? 0;
     const stale = eligible.length - members.length;
-    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs, stale };
+    const kvFrom = this.#sourceOf(candidate);
+    return { member, candidate, cost, heldBlocks: held, expectedTokens, kvFrom, candidates, costs, stale };
+  }
+
+  #sourceOf({ fetchFrom, fetchBlocks }: Readonly<Candidate>): KvSource | undefined {
+    const node = fetchFrom === undefined ? undefined : this.memberAt(fetchFrom)?.work.node;
+    return node === undefined ? undefined : { node, blocks: fetchBlocks };
   }
 
   /** Books a choice in the turn it was made. */
@@ -252,7 +275,7 @@ export class Cell {
       bookedAtMs: nowMs,
       contextTokens: promptTokens,
       uncachedTokens: promptTokens - expectedTokens,
-      prefillMs: candidate.prefillMs,
+      prefillMs: candidate.fetchMs + candidate.prefillMs,
       lateAfterMs: isStream ? this.#lateAfterMs(member, candidate) : Number.POSITIVE_INFINITY,
       firstByteAtMs: undefined,
       decodingBeside: 0,
@@ -269,7 +292,8 @@ export class Cell {
           });
     this.#booked ??= new Map();
     const claimedTokens = tokensIn(heldBlocks, request);
-    const booked = { member, prediction, expectedTokens, claimedTokens, prefillMs: undefined };
+    const isFetching = choice.kvFrom !== undefined;
+    const booked = { member, prediction, expectedTokens, claimedTokens, isFetching, prefillMs: undefined };
     this.#booked.set(reservation, booked);
   }
 
@@ -288,7 +312,7 @@ export class Cell {
     const booked = this.#booked?.get(reservation);
     if (booked === undefined) return;
     this.#booked?.delete(reservation);
-    const { member, prediction, prefillMs, expectedTokens, claimedTokens } = booked;
+    const { member, prediction, prefillMs, expectedTokens, claimedTokens, isFetching } = booked;
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
     const { cachedTokens, completionTokens, nowMs } = settlement;
@@ -312,7 +336,7 @@ export class Cell {
     const uncachedTokens = Math.max(0, contextTokens - (cachedTokens ?? expectedTokens * scale));
     const seen = { uncachedTokens, contextTokens, decoding: live.decodingBeside };
     const rates = this.#ratesOf(member);
-    rates.sawPrefill(seen, prefillMs, nowMs);
+    if (!isFetching) rates.sawPrefill(seen, prefillMs, nowMs);
     if (completionTokens === undefined || completionTokens < 2) return;
     const stepMs = (nowMs - (live.firstByteAtMs ?? nowMs)) / (completionTokens - 1);
     const batch = (live.decodingBeside + 1 + member.work.load.decoding + 1) / 2;
@@ -374,8 +398,8 @@ export class Cell {
     this.#shadow.look(scene, candidate, shadowCosts);
   }
 
-  #lateAfterMs(member: Member, { prefillMs }: Readonly<Candidate>): number {
-    return Math.max(prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs);
+  #lateAfterMs(member: Member, { fetchMs, prefillMs }: Readonly<Candidate>): number {
+    return Math.max(fetchMs + prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs);
   }
 }
 
@@ -383,5 +407,5 @@ export class Cell {
 const likelyTokens = (counted: number | undefined, estimated: number): number =>
   counted === undefined || counted > 16 * estimated + 4_096 ? estimated : counted;
 
-const predictionMs = ({ waitMs, prefillMs }: Readonly<Candidate>): number =>
-  predictionMsMin + predictionWaits * (waitMs + prefillMs);
+const predictionMs = ({ waitMs, fetchMs, prefillMs }: Readonly<Candidate>): number =>
+  predictionMsMin + predictionWaits * (waitMs + fetchMs + prefillMs);

@@ -4,6 +4,7 @@
  */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { CellRequest } from './cell.ts';
 import { type EligibilityTerms, ineligibilityOf } from './eligibility.ts';
 import type { Reservation } from './load.ts';
@@ -34,9 +35,11 @@ export interface Decision {
   readonly policy: string;
   /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
   readonly promptTokens: number | undefined;
-  /** Tokens of the prompt that the cost counted as cached there, and how well that is known. */
+  /** Tokens of the prompt that the cost counted as cached there or fetched, and how well the former is known. */
   readonly expectedTokens: number;
   readonly trust: Trust;
+  /** Where the replica had better fetch the prompt's beginning from; undefined: nowhere. */
+  readonly kvFrom: KvSource | undefined;
   /** How many replicas could have served it; the cheapest of them, first of all the chosen one. */
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
@@ -68,7 +71,7 @@ export const requestOf = (
     chain: prompt.profile === served.profile?.id ? prompt.chain : unreadPrompt.chain,
     promptTokens: served.scale.tokensIn(prompt.bytes),
     blockTokens: served.scale.tokensIn(prompt.blockBytes),
-    ...{ isStream, nowMs, random },
+    ...{ isStream, nowMs, random, isLeased: options.isLeased },
     isEligible: (member) => {
       const replica = served.ownerOf(member);
       if (replica === undefined) return false;
@@ -94,6 +97,7 @@ export const decisionOf = (
   policy: cell.policy,
   ...told,
   expectedTokens: choice.expectedTokens,
+  kvFrom: choice.kvFrom,
   trust: choice.member.trust,
   candidates: choice.candidates.length,
   considered: viewCandidates(served, cell, choice),

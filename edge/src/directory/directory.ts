@@ -7,11 +7,12 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
+import type { KvPeer } from '@cognitora/protocol/kv-fabric';
 import { prefixMapsBytesMaxSelfHosted, unnamedLoadMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
-import type { KvMessage } from '../link/kv-intake.ts';
+import type { KvCacheMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
@@ -28,7 +29,7 @@ import { GpuFigures } from './figures.ts';
 import type { Reservation } from './load.ts';
 import { MapBudget } from './map-budget.ts';
 import { ModelMemory } from './model-memory.ts';
-import { type NodeEntry, newReplica, type Replica } from './node-entry.ts';
+import { kvMovesOf, type NodeEntry, newReplica, nodeKvOf, type Replica } from './node-entry.ts';
 import { type NodeView, viewNode } from './node-view.ts';
 import { type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
@@ -88,7 +89,7 @@ export class Directory {
     if (known !== undefined) this.#forget(known, nowMs);
     const entry: NodeEntry = {
       ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, isCordoned: this.#cordoned.has(node) },
-      ...{ gpus: new GpuFigures(), replicas: new Map(), feeds: new Map() },
+      ...{ gpus: new GpuFigures(), replicas: new Map(), feeds: new Map(), kv: undefined },
     };
     this.#nodes.set(node, entry);
     this.report(node, epoch, replicas, nowMs);
@@ -135,7 +136,7 @@ export class Directory {
   }
 
   /** What the node says of its replicas' caches. Of an old link, or of what it does not serve, it means nothing. */
-  heard(node: NodeId, epoch: Epoch, message: KvMessage, nowMs: number): void {
+  heard(node: NodeId, epoch: Epoch, message: KvCacheMessage, nowMs: number): void {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
     if (message.type === 'feed') {
@@ -168,6 +169,14 @@ export class Directory {
     for (const load of replicas ?? []) entry.replicas.get(load.name)?.work.figures.told(load, nowMs);
     entry.rttMs = rttMs;
     for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
+  }
+
+  /** Whose KV the node's daemon can move, and whom it reaches; undefined: it has none that belongs to the fleet. */
+  kvPeer(node: NodeId, epoch: Epoch, peer: KvPeer | undefined): void {
+    const entry = this.#current(node, epoch);
+    if (entry === undefined) return;
+    entry.kv = peer && nodeKvOf(peer);
+    for (const replica of entry.replicas.values()) replica.work.kv = kvMovesOf(entry, replica.name);
   }
 
   /** Called now and then: snapshots that never came are asked for again, places of who stayed away are given up. */
@@ -374,7 +383,7 @@ export class Directory {
   }
 }
 
-const feedNumberOf = (message: Exclude<KvMessage, { type: 'feed' }>): number => {
+const feedNumberOf = (message: Exclude<KvCacheMessage, { type: 'feed' }>): number => {
   if (message.type === 'delta') return message.delta.feed;
   if (message.type === 'snapshot') return message.snapshot.feed;
   return message.type === 'mark' ? message.mark.feed : message.missed.feed;

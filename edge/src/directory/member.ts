@@ -2,7 +2,10 @@
  * One replica in a cell: its load, what its agent says of its cache and how true that was, and how far a new one is on
  * its way to a full share of the requests. Pure. Decides nothing.
  */
+import type { NodeId } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
+import type { PeerReach } from '@cognitora/protocol/kv-daemon';
+import type { KvMover } from '@cognitora/protocol/kv-fabric';
 import { Failures } from './failures.ts';
 import { type GpuFigures, LoadFigures } from './figures.ts';
 import type { KvFeed } from './kv-feed.ts';
@@ -11,9 +14,15 @@ import type { ReplicaRates } from './rates.ts';
 import type { Slot } from './replica-slots.ts';
 import type { Truth } from './truth.ts';
 
+/** A replica whose host can fetch KV of its prompts from other hosts, and from which. */
+export interface KvMoves {
+  readonly mover: KvMover;
+  readonly reach: ReadonlyMap<NodeId, PeerReach>;
+}
+
 /** What a replica shares between the models it serves: one engine works on all of them. */
 export interface ReplicaWork {
-  readonly node?: string | undefined;
+  readonly node?: NodeId | undefined;
   readonly load: ReplicaLoad;
   readonly failures: Failures;
   /** Undefined until the first decision about it. */
@@ -21,17 +30,20 @@ export interface ReplicaWork {
   rttMs: number;
   /** What its agent measured of its engine. */
   readonly figures: LoadFigures;
+  /** Undefined where KV stays where it is. */
+  kv: KvMoves | undefined;
   /** Requests that it began to answer since it joined, or since its engine started. */
   answered: number;
 }
 
-export const newReplicaWork = (node?: string, gpus?: GpuFigures): ReplicaWork => ({
+export const newReplicaWork = (node?: NodeId, gpus?: GpuFigures): ReplicaWork => ({
   node,
   load: new ReplicaLoad(),
   failures: new Failures(),
   rates: undefined,
   rttMs: 0,
   figures: new LoadFigures(gpus),
+  kv: undefined,
   answered: 0,
 });
 

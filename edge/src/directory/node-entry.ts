@@ -1,9 +1,11 @@
 /** What the directory keeps of a linked node and of each of its replicas. Data only; the directory alone changes it. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
+import type { PeerReach } from '@cognitora/protocol/kv-daemon';
+import type { KvPeer } from '@cognitora/protocol/kv-fabric';
 import type { ModelCard, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import type { GpuFigures } from './figures.ts';
-import { newReplicaWork, type ReplicaWork } from './member.ts';
+import { type KvMoves, newReplicaWork, type ReplicaWork } from './member.ts';
 import type { Seat } from './served-model.ts';
 
 export interface Replica {
@@ -33,7 +35,26 @@ export interface NodeEntry {
   replicas: Map<ReplicaName, Replica>;
   /** What its agent says of caches, by the feed's number. */
   readonly feeds: Map<number, KvFeedOpen>;
+  /** Of its KV daemon, if it has one that belongs to the fleet. */
+  kv: NodeKv | undefined;
 }
+
+export interface NodeKv {
+  readonly peer: KvPeer;
+  /** What that says of reach, by node. */
+  readonly reach: ReadonlyMap<NodeId, PeerReach>;
+}
+
+export const nodeKvOf = (peer: KvPeer): NodeKv => ({
+  peer,
+  reach: new Map(peer.reach.map((reached) => [reached.node, reached])),
+});
+
+/** How the KV of a node's replica moves, by what its agent told last. */
+export const kvMovesOf = ({ kv }: NodeEntry, name: ReplicaName): KvMoves | undefined => {
+  const mover = kv?.peer.replicas.find((replica) => replica.name === name);
+  return kv === undefined || mover === undefined ? undefined : { mover, reach: kv.reach };
+};
 
 export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   node,
@@ -43,6 +64,6 @@ export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   why: undefined,
   models: [],
   unnamedSinceMs: undefined,
-  work: { ...newReplicaWork(node.node, node.gpus), rttMs: node.rttMs },
+  work: { ...newReplicaWork(node.node, node.gpus), rttMs: node.rttMs, kv: kvMovesOf(node, name) },
   seats: new Map(),
 });

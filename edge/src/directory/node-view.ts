@@ -1,6 +1,7 @@
 /** What people and dashboards see of a node: its replicas, their load, how well their caches are known. Views only. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
+import type { KvPeer } from '@cognitora/protocol/kv-fabric';
 import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import type { GpuView, LoadView } from './figures.ts';
 import type { NodeEntry, Replica } from './node-entry.ts';
@@ -45,7 +46,11 @@ export interface NodeView {
   readonly replicas: readonly ReplicaView[];
   /** Those of which something is known. */
   readonly gpus: readonly GpuView[];
+  readonly kv?: KvPeerView;
 }
+
+/** The KV daemon of a node that has one in the fleet: where it listens, whom it reaches, and whose KV it moves. */
+export type KvPeerView = Omit<KvPeer, 'publicKey'>;
 
 const viewReplica = (
   { name, state, role, why, models, seats, work }: Replica,
@@ -73,7 +78,12 @@ const viewReplica = (
   };
 };
 
-export const viewNode = ({ replicas, isCordoned, gpus, ...entry }: NodeEntry, nowMs: number): NodeView => {
+const viewKv = ({ addresses, reach, replicas }: KvPeer): KvPeerView => ({ addresses, reach, replicas });
+
+export const viewNode = (
+  { replicas, isCordoned, gpus, kv, ...entry }: NodeEntry,
+  nowMs: number,
+): NodeView => {
   const views = [...replicas.values()].map((replica) => viewReplica(replica, nowMs));
   const live = views.reduce((sum, replica) => sum + replica.live, 0);
   const users = [...replicas.values()].map(({ name, work }) => [name, work.figures.gpus(nowMs)] as const);
@@ -81,5 +91,6 @@ export const viewNode = ({ replicas, isCordoned, gpus, ...entry }: NodeEntry, no
   return {
     ...{ node, name, epoch, connectedAtMs, cordoned: isCordoned, live, replicas: views },
     gpus: gpus.view(users, nowMs),
+    ...(kv === undefined ? {} : { kv: viewKv(kv.peer) }),
   };
 };

@@ -113,6 +113,14 @@ class Model {
     }
     return depths;
   }
+
+  hostDepths(indices: readonly number[], eligible: bigint): number[] {
+    return Array.from({ length: 64 }, (_, slot) => {
+      if ((eligible & this.shown & bitOf(slot)) === 0n) return 0;
+      const gap = indices.findIndex((index) => (this.holders(index).host & bitOf(slot)) === 0n);
+      return gap < 0 ? indices.length : gap;
+    });
+  }
 }
 
 const bitsOf = (depths: Uint16Array): bigint => {
@@ -178,6 +186,16 @@ const matchBoth = (next: Operation & { kind: 'match' }, map: PrefixMap, model: M
   const depths = model.depths(indices, eligible);
   expect([[...device], [...held]]).toEqual(depths);
   expect(expected).toEqual(held);
+  const onHosts = new Uint16Array(64).fill(7);
+  map.matchHost(options, onHosts);
+  expect([...onHosts]).toEqual(model.hostDepths(indices, eligible));
+  for (const index of indices) {
+    const [lo = 0, hi = 0] = universe[index] ?? [];
+    const holders = new Int32Array(2);
+    map.holdersOf(lo, hi, holders);
+    const found = new BigUint64Array(holders.buffer)[0];
+    expect(found).toBe(model.seen(index)[1]);
+  }
 };
 
 /** Returns the slot that it was about. */

@@ -208,6 +208,18 @@ export class PrefixMap {
     }
   }
 
+  /** Who is shown and holds this one block, on any tier: bits of slots 0 to 31 and 32 to 63, written into `holders`. */
+  holdersOf(lo: number, hi: number, holders: Int32Array): void {
+    const { words } = this.#entries;
+    const { shown } = this.#slots;
+    const at = this.#entries.find(lo, hi);
+    if (at >= 0) this.#touch(at);
+    for (let half = 0; half < 2; half += 1) {
+      const held = at < 0 ? 0 : (words[at + devicePlane + half] ?? 0) | (words[at + hostPlane + half] ?? 0);
+      holders[half] = held & (shown[half] ?? 0);
+    }
+  }
+
   /**
    * How far into a prompt each replica's blocks reach. The result is valid until the next call. Marks the blocks it
    * finds as touched.
@@ -233,6 +245,28 @@ export class PrefixMap {
     }
     for (let place = 0; place < left.length; place += 1) this.#part(place, 0, blocks);
     return this.#depths;
+  }
+
+  /** The same of the host's tier alone, without predictions, written into `depths` by slot. */
+  matchHost(options: Omit<MatchOptions, 'nowMs'>, depths: Uint16Array): void {
+    const { chain, blocks, eligibleLo, eligibleHi } = options;
+    const { words } = this.#entries;
+    const { shown } = this.#slots;
+    depths.fill(0);
+    let lo = eligibleLo & (shown[0] ?? 0);
+    let hi = eligibleHi & (shown[1] ?? 0);
+    let next = 0;
+    for (let block = 0; block <= blocks && (lo | hi) !== 0; block += 1) {
+      const at = block === blocks ? -1 : this.#find(chain[block * 2] ?? 0, chain[block * 2 + 1] ?? 0, next);
+      const stayLo = at < 0 ? 0 : lo & (words[at + hostPlane] ?? 0);
+      const stayHi = at < 0 ? 0 : hi & (words[at + hostPlane + 1] ?? 0);
+      for (let left = lo & ~stayLo; left !== 0; left &= left - 1) depths[lowestBitOf(left)] = block;
+      for (let left = hi & ~stayHi; left !== 0; left &= left - 1) depths[32 + lowestBitOf(left)] = block;
+      lo = stayLo;
+      hi = stayHi;
+      if (at >= 0) this.#touch(at);
+      next = at + entryWords;
+    }
   }
 
   get #isAnyLeft(): boolean {

@@ -6,6 +6,7 @@
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision } from './decision.ts';
@@ -38,6 +39,8 @@ export interface CandidateView {
   readonly waitingTokens: number;
   readonly waitMs: number;
   readonly prefillMs: number;
+  /** To fetch the prompt's beginning first; 0 where that would not be faster. */
+  readonly fetchMs: number;
   readonly stepMs: number;
   readonly rttMs: number;
   /** Blocks that its cache evicts for each one it stores, 0 to 1. */
@@ -77,8 +80,10 @@ export interface PlacedReceipt extends ReceiptSubject {
   readonly trust: Trust;
   /** As far as the edge can tell without a tokenizer; undefined of a prompt that nobody read. */
   readonly promptTokens: number | undefined;
-  /** Of these, what the cost counted as cached: by tier, and by how true the replica's claims were. */
+  /** Of these, what the cost counted as cached, by tier and by how true the replica's claims were, or as fetched. */
   readonly expectedTokens: number;
+  /** Where the replica had better fetch the prompt's beginning from. */
+  readonly kvFrom: KvSource | undefined;
   readonly candidates: number;
   readonly considered: readonly CandidateView[];
   /** Replicas that were left out as failing; and whether the chosen one is, and is tried. */
@@ -118,7 +123,8 @@ export const viewCandidates = (
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);
     const owner = member === undefined ? undefined : served.ownerOf(member);
     if (candidate === undefined || member === undefined || owner === undefined) return [];
-    const { live, decoding, decodingTokens, waitMs, prefillMs, stepMs, rttMs, watts, isStale } = candidate;
+    const { live, decoding, decodingTokens, waitMs, prefillMs, fetchMs } = candidate;
+    const { stepMs, rttMs, watts, isStale } = candidate;
     return {
       node: owner.node.node,
       replica: owner.name,
@@ -131,6 +137,7 @@ export const viewCandidates = (
       waitingTokens: Math.round(candidate.waitingTokens),
       waitMs: rounded(waitMs),
       prefillMs: rounded(prefillMs),
+      fetchMs: rounded(fetchMs),
       stepMs: rounded(stepMs),
       rttMs: rounded(rttMs),
       evictionShare: rounded(candidate.evictionShare),

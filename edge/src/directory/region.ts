@@ -13,6 +13,7 @@ import type { Telemetry } from '@cognitora/protocol/telemetry';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
+import { RegionKv, type RegionKvView } from '../kv/region-kv.ts';
 import {
   type Booked,
   type DialTimes,
@@ -21,7 +22,8 @@ import {
   openHeader,
   readLinkRequest,
 } from '../link/carry-request.ts';
-import type { KvMessage } from '../link/kv-intake.ts';
+import type { KvToAgent } from '../link/edge-link.ts';
+import { isOfFabric, type KvMessage } from '../link/kv-intake.ts';
 import { LinkHost } from '../link/link-host.ts';
 import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
@@ -45,6 +47,7 @@ export interface RegionStatus {
   readonly nodes: readonly NodeView[];
   readonly links: number;
   readonly streams: number;
+  readonly kv: RegionKvView;
 }
 
 /** What the Worker needs to know to digest prompts, by model. */
@@ -84,6 +87,7 @@ export class Region extends DurableObject<Env> {
   readonly #nodes: NodeStore;
   readonly #policies: PolicyStore;
   readonly #receipts = new Receipts();
+  readonly #kv: RegionKv;
   #region: RegionName | undefined;
   #nextSnapshot = 1;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
@@ -91,9 +95,10 @@ export class Region extends DurableObject<Env> {
 
   constructor(state: DurableObjectState, env: Env) {
     super(state, env);
-    const { prefix, cellReplicasMax, mapsBytesMax } = settingsOf(env);
+    const { prefix, cellReplicasMax, mapsBytesMax, keyMapsMax, fleetSecret } = settingsOf(env);
+    const secret = Math.floor(systemRandom() * 2 ** 32);
     this.#directory = new Directory({
-      secret: Math.floor(systemRandom() * 2 ** 32),
+      secret,
       mapsBytesMax,
       plan: new CellPlan(new CellStore(state.storage.sql), systemClock()),
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
@@ -101,6 +106,12 @@ export class Region extends DurableObject<Env> {
     });
     this.#nodes = new NodeStore(state.storage.sql, this.#directory);
     this.#policies = new PolicyStore(state.storage.sql, this.#directory);
+    this.#kv = new RegionKv({
+      ...{ sql: state.storage.sql, clock: systemClock, fleetSecret, secret, keyMapsMax },
+      isLeased: (node) => this.#isLeased(node),
+      tell: (node, frame, payload) => this.#tellKv(node, frame, payload),
+      onPeer: (node, epoch, peer) => this.#directory.kvPeer(node, epoch, peer),
+    });
     this.#host = new LinkHost(state, systemClock, prefix, {
       joined: (node, epoch, hello, region) => this.joined(node, epoch, hello, region),
       reported: (node, epoch, replicas) => this.reported(node, epoch, replicas),
@@ -164,6 +175,7 @@ export class Region extends DurableObject<Env> {
     const linked = this.#directory.node(node, nowMs);
     if (linked !== undefined) this.#directory.leave(node, linked.epoch, nowMs);
     this.#nodes.remove(node, nowMs);
+    this.#kv.remove(node);
     if (settingsOf(this.env).layout === 'one-object') this.#host.evict(node);
     else await nodeLinkObject(this.env, region, node).evict(node);
   }
@@ -176,6 +188,7 @@ export class Region extends DurableObject<Env> {
       nodes: this.#directory.nodes(systemClock()),
       links: this.#host.links,
       streams: this.#host.streams,
+      kv: this.#kv.view,
     };
   }
 
@@ -231,6 +244,7 @@ export class Region extends DurableObject<Env> {
     this.#region = region;
     this.#vouchedAtMs.set(node, systemClock());
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
+    this.#kv.joined(node, epoch, hello.name);
   }
 
   reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void {
@@ -239,6 +253,7 @@ export class Region extends DurableObject<Env> {
 
   left(node: NodeId, epoch: Epoch): void {
     this.#directory.leave(node, epoch, systemClock());
+    this.#kv.left(node, epoch);
   }
 
   /**
@@ -251,11 +266,14 @@ export class Region extends DurableObject<Env> {
     return true;
   }
 
-  /** What a node's agent says of caches, in its order. */
+  /** What a node's agent says of caches and of its host's KV daemon, in its order. */
   heard(node: NodeId, epoch: Epoch, messages: readonly KvMessage[]): void {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
-    for (const message of messages) this.#directory.heard(node, epoch, message, nowMs);
+    for (const message of messages) {
+      if (isOfFabric(message)) this.#kv.heard(node, epoch, message);
+      else this.#directory.heard(node, epoch, message, nowMs);
+    }
   }
 
   measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
@@ -291,6 +309,14 @@ export class Region extends DurableObject<Env> {
     return request;
   }
 
+  #tellKv(node: NodeId, frame: KvToAgent, payload: Uint8Array): void {
+    if (settingsOf(this.env).layout === 'one-object') this.#host.tellKv(node, frame, payload);
+    else if (this.#region !== undefined) {
+      const told = nodeLinkObject(this.env, this.#region, node).tellKv(node, frame, payload);
+      this.ctx.waitUntil(Promise.resolve(told).catch(() => {}));
+    }
+  }
+
   #decide({ requestId, region, model, prompt, isStream, earlier }: Asked): Booked {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
@@ -302,9 +328,11 @@ export class Region extends DurableObject<Env> {
       ...{ model, prompt, isStream, nowMs, isLeased },
       random: systemRandom,
     });
-    const { reservation, node, epoch, replica } = decision;
+    const { reservation, node, epoch, replica, kvFrom } = decision;
     try {
-      return { reservation, node, epoch, replica, receipt: noteOf(decision, earlier) };
+      const receipt = noteOf(decision, earlier);
+      if (kvFrom !== undefined) this.#kv.suggested();
+      return { reservation, node, epoch, replica, receipt, ...(kvFrom && { kvFrom }) };
     } catch (thrown) {
       // Nobody will hear of the reservation, so nobody else would end it.
       this.#settle({ reservation, record: undefined });
@@ -335,10 +363,10 @@ export class Region extends DurableObject<Env> {
     const { requestId, model } = open;
     const view = decodePrompt(request.headers, prompt);
     const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream, earlier });
-    const { reservation, node, epoch, replica, receipt } = booked;
+    const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
-      open: { ...open, replica },
+      open: { ...open, replica, ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
       onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });

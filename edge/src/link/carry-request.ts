@@ -3,6 +3,7 @@
  * one bundle and nothing from outside reaches an object without the Worker, so these are trusted.
  */
 import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { OpenRequest } from '@cognitora/protocol/link';
 import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { Reservation } from '../directory/load.ts';
@@ -22,6 +23,8 @@ export interface Booked {
   readonly epoch: Epoch;
   readonly replica: ReplicaName;
   readonly receipt: ReceiptNote;
+  /** Whose KV the node had better fetch first. */
+  readonly kvFrom?: KvSource;
 }
 
 /** What travels of a prompt beside its digests. */

@@ -65,12 +65,16 @@ export interface LinkEvents {
   goaway(goaway: Goaway): void;
 }
 
+/** What is said of KV that moves between hosts. */
+export type KvToAgent = 'kvfabric' | 'kvholders';
+
 /** What speaks of the stream that it names. */
 const streamTypes: ReadonlySet<number> = new Set([
   ...[frameTypes.ack, frameTypes.head, frameTypes.data, frameTypes.end, frameTypes.fail, frameTypes.credit],
 ]);
 const readTypes: ReadonlySet<number> = new Set([
   ...[frameTypes.replicas, frameTypes.kvfeed, frameTypes.kvdelta, frameTypes.kvsnapshot, frameTypes.kvmark],
+  ...[frameTypes.kvpeer, frameTypes.kvheld, frameTypes.kvask],
 ]);
 
 interface LiveStream {
@@ -212,6 +216,12 @@ export class EdgeLink {
   wantSnapshot(want: KvWant): void {
     this.#intake.want(want);
     this.askDue();
+  }
+
+  /** Tells the agent of the fleet's KV. */
+  tellKv(frame: KvToAgent, payload: Uint8Array): void {
+    this.#outbox?.control(frameTypes[frame], linkStream, payload);
+    this.#flushSoon();
   }
 
   /** Asks for the snapshots that there is room for. Called now and then. */

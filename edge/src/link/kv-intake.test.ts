@@ -1,10 +1,14 @@
 import { type Frame, frameTypes } from '@cognitora/protocol/frame';
 import { linkStream, type ReplicaName } from '@cognitora/protocol/ids';
 import { encodeKvDelta, encodeKvFeed, encodeKvMark, encodeKvSnapshot } from '@cognitora/protocol/kv';
+import { encodeKvAsk, encodeKvHeld, encodeKvPeer } from '@cognitora/protocol/kv-fabric';
 import {
+  kvAsksPerSecond,
   kvDigestsBurst,
   kvDigestsPerFeedMax,
   kvDigestsPerMessageMax,
+  kvHeldDigestsPerSecond,
+  kvKeysPerNodeMax,
   unaskedFramesBurst,
 } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
@@ -96,4 +100,45 @@ test('a feed that is opened again and again counts for its length, and is never 
   };
   expect(errorOf(flood)?.code).toBe('flooded');
   expect(opened).toBeLessThan(unaskedFramesBurst / 2);
+});
+
+const held = (digests: number, isCleared = false): Frame => {
+  const added = new Uint32Array(2 * digests).fill(1);
+  return frame(frameTypes.kvheld, encodeKvHeld({ isCleared, added, removed: new Uint32Array() }));
+};
+const heldOf = (message: ReturnType<ReturnType<typeof newIntake>['read']>) =>
+  message?.type === 'held' ? [message.held.isCleared, message.held.added.length / 2] : message?.type;
+
+test('of what a daemon holds a full telling is read at once; beyond, it counts as holding nothing', () => {
+  const { time, intake } = at();
+  const messages = kvKeysPerNodeMax / kvDigestsPerMessageMax;
+  for (let sent = 0; sent < messages; sent += 1) {
+    expect(heldOf(intake.read(held(kvDigestsPerMessageMax)))).toEqual([false, kvDigestsPerMessageMax]);
+  }
+  expect(heldOf(intake.read(held(1)))).toEqual([true, 0]);
+  time.ms += 1_000;
+  expect(heldOf(intake.read(held(kvHeldDigestsPerSecond / 4)))).toEqual([false, kvHeldDigestsPerSecond / 4]);
+  // What is said of engines' caches has a bound of its own.
+  expect(intake.read(delta(1))?.type).toBe('delta');
+});
+
+test('asks beyond their rate are not answered, and are again a moment later', () => {
+  const { time, intake } = at();
+  const ask = frame(frameTypes.kvask, encodeKvAsk({ ask: 1, digests: new Uint32Array(2) }));
+  const read = Array.from({ length: 2 * kvAsksPerSecond + 3 }, () => intake.read(ask)?.type);
+  expect(read.filter((type) => type === 'ask')).toHaveLength(2 * kvAsksPerSecond);
+  time.ms += 1_000 / kvAsksPerSecond;
+  expect([intake.read(ask)?.type, intake.read(ask)?.type]).toEqual(['ask', undefined]);
+});
+
+test('who tells of its daemon without end is thrown out', () => {
+  const { intake } = at();
+  const peer = frame(
+    frameTypes.kvpeer,
+    encodeKvPeer({ publicKey: 'A'.repeat(43), addresses: [], reach: [], replicas: [] }),
+  );
+  const tell = (): void => {
+    for (let sent = 0; sent < unaskedFramesBurst; sent += 1) intake.read(peer);
+  };
+  expect(errorOf(tell)?.code).toBe('flooded');
 });

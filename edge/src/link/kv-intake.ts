@@ -20,10 +20,21 @@ import {
   parseKvSnapshot,
 } from '@cognitora/protocol/kv';
 import {
+  type KvAsk,
+  type KvHeld,
+  type KvPeer,
+  parseKvAsk,
+  parseKvHeld,
+  parseKvPeer,
+} from '@cognitora/protocol/kv-fabric';
+import {
+  kvAsksPerSecond,
   kvDigestsBurst,
   kvDigestsPerFeedMax,
   kvDigestsPerSecond,
   kvFeedsPerLinkMax,
+  kvHeldDigestsPerSecond,
+  kvKeysPerNodeMax,
   unaskedFramesBurst,
   unaskedFramesPerSecond,
 } from '@cognitora/protocol/limits';
@@ -31,12 +42,23 @@ import type { Clock } from '../clock.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** What the agent says of its replicas' caches; `missed`: that something was not read. */
-export type KvMessage =
+export type KvCacheMessage =
   | { readonly type: 'feed'; readonly feed: KvFeedOpen }
   | { readonly type: 'delta'; readonly delta: KvDelta }
   | { readonly type: 'snapshot'; readonly snapshot: KvSnapshotPart }
   | { readonly type: 'mark'; readonly mark: KvMark }
   | { readonly type: 'missed'; readonly missed: { readonly feed: number } };
+
+/** What the agent says of its host's KV daemon. */
+export type KvFabricMessage =
+  | { readonly type: 'peer'; readonly peer: KvPeer }
+  | { readonly type: 'held'; readonly held: KvHeld }
+  | { readonly type: 'ask'; readonly ask: KvAsk };
+
+export type KvMessage = KvCacheMessage | KvFabricMessage;
+
+export const isOfFabric = (message: KvMessage): message is KvFabricMessage =>
+  message.type === 'peer' || message.type === 'held' || message.type === 'ask';
 
 /** So many bytes of JSON count as one frame more: to read and act on them takes as long. */
 const jsonBytesPerFrame = 256;
@@ -61,9 +83,14 @@ const flooded = (): CognitoraError =>
     'This node says more than an edge listens to. Look for what its agent repeats.',
   );
 
+/** Of a daemon that said more than is read: what it holds is not known. */
+const nothingHeld: KvHeld = { isCleared: true, added: new Uint32Array(), removed: new Uint32Array() };
+
 export class KvIntake {
   readonly #frames: TokenBucket;
   readonly #digests: TokenBucket;
+  readonly #held: TokenBucket;
+  readonly #asks: TokenBucket;
   /** By feed. */
   readonly #awaited = new Map<number, Awaited>();
   /** By feed: the newest counts. */
@@ -72,6 +99,8 @@ export class KvIntake {
   constructor(clock: Clock, frames: TokenBucket) {
     this.#frames = frames;
     this.#digests = new TokenBucket({ clock, perSecond: kvDigestsPerSecond, burst: kvDigestsBurst });
+    this.#held = new TokenBucket({ clock, perSecond: kvHeldDigestsPerSecond, burst: kvKeysPerNodeMax });
+    this.#asks = new TokenBucket({ clock, perSecond: kvAsksPerSecond, burst: 2 * kvAsksPerSecond });
   }
 
   /** Counts a frame that serves no stream. False: it is not to be read. Throws `flooded`. */
@@ -105,9 +134,22 @@ export class KvIntake {
         return this.#snapshot(payload);
       case frameTypes.kvmark:
         return this.admits() ? { type: 'mark', mark: parseKvMark(payload) } : undefined;
+      case frameTypes.kvpeer:
+        this.admitJson(frame);
+        return { type: 'peer', peer: parseKvPeer(payload) };
+      case frameTypes.kvheld:
+        return { type: 'held', held: this.#heldIn(payload) };
+      case frameTypes.kvask:
+        return this.admits() && this.#asks.take(1) ? { type: 'ask', ask: parseKvAsk(payload) } : undefined;
       default:
         return undefined;
     }
+  }
+
+  #heldIn(payload: Uint8Array): KvHeld {
+    if (!this.admits()) return nothingHeld;
+    const held = parseKvHeld(payload);
+    return this.#held.take((held.added.length + held.removed.length) / 2) ? held : nothingHeld;
   }
 
   /** The edge wants a snapshot. It is asked for when `due` gives it. */

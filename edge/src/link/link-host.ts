@@ -38,7 +38,7 @@ import type { ReceiptNote } from '../directory/receipts.ts';
 import { routeHeader, withRoute } from '../error-response.ts';
 import { CarriedResponse } from './carried-response.ts';
 import { watchClient } from './client-watch.ts';
-import { EdgeLink, type LinkEvents } from './edge-link.ts';
+import { EdgeLink, type KvToAgent, type LinkEvents } from './edge-link.ts';
 import { KvIntake, type KvMessage, newFrameBucket } from './kv-intake.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
@@ -47,7 +47,7 @@ export interface LinkReports {
   joined(node: NodeId, epoch: Epoch, hello: Hello, region: Region): void;
   reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void;
   left(node: NodeId, epoch: Epoch): void;
-  /** The agent says something of a replica's cache. */
+  /** The agent says something of a replica's cache, or of its host's KV daemon. */
   kv(node: NodeId, epoch: Epoch, message: KvMessage): void;
   measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void;
 }
@@ -207,6 +207,11 @@ export class LinkHost {
   /** Asks a node for a snapshot of one of its feeds. Lost with its link, it is asked for again. */
   wantSnapshot(node: NodeId, want: KvWant): void {
     this.#byNode.get(node)?.link.wantSnapshot(want);
+  }
+
+  /** Tells a node of the fleet's KV, if its link is here. */
+  tellKv(node: NodeId, frame: KvToAgent, payload: Uint8Array): void {
+    this.#byNode.get(node)?.link.tellKv(frame, payload);
   }
 
   /** Ends every link of a node that was removed, those that have not said HELLO too. */

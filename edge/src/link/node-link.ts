@@ -15,6 +15,7 @@ import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
 import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
+import type { KvToAgent } from './edge-link.ts';
 import type { KvMessage } from './kv-intake.ts';
 import { LinkHost } from './link-host.ts';
 
@@ -88,13 +89,17 @@ export class NodeLink extends DurableObject<Env> {
     this.#host.wantSnapshot(node, want);
   }
 
+  tellKv(node: NodeId, frame: KvToAgent, payload: Uint8Array): void {
+    this.#host.tellKv(node, frame, payload);
+  }
+
   async #serve(request: Request, { open, booked, region, client }: CarryRequest): Promise<Response> {
     if (booked === undefined) throw new CognitoraError('internal', 'A request came without a decision.');
-    const { node, epoch, replica, reservation, receipt } = booked;
+    const { node, epoch, replica, reservation, receipt, kvFrom } = booked;
     this.#regionStub(region);
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
-      open: { ...open, replica },
+      open: { ...open, replica, ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
       onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
     });
@@ -123,7 +128,7 @@ export class NodeLink extends DurableObject<Env> {
     });
   }
 
-  /** What an agent says of caches within one turn travels in one call, in its order. */
+  /** What an agent says of caches and KV within one turn travels in one call, in its order. */
   #hear(node: NodeId, epoch: Epoch, message: KvMessage): void {
     this.#heard.push(message);
     if (this.#heard.length > 1) return;

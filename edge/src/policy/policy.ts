@@ -23,8 +23,16 @@ export interface Candidate {
   waitMs: number;
   /** Of this request's prompt: tokens expected in the cache, weighed by tier and by how true its claims were. */
   cachedTokens: number;
-  /** This request's prefill there. */
+  /** This request's prefill there, of what is neither cached nor fetched. */
   prefillMs: number;
+  /** To fetch the prompt's beginning from another host first, where that takes less time than its prefill; else 0. */
+  fetchMs: number;
+  /** Tokens that come so, beyond the cached ones, and what share of their prefill's time is spared, 0 to 1. */
+  fetchedTokens: number;
+  fetchGain: number;
+  /** Blocks of the prompt that come so, and of which replica's host, by its number in the cell. */
+  fetchBlocks: number;
+  fetchFrom: number | undefined;
   /** One token of each request, with this one. */
   stepMs: number;
   rttMs: number;

@@ -1,6 +1,7 @@
 /**
  * The policy `weighted`: the seed's rule. Shares between 0 and 1, weighed .55 cached prefix, .25 idleness, .10 low
- * power, .10 capacity; power counts one half for all unless it is known of each.
+ * power, .10 capacity; power counts one half for all unless it is known of each. What had better be fetched from another
+ * host counts as cached by the share of its prefill's time that this spares.
  */
 import type { Policy } from './policy.ts';
 
@@ -25,10 +26,11 @@ export const weighted: Policy = {
       isPowerKnown &&= watts !== undefined;
     }
     for (const [index, candidate] of scene.candidates.entries()) {
-      const { live, cachedTokens, waitingTokens, watts } = candidate;
+      const { live, cachedTokens, fetchedTokens, fetchGain, waitingTokens, watts } = candidate;
+      const prefixTokens = cachedTokens + fetchedTokens * fetchGain;
       const powerShare = isPowerKnown && watts !== undefined ? watts / hungriest : unknownPowerShare;
       costs[index] = -(
-        prefixWeight * (cachedTokens / scene.promptTokens) +
+        prefixWeight * (prefixTokens / scene.promptTokens) +
         loadWeight * (1 - live / busiest) +
         powerWeight * (1 - powerShare) +
         capacityWeight * (1 - waitingTokens / longest)

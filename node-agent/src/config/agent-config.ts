@@ -1,6 +1,7 @@
 /**
- * What the configuration says, once it is read: types only, and the error of a wrong one. `parse.ts` reads it.
+ * What the configuration says, once it is read: types only. `parse.ts` reads it.
  */
+import type { Listen } from '@cognitora/protocol/config/kinds';
 import type { Region } from '@cognitora/protocol/ids';
 import type { EngineConfig } from '../engines/engine-config.ts';
 
@@ -12,12 +13,6 @@ export type LogFormat = (typeof logFormats)[number];
 
 export const logLevels = ['info', 'warn', 'error'] as const;
 export type LogLevel = (typeof logLevels)[number];
-
-/** Where a server of this host listens; port 0 lets the operating system choose. */
-export interface Listen {
-  readonly host: string;
-  readonly port: number;
-}
 
 export interface AgentConfig {
   readonly edge: URL;
@@ -31,12 +26,11 @@ export interface AgentConfig {
   readonly joinTokenMissing?: string | undefined;
   /** A directory that hosts share, through which saved KV moves; undefined: none does. */
   readonly kvHandover: string | undefined;
+  /** The socket of this host's KV daemon, through which it moves instead; at most one of both is set. */
+  readonly kvcached: string | undefined;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
   /** Where the agent tells of itself; undefined: nowhere. */
   readonly status: Listen | undefined;
   /** The agent ends when what it reads here does: its parent holds the other end. */
   readonly parentPipe: ParentPipe | undefined;
 }
-
-/** The configuration is wrong: the message says what to do. */
-export class ConfigError extends Error {}

@@ -1,9 +1,10 @@
 /** What a configuration would run, in words: `--check-config`. Shows no secret, only whether there is one. */
+
+import * as kinds from '@cognitora/protocol/config/kinds';
 import type { AttachedEngine, EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
 import { replicaDirectory } from '../engines/source.ts';
 import type { AgentConfig } from './agent-config.ts';
-import * as kinds from './kinds.ts';
 import type { ParsedConfig } from './parse.ts';
 
 /** A URL as far as an engine or an edge is asked there: a query may hold anything. */

@@ -1,18 +1,11 @@
-/** docs/agent-config.md, made of the schema's tables. `scripts/agent-config-document.ts` writes it. */
+/** docs/agent-config.md, made of the schema's tables. `scripts/config-documents.ts` writes it. */
+import { schemaDocument } from '@cognitora/protocol/config/documentation';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
-import {
-  configVariable,
-  defaultConfigPath,
-  type Key,
-  type Section,
-  secretVariables,
-  sections,
-  variableOf,
-} from './schema.ts';
+import { agentSchema, configVariable, defaultConfigPath, secretVariables } from './schema.ts';
 
 const introduction = (profiles: KnownProfiles): string => `# The agent's configuration
 
-Made from \`node-agent/src/config/schema.ts\` by \`node scripts/agent-config-document.ts\`.
+Made from \`node-agent/src/config/schema.ts\` by \`node scripts/config-documents.ts\`.
 
 \`cgn agent\` reads one TOML file: the one that \`--config\` or \`${configVariable}\` names, else
 \`${defaultConfigPath}\` where that is there. An option goes before a variable, a variable before the
@@ -47,40 +40,12 @@ An engine with \`url\` runs already; one with \`model\` is started. Profiles:
 ${profiles.names.map((name) => `\`${name}\``).join(', ')}.
 `;
 
-const titles: Readonly<Record<Section['header'], string>> = {
+const titles = {
   '': 'At the top of the file',
   '[log]': '`[log]`',
   '[status]': '`[status]`',
   '[[engine]]': '`[[engine]]`, once for each kind of engine',
 };
 
-const defaultOf = ({ fallback, says, kind, isRequired }: Key<unknown>): string => {
-  if (isRequired) return 'Required.';
-  if (says !== undefined) return `Default: ${says}.`;
-  return `Default: \`${fallback === undefined ? 'none' : kind.show(fallback())}\`.`;
-};
-
-const entry = (section: Section, name: string, key: Key<unknown>): string => {
-  const ways = [
-    ...(key.option === undefined ? [] : [`\`--${key.option[0]} ${key.option[1]}\``]),
-    ...(section.hasVariables ? [`\`${variableOf(section, name)}\``] : []),
-  ];
-  const also = ways.length === 0 ? '' : ` Also ${ways.join(' or ')}.`;
-  return [
-    `### \`${name}\``,
-    '',
-    `${key.doc} Must be ${key.kind.says}. ${defaultOf(key)}${also}`,
-    '',
-    '```toml',
-    `${name} = ${key.example}`,
-    '```',
-  ].join('\n');
-};
-
-export const configDocument = (profiles: KnownProfiles): string => {
-  const parts = sections.flatMap((section) => [
-    `## ${titles[section.header]}`,
-    ...Object.entries(section.keys).map(([name, key]) => entry(section, name, key)),
-  ]);
-  return `${[introduction(profiles).trimEnd(), ...parts].join('\n\n')}\n`;
-};
+export const configDocument = (profiles: KnownProfiles): string =>
+  `${[introduction(profiles).trimEnd(), ...schemaDocument(agentSchema, titles)].join('\n\n')}\n`;

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { gpusPerNodeMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import type { LaunchedEngine } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
-import { ConfigError } from './agent-config.ts';
 import { gpusOfReplicas } from './engines.ts';
 import { loadingMsDefault } from './limits.ts';
 import { parseConfig } from './parse.ts';

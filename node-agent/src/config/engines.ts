@@ -2,14 +2,15 @@
  * Entries of `[[engine]]`, and the options that name running engines, as one `EngineConfig` for each replica. Decides
  * names and who gets which GPUs; asks the profiles what they can do; starts nothing.
  */
+import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { nearestOf } from '@cognitora/protocol/config/nearest';
+import type { Values } from '@cognitora/protocol/config/schema';
+import { looksSecret } from '@cognitora/protocol/config/values';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import type { EngineConfig, LaunchedEngine } from '../engines/engine-config.ts';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
-import { ConfigError } from './agent-config.ts';
 import { enginesMax } from './limits.ts';
-import { nearestOf } from './nearest.ts';
-import type { engineKeys, Values } from './schema.ts';
-import { looksSecret } from './values.ts';
+import type { engineKeys } from './schema.ts';
 
 type Entry = Values<typeof engineKeys>;
 

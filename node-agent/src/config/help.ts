@@ -1,35 +1,6 @@
 /** What `cgn agent --help` says: the options and variables, of the schema's tables. */
-import { configVariable, defaultConfigPath, secretVariables, sections } from './schema.ts';
-
-const textColumn = 26;
-
-/** Words in lines of at most 110 characters, the first one after `head`. */
-const wrapped = (head: string, words: string): string => {
-  const indent = ' '.repeat(textColumn);
-  const lines: string[] = [];
-  let line = head.length < textColumn - 1 ? head.padEnd(textColumn) : `${head}\n${indent}`;
-  for (const word of words.split(' ')) {
-    const width = line.length - (line.lastIndexOf('\n') + 1);
-    if (width + word.length > 110) {
-      lines.push(line.trimEnd());
-      line = indent;
-    }
-    line += `${word} `;
-  }
-  return [...lines, line.trimEnd()].join('\n');
-};
-
-/** A sentence as one of a list. */
-const sentenceless = (doc: string): string => (doc[0] ?? '').toLowerCase() + doc.slice(1).replace(/\.$/, '');
-
-const schemaOptions = (): readonly string[] =>
-  sections.flatMap(({ keys }) =>
-    Object.values(keys).flatMap(({ option, doc, isRequired, says }) => {
-      if (option === undefined) return [];
-      const more = isRequired ? ' (required)' : ` (default: ${says ?? 'none'})`;
-      return [wrapped(`  --${option[0]} ${option[1]}`, sentenceless(doc) + more)];
-    }),
-  );
+import { schemaHelp, sentenceless, wrapped } from '@cognitora/protocol/config/help';
+import { agentSchema, configVariable, defaultConfigPath, secretVariables } from './schema.ts';
 
 const engineOptions = [
   wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
@@ -46,7 +17,7 @@ const engineOptions = [
   wrapped('  --kv-events-replay ENDPOINT', 'where it answers for events that were missed; repeat likewise'),
   wrapped(
     '  --kv-directory DIR',
-    'where the engine saves slots, on this host (see --kv-handover); repeat in the order of the engines',
+    'where the engine saves slots on this host (see --kvcached, --kv-handover); repeat in their order',
   ),
   wrapped('  --alias PUBLIC=SERVED', "offer the engines' model SERVED under the name PUBLIC; repeatable"),
 ];
@@ -67,7 +38,7 @@ Usage
 Options
 ${wrapped('  --config FILE', `the configuration file (default: ${defaultConfigPath}, if it is there)`)}
 ${wrapped('  --check-config', 'say what would be run, without secrets, and end: 0 if it can be, else 2')}
-${schemaOptions().join('\n')}
+${schemaHelp(agentSchema).join('\n')}
 ${engineOptions.join('\n')}
 ${wrapped('  --help', 'this text')}
 

@@ -1,46 +1,6 @@
-/**
- * What a configured value may be: how it is read from TOML or from text, and how that is said in an error and in the
- * documentation. Reads one value at a time; what several have to do with each other is decided elsewhere.
- */
-import { isIP } from 'node:net';
+/** What a configured value of the agent alone may be, beside what every configuration knows. */
+import { isText, type Kind, quoted, sameText } from '@cognitora/protocol/config/kinds';
 import { parseRegion, type Region } from '@cognitora/protocol/ids';
-import { nameCharsMax } from '@cognitora/protocol/limits';
-import { isRecord } from '@cognitora/protocol/shape';
-import type { Listen } from './agent-config.ts';
-import * as limits from './limits.ts';
-
-export interface Kind<Value> {
-  /** Completes "must be". */
-  readonly says: string;
-  /** Undefined where the value is none of the kind. */
-  readonly read: (value: unknown) => Value | undefined;
-  /** An option or a variable holds text: as TOML would have it. */
-  readonly ofText: (text: string) => unknown;
-  /** How the default is written down. */
-  show(value: Value): string;
-  /** The value holds something that must not be repeated in an error. */
-  readonly mayHide?: (value: unknown) => string | undefined;
-}
-
-const sameText = (text: string): string => text;
-const quoted = (value: unknown): string => JSON.stringify(value);
-
-const isText = (value: unknown): value is string =>
-  typeof value === 'string' && value !== '' && value.length <= limits.textCharsMax && !value.includes('\0');
-
-export const text = (says: string): Kind<string> => ({
-  says,
-  read: (value) => (isText(value) ? value : undefined),
-  ofText: sameText,
-  show: quoted,
-});
-
-export const name: Kind<string> = {
-  says: `a name of at most ${nameCharsMax} characters`,
-  read: (value) => (isText(value) && value.length <= nameCharsMax ? value : undefined),
-  ofText: sameText,
-  show: quoted,
-};
 
 /** Within a node, and part of a replica's id and of file names. */
 const replicaPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -52,40 +12,12 @@ export const replicaName: Kind<string> = {
   show: quoted,
 };
 
-export const choice = <Word extends string>(words: readonly Word[]): Kind<Word> => ({
-  says: `one of ${words.map(quoted).join(', ')}`,
-  read: (value) => words.find((word) => word === value),
-  ofText: sameText,
-  show: quoted,
-});
-
 export const region: Kind<Region> = {
   says: 'a lower-case name such as "weur"',
   read: (value) => (typeof value === 'string' ? parseRegion(value) : undefined),
   ofText: sameText,
   show: quoted,
 };
-
-const urlIn = (value: unknown): URL | undefined =>
-  isText(value) && URL.canParse(value) ? new URL(value) : undefined;
-
-/** `instead` says where a secret goes that somebody wrote into the URL. */
-export const httpUrl = (example: string, instead: string): Kind<URL> => ({
-  says: `a URL such as ${quoted(example)}`,
-  read: (value) => {
-    const url = urlIn(value);
-    return url !== undefined && /^https?:$/.test(url.protocol) ? url : undefined;
-  },
-  ofText: sameText,
-  show: (url) => quoted(url.href),
-  mayHide: (value) => {
-    const url = urlIn(value);
-    // What cannot be read as a URL would be repeated in an error otherwise.
-    const isSecret = url === undefined ? String(value).includes('@') : url.username + url.password !== '';
-    if (!isSecret) return undefined;
-    return `must not hold a user or a password, which every process here can read. ${instead}`;
-  },
-});
 
 const endpointPattern = /^(?:tcp:\/\/[^\s/*]+:\d{1,5}|ipc:\/\/\S+)$/;
 
@@ -94,84 +26,4 @@ export const zeromqEndpoint: Kind<string> = {
   read: (value) => (isText(value) && endpointPattern.test(value) ? value : undefined),
   ofText: sameText,
   show: quoted,
-};
-
-export const wholeNumber = (min: number, max: number): Kind<number> => ({
-  says: `a whole number from ${min} to ${max}`,
-  read: (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max ? value : undefined,
-  ofText: Number,
-  show: String,
-});
-
-const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 } as const;
-
-/** A length of time as text: a number alone would not say of what. */
-export const duration = (msMax: number): Kind<number> => ({
-  says: `a time from "1s" to "${shownDuration(msMax)}", such as "90s", "30m", "8h" or "2d"`,
-  read: (value) => {
-    const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(isText(value) ? value : '') ?? [];
-    const ms = Number(count) * unitMs[(unit ?? 's') as keyof typeof unitMs];
-    return ms >= 1_000 && ms <= msMax ? ms : undefined;
-  },
-  ofText: sameText,
-  show: (ms) => quoted(shownDuration(ms)),
-});
-
-/** In its largest unit that is whole. */
-const shownDuration = (ms: number): string => {
-  const [unit = 's', of = 1_000] = Object.entries(unitMs).findLast(([, each]) => ms % each === 0) ?? [];
-  return `${ms / of}${unit}`;
-};
-
-export const flag: Kind<boolean> = {
-  says: 'true or false',
-  read: (value) => (typeof value === 'boolean' ? value : undefined),
-  ofText: (given) => (given === 'true' ? true : given === 'false' ? false : given),
-  show: String,
-};
-
-/** At most `max` values of one kind. */
-export const list = <Value>(of: Kind<Value>, max: number, says: string): Kind<readonly Value[]> => ({
-  says,
-  read: (value) => {
-    if (!Array.isArray(value) || value.length > max) return undefined;
-    const values = value.map(of.read);
-    return values.some((each) => each === undefined) ? undefined : (values as Value[]);
-  },
-  ofText: (given) => given.split(',').map((part) => of.ofText(part.trim())),
-  show: (values) => `[${values.map(of.show).join(', ')}]`,
-});
-
-/** A TOML table of names and values. */
-export const table = <Value>(
-  of: (key: string, value: unknown) => Value | undefined,
-  max: number,
-  says: string,
-): Kind<ReadonlyMap<string, Value>> => ({
-  says,
-  read: (value) => {
-    if (!isRecord(value)) return undefined;
-    const entries = Object.entries(value).map(([key, each]) => [key, of(key, each)] as const);
-    if (entries.length > max || entries.some(([, each]) => each === undefined)) return undefined;
-    return new Map(entries as [string, Value][]);
-  },
-  ofText: sameText,
-  show: (values) => (values.size === 0 ? '{}' : `${values.size} entries`),
-});
-
-/** `off` switches the server off. */
-export const listen: Kind<Listen | 'off'> = {
-  says: 'an address and a port such as "127.0.0.1:9400" or "[::1]:0", or "off"',
-  read: (value) => {
-    if (value === 'off') return 'off';
-    const [, bracketed, plain, port] =
-      /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(isText(value) ? value : '') ?? [];
-    const host = bracketed ?? plain;
-    if (host === undefined || Number(port) > 65_535) return undefined;
-    const isFit = bracketed === undefined ? isIP(host) === 4 || host === 'localhost' : isIP(host) === 6;
-    return isFit ? { host, port: Number(port) } : undefined;
-  },
-  ofText: sameText,
-  show: (at) => quoted(at === 'off' ? at : `${at.host.includes(':') ? `[${at.host}]` : at.host}:${at.port}`),
 };

@@ -1,14 +1,8 @@
 /** Bounds of what a configuration file may say, each with its reason. */
 import { gpusPerNodeMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 
-/** 64 engines with a page of arguments each stay below it; what is larger is another file. */
-export const configBytesMax = 256 * 1024;
-/** A key or token with its line's end is a few hundred bytes at most. */
-export const secretBytesMax = 16 * 1024;
 /** Arguments of one engine: its own help lists about so many. */
 export const argumentsMax = 512;
-/** Characters of one argument, path or value: a JSON document as an argument is the longest. */
-export const textCharsMax = 8 * 1024;
 /** Variables of one engine's environment. */
 export const variablesMax = 256;
 /** Aliases of one engine: as many models as it may offer. */

@@ -1,12 +1,12 @@
 /**
  * The options that name running engines, as entries like those of the file. They go before all of the file's engines.
  */
+import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { readSection } from '@cognitora/protocol/config/values';
 import { nameCharsMax } from '@cognitora/protocol/limits';
-import { ConfigError } from './agent-config.ts';
 import type { EngineEntry } from './engines.ts';
 import { enginesMax } from './limits.ts';
 import { engineSection } from './schema.ts';
-import { readSection } from './values.ts';
 
 export const engineOptions = {
   'engine-url': { type: 'string', multiple: true },

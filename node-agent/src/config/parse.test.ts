@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import { knownProfiles } from '../engines/known-profiles.ts';
-import { ConfigError } from './agent-config.ts';
 import { describeConfig } from './describe.ts';
 import { agentHelp } from './help.ts';
 import { parseAliases } from './options.ts';
@@ -73,6 +73,7 @@ test('what is needed is enough', () => {
     ],
     joinToken: undefined,
     kvHandover: undefined,
+    kvcached: undefined,
     log: { format: 'auto', level: 'info' },
     status: { host: '127.0.0.1', port: 0 },
     parentPipe: undefined,
@@ -85,6 +86,12 @@ test('KV moves through one directory, from a directory of each engine', () => {
   expect(kvHandover).toBe('/mnt/kv');
   expect(engines.map(({ source }) => source.kvDirectory)).toEqual(['/a', undefined]);
   expect(() => parse([...needed, '--kv-directory', '/a', '--kv-directory', '/b'])).toThrow(/at most one/);
+});
+
+test('KV moves through the daemon of the host, or through a directory', () => {
+  expect(parse([...needed, '--kvcached', '/run/kvcached.sock']).kvcached).toBe('/run/kvcached.sock');
+  const both = ['--kvcached', '/run/kvcached.sock', '--kv-handover', '/mnt/kv'];
+  expect(() => parse([...needed, ...both])).toThrow(/kv_handover.*kvcached.*leave one out/);
 });
 
 test('what an engine is belongs to the engines in their order', () => {
@@ -327,4 +334,14 @@ test('the help names every option and where the keys are described', () => {
     expect(agentHelp()).toContain(words);
   }
   expect(agentHelp()).toContain('docs/agent-config.md');
+});
+
+test('all that is wrong in a table is told at once, each with its line', () => {
+  const reading = () =>
+    parseFile(wholeFile.replace('region = "weur"', 'region = "W!"\nnmae = "x"\nedgee = 1'));
+  expect(reading).toThrow(
+    /agent\.toml:3: there is no key "nmae".*\n.*agent\.toml:4: there is no key "edgee"/,
+  );
+  const values = () => parseFile(wholeFile.replace('region = "weur"', 'region = "W!"\nname = 7'));
+  expect(values).toThrow(/agent\.toml:2: region must be .*\n.*agent\.toml:3: name must be /);
 });

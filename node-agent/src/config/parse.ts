@@ -3,27 +3,36 @@
  * environment, that before the file. A wrong one names the fix. Secrets come from the environment or a file, never
  * from options, and never from the configuration file itself.
  */
-import { existsSync, statSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { ConfigFile, readSecret as readSecretFile } from '@cognitora/protocol/config/config-file';
+import { type Listen, shownListen } from '@cognitora/protocol/config/kinds';
+import { optionsOf, type Section } from '@cognitora/protocol/config/schema';
+import {
+  callerOf,
+  type Given,
+  givenOf,
+  readSection,
+  refuseUnknown,
+  tablesOf,
+} from '@cognitora/protocol/config/values';
+import { isLoopback } from '@cognitora/protocol/host-names';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
-import { type AgentConfig, ConfigError, type Listen, type ParentPipe } from './agent-config.ts';
-import { ConfigFile, type KeyPath, readBoundedFile } from './config-file.ts';
+import type { AgentConfig, ParentPipe } from './agent-config.ts';
+import { configHost } from './config-host.ts';
 import { checkKind, type EngineEntry, engineConfigs } from './engines.ts';
-import { enginesMax, secretBytesMax } from './limits.ts';
+import { enginesMax } from './limits.ts';
 import { engineOptions, entriesOfOptions } from './options.ts';
 import {
+  agentSchema,
   configVariable,
   engineSection,
   logSection,
-  type Section,
   secretVariables,
-  sections,
   statusSection,
   topSection,
 } from './schema.ts';
-import { type Given, readSection, refuseUnknown } from './values.ts';
 
 /** By the value of COGNITORA_PARENT_PIPE. A parent that leaves us the terminal, to ask for a token, uses another. */
 const parentPipes = new Map<string | undefined, ParentPipe>([
@@ -45,14 +54,10 @@ export interface ParseOptions {
   readonly hostsOwn: string;
 }
 
-const schemaOptions = sections.flatMap(({ keys }) =>
-  Object.values(keys).flatMap(({ option }) => (option === undefined ? [] : [option[0]])),
-);
-
 const options = {
   config: { type: 'string' },
   'check-config': { type: 'boolean' },
-  ...Object.fromEntries(schemaOptions.map((name) => [name, { type: 'string' as const }])),
+  ...Object.fromEntries(optionsOf(agentSchema).map((name) => [name, { type: 'string' as const }])),
   ...engineOptions,
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -71,61 +76,12 @@ const parseOptions = (argv: readonly string[]) => {
 };
 
 /** Throws `ConfigError`. `what` begins the sentence. */
-const readSecret = (path: string, what: string): string => {
-  let secret: string;
-  try {
-    secret = readBoundedFile(path, secretBytesMax).trim();
-  } catch (thrown) {
-    const why = thrown instanceof RangeError ? 'is too long for one' : 'cannot be read';
-    throw new ConfigError(`${what}: the file ${path} ${why}.`);
-  }
-  if (secret === '') throw new ConfigError(`${what}: the file ${path} is empty.`);
-  return secret;
-};
-
-/** The file that is named; else the host's own, where it is there. */
-const openFile = (named: string | undefined, hostsOwn: string): ConfigFile | undefined => {
-  if (named !== undefined) return ConfigFile.read(named);
-  return existsSync(hostsOwn) ? ConfigFile.read(hostsOwn) : undefined;
-};
-
-type Options = Readonly<Record<string, unknown>>;
-
-/** What is given of one section: its table in the file is checked for keys that are none. */
-const givenOf = (
-  section: Section,
-  file: ConfigFile | undefined,
-  options: Options,
-  environment: NodeJS.ProcessEnv,
-): Given => {
-  const { table: name } = section;
-  const path = name === '' ? [] : [name];
-  const table = name === '' ? (file?.table ?? {}) : (file?.table[name] ?? {});
-  if (!isRecord(table)) throw new ConfigError(`${file?.at(path)}: "${name}" must be a table: [${name}]`);
-  const beside = name === '' ? sections.map((other) => other.table) : [];
-  if (file !== undefined) refuseUnknown(file, section, table, path, beside);
-  return { table, called: callerOf(file, path), options, environment };
-};
-
-/** `agent.toml:12: name`; nothing where there is no file. */
-const callerOf =
-  (file: ConfigFile | undefined, path: KeyPath): Given['called'] =>
-  (name) =>
-    file === undefined ? '' : name === undefined ? file.at(path) : `${file.at([...path, name])}: ${name}`;
-
-const engineTables = (file: ConfigFile): readonly JsonRecord[] => {
-  const { engine = [] } = file.table;
-  if (Array.isArray(engine) && engine.every(isRecord)) {
-    if (engine.length <= enginesMax) return engine;
-    throw new ConfigError(`${file.path}: at most ${enginesMax} engines per host.`);
-  }
-  throw new ConfigError(`${file.at(['engine'])}: each engine is an entry of its own: [[engine]]`);
-};
+const readSecret = (path: string, what: string): string => readSecretFile(configHost.disk, path, what);
 
 const entriesOfFile = (file: ConfigFile): readonly EngineEntry[] =>
-  engineTables(file).map((table, index) => {
+  tablesOf(file, engineSection, { max: enginesMax, says: 'engines per host' }).map((table, index) => {
     const path = ['engine', index];
-    refuseUnknown(file, engineSection, table, path);
+    refuseUnknown(file, agentSchema, engineSection, table, path);
     const called = callerOf(file, path);
     const entry = readSection(engineSection, { table, called, options: {}, environment: {} });
     const at: EngineEntry['at'] = (key) =>
@@ -137,11 +93,9 @@ const entriesOfFile = (file: ConfigFile): readonly EngineEntry[] =>
 const statusOf = (given: Given): Listen | undefined => {
   const { listen, allow_remote } = readSection(statusSection, given);
   if (listen === 'off') return undefined;
-  const { host } = listen;
-  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-  if (isLoopback || allow_remote) return listen;
+  if (isLoopback(listen.host) || allow_remote) return listen;
   throw new ConfigError(
-    `status.listen = "${host}:${listen.port}" can be reached from other hosts, who may then read what ` +
+    `status.listen = "${shownListen(listen)}" can be reached from other hosts, who may then read what ` +
       'this one serves. Take 127.0.0.1, or say allow_remote = true in [status].',
   );
 };
@@ -179,9 +133,16 @@ export const parseConfig = (
 ): ParsedConfig | 'help' => {
   const values = parseOptions(argv);
   if (values.help) return 'help';
-  const file = openFile(values.config ?? (environment[configVariable] || undefined), hostsOwn);
-  const given = (section: Section): Given => givenOf(section, file, values, environment);
+  const named = values.config ?? (environment[configVariable] || undefined);
+  const file = ConfigFile.find(named, hostsOwn, configHost);
+  const given = (section: Section): Given =>
+    givenOf(agentSchema, section, { file, options: values, environment });
   const top = readSection(topSection, given(topSection));
+  if (top.kv_handover !== undefined && top.kvcached !== undefined) {
+    throw new ConfigError(
+      'KV moves through a directory (kv_handover) or through KV daemons (kvcached): leave one out.',
+    );
+  }
   const log = readSection(logSection, given(logSection));
   const status = statusOf(given(statusSection));
   const ofOptions = entriesOfOptions(values);
@@ -200,6 +161,7 @@ export const parseConfig = (
     engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
     ...joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
     kvHandover: top.kv_handover,
+    kvcached: top.kvcached,
     log,
     status,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),

@@ -4,44 +4,14 @@
  */
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
+import * as kinds from '@cognitora/protocol/config/kinds';
+import { textCharsMax } from '@cognitora/protocol/config/limits';
+import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
 import { logFormats, logLevels } from './agent-config.ts';
-import * as kinds from './kinds.ts';
+import { region, replicaName, zeromqEndpoint } from './kinds.ts';
 import * as limits from './limits.ts';
-
-export interface Key<Value> {
-  readonly kind: kinds.Kind<Value>;
-  readonly doc: string;
-  /** As it stands in the file. */
-  readonly example: string;
-  readonly isRequired?: true;
-  /** Absent: nothing, and `says` tells what that means. */
-  readonly fallback?: () => Value;
-  /** How the default is written down, where it depends on the host or is none. */
-  readonly says?: string;
-  /** The option of `cgn agent`, and its argument in the help. */
-  readonly option?: readonly [name: string, argument: string];
-}
-
-/** A value of the key's kind, undefined where it may be absent. */
-export type ValueOf<K> =
-  K extends Key<infer Value>
-    ? K extends { readonly isRequired: true } | { readonly fallback: () => unknown }
-      ? Value
-      : Value | undefined
-    : never;
-
-export type Values<Keys> = { readonly [Name in keyof Keys]: ValueOf<Keys[Name]> };
-
-type Keys = Readonly<Record<string, Key<unknown>>>;
-
-const key =
-  <Value>(kind: kinds.Kind<Value>) =>
-  <const Rest extends Omit<Key<Value>, 'kind'>>(rest: Rest): { readonly kind: kinds.Kind<Value> } & Rest => ({
-    kind,
-    ...rest,
-  });
 
 const file = kinds.text('the path of a file');
 
@@ -53,7 +23,7 @@ export const topKeys = {
     isRequired: true,
     option: ['edge', 'URL'],
   }),
-  region: key(kinds.region)({
+  region: key(region)({
     doc: "The edge's region to join.",
     example: '"weur"',
     says: "the edge's first one",
@@ -80,6 +50,14 @@ export const topKeys = {
     example: '"/mnt/fleet/kv"',
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
+  }),
+  kvcached: key(kinds.text('the path of a socket'))({
+    doc:
+      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches it from ' +
+      'other hosts. For engines that save slots and have a kv_directory. Not beside kv_handover.',
+    example: '"/var/lib/cognitora/kvcached/kvcached.sock"',
+    says: 'each host computes its own',
+    option: ['kvcached', 'SOCKET'],
   }),
   join_token_file: key(file)({
     doc:
@@ -123,7 +101,7 @@ const variables = kinds.table(
   (_, value) => {
     const file = typeof value === 'object' && value !== null && 'file' in value ? value.file : undefined;
     if (file !== undefined) return typeof file === 'string' && file !== '' ? { file } : undefined;
-    return typeof value === 'string' && value.length <= limits.textCharsMax ? value : undefined;
+    return typeof value === 'string' && value.length <= textCharsMax ? value : undefined;
   },
   limits.variablesMax,
   `a table of at most ${limits.variablesMax} variables, each a text or { file = "..." }`,
@@ -142,7 +120,7 @@ export const engineKeys = {
     example: '"openai"',
     isRequired: true,
   }),
-  name: key(kinds.replicaName)({
+  name: key(replicaName)({
     doc: "The replica's name on this host; several replicas are NAME-0, NAME-1 and so on.",
     example: '"qwen"',
     says: 'r0, r1 and so on, in the order of all replicas',
@@ -161,14 +139,14 @@ export const engineKeys = {
     example: '"/etc/cognitora/engine-key"',
     says: 'COGNITORA_ENGINE_API_KEY, if that is set',
   }),
-  kv_events: key(kinds.zeromqEndpoint)({
+  kv_events: key(zeromqEndpoint)({
     doc:
       'Where a running engine publishes events of its KV cache: what it holds is known then, not guessed. ' +
       'The service sees no sockets in /tmp: "ipc:///run/engine/events" is a place for one.',
     example: '"tcp://127.0.0.1:5557"',
     says: 'what it holds is inferred',
   }),
-  kv_events_replay: key(kinds.zeromqEndpoint)({
+  kv_events_replay: key(zeromqEndpoint)({
     doc: 'Where it answers for events that were missed.',
     example: '"tcp://127.0.0.1:5558"',
     says: 'what was missed counts as lost',
@@ -284,29 +262,19 @@ export const engineKeys = {
   }),
 } as const satisfies Keys;
 
-export interface Section<Named extends Keys = Keys> {
-  /** As its header stands in the file; empty at the top. */
-  readonly header: '' | '[log]' | '[status]' | '[[engine]]';
-  readonly table: '' | 'log' | 'status' | 'engine';
-  readonly keys: Named;
-  /** Each key may be a variable: `COGNITORA_`, the table's name and its own, in capitals. */
-  readonly hasVariables: boolean;
-}
+const variablePrefix = 'COGNITORA';
 
-const sectionOf = <Named extends Keys>(
-  header: Section['header'],
-  table: Section['table'],
-  keys: Named,
-): Section<Named> => ({ header, table, keys, hasVariables: table !== 'engine' });
-
-export const topSection = sectionOf('', '', topKeys);
-export const logSection = sectionOf('[log]', 'log', logKeys);
-export const statusSection = sectionOf('[status]', 'status', statusKeys);
-export const engineSection = sectionOf('[[engine]]', 'engine', engineKeys);
+export const topSection = { header: '', table: '', keys: topKeys, variablePrefix };
+export const logSection = { header: '[log]', table: 'log', keys: logKeys, variablePrefix };
+export const statusSection = { header: '[status]', table: 'status', keys: statusKeys, variablePrefix };
+export const engineSection = { header: '[[engine]]', table: 'engine', keys: engineKeys };
 export const sections: readonly Section[] = [topSection, logSection, statusSection, engineSection];
 
-export const variableOf = ({ table }: Section, name: string): string =>
-  ['COGNITORA', ...(table === '' ? [] : [table]), name].join('_').toUpperCase();
+export const agentSchema: Schema = {
+  sections,
+  documentation: 'docs/agent-config.md',
+  secretKey: 'join_token_file',
+};
 
 /** Secrets stand in variables or in files, never in the configuration itself. */
 export const secretVariables = {

@@ -1,5 +1,5 @@
 /** What the configuration has to know of engines' profiles: their names, and what each can do. */
-import { ConfigError } from '../config/agent-config.ts';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import type { EngineConfig } from './engine-config.ts';
 import { configProblem, LaunchImpossible, launchOf } from './profiles/launch.ts';
 import { engineProfiles } from './profiles/profiles.ts';

@@ -64,6 +64,8 @@ const linked = (ways: readonly Manner[]) => {
       return one;
     },
     kvWanted: () => {},
+    kvFabric: () => {},
+    kvHolders: () => {},
   });
   /** What it has to say is read, and so held to the protocol, at the other end. */
   const flush = (): void => {

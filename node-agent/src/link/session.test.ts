@@ -1,7 +1,14 @@
 import { joinBytes, utf8 } from '@cognitora/protocol/bytes';
 import { frameTypes } from '@cognitora/protocol/frame';
+import { nodeIdOf } from '@cognitora/protocol/identity';
 import type { StreamId } from '@cognitora/protocol/ids';
 import { encodeKvWant } from '@cognitora/protocol/kv';
+import {
+  encodeKvFabric,
+  encodeKvHolders,
+  holdersByDigest,
+  type KvSource,
+} from '@cognitora/protocol/kv-fabric';
 import {
   agentLinkWindowBytes,
   agentQueuedBytesMax,
@@ -24,6 +31,7 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
   const heard: string[] = [];
   const replies: StreamReply[] = [];
   const due: StreamId[] = [];
+  const kvFrom: (KvSource | undefined)[] = [];
   const session: AgentSession = new AgentSession(helloOf(), {
     welcome: ({ epoch }) => told.push(`welcome ${epoch}`),
     goaway: ({ code }) => told.push(`goaway ${code}`),
@@ -32,6 +40,7 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
     serve: (open, reply) => {
       const stream = replies.push(reply);
       heard.push(`${stream} open ${open.model}`);
+      kvFrom.push(open.kvFrom);
       return {
         body: (bytes, last) =>
           heard.push(`${stream} body ${text(bytes.subarray(0, 9))}${last ? ' last' : ''}`),
@@ -40,6 +49,9 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
       };
     },
     kvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
+    kvFabric: ({ peers }) => told.push(`fabric of ${peers.map(({ name }) => name).join()}`),
+    kvHolders: (holders) =>
+      told.push(`holders of ${holders.ask}: ${JSON.stringify(holdersByDigest(holders))}`),
   });
   /** What the agent sends now, in words. */
   const sent = (): string[] => {
@@ -55,7 +67,7 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
     if (found === undefined) throw new Error(`no stream ${stream}`);
     return found;
   };
-  return { edge, session, told, heard, due, sent, reply };
+  return { edge, session, told, heard, due, kvFrom, sent, reply };
 };
 
 /** One stream whose whole request came with its OPEN. */
@@ -102,6 +114,36 @@ test('an edge that asks for a snapshot is heard, and one that asks in no known w
   session.receive(edge.frame(frameTypes.kvwant, 0, encodeKvWant({ feed: 3, request: 12 })));
   expect(told).toEqual(['welcome 7', 'want 3 as 12']);
   expect(() => session.receive(edge.frame(frameTypes.kvwant, 0, utf8('seven..')))).toThrow('8 bytes');
+});
+
+test('of a KV daemon nothing is said before WELCOME, and what the edge says of the fleet is heard', () => {
+  const { session, edge, sent, told } = linked('silent');
+  const say = (): void => {
+    session.kvPeer({ publicKey: 'k', addresses: [], reach: [], replicas: [] });
+    session.kvHeld({ isCleared: true, added: new Uint32Array(2), removed: new Uint32Array() });
+    session.kvAsk({ ask: 3, digests: new Uint32Array(2) });
+  };
+  say();
+  expect(sent()).toEqual(['0 hello']);
+  session.receive(edge.welcome());
+  say();
+  expect(sent()).toEqual(['0 kvpeer', '0 kvheld', '0 kvask']);
+  const node = nodeIdOf(new Uint8Array(32));
+  const peer = { node, name: 'b', publicKey: 'A'.repeat(43), addresses: [] };
+  const fabric = encodeKvFabric({ ca: 'c', certificate: 'd', peers: [peer] });
+  const holders = encodeKvHolders({ ask: 3, nodes: [node], holders: [[0], []] });
+  session.receive(
+    joinBytes([edge.frame(frameTypes.kvfabric, 0, fabric), edge.frame(frameTypes.kvholders, 0, holders)]),
+  );
+  expect(told).toEqual(['welcome 7', 'fabric of b', `holders of 3: [["${node}"],[]]`]);
+});
+
+test('where a prompt may be fetched from reaches who serves it', () => {
+  const { session, edge, kvFrom } = linked();
+  const source = { node: nodeIdOf(new Uint8Array(32)), blocks: 47 };
+  session.receive(edge.open(1, { ...openOf(5), kvFrom: source }, utf8('hello'), true));
+  session.receive(edge.open(2, openOf(5), utf8('hello'), true));
+  expect(kvFrom).toEqual([source, undefined]);
 });
 
 test('replicas are reported only once the link is open', () => {
@@ -277,6 +319,8 @@ test('no ACK is due for a request that failed at once', () => {
       return { body: () => {}, cancel: () => {}, drained: () => {} };
     },
     kvWanted: () => {},
+    kvFabric: () => {},
+    kvHolders: () => {},
   });
   const edge = new ScriptedEdge();
   session.receive(joinBytes([edge.welcome(), edge.open(1, openOf(2), utf8('{}'), true)]));

@@ -18,6 +18,18 @@ import {
 } from '@cognitora/protocol/frame';
 import { linkStream, type StreamId } from '@cognitora/protocol/ids';
 import { type KvWant, parseKvWant } from '@cognitora/protocol/kv';
+import type { KvFabric } from '@cognitora/protocol/kv-daemon';
+import {
+  encodeKvAsk,
+  encodeKvHeld,
+  encodeKvPeer,
+  type KvAsk,
+  type KvHeld,
+  type KvHolders,
+  type KvPeer,
+  parseKvFabric,
+  parseKvHolders,
+} from '@cognitora/protocol/kv-fabric';
 import {
   agentLinkWindowBytes,
   agentQueuedBytesMax,
@@ -72,6 +84,10 @@ export interface SessionEvents {
   serve(open: OpenRequest, reply: StreamReply): ServedStream;
   /** The edge asks for a snapshot of a feed. */
   kvWanted(want: KvWant): void;
+  /** Who is in the fleet, and this node's certificate. */
+  kvFabric(fabric: KvFabric): void;
+  /** The answer to a `kvAsk`. */
+  kvHolders(holders: KvHolders): void;
 }
 
 /** What is said of caches; the edge hears each at once, before any body. */
@@ -143,6 +159,21 @@ export class AgentSession {
     if (this.#welcomed) this.#control(frameTypes[frame], linkStream, payload);
   }
 
+  /** What the host's KV daemon is and reaches. */
+  kvPeer(peer: KvPeer): void {
+    if (this.#welcomed) this.#control(frameTypes.kvpeer, linkStream, encodeKvPeer(peer));
+  }
+
+  /** Which keys the daemon holds; at most `kvDigestsPerMessageMax` digests. */
+  kvHeld(held: KvHeld): void {
+    if (this.#welcomed) this.#control(frameTypes.kvheld, linkStream, encodeKvHeld(held));
+  }
+
+  /** Asks who else holds keys; at most `kvAskDigestsMax`. */
+  kvAsk(ask: KvAsk): void {
+    if (this.#welcomed) this.#control(frameTypes.kvask, linkStream, encodeKvAsk(ask));
+  }
+
   telemetry(telemetry: Telemetry): void {
     if (this.#welcomed) this.#control(frameTypes.telemetry, linkStream, encodeJson(telemetry));
   }
@@ -187,6 +218,12 @@ export class AgentSession {
         return;
       case frameTypes.kvwant:
         this.#events.kvWanted(parseKvWant(frame.payload));
+        return;
+      case frameTypes.kvfabric:
+        this.#events.kvFabric(parseKvFabric(frame.payload));
+        return;
+      case frameTypes.kvholders:
+        this.#events.kvHolders(parseKvHolders(frame.payload));
         return;
       case frameTypes.goaway:
         this.#events.goaway(parseGoaway(frame.payload));

@@ -54,6 +54,8 @@ const dialled = async () => {
       drained: () => {},
     }),
     onKvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
+    onKvFabric: ({ peers }) => told.push(`fabric of ${peers.length}`),
+    onKvHolders: ({ ask }) => told.push(`holders of ${ask}`),
     onIdle: () => {
       idles += 1;
     },

@@ -6,6 +6,8 @@
 import { type ErrorCode, isErrorCode, toCognitoraError } from '@cognitora/protocol/errors';
 import type { StreamId } from '@cognitora/protocol/ids';
 import type { KvWant } from '@cognitora/protocol/kv';
+import type { KvFabric } from '@cognitora/protocol/kv-daemon';
+import type { KvAsk, KvHeld, KvHolders, KvPeer } from '@cognitora/protocol/kv-fabric';
 import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
 import {
   type Goaway,
@@ -29,6 +31,8 @@ export interface LinkSocketOptions {
   readonly clock: Clock;
   readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
   readonly onKvWanted: (want: KvWant) => void;
+  readonly onKvFabric: (fabric: KvFabric) => void;
+  readonly onKvHolders: (holders: KvHolders) => void;
   /** All that was ready has gone into the socket, and it holds little: a moment for what is large and not urgent. */
   readonly onIdle: () => void;
   readonly onWelcome: (welcome: Welcome) => void;
@@ -66,6 +70,8 @@ export class LinkSocket {
       ackDue: (stream) => this.#ackLater(stream),
       serve: options.serve,
       kvWanted: (want) => options.onKvWanted(want),
+      kvFabric: (fabric) => options.onKvFabric(fabric),
+      kvHolders: (holders) => options.onKvHolders(holders),
     });
     this.#socket = new WebSocket(options.url, {
       headers: { authorization: options.authorization },
@@ -95,6 +101,18 @@ export class LinkSocket {
 
   kv(frame: KvFrame, payload: Uint8Array): void {
     this.#session.kv(frame, payload);
+  }
+
+  kvPeer(peer: KvPeer): void {
+    this.#session.kvPeer(peer);
+  }
+
+  kvHeld(held: KvHeld): void {
+    this.#session.kvHeld(held);
+  }
+
+  kvAsk(ask: KvAsk): void {
+    this.#session.kvAsk(ask);
   }
 
   /** Tells the edge that no more work should come; live streams go on. */

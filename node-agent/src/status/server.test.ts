@@ -4,10 +4,10 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MovesStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
+import type { Listen } from '@cognitora/protocol/config/kinds';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { agentStatus, replicaStatus } from '../../testing/agent-status.ts';
-import type { Listen } from '../config/agent-config.ts';
 import { connectionMsMax, serveStatus } from './server.ts';
 import { writeStatusFile } from './status-file.ts';
 

@@ -3,11 +3,13 @@
  * through it. Bounded in connections and time, and deaf to names that are not this host's (a page in a browser may have
  * its own name resolve to loopback).
  */
+
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, isIP } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type StatusAnswer, statusPaths } from '@cognitora/protocol/agent-status';
+import type { Listen } from '@cognitora/protocol/config/kinds';
+import { isOwnName } from '@cognitora/protocol/host-names';
 import { metricsContentType } from '@cognitora/protocol/metrics-page';
-import type { Listen } from '../config/agent-config.ts';
 import { healthOf } from './health.ts';
 import { metricsText } from './metrics.ts';
 
@@ -47,13 +49,6 @@ const answers: Readonly<Record<string, (status: StatusAnswer) => Answer>> = {
     type: 'application/json',
     text: `${JSON.stringify(status)}\n`,
   }),
-};
-
-/** An address, or this host by the name that every host gives itself. */
-const isOwnName = (host: string | undefined): boolean => {
-  if (host === undefined || !URL.canParse(`http://${host}`)) return false;
-  const { hostname } = new URL(`http://${host}`);
-  return hostname === 'localhost' || isIP(hostname.replace(/^\[|\]$/g, '')) !== 0;
 };
 
 const answerTo = ({ method, url = '', headers }: IncomingMessage, status: () => StatusAnswer): Answer => {

@@ -1,6 +1,7 @@
 /** The sources of all engines of a configuration: attached ones as they are, the others started and watched here. */
+import { ConfigError } from '@cognitora/protocol/config/config-error';
 import type { Clock } from '../clock.ts';
-import { type AgentConfig, ConfigError } from '../config/agent-config.ts';
+import type { AgentConfig } from '../config/agent-config.ts';
 import { LaunchImpossible } from '../engines/profiles/launch.ts';
 import { engineProfiles } from '../engines/profiles/profiles.ts';
 import { attachedSource, type EngineSource } from '../engines/source.ts';

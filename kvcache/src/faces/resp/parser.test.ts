@@ -67,6 +67,42 @@ test('a long string goes where it is told, in any pieces, and behind one that is
   }
 });
 
+test('who reads the stream may read a long string where it goes, whatever was there before and comes behind', () => {
+  const value = Buffer.from(Array.from({ length: 100_000 }, (_, at) => at % 251));
+  const bytes = Buffer.concat([wire('SET', 'k', value), wire('PING')]);
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 20 }), (reads) => {
+      const into = Buffer.alloc(value.length);
+      const commands: string[] = [];
+      const parser = new RespParser({
+        onBulk: () => into,
+        onCommand: ([word]) => void commands.push(String(word)),
+      });
+      let direct = 0;
+      for (let at = 0, read = 0; at < bytes.length; read += 1) {
+        const { target } = parser;
+        const count = Math.min(
+          reads[read % reads.length] ?? 1,
+          target?.length ?? Infinity,
+          bytes.length - at,
+        );
+        const got = bytes.subarray(at, at + count);
+        if (target === undefined) parser.push(got, () => true);
+        else {
+          got.copy(target);
+          parser.took(count);
+          direct += count;
+        }
+        at += count;
+      }
+      expect(commands).toEqual(['SET', 'PING']);
+      expect(into.equals(value)).toBe(true);
+      expect(direct).toBeGreaterThan(0);
+    }),
+    { numRuns: 50 },
+  );
+});
+
 test('a line of words is a command, and empty ones are none', () => {
   expect(readAll([Buffer.from('PING\r\n\r\n  SET  a b\n*0\r\n*-1\r\nPING\r\n')])).toEqual([
     ['PING'],

@@ -1,8 +1,8 @@
 /**
  * HOT. Requests of the Redis protocol (RESP2 and RESP3 clients send the same: arrays of bulk strings, or one line of
  * words) out of a byte stream in any pieces. A long bulk string can be given the buffer that its bytes are to end up
- * in, so that they are copied once. Pure: knows no command. A stream that is no such protocol ends with an error, as
- * with Redis, because nothing behind it can be read.
+ * in, and who reads the stream may read them there. Pure: knows no command. A stream that is no such protocol ends with
+ * an error, as with Redis, because nothing behind it can be read.
  *
  *   *3\r\n $3\r\nSET\r\n $1\r\nk\r\n $1048576\r\n<bytes>\r\n
  */
@@ -49,6 +49,18 @@ export class RespParser {
   /** In the middle of a command, which the end of the stream would cut off. */
   get isWithin(): boolean {
     return this.#wordsLeft > 0 || this.#bulk !== undefined || this.#line.length > 0;
+  }
+
+  /** Where the next bytes of the stream belong, when so many are to come that reading them there pays. */
+  get target(): Buffer | undefined {
+    const bulk = this.#bulk;
+    if (bulk?.into === undefined || bulk.bytes - bulk.at < targetBytesMin) return undefined;
+    return bulk.into.subarray(bulk.at);
+  }
+
+  /** So many bytes were read into `target`. */
+  took(bytes: number): void {
+    if (this.#bulk !== undefined) this.#bulk.at += bytes;
   }
 
   /**

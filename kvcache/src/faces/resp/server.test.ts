@@ -31,7 +31,7 @@ const started = async ({ ramBytesMax = 16 * mebibyte, isOnDisk = false, ...more 
     await store.close();
     expect(failed).toEqual([]);
   });
-  return { store, port, clock };
+  return { store, server, port, clock };
 };
 
 /** A connection that says what it is given, and what came back once it is as long as expected. */
@@ -92,7 +92,11 @@ test.each([
     'SET a 1\r\nEXPIRE a 10\r\nTTL a\r\nEXPIRE b 1\r\nEXPIRE a x',
     '+OK\r\n:1\r\n:10\r\n:0\r\n-ERR value is not an integer or out of range\r\n',
   ],
-  ['SET a 1 EX 0', '-ERR syntax error\r\n'],
+  [
+    'SET a 1 EX 0\r\nSET a 1 PX x\r\nSET a 1 EX',
+    "-ERR invalid expire time in 'set' command\r\n" +
+      '-ERR value is not an integer or out of range\r\n-ERR syntax error\r\n',
+  ],
   ['SET a 1 KEEPTTL', '-ERR syntax error\r\n'],
   ['SET a', "-ERR wrong number of arguments for 'set' command\r\n"],
   [
@@ -106,7 +110,12 @@ test.each([
   ['CONFIG GET save', '*0\r\n'],
   ['COMMAND DOCS', '*0\r\n'],
   ['FLUSHALL', "-ERR unknown command 'FLUSHALL'; this store keeps KV blocks by GET and SET\r\n"],
-  ['AUTH x', '-ERR AUTH <password> called without any password configured. Remove it from the client.\r\n'],
+  [
+    'AUTH x\r\nAUTH default x\r\nAUTH me x',
+    '-ERR AUTH <password> called without any password configured for the default user. ' +
+      'Are you sure your configuration is correct?\r\n+OK\r\n' +
+      '-WRONGPASS invalid username-password pair or user is disabled.\r\n',
+  ],
   [
     'SET a 1\r\nSCAN 0\r\nSCAN 0 MATCH b*\r\nSCAN x',
     '+OK\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n*2\r\n$1\r\n0\r\n*0\r\n-ERR invalid cursor\r\n',
@@ -172,7 +181,7 @@ test('a client that reads nothing is answered no more, and frees what it was giv
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(store.counts.ramHits).toBeLessThan(50);
   idle.socket.destroy();
-  store.delete('0:a');
+  store.delete('db0:a');
   await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
 });
 
@@ -181,7 +190,7 @@ test('a value without room is refused, one that is too large as well, and the co
   const client = await talk(port);
   client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte)));
   await client.hears('+OK\r\n');
-  await store.pin('0:a', true);
+  await store.pin('db0:a', true);
   client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));
   await client.hears(
     '-OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later\r\n' +
@@ -239,9 +248,25 @@ test('what is no such protocol is told and ends the connection', async () => {
   await client.closes();
 });
 
+test('the server counts its connections, and has ended when the last has', async () => {
+  const { server, port } = await started();
+  const [first, second] = [await talk(port), await talk(port)];
+  first.say('PING\r\n');
+  await first.hears('+PONG\r\n');
+  const count = () => new Promise<number>((resolve) => server.getConnections((_, open) => resolve(open)));
+  await vi.waitFor(async () => expect(await count()).toBe(2), { timeout: 10_000 });
+  second.socket.destroy();
+  await vi.waitFor(async () => expect(await count()).toBe(1), { timeout: 10_000 });
+  const ended = new Promise((resolve) => server.once('close', resolve));
+  server.close();
+  first.say('QUIT\r\n');
+  await first.hears('+OK\r\n');
+  await ended;
+});
+
 test('a walk over all keys in small pieces tells each key', async () => {
   const { store, port } = await started();
-  for (let index = 0; index < 100; index += 1) store.reserve(`0:key ${index}`, 1)?.commit();
+  for (let index = 0; index < 100; index += 1) store.reserve(`db0:key ${index}`, 1)?.commit();
   const client = await talk(port);
   const found = new Set<string>();
   let cursor = '0';

@@ -1,12 +1,13 @@
 /**
  * One connection of a Redis client: its requests in order, each answered before the next is read, so that what a client
- * sends ahead waits in its socket and not here. Long values go from the socket into the store's memory and back without
+ * sends ahead waits in its socket and not here. Long values go from the kernel into the store's memory and back without
  * another copy. Owns what of the store a connection holds: all of it is given back when it ends, however that is.
  */
 import type { Socket } from 'node:net';
 import type { HeldValue, NewValue } from '../../store.ts';
 import { valueBytesMax } from '../../store.ts';
-import { type Caller, type Command, commands, noRoom, storeKey, tooLarge } from './commands.ts';
+import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
+import type { DirectReader } from './direct-socket.ts';
 import { ProtocolError, RespParser } from './parser.ts';
 import { failure, type Reply, writeReply } from './reply.ts';
 
@@ -18,12 +19,14 @@ const unreadBytesMax = 2 ** 20;
 /** In the middle of a request or of an answer without a byte. */
 const stalledMsMax = 30_000;
 
+const nothing = Buffer.alloc(0);
+
 export type SessionOptions = Omit<Caller, 'session' | 'written' | 'hold'> & {
   readonly id: number;
   readonly onError: (thrown: unknown) => void;
 };
 
-export class RespSession {
+export class RespSession implements DirectReader {
   readonly #socket: Socket;
   readonly #caller: Caller;
   readonly #parser: RespParser;
@@ -34,7 +37,8 @@ export class RespSession {
   #refusal: Reply | undefined;
   /** Held for replies that are not sent yet. */
   readonly #held = new Set<HeldValue>();
-  #left: Buffer = Buffer.alloc(0);
+  #left: Buffer = nothing;
+  #isReading = true;
   #isBusy = false;
 
   constructor(socket: Socket, { id, onError, ...options }: SessionOptions) {
@@ -51,29 +55,43 @@ export class RespSession {
       onBulk: (words, bytes) => this.#roomFor(words, bytes),
       onCommand: (words) => this.#run(words),
     });
-    socket.on('data', (bytes: Buffer) => this.#read(bytes));
     socket.on('drain', () => this.#goOn());
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#abort());
     socket.setTimeout(stalledMsMax, () => {
       // Between commands a client may rest as long as it likes; within one it holds memory that others need.
-      if (this.#parser.isWithin || socket.writableLength > 0) socket.destroy();
+      const { isOver } = this.#caller.session;
+      if (isOver || this.#parser.isWithin || socket.writableLength > 0) socket.destroy();
     });
   }
 
-  #read(bytes: Buffer): void {
-    this.#left = this.#left.length === 0 ? bytes : Buffer.concat([this.#left, bytes]);
-    this.#goOn();
+  /** Of a value that is being written: its memory is given back by what is read behind it, or by the end. */
+  target(): Buffer | undefined {
+    return this.#left.length === 0 ? this.#parser.target : undefined;
+  }
+
+  onTaken(bytes: number): void {
+    this.#parser.took(bytes);
+  }
+
+  onBytes(bytes: Buffer): void {
+    this.#goOn(bytes);
   }
 
   /** Reads what is there until a command has to wait; a socket whose commands wait is not read from. */
-  #goOn(): void {
-    if (this.#isBusy || this.#socket.writableLength > unreadBytesMax || this.#socket.destroyed) return;
+  #goOn(more: Buffer = nothing): void {
+    if (this.#caller.session.isOver || this.#socket.destroyed) return;
+    const bytes = this.#left.length === 0 ? more : Buffer.concat([this.#left, more]);
+    if (!this.#mayGoOn()) {
+      this.#left = bytes.length === 0 ? nothing : Buffer.from(bytes);
+      return;
+    }
+    this.#left = nothing;
     this.#socket.cork();
     try {
-      const bytes = this.#left;
-      this.#left = Buffer.alloc(0);
-      this.#left = this.#parser.push(bytes, () => this.#mayGoOn());
+      const left = this.#parser.push(bytes, this.#mayGoOn);
+      // What more came is gone when this returns.
+      this.#left = left.length === 0 ? nothing : Buffer.from(left);
     } catch (thrown) {
       if (!(thrown instanceof ProtocolError)) throw thrown;
       this.#reply(failure(`ERR Protocol error: ${thrown.message}`));
@@ -82,15 +100,17 @@ export class RespSession {
       this.#socket.uncork();
     }
     if (this.#caller.session.isOver) {
-      this.#left = Buffer.alloc(0);
+      this.#left = nothing;
       this.#socket.end();
-    } else if (this.#mayGoOn()) this.#socket.resume();
-    else this.#socket.pause();
+    } else if (this.#mayGoOn() !== this.#isReading) {
+      this.#isReading = !this.#isReading;
+      if (this.#isReading) this.#socket.resume();
+      else this.#socket.pause();
+    }
   }
 
-  #mayGoOn(): boolean {
-    return !this.#isBusy && !this.#caller.session.isOver && this.#socket.writableLength <= unreadBytesMax;
-  }
+  readonly #mayGoOn = (): boolean =>
+    !this.#isBusy && !this.#caller.session.isOver && this.#socket.writableLength <= unreadBytesMax;
 
   #roomFor(words: readonly Buffer[], bytes: number): Buffer | 'keep' | 'skip' {
     const command = commands.get(nameOf(words));
@@ -101,7 +121,7 @@ export class RespSession {
       return 'skip';
     }
     if (!session.isIn || this.#refusal !== undefined) return 'skip';
-    const key = storeKey(session.database, words.at(-1) ?? Buffer.alloc(0));
+    const key = keyOf(words.at(-1), this.#caller);
     if (bytes > valueBytesMax) this.#refusal = tooLarge(valueBytesMax);
     else {
       try {

@@ -15,7 +15,7 @@ const headers: fc.Arbitrary<RecordHeader> = fc.record({
   number: fc.maxSafeNat(),
   segment: fc.maxSafeNat(),
   length: fc.nat({ max: 2 ** 32 - 1 }),
-  crc: fc.nat({ max: 2 ** 32 - 1 }),
+  checksum: fc.nat({ max: 2 ** 32 - 1 }),
   expiresAtMs: fc.option(fc.integer({ min: 1, max: 2 ** 45 }), { nil: undefined }),
 });
 
@@ -38,7 +38,7 @@ test('one flipped bit anywhere, or a cut, and it is no header', () => {
     number: 7,
     segment: 3,
     length: 9,
-    crc: 5,
+    checksum: 5,
     expiresAtMs: 1,
   } as const;
   writeHeader(page, header);

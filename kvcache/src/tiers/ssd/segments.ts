@@ -42,7 +42,7 @@ export class Segments {
   /** From the oldest to the one that is written. */
   readonly #segments: Segment[] = [];
   #bytes = 0;
-  /** Only what this run began is written, and no more behind a torn end. */
+  /** Only what this run began is written: an earlier one may have left a torn end. */
   #isBegun = false;
 
   private constructor(options: SegmentsOptions) {
@@ -107,7 +107,7 @@ export class Segments {
     return number;
   }
 
-  /** Whole pages behind what is there. Where they begin. Of what could be written in part only nothing stays. */
+  /** Whole pages behind what is there. Where they begin. Of what fails nothing stays. */
   async append(pages: readonly Buffer[]): Promise<{ segment: number; offset: number }> {
     const segment = this.#segments.at(-1);
     if (segment === undefined || !this.#isBegun) throw new Error('no segment was begun');
@@ -118,23 +118,23 @@ export class Segments {
     await this.#using(segment, async () => {
       try {
         const { bytesWritten } = await segment.file.writev(pages, offset);
-        // A disk that fills up may take a part.
         if (bytesWritten !== bytes) throw new Error(`${bytesWritten} of ${bytes} bytes were written`);
       } catch (thrown) {
-        await this.#cutOff(segment, offset);
+        await this.#cut(segment, offset);
         throw thrown;
       }
     });
     return { segment: segment.number, offset };
   }
 
-  /** A part that was written must not have anything behind it: a restart reads headers up to the first that is none. */
-  async #cutOff(segment: Segment, offset: number): Promise<void> {
+  /** Back to what it was before a write failed: a full disk took a part of it, behind which nothing would be found. */
+  async #cut(segment: Segment, bytes: number): Promise<void> {
     try {
-      await segment.file.truncate(offset);
-      this.#bytes -= segment.bytes - offset;
-      segment.bytes = offset;
+      await segment.file.truncate(bytes);
+      this.#bytes -= segment.bytes - bytes;
+      segment.bytes = bytes;
     } catch {
+      // It ends here, as if torn.
       this.#isBegun = false;
     }
   }

@@ -3,8 +3,8 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
+import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
+import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
@@ -16,8 +16,6 @@ const recordsMax = 1_000_000;
 const readersMax = 2;
 /** Who waits longer than so many others computes sooner. */
 const readsWaitingMax = 256;
-/** A checksum of 1 MiB takes a third of a millisecond: so much at a time leaves the loop to others. */
-const checksumBytes = 2 ** 20;
 /** Records of one write: small values share it. */
 const batchRecordsMax = 64;
 const batchBytesMax = 8 * 2 ** 20;
@@ -44,6 +42,9 @@ export interface SsdTierOptions {
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of each batch that was written. */
+  readonly times?: { observe(ms: number): void };
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -86,21 +87,12 @@ const segmentBytesOf = (bytesMax: number): number => {
   return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
 };
 
-const checksumOf = async (bytes: Buffer): Promise<number> => {
-  let crc = 0;
-  for (let at = 0; at < bytes.length; at += checksumBytes) {
-    if (at > 0) await nextTurn();
-    crc = crc32(bytes.subarray(at, at + checksumBytes), crc);
-  }
-  return crc;
-};
-
 /** What its header says of a record, before it has a place. */
 const placeOf = async (one: Queued) => {
   const expiresAtMs = 'expiresAtMs' in one ? one.expiresAtMs : undefined;
-  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs, isAsked: false };
+  if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs, isAsked: false };
   const { pages, length } = one;
-  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -179,8 +171,9 @@ export class SsdTier {
     if (this.#readsWaiting.length >= readsWaitingMax) return 'busy';
     await this.#readTurn();
     try {
-      if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.crc) return this.#damaged(key, place);
+      if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
+      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
+        return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
     } catch (thrown) {
@@ -248,23 +241,41 @@ export class SsdTier {
     await this.#segments.close();
   }
 
+  /**
+   * Records are numbered one by one. Where one cannot be read and others come behind it, nobody knows which key it was
+   * of: all that is older might be an older value of that key, and is forgotten. A torn end has nothing behind it.
+   */
   async #recover(segment: number): Promise<void> {
     const page = this.#headers.subarray(0, headerBytes);
     const size = this.#segments.sizeOf(segment);
+    let isSearching = false;
     for (let at = 0; at + headerBytes <= size; ) {
-      if (!(await this.#segments.read(segment, at, page))) return;
-      const header = readHeader(page, segment);
-      if (header === undefined) return;
-      const { key, kind, number, length, crc, expiresAtMs } = header;
-      this.#number = Math.max(this.#number, number);
+      const isRead = await this.#segments.read(segment, at, page);
+      const header = isRead ? readHeader(page, segment) : undefined;
+      if (header === undefined || (isSearching && header.number <= this.#number)) {
+        isSearching = true;
+        at += headerBytes;
+        continue;
+      }
+      isSearching = false;
+      if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
+      this.#number = header.number;
+      const { key, kind, number, length, checksum, expiresAtMs } = header;
       const offset = at + headerBytes;
-      const place = this.#index.get(key);
-      if (kind === 'value')
-        this.#index.add(key, { segment, offset, length, crc, number, expiresAtMs, isAsked: false });
-      else if (kind === 'deleted') this.#index.remove(key);
-      else if (place !== undefined) place.expiresAtMs = expiresAtMs;
       at += kind === 'value' ? recordBytes(length) : headerBytes;
+      const place = this.#index.get(key);
+      if (kind === 'expires') {
+        if (place !== undefined) place.expiresAtMs = expiresAtMs;
+      } else if (kind === 'deleted' || at > size) this.#index.remove(key);
+      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
     }
+  }
+
+  #forgetOlder(segment: number): void {
+    this.#corrupt += 1;
+    this.#index.clear();
+    const { directory, onError } = this.#options;
+    onError?.(`records of ${directory} are lost before or in segment ${segment}: what is older is forgotten`);
   }
 
   async #readTurn(): Promise<void> {
@@ -297,9 +308,11 @@ export class SsdTier {
     await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#nextBatch();
+      const number = this.#number;
       try {
         await this.#writeBatch(batch);
       } catch (thrown) {
+        this.#number = number;
         this.#failed('write', thrown);
         // What waits would fail as well: it is let go, and new values are not taken for a while.
         for (const one of [...batch, ...this.#queue.splice(0)]) {
@@ -360,7 +373,10 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
+    const { times, monotonicMs = systemMonotonicMs } = this.#options;
+    const startedMs = monotonicMs();
     const { offset } = await this.#segments.append(pages);
+    times?.observe(monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });

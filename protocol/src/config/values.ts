@@ -2,27 +2,27 @@
  * One table of keys read from one table of a file, and from options and variables that go before it. Refuses what no
  * key is, naming the nearest one, and what looks like a secret. Knows the keys only as the schema's tables.
  */
-import { isRecord } from '@cognitora/protocol/shape';
-import { ConfigError } from './agent-config.ts';
+import { isRecord, type JsonRecord } from '../shape.ts';
+import { ConfigError, Problems } from './config-error.ts';
 import type { ConfigFile, KeyPath } from './config-file.ts';
 import { nearestOf } from './nearest.ts';
-import { type Section, sections, type Values, variableOf } from './schema.ts';
+import { type Schema, type Section, type Values, variableOf } from './schema.ts';
 
-const documentation = 'docs/agent-config.md';
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Of a key that holds a secret itself, where a `_file` would name its place. */
 const secretPattern = /(?:^|[_-])(?:token|api_?key|key|secret|password|passwd|credentials?)$/i;
 export const looksSecret = (name: string): boolean => secretPattern.test(name);
 
 /** A secret's key, and where it goes instead. */
-const refuseSecret = (where: string, section: Section, name: string): void => {
+const refuseSecret = (where: string, { secretKey }: Schema, section: Section, name: string): void => {
   if (!looksSecret(name)) return;
   const fits = Object.keys(section.keys).filter((known) => known.endsWith('_file'));
-  const fix = nearestOf(`${name}_file`, fits) || 'join_token_file';
+  const fix = nearestOf(`${name}_file`, fits) || secretKey;
   const example = `/etc/cognitora/${fix.replace(/_file$/, '').replaceAll('_', '-')}`;
   throw new ConfigError(
     `${where}: "${name}" looks like a secret, which must not stand in this file. ` +
-      `Put it into a file that only the agent may read, and name that: ${fix} = "${example}".`,
+      `Put it into a file that only the daemon may read, and name that: ${fix} = "${example}".`,
   );
 };
 
@@ -30,29 +30,35 @@ const placeOf = ({ header }: Section): string =>
   header === '' ? 'at the top of the file, before the first [table]' : `in ${header}`;
 
 /** The key that was meant, here or in another table. */
-const meant = (section: Section, name: string): string => {
+const meant = ({ sections }: Schema, section: Section, name: string): string => {
   const elsewhere = sections.find((other) => other !== section && Object.hasOwn(other.keys, name));
   if (elsewhere !== undefined) return `it belongs ${placeOf(elsewhere)}`;
   return `the nearest known one is "${nearestOf(name, Object.keys(section.keys))}"`;
 };
 
-/** Throws `ConfigError` for the first key of the table that the section does not have. */
+/** Throws `ConfigError` for all keys of the table that the section does not have. */
 export const refuseUnknown = (
   file: ConfigFile,
+  schema: Schema,
   section: Section,
   table: Readonly<Record<string, unknown>>,
   path: KeyPath,
   beside: readonly string[] = [],
 ): void => {
+  const problems = new Problems();
   for (const name of Object.keys(table)) {
     if (Object.hasOwn(section.keys, name) || beside.includes(name)) continue;
-    const where = file.at([...path, name]);
-    refuseSecret(where, section, name);
-    const place = placeOf(section);
-    throw new ConfigError(
-      `${where}: there is no key "${name}" ${place}; ${meant(section, name)}. See ${documentation}.`,
-    );
+    problems.within(() => {
+      const where = file.at([...path, name]);
+      refuseSecret(where, schema, section, name);
+      const place = placeOf(section);
+      throw new ConfigError(
+        `${where}: there is no key "${name}" ${place}; ${meant(schema, section, name)}. ` +
+          `See ${schema.documentation}.`,
+      );
+    });
   }
+  problems.throwIfAny();
 };
 
 export interface Given {
@@ -62,8 +68,45 @@ export interface Given {
   readonly called: (name?: string) => string;
   /** By option, without its dashes. */
   readonly options: Readonly<Record<string, unknown>>;
-  readonly environment: NodeJS.ProcessEnv;
+  readonly environment: Environment;
 }
+
+/** `agent.toml:12: name`; nothing where there is no file. */
+export const callerOf =
+  (file: ConfigFile | undefined, path: KeyPath): Given['called'] =>
+  (name) =>
+    file === undefined ? '' : name === undefined ? file.at(path) : `${file.at([...path, name])}: ${name}`;
+
+export interface Sources {
+  readonly file: ConfigFile | undefined;
+  readonly options: Given['options'];
+  readonly environment: Environment;
+}
+
+/** What is given of one section. Throws `ConfigError` for keys of its table in the file that are none. */
+export const givenOf = (schema: Schema, section: Section, { file, options, environment }: Sources): Given => {
+  const { table: name } = section;
+  const path = name === '' ? [] : [name];
+  const table = name === '' ? (file?.table ?? {}) : (file?.table[name] ?? {});
+  if (!isRecord(table)) throw new ConfigError(`${file?.at(path)}: "${name}" must be a table: [${name}]`);
+  const beside = name === '' ? schema.sections.map((other) => other.table) : [];
+  if (file !== undefined) refuseUnknown(file, schema, section, table, path, beside);
+  return { table, called: callerOf(file, path), options, environment };
+};
+
+/** The tables of an array of them. Throws `ConfigError`. */
+export const tablesOf = (
+  file: ConfigFile,
+  { table: name, header }: Section,
+  { max, says }: { readonly max: number; readonly says: string },
+): readonly JsonRecord[] => {
+  const tables = file.table[name] ?? [];
+  if (Array.isArray(tables) && tables.every(isRecord)) {
+    if (tables.length <= max) return tables;
+    throw new ConfigError(`${file.path}: at most ${max} ${says}.`);
+  }
+  throw new ConfigError(`${file.at([name])}: each ${name} is an entry of its own: ${header}`);
+};
 
 interface Found {
   readonly value: unknown;
@@ -79,8 +122,9 @@ const find = (section: Section, name: string, given: Given): Found | undefined =
   if (typeof ofOption === 'string') return { value: kind?.ofText(ofOption), called: () => `--${optionName}` };
   const variable = variableOf(section, name);
   // An empty variable is how scripts say that there is none.
-  const ofVariable = section.hasVariables ? given.environment[variable] || undefined : undefined;
-  if (ofVariable !== undefined) return { value: kind?.ofText(ofVariable), called: () => variable };
+  const ofVariable = variable === undefined ? undefined : given.environment[variable] || undefined;
+  if (ofVariable !== undefined && variable !== undefined)
+    return { value: kind?.ofText(ofVariable), called: () => variable };
   if (!Object.hasOwn(given.table, name)) return undefined;
   return { value: given.table[name], called: () => given.called(name) };
 };
@@ -117,12 +161,17 @@ const shown = (value: unknown): string => {
   return text.length > shownCharsMax ? `${text.slice(0, shownCharsMax)}...` : text;
 };
 
-/** All keys of the section. Throws `ConfigError`. */
+/** All keys of the section. Throws one `ConfigError` for all that are wrong. */
 export const readSection = <Keys extends Section['keys']>(
   section: Section<Keys>,
   given: Given,
 ): Values<Keys> => {
-  const values = Object.keys(section.keys).map((name) => [name, readKey(section, name, given)]);
+  const problems = new Problems();
+  const values = Object.keys(section.keys).map((name) => [
+    name,
+    problems.within(() => readKey(section, name, given)),
+  ]);
+  problems.throwIfAny();
   // Each value was read by its own key's kind.
   return Object.fromEntries(values) as Values<Keys>;
 };

@@ -1,0 +1,140 @@
+/**
+ * What a daemon asks of another, one function for each: says it on a channel that it has for itself, reads the answer,
+ * and gives the channel back when all of it was read. Whatever else happens cuts the channel. Believes nothing: lengths
+ * are checked before bytes are taken, and a value counts once its bytes are those that were announced.
+ */
+import { ArrivingSum } from '../tiers/checksum.ts';
+import { PeerError } from './codes.ts';
+import { stallMsMax } from './limits.ts';
+import type { Channel } from './transport.ts';
+import { type Frame, type FrameName, frameOf, type Head, readFrame } from './wire.ts';
+
+const times = { firstMsMax: stallMsMax, stallMsMax };
+
+/** A value on its way here, over as many exchanges as it takes. */
+export interface Transfer {
+  /** What the first holder said; another one that says otherwise has another value. */
+  head: Head | undefined;
+  target: Buffer;
+  /** Bytes that are here, in whole frames, and their checksum. */
+  at: number;
+  sum: ArrivingSum;
+}
+
+export const newTransfer = (): Transfer => ({
+  head: undefined,
+  target: Buffer.alloc(0),
+  at: 0,
+  sum: new ArrivingSum(),
+});
+
+export interface GetOptions {
+  /** Room for the value, of its whole length. Throws when there is none. */
+  readonly roomFor: (head: Head) => Buffer;
+  /** So many bytes are about to come; resolves when they may. */
+  readonly onData: (bytes: number) => Promise<void> | undefined;
+}
+
+/** Goes on with the transfer where it stands, to its end. */
+export const get = (channel: Channel, key: string, transfer: Transfer, options: GetOptions): Promise<void> =>
+  exchange(channel, { name: 'get', from: transfer.at, key }, async () => {
+    const head = await next(channel, 'head');
+    begin(transfer, head, options);
+    while (transfer.at < head.total) {
+      const { length } = await next(channel, 'data');
+      if (length > head.total - transfer.at) throw new PeerError('excess', 'more than the value has');
+      await options.onData(length);
+      const part = transfer.target.subarray(transfer.at, transfer.at + length);
+      await fill(channel, part);
+      transfer.at += length;
+      transfer.sum.upTo(transfer.target, transfer.at);
+    }
+    if (transfer.sum.checksum === head.checksum) return;
+    restart(transfer);
+    throw new PeerError('corrupt');
+  });
+
+const begin = (transfer: Transfer, head: Head, { roomFor }: GetOptions): void => {
+  const { head: known, at } = transfer;
+  if (head.from !== at) throw new PeerError('garbage', `from ${head.from} instead of ${at}`);
+  if (known === undefined) transfer.target = roomFor(head);
+  else if (known.total !== head.total || known.checksum !== head.checksum) throw new PeerError('changed');
+  transfer.head ??= head;
+};
+
+/** From its first byte, into the same room. */
+const restart = (transfer: Transfer): void => {
+  transfer.at = 0;
+  transfer.sum = new ArrivingSum();
+};
+
+/** Milliseconds for eight bytes there and back. */
+export const ping = (channel: Channel, nonce: Buffer, nowMs: () => number): Promise<number> =>
+  exchange(channel, { name: 'ping', bytes: nonce }, async () => {
+    const startedMs = nowMs();
+    const { bytes } = await next(channel, 'pong');
+    if (!bytes.equals(nonce)) throw new PeerError('garbage', 'not what was sent');
+    return nowMs() - startedMs;
+  });
+
+/** Milliseconds until so many bytes were here. */
+export const probe = (channel: Channel, bytes: number, nowMs: () => number): Promise<number> =>
+  exchange(channel, { name: 'probe', bytes }, async () => {
+    const startedMs = nowMs();
+    for (let left = bytes; left > 0; ) {
+      const { length } = await next(channel, 'data');
+      if (length > left) throw new PeerError('excess', 'more than was asked for');
+      await fill(channel, Buffer.allocUnsafe(length));
+      left -= length;
+    }
+    return nowMs() - startedMs;
+  });
+
+/** As the peer tells it: whoever uses it parses it. */
+export const namespaces = (channel: Channel): Promise<Uint8Array> =>
+  exchange(channel, { name: 'namespaces' }, async () => bytesOf(await next(channel, 'json')));
+
+/** The peer fetches the key from us, and tells what it got. */
+export const check = (channel: Channel, key: string, msMax: number): Promise<Uint8Array> =>
+  exchange(channel, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
+
+const bytesOf = ({ text }: { readonly text: string }): Uint8Array => Buffer.from(text, 'utf8');
+
+const exchange = async <Answer>(
+  channel: Channel,
+  asked: Exclude<Frame, { readonly name: 'data' }>,
+  answer: () => Promise<Answer>,
+): Promise<Answer> => {
+  try {
+    // What becomes of it shows in the answer.
+    channel.write(frameOf(asked)).catch(() => channel.cut());
+    const answered = await answer();
+    channel.giveBack();
+    return answered;
+  } catch (thrown) {
+    // A holder that says no has said all: the channel is as good as new.
+    if (thrown instanceof ToldError) channel.giveBack();
+    else channel.cut();
+    throw thrown;
+  }
+};
+
+/** The holder said it. */
+class ToldError extends PeerError {}
+
+/** The frame that must come next. */
+const next = async <Name extends FrameName>(
+  channel: Channel,
+  name: Name,
+  firstMsMax = stallMsMax,
+): Promise<Frame & { readonly name: Name }> => {
+  const frame = await readFrame(channel, 'holder', { ...times, firstMsMax });
+  if (frame === undefined) throw new PeerError('cut');
+  if (frame.name === 'fail') throw new ToldError(frame.code);
+  if (frame.name !== name) throw new PeerError('garbage', `${frame.name} instead of ${name}`);
+  return frame as Frame & { readonly name: Name };
+};
+
+const fill = async (channel: Channel, target: Buffer): Promise<void> => {
+  if (!(await channel.fill(target, stallMsMax))) throw new PeerError('cut');
+};

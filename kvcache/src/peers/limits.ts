@@ -1,0 +1,84 @@
+/** Every bound between daemons: what waits, how long, how much at once, each with its reason. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** One frame of a value: two of them on their way keep a channel busy, and a cap is kept to within one. */
+export const dataBytesMax = 256 * KiB;
+/** Namespaces of a daemon, or what a check found, as JSON. */
+export const jsonBytesMax = 256 * KiB;
+/** A probe of bandwidth: 2 ms of a fast network, half a second of a slow one. */
+export const probeBytes = 256 * KiB;
+export const probeBytesMax = 1 * MiB;
+/** A value that is written to be fetched back is small. */
+export const checkBytesMax = 4 * MiB;
+
+/** Nodes of a roster, as the edge tells them. */
+export const rosterNodesMax = 256;
+/** Addresses of one node: two transports on a few interfaces. */
+export const addressesPerNodeMax = 8;
+
+/** Connections to one peer by a transport whose connections carry one exchange at a time: measured best of 4 to 8. */
+export const connectionsPerPeerMax = 8;
+/** Connections accepted from one node: its pool, and one that is being replaced. */
+export const acceptedPerPeerMax = 16;
+/** Connections accepted at all, those included that have not shown who they are. */
+export const acceptedMax = 2_048;
+/** Exchanges at once on one connection that carries many. */
+export const streamsPerConnectionMax = 64;
+/** Who waits for a channel to one peer. */
+export const channelsWaitingMax = 256;
+
+/** From the first packet to an identity on both ends. */
+export const dialMsMax = 3_000;
+/** Inside an exchange without a byte; a LAN loses no second, a far path a few. */
+export const stallMsMax = 5_000;
+/** Between two requests of a connection that was accepted: longer than two rounds of probes. */
+export const restMsMax = 180_000;
+/** A connection beyond the first that is not used. */
+export const idleMsMax = 30_000;
+
+/** Values that are fetched at once, of all peers and of one; each has its room in memory reserved. */
+export const fetchesMax = 16;
+export const fetchesPerPeerMax = 8;
+/** Who waits for that: more would be late anyway. */
+export const fetchesWaitingMax = 256;
+/** Tries of one value, all holders and paths together. */
+export const attemptsMax = 4;
+/** Values that are sent at once, of all peers and to one: each is held in memory meanwhile. */
+export const servedMax = 64;
+export const servedPerPeerMax = 16;
+/** Unless the caller knows better: what a prefill of a long prompt takes. */
+export const fetchMsMax = 5_000;
+
+/** Keys of one question to the edge, and questions without an answer. */
+export const askDigestsMax = 64;
+export const asksMax = 32;
+/** The edge's answer; a miss is not worth more. */
+export const askMsMax = 500;
+/** "Nobody holds it" is believed this long, and "that holder failed" this long. */
+export const nobodyMsMax = 1_000;
+export const failedMsMax = 5_000;
+/** Of each of the two. */
+export const rememberedMax = 65_536;
+
+/** Peers are looked at this often, give or take a half. */
+export const probeMsMean = 60_000;
+/** And their bandwidth this often. */
+export const bandwidthMsMean = 600_000;
+/** Paths that are looked at at once. */
+export const probesMax = 4;
+/** A path that cannot be reached is looked at ever less often, up to this. */
+export const probeBackoffMsMax = 600_000;
+
+/** Keys that came or went since the agent was told; with more all are told anew. */
+export const changedKeysMax = 65_536;
+/** Digests in one line to the agent, 17 characters each. */
+export const heldDigestsMax = 4_096;
+/** What came and went is gathered this long; predictions at the edge bridge it. */
+export const heldMs = 50;
+/** Reach is told no more often. */
+export const reachMs = 1_000;
+/** Keys of one request that are fetched side by side; and peers that are probed so. */
+export const fetchedTogetherMax = 32;
+export const probedTogetherMax = 4;

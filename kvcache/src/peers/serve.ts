@@ -1,0 +1,157 @@
+/**
+ * What a daemon answers another: one exchange after the other on each channel, each read when the one before is
+ * answered, so that whoever floods waits in the network and not here. Gives what is here alone, never what a peer has.
+ * A channel on which anything comes that may not come is cut, and counted.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { NodeId } from '@cognitora/protocol/ids';
+import type { KvNamespace } from '@cognitora/protocol/kv-daemon';
+import type { HeldValue } from '../store.ts';
+import { checksumOf } from '../tiers/checksum.ts';
+import type { CheckOutcome } from './check.ts';
+import { PeerError, type PeerFailure, peerErrorOf, toldFailures } from './codes.ts';
+import { dataBytesMax, jsonBytesMax, restMsMax, servedMax, servedPerPeerMax, stallMsMax } from './limits.ts';
+import type { TokenBucket } from './token-bucket.ts';
+import type { Channel } from './transport.ts';
+import { frameOf, headerOf, readFrame } from './wire.ts';
+import { within } from './within.ts';
+
+export interface Served {
+  /** What is here, held; never by asking anybody else. */
+  readonly hold: (key: string) => HeldValue | undefined | Promise<HeldValue | undefined>;
+  /** Until the value ends; 0: never does. */
+  readonly leftMs: (key: string) => number;
+  readonly namespaces: () => readonly KvNamespace[];
+  /** Fetches the key from that node. */
+  readonly check: (node: NodeId, key: string) => Promise<CheckOutcome>;
+  /** Undefined: as fast as it goes. */
+  readonly cap: (node: NodeId) => TokenBucket | undefined;
+  readonly nowMs: () => number;
+  readonly onSent: (bytes: number, isValue: boolean) => void;
+  readonly onFailed: (code: PeerFailure) => void;
+}
+
+/** Values that are sent now. One for all listeners of a daemon. */
+export class ServedNow {
+  readonly #ofPeer = new Map<NodeId, number>();
+  #all = 0;
+
+  /** False: too many. */
+  begin(node: NodeId): boolean {
+    const ofPeer = this.#ofPeer.get(node) ?? 0;
+    if (this.#all >= servedMax || ofPeer >= servedPerPeerMax) return false;
+    this.#all += 1;
+    this.#ofPeer.set(node, ofPeer + 1);
+    return true;
+  }
+
+  end(node: NodeId): void {
+    this.#all -= 1;
+    const ofPeer = (this.#ofPeer.get(node) ?? 1) - 1;
+    if (ofPeer > 0) this.#ofPeer.set(node, ofPeer);
+    else this.#ofPeer.delete(node);
+  }
+}
+
+/** Answers until the other end ends. Never rejects. */
+export const serveChannel = async (channel: Channel, served: Served, now: ServedNow): Promise<void> => {
+  try {
+    while (await answerNext(channel, served, now));
+    channel.end();
+  } catch (thrown) {
+    channel.cut();
+    const { code } = peerErrorOf(thrown);
+    // An asker that leaves between two exchanges or gives up on one is no failure of anybody.
+    if (code !== 'cut') served.onFailed(code);
+  }
+};
+
+const answerNext = async (channel: Channel, served: Served, now: ServedNow): Promise<boolean> => {
+  const frame = await readFrame(channel, 'asker', { firstMsMax: restMsMax, stallMsMax });
+  if (frame === undefined) return false;
+  switch (frame.name) {
+    case 'get':
+      await giveOrRefuse(channel, frame.key, frame.from, served, now);
+      break;
+    case 'ping':
+      await send(channel, frameOf({ name: 'pong', bytes: frame.bytes }));
+      break;
+    case 'probe':
+      await sendAll(channel, Buffer.alloc(frame.bytes), served, false);
+      break;
+    case 'namespaces':
+      await sendJson(channel, { namespaces: served.namespaces() });
+      break;
+    case 'check':
+      await answerCheck(channel, frame.key, served);
+      break;
+    default:
+      throw new PeerError('garbage', frame.name);
+  }
+  return true;
+};
+
+const send = (channel: Channel, ...parts: readonly Buffer[]): Promise<void> =>
+  within(channel.write(...parts), stallMsMax, 'stalled');
+
+const sendJson = async (channel: Channel, value: unknown): Promise<void> => {
+  const frame = frameOf({ name: 'json', text: JSON.stringify(value) });
+  if (frame.length > jsonBytesMax) await refuse(channel, 'excess');
+  else await send(channel, frame);
+};
+
+const refuse = (channel: Channel, code: (typeof toldFailures)[number]): Promise<void> =>
+  send(channel, frameOf({ name: 'fail', code }));
+
+const giveOrRefuse = async (
+  channel: Channel,
+  key: string,
+  from: number,
+  served: Served,
+  now: ServedNow,
+): Promise<void> => {
+  if (!now.begin(channel.node)) return refuse(channel, 'busy');
+  try {
+    const held = await served.hold(key);
+    if (held === undefined) return await refuse(channel, 'missing');
+    try {
+      const { length: total } = held.bytes;
+      // Of a value that is not the one that the asker has a part of.
+      if (from > total) return await refuse(channel, 'missing');
+      const checksum = await checksumOf(held.bytes);
+      await send(channel, frameOf({ name: 'head', total, checksum, from, leftMs: served.leftMs(key) }));
+      await sendAll(channel, held.bytes.subarray(from), served, true);
+    } finally {
+      held.release();
+    }
+  } finally {
+    now.end(channel.node);
+  }
+};
+
+/** Two frames on their way at a time: one is taken by the network while the next is made. */
+const sendAll = async (channel: Channel, bytes: Buffer, served: Served, isValue: boolean): Promise<void> => {
+  const cap = served.cap(channel.node);
+  let before: Promise<void> = Promise.resolve();
+  for (let at = 0; at < bytes.length; at += dataBytesMax) {
+    const part = bytes.subarray(at, at + dataBytesMax);
+    const waitMs = cap?.take(part.length, served.nowMs()) ?? 0;
+    if (waitMs > 0) await delay(waitMs);
+    const now = send(channel, headerOf('data', part.length), part);
+    now.catch(() => {});
+    await before;
+    before = now;
+  }
+  await before;
+  served.onSent(bytes.length, isValue);
+};
+
+const answerCheck = async (channel: Channel, key: string, served: Served): Promise<void> => {
+  try {
+    await sendJson(channel, await served.check(channel.node, key));
+  } catch (thrown) {
+    const { code } = peerErrorOf(thrown);
+    const isTold = (toldFailures as readonly PeerFailure[]).includes(code);
+    await refuse(channel, isTold ? (code as (typeof toldFailures)[number]) : 'missing');
+  }
+};
