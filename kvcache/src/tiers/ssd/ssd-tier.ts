@@ -54,6 +54,7 @@ export interface SsdTierOptions {
 export type ReadOutcome = 'read' | 'missing' | 'corrupt' | 'busy';
 
 export interface SsdCounts {
+  readonly directory: string;
   readonly values: number;
   readonly bytes: number;
   readonly bytesMax: number;
@@ -142,6 +143,7 @@ export class SsdTier {
 
   get counts(): SsdCounts {
     return {
+      directory: this.#options.directory,
       values: this.#index.size,
       bytes: this.#segments.bytes,
       bytesMax: this.#options.bytesMax,
