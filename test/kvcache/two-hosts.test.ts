@@ -12,7 +12,7 @@ import { type KvPeer, kvDaemonPaths, kvDaemonSocketName } from '@cognitora/proto
 import { parseKvPeers } from '@cognitora/protocol/kv-daemon-bodies';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
-import type { NodeView } from '../harness/cluster.ts';
+import type { AgentSpec, NodeView } from '../harness/cluster.ts';
 import { startEmbedded } from '../harness/embedded.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
@@ -43,7 +43,7 @@ describe('two hosts with a kvcached each', () => {
     ]);
   };
 
-  const startHost = async (host: string): Promise<void> => {
+  const startEngine = async (host: string): Promise<AgentSpec> => {
     const { cluster } = fixture;
     const slots = join(cluster.directory, `slots-${host}`);
     mkdirSync(slots);
@@ -51,7 +51,7 @@ describe('two hosts with a kvcached each', () => {
     const options = ['--slot-save-path', slots, '--kv-events', live, '--kv-events-replay', replay];
     const engine = await startEmbedded(cluster, `engine ${host}`, options);
     const kvMoves = { slots: [slots], kvcached: join(dataOf(host), kvDaemonSocketName) };
-    await cluster.startAgent({ name: host, engines: [engine.url], kvEvents: [{ live, replay }], kvMoves });
+    return { name: host, engines: [engine.url], kvEvents: [{ live, replay }], kvMoves };
   };
 
   const said = (host: string, event: string): boolean =>
@@ -90,12 +90,14 @@ describe('two hosts with a kvcached each', () => {
   const isKnown = ({ replicas }: NodeView): boolean => replicas[0]?.caches[0]?.trust === 'exact';
 
   beforeAll(async () => {
-    const hosts = ['here', 'there'];
-    await Promise.all(hosts.map(startDaemon));
+    const { cluster } = fixture;
+    await Promise.all(['here', 'there'].map(startDaemon));
     // The first engine makes the model's file, which the other one finds.
-    for (const host of hosts) await startHost(host);
-    for (const host of hosts) {
-      await fixture.cluster.node(host, isKnown);
+    const here = await startEngine('here');
+    const there = startEngine('there').then((spec) => cluster.startAgent(spec));
+    await Promise.all([cluster.startAgent(here), there]);
+    for (const host of ['here', 'there']) {
+      await cluster.node(host, isKnown);
       await until(`the engine ${host} to be probed`, () => said(host, 'kv moves'));
       const isReached = async () => (await peerOf(host))?.transport !== undefined;
       await until(`${host} to reach the other`, isReached);
