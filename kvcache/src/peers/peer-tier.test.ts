@@ -1,7 +1,7 @@
 /** Values from peers: that they come, that they come once, and that nothing else ever does. */
-import { crc32 } from 'node:zlib';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { describe, expect, test } from 'vitest';
+import { checksumIn, sumOf } from '../tiers/checksum.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
 import { newHolder, newValue } from './testing/pair.ts';
@@ -213,7 +213,7 @@ describe.each([...peerTransports])('over %s', (name) => {
   const head = {
     name: 'head',
     total: 200_000,
-    crc: crc32(Buffer.concat([part, part])),
+    checksum: checksumIn(sumOf(Buffer.concat([part, part]))),
     from: 0,
     leftMs: 0,
   } as const;
@@ -223,7 +223,7 @@ describe.each([...peerTransports])('over %s', (name) => {
     ['a length beyond all bounds', [frameOf({ ...head, total: 2 ** 32 - 1 })], 'excess'],
     ['more bytes than it said', [frameOf(head), ...data, ...data, ...data], 'more'],
     ['a frame longer than what is left', [frameOf(head), ...data, headerOf('data', 150_000)], 'excess'],
-    ['other bytes than it said', [frameOf({ ...head, crc: 1 }), ...data, ...data], 'corrupt'],
+    ['other bytes than it said', [frameOf({ ...head, checksum: 1 }), ...data, ...data], 'corrupt'],
     ['another beginning than was asked for', [frameOf({ ...head, from: 100_000 }), ...data], 'garbage'],
     ['an answer to another question', [frameOf({ name: 'pong', bytes: Buffer.alloc(8) })], 'garbage'],
     ['fewer bytes than it said', [frameOf(head), ...data, Buffer.alloc(0)], 'cut'],
@@ -256,7 +256,7 @@ describe.each([...peerTransports])('over %s', (name) => {
 
 test('of a holder that lies nothing is kept: the value comes from an honest one', async () => {
   const { fleet, asker, holder, value } = await two('tls');
-  const wrong = frameOf({ name: 'head', total: mebibyte, crc: 1, from: 0, leftMs: 0 });
+  const wrong = frameOf({ name: 'head', total: mebibyte, checksum: 1, from: 0, leftMs: 0 });
   const lying = await newHolder('tls', {
     key: newNodeKey(),
     onChannel: async (channel) => {
