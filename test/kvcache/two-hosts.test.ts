@@ -1,6 +1,6 @@
 /**
- * What one host's engine computed another one's restores, each with its own kvcached: the edge says who holds a prompt's
- * beginning, and the bytes go from daemon to daemon. A real engine on both; the first host gets no more requests.
+ * What one host's engine computed another one's restores, each with its own kvcached: the edge says who holds a
+ * prompt's beginning, and the bytes go from daemon to daemon. A real engine on both; the first gets no more requests.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
