@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { openArena } from '../ram/arena.ts';
+import { pageBytes, pagesOf, valueAt, valueIn } from '../ram/extents.ts';
 import { headerBytes } from './record.ts';
 import { SsdTier, type SsdTierOptions } from './ssd-tier.ts';
 
@@ -27,12 +28,12 @@ const opened = async (directory: string, options: Partial<SsdTierOptions> = {}) 
   return SsdTier.open({ directory, ...plain, ...options });
 };
 
-const pagesFor = (bytes: number): Buffer => openArena(Math.max(1, Math.ceil(bytes / 4096)) * 4096).bytes;
+const pagesFor = (bytes: number): Buffer => openArena(pagesOf(bytes) * pageBytes).bytes;
 
 /** True once it is written. */
 const write = (tier: SsdTier, key: string, value: string, expiresAtMs?: number): Promise<boolean> => {
   const pages = pagesFor(value.length);
-  pages.write(value, 'latin1');
+  valueIn(pages, value.length).write(value, 'latin1');
   return new Promise((resolve) => {
     const pending = { key, pages, length: value.length, expiresAtMs, isWanted: () => true, onDone: resolve };
     if (!tier.write(pending)) resolve(false);
@@ -44,7 +45,7 @@ const read = async (tier: SsdTier, key: string): Promise<string> => {
   if (place === undefined) return 'missing';
   const pages = pagesFor(place.length);
   const outcome = await tier.read(key, place, pages);
-  return outcome === 'read' ? pages.toString('latin1', 0, place.length) : outcome;
+  return outcome === 'read' ? valueIn(pages, place.length).toString('latin1') : outcome;
 };
 
 /** The byte at which the value begins in the only segment. */
@@ -134,7 +135,7 @@ test('a flipped bit of a value is a miss and counted once', async () => {
   const tier = await opened(directory);
   await write(tier, 'a', 'here');
   const bytes = readFileSync(segmentOf(directory));
-  bytes[headerBytes] = (bytes[headerBytes] ?? 0) ^ 1;
+  bytes[headerBytes + valueAt] = (bytes[headerBytes + valueAt] ?? 0) ^ 1;
   writeFileSync(segmentOf(directory), bytes);
   expect(await read(tier, 'a')).toBe('corrupt');
   expect(await read(tier, 'a')).toBe('missing');

@@ -6,6 +6,7 @@
 import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
+import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
@@ -27,7 +28,7 @@ const deletionsMax = 65_536;
 /** A value that waits to be written; its pages stay as they are until `onDone`. */
 export interface Pending {
   readonly key: string;
-  /** Whole pages; beyond the length anything. */
+  /** Whole pages, the value where it stands in memory too (`valueAt`). */
   readonly pages: Buffer;
   readonly length: number;
   readonly expiresAtMs: number | undefined;
@@ -53,6 +54,7 @@ export interface SsdTierOptions {
 export type ReadOutcome = 'read' | 'missing' | 'corrupt' | 'busy';
 
 export interface SsdCounts {
+  readonly directory: string;
   readonly values: number;
   readonly bytes: number;
   readonly bytesMax: number;
@@ -92,7 +94,7 @@ const placeOf = async (one: Queued) => {
   const expiresAtMs = 'expiresAtMs' in one ? one.expiresAtMs : undefined;
   if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs, isAsked: false };
   const { pages, length } = one;
-  return { length, checksum: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+  return { length, checksum: await checksumOf(valueIn(pages, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -141,6 +143,7 @@ export class SsdTier {
 
   get counts(): SsdCounts {
     return {
+      directory: this.#options.directory,
       values: this.#index.size,
       bytes: this.#segments.bytes,
       bytesMax: this.#options.bytesMax,
@@ -172,7 +175,7 @@ export class SsdTier {
     await this.#readTurn();
     try {
       if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.checksum)
+      if ((await checksumOf(valueIn(pages, place.length))) !== place.checksum)
         return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
