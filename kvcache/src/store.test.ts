@@ -132,7 +132,7 @@ test('time ends a value in memory and on the disk, and can be taken back', async
   await next.close();
 });
 
-test('a time that changes on the disk alone, or in both, holds after a restart, and the value is not written again', async () => {
+test('a time that changes, on the disk alone or in both, holds after a restart, and no value is written', async () => {
   const directory = directoryOf();
   const first = await opened(8, directory);
   put(first, 'disk', 'a', 5_000);
