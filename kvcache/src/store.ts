@@ -238,15 +238,14 @@ export class KvStore {
     return isKnown;
   }
 
-  /** Undefined: never. On the disk the new time holds until a restart, unless the value is in memory too. */
+  /** Undefined: never. */
   expire(key: string, expiresAtMs: number | undefined): boolean {
     const value = this.ram.peek(key, this.#nowMs());
-    if (value !== undefined) {
-      value.expiresAtMs = expiresAtMs;
-      this.#writeBehind(value);
-      return true;
-    }
-    return this.ssd?.expire(key, expiresAtMs) ?? false;
+    if (value !== undefined) value.expiresAtMs = expiresAtMs;
+    // Where the disk has the value it is told the time alone; one that waits for it is written behind that once more.
+    if (this.ssd?.expire(key, expiresAtMs) === true) return true;
+    if (value !== undefined) this.#writeBehind(value);
+    return value !== undefined;
   }
 
   /** Undefined: there is no such key; null: never. */

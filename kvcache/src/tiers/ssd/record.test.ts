@@ -10,7 +10,7 @@ import {
 } from './record.ts';
 
 const headers: fc.Arbitrary<RecordHeader> = fc.record({
-  kind: fc.constantFrom('value', 'deleted'),
+  kind: fc.constantFrom('value', 'deleted', 'expires'),
   key: fc.uint8Array({ maxLength: keyBytesMax }).map((bytes) => Buffer.from(bytes).toString('latin1')),
   number: fc.maxSafeNat(),
   segment: fc.maxSafeNat(),

@@ -19,8 +19,9 @@ const version = 3;
 const keyAt = 64;
 const checkAt = headerBytes - 4;
 
-export type RecordKind = 'value' | 'deleted';
-const kinds: readonly RecordKind[] = ['value', 'deleted'];
+/** Only a value has more than its header. `expires` is of the value that the key has where it is read: another end. */
+export type RecordKind = 'value' | 'deleted' | 'expires';
+const kinds: readonly RecordKind[] = ['value', 'deleted', 'expires'];
 
 export interface RecordHeader {
   readonly kind: RecordKind;
