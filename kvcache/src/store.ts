@@ -56,6 +56,8 @@ export interface CommitOptions {
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
+  /** As of a value that is held. */
+  readonly pages: Buffer;
   commit(options?: CommitOptions): void;
   abort(): void;
 }
@@ -213,6 +215,7 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
+      pages: this.ram.pagesOf(value),
       commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
         value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
         this.ram.publish(value);

@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import type { HeldValue, NewValue } from '../../store.ts';
 import { valueBytesMax } from '../../store.ts';
+import { valueAt } from '../../tiers/ram/extents.ts';
 import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
 import type { DirectReader } from './direct-socket.ts';
 import { ProtocolError, RespParser } from './parser.ts';
@@ -71,7 +72,7 @@ export class RespSession implements DirectReader {
   }
 
   onTaken(bytes: number): void {
-    this.#parser.took(bytes);
+    if (this.#parser.took(bytes)) this.#goOn();
   }
 
   onBytes(bytes: Buffer): void {
@@ -128,7 +129,7 @@ export class RespSession implements DirectReader {
         const room = store.reserve(key, bytes);
         if (room !== undefined) {
           this.#written.set(words.length, room);
-          return room.bytes;
+          return room.pages.subarray(valueAt);
         }
         this.#refusal = noRoom;
       } catch (thrown) {
