@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
 import { kvcachedHelp } from './config/help.ts';
@@ -22,6 +23,8 @@ import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
 
 const version = '0.1.0';
+/** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
+const echoMsMax = 1_000;
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -86,11 +89,13 @@ const run = async (options: DaemonOptions): Promise<void> => {
     await store.close();
     process.exit(0);
   };
-  let isEnding = false;
+  const signals = new RepeatedSignals(echoMsMax);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (!isEnding) void end();
-      isEnding = true;
+      const heard = signals.heard(monotonicMs());
+      if (heard === 'first') void end();
+      // Somebody who asks again does not want to wait for the disk: what is not on it yet is lost.
+      else if (heard === 'again') process.exit(1);
     });
   }
   const values = store.ssd?.counts.values ?? 0;

@@ -37,7 +37,10 @@ test('what went between this host and a peer is told by node and transport', asy
     failures: { late: 3 },
   } as const;
   const peers = [{ ...peer, node: `n${'a'.repeat(26)}` as never }];
-  const page = metricsText(store, { peers: { peers, refused: { tls: { unknown: 4 }, quic: {} } } });
+  const tier = { fetches: 9, hits: 7, unheld: 1, inFlight: 0 };
+  const page = metricsText(store, { peers: { tier, peers, refused: { tls: { unknown: 4 }, quic: {} } } });
+  expect(page).toContain('cognitora_kv_hits_total{tier="peer"} 7\n');
+  expect(page.match(/# TYPE cognitora_kv_hits_total/g)).toHaveLength(1);
   const labels = `{node="n${'a'.repeat(26)}",transport="tls"`;
   expect(page).toContain(`cognitora_kv_peer_received_bytes_total${labels}} 5\n`);
   expect(page).toContain(`cognitora_kv_peer_failures_total${labels},why="late"} 3\n`);

@@ -51,7 +51,11 @@ const tellTimes = (page: MetricsPage, { times, ssd }: KvStore, hasPeers: boolean
   page.histogram('cognitora_kv_disk_write_seconds', written, {}, times.ssdWrite.figures);
 };
 
-const tellPeers = (page: MetricsPage, { peers, refused }: PeerCounts): void => {
+const tellPeers = (page: MetricsPage, { tier, peers, refused }: PeerCounts): void => {
+  page.counter('cognitora_kv_hits_total', 'Values asked for and given.', { tier: 'peer' }, tier.hits);
+  page.counter('cognitora_kv_peer_fetches_total', 'Values that a peer was asked for.', {}, tier.fetches);
+  page.counter('cognitora_kv_peer_unheld_total', 'Values that no peer was known to hold.', {}, tier.unheld);
+  page.gauge('cognitora_kv_peer_in_flight', 'Values on their way here.', {}, tier.inFlight);
   for (const { node, transport, bytesIn, bytesOut, fetched, served, failures } of peers) {
     const labels = { node, transport };
     page.counter('cognitora_kv_peer_received_bytes_total', 'Bytes that came from a peer.', labels, bytesIn);

@@ -39,6 +39,14 @@ export interface AgentChannel {
 }
 
 export interface PeerCounts {
+  /** Values asked of peers. */
+  readonly tier: {
+    readonly fetches: number;
+    readonly hits: number;
+    /** Nobody held it, as far as the edge knows. */
+    readonly unheld: number;
+    readonly inFlight: number;
+  };
   readonly peers: readonly {
     readonly node: NodeId;
     readonly transport: PeerTransport;

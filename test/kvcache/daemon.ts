@@ -10,6 +10,8 @@ const program = join(import.meta.dirname, '../../kvcache/src/main.ts');
 export interface Daemon {
   readonly port: number;
   readonly statusUrl: string;
+  /** Where an agent finds it. */
+  readonly socket: string;
   readonly values: number;
   readonly pid: number;
   /** Sends the signal and resolves with how it ended. */
@@ -38,10 +40,16 @@ export const startDaemonIn = async (
     createInterface(child.stdout).once('line', resolve);
     child.once('exit', (code) => reject(new Error(`the daemon ended with ${code}`)));
   });
-  const { resp, status, values } = JSON.parse(line) as { resp: Address; status: Address; values: number };
+  const { resp, status, socket, values } = JSON.parse(line) as {
+    readonly resp: Address;
+    readonly status: Address;
+    readonly socket: string;
+    readonly values: number;
+  };
   return {
     port: resp.port,
     statusUrl: `http://127.0.0.1:${status.port}`,
+    socket,
     values,
     pid: child.pid ?? 0,
     end: (signal) => {

@@ -1,7 +1,7 @@
 /**
- * Whether KV gets from host to host as it is: a value is written here, a peer fetches it into its store and tells its
- * hash, and it is read back from there. Only keys that begin so are fetched because a peer says so, one at a time for each
- * peer, small, and with an end.
+ * Whether KV gets from host to host as it is: a value is written here, a peer fetches it into its store and tells
+ * its hash, and it is read back from there. Only keys that begin so are fetched because a peer says so, one at a
+ * time for each peer, small, and with an end.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { NodeId } from '@cognitora/protocol/ids';

@@ -5,11 +5,9 @@
  */
 import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
-import { stallMsMax } from './limits.ts';
+import { fetchStallMsMax, stallMsMax } from './limits.ts';
 import type { Channel } from './transport.ts';
 import { type Frame, type FrameName, frameOf, type Head, readFrame } from './wire.ts';
-
-const times = { firstMsMax: stallMsMax, stallMsMax };
 
 /** A value on its way here, over as many exchanges as it takes. */
 export interface Transfer {
@@ -38,14 +36,14 @@ export interface GetOptions {
 /** Goes on with the transfer where it stands, to its end. */
 export const get = (channel: Channel, key: string, transfer: Transfer, options: GetOptions): Promise<void> =>
   exchange(channel, { name: 'get', from: transfer.at, key }, async () => {
-    const head = await next(channel, 'head');
+    const head = await next(channel, 'head', fetchStallMsMax);
     begin(transfer, head, options);
     while (transfer.at < head.total) {
-      const { length } = await next(channel, 'data');
+      const { length } = await next(channel, 'data', fetchStallMsMax);
       if (length > head.total - transfer.at) throw new PeerError('excess', 'more than the value has');
       await options.onData(length);
       const part = transfer.target.subarray(transfer.at, transfer.at + length);
-      await fill(channel, part);
+      await fill(channel, part, fetchStallMsMax);
       transfer.at += length;
       transfer.sum.upTo(transfer.target, transfer.at);
     }
@@ -84,7 +82,7 @@ export const probe = (channel: Channel, bytes: number, nowMs: () => number): Pro
     for (let left = bytes; left > 0; ) {
       const { length } = await next(channel, 'data');
       if (length > left) throw new PeerError('excess', 'more than was asked for');
-      await fill(channel, Buffer.allocUnsafe(length));
+      await fill(channel, Buffer.allocUnsafe(length), stallMsMax);
       left -= length;
     }
     return nowMs() - startedMs;
@@ -128,13 +126,13 @@ const next = async <Name extends FrameName>(
   name: Name,
   firstMsMax = stallMsMax,
 ): Promise<Frame & { readonly name: Name }> => {
-  const frame = await readFrame(channel, 'holder', { ...times, firstMsMax });
+  const frame = await readFrame(channel, 'holder', { firstMsMax, stallMsMax });
   if (frame === undefined) throw new PeerError('cut');
   if (frame.name === 'fail') throw new ToldError(frame.code);
   if (frame.name !== name) throw new PeerError('garbage', `${frame.name} instead of ${name}`);
   return frame as Frame & { readonly name: Name };
 };
 
-const fill = async (channel: Channel, target: Buffer): Promise<void> => {
-  if (!(await channel.fill(target, stallMsMax))) throw new PeerError('cut');
+const fill = async (channel: Channel, target: Buffer, msMax: number): Promise<void> => {
+  if (!(await channel.fill(target, msMax))) throw new PeerError('cut');
 };

@@ -33,6 +33,8 @@ export const channelsWaitingMax = 256;
 export const dialMsMax = 3_000;
 /** Inside an exchange without a byte; a LAN loses no second, a far path a few. */
 export const stallMsMax = 5_000;
+/** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
+export const fetchStallMsMax = 1_500;
 /** Between two requests of a connection that was accepted: longer than two rounds of probes. */
 export const restMsMax = 180_000;
 /** A connection beyond the first that is not used. */

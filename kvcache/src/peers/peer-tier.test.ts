@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { checksumIn, sumOf } from '../tiers/checksum.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
-import { newHolder, newValue } from './testing/pair.ts';
+import { certifiedOf, newHolder, newValue } from './testing/pair.ts';
 import type { Channel } from './transport.ts';
 import { frameOf, headerOf } from './wire.ts';
 
@@ -207,6 +207,22 @@ describe.each([...peerTransports])('over %s', (name) => {
     expect(await coming).toBeUndefined();
     expect(asker.store.ram.counts.bytes).toBe(0);
     expect(await asker.peers.tier.fetch('k', { node: holder.node })).toBeUndefined();
+  });
+
+  test('a holder that is removed here is cut here, whatever it knows itself', async () => {
+    const fleet = new Fleet();
+    const [asker, holder] = [await fleet.daemon(), await fleet.daemon({ bytesPerSecondMax: mebibyte })];
+    holder.put('k', newValue(3 * mebibyte));
+    fleet.says('k', holder.node);
+    fleet.tell(name);
+    const coming = asker.read('k');
+    await expect.poll(() => sum(asker.peers.counts.peers)).toBeGreaterThan(200_000);
+    fleet.remove(holder.node);
+    asker.peers.update({ ...certifiedOf(asker.key), peers: fleet.members });
+    const startedMs = performance.now();
+    expect(await coming).toBeUndefined();
+    // At the rate it had, it would have taken seconds.
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
   });
 
   const part = newValue(100_000);

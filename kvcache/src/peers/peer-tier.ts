@@ -1,8 +1,8 @@
 /**
- * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for all
- * who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which computing anew
- * is better. A fetch that breaks goes on where it stands, by another connection, transport or holder. What is not exactly
- * what was announced is a miss with a count, never an answer.
+ * Values from other hosts: from whoever holds them, by the best path, into the store's own memory. One fetch for
+ * all who ask for the same key; a bounded number at once and in line; nothing beyond the deadline after which
+ * computing anew is better. A fetch that breaks goes on where it stands, by another connection, transport or
+ * holder. What is not exactly what was announced is a miss with a count, never an answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeId } from '@cognitora/protocol/ids';
@@ -191,7 +191,7 @@ export class PeerTier {
   /** Resolves when all of it is here; rejects with why the last try failed. */
   async #fromAnyOf(holders: readonly NodeId[], going: Going): Promise<void> {
     const { fabric, nowMs, counters } = this.#options;
-    const paths = holders.flatMap((node) => fabric.pathsTo(node));
+    let paths = holders.flatMap((node) => fabric.pathsTo(node));
     let last = new PeerError('unreachable');
     for (let attempts = 0; attempts < attemptsMax; attempts += 1) {
       const path = paths.shift();
@@ -208,6 +208,9 @@ export class PeerTier {
         counters.failed(path.node, path.transport, last.code);
         this.#learn(path, going, last.code);
         if (last.code === 'late' || last.code === 'no room' || nowMs() >= going.endsAtMs) throw last;
+        // Whoever goes mostly goes on all paths, and to notice takes time: the others first.
+        const isOther = ({ node }: Path): boolean => node !== path.node;
+        paths = [...paths.filter(isOther), ...paths.filter((one) => !isOther(one))];
         // What came before was of another value: this one may bring its own whole.
         if (last.code === 'changed') paths.unshift(path);
         // It moved: another connection of the same path may bring the rest.

@@ -342,7 +342,11 @@ const somePeers =
         closed: () => attached.splice(attached.indexOf(send), 1),
       };
     },
-    counts: { peers: [], refused: { tls: {}, quic: {} } },
+    counts: {
+      tier: { fetches: 0, hits: 0, unheld: 0, inFlight: 0 },
+      peers: [],
+      refused: { tls: {}, quic: {} },
+    },
   });
 
 test('a value that is not here comes from the node that is named, or from whoever has it', async () => {

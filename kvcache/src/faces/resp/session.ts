@@ -9,7 +9,7 @@ import { valueBytesMax } from '../../store.ts';
 import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
 import type { DirectReader } from './direct-socket.ts';
 import { ProtocolError, RespParser } from './parser.ts';
-import { failure, type Reply, writeReply } from './reply.ts';
+import { encodedIn, failure, type Reply, writeReply } from './reply.ts';
 
 /** Of a string that is no value: a key, a word, an ECHO. */
 const wordBytesMax = 64 * 1024;
@@ -48,7 +48,7 @@ export class RespSession implements DirectReader {
     const session = { protocol: 2 as const, database: 0, isIn, id, isOver: false };
     const hold = (value: HeldValue): Buffer => {
       this.#held.add(value);
-      return value.bytes;
+      return encodedIn(value.pages, value.bytes.length);
     };
     this.#caller = { ...options, session, written: this.#written, hold };
     this.#parser = new RespParser({
