@@ -19,6 +19,10 @@ const patient = [
   'test/api/client-errors.test.ts',
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
+  'test/kvcache/peers.test.ts',
+  'test/kvcache/full-disk.test.ts',
+  'test/kvcache/lmcache.test.ts',
+  'test/kvcache/redis-clients.test.ts',
   'test/kvcache/commands.test.ts',
   'test/kvcache/full-disk.test.ts',
   'test/kvcache/lmcache.test.ts',
@@ -30,6 +34,7 @@ const patient = [
   'test/agent/engines.test.ts',
   'test/agent/engine-program.test.ts',
   'test/kvcache/fleet-ca.test.ts',
+  'test/kvcache/fabric.test.ts',
   'test/kvcache/lossy-link.test.ts',
   'test/kvcache/mirror.test.ts',
 ];
@@ -42,6 +47,8 @@ const long = [
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',
+  'test/kvcache/crashes.test.ts',
+  'test/kvcache/over-capacity.test.ts',
 ];
 
 export default defineConfig({

@@ -1,7 +1,7 @@
 /**
- * 1 MiB from a peer over a path that delays and loses: TLS and QUIC in turn over the same link, so that where QUIC wins
- * is known. What TCP makes of loss is the kernel's congestion control: TLS is measured by the machine's own and by Reno,
- * which every kernel allows and which CUBIC is not better than on so short a path. QUIC's is CUBIC, its library's.
+ * 1 MiB from a peer over a path that delays and loses: TLS and QUIC in turn over equal links, so that where QUIC wins
+ * is known. What TCP makes of loss is the kernel's congestion control: TLS is measured by the machine's own and by
+ * Reno, which every kernel allows; CUBIC is not much better on short paths. QUIC's is its library's, without a name.
  */
 import { execFileSync } from 'node:child_process';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
@@ -18,7 +18,7 @@ const paths = [
   { rttMs: 20, lossShare: 0.02 },
   { rttMs: 80, lossShare: 0.005 },
 ] as const;
-const plan = { warm: 4, single: { fetchesMax: 80, msMax: 4_000 }, parallelMs: 4_000 };
+const plan = { warm: 2, single: { fetchesMax: 80, msMax: 5_000 }, parallelMs: 3_000 };
 const setting = '/proc/sys/net/ipv4/tcp_congestion_control';
 const lossBased = 'reno';
 
@@ -53,7 +53,8 @@ const measure = async (path: (typeof paths)[number], { transport, control }: Cas
     const [from, to] = link.ends;
     for (const end of link.ends)
       if (control !== undefined) inside(end, 'sh', '-c', `echo ${control} > ${setting}`);
-    const figures = await measurePair(transport, [from, to], plan);
+    const carriedBytes = async (): Promise<number> => (await link.counts())[1].deliveredBytes;
+    const figures = await measurePair(transport, [from, to], { ...plan, carriedBytes });
     const { delivered, lost, dropped } = (await link.counts())[1];
     const unwantedDrops = from.unwantedDrops() + to.unwantedDrops();
     return { ...figures, path, control, packets: { delivered, lost, dropped }, unwantedDrops };
@@ -95,21 +96,20 @@ export const lossyRow = async (): Promise<RowResult> => {
     cpuSecondsPerGigabyte: rounded(run.cpuSecondsPerGigabyte),
     ...{ packets: run.packets, unwantedDrops: run.unwantedDrops },
   }));
-  const winners = paths.map((path) => {
+  const verdicts = paths.map((path) => {
     const own = figures.filter(
       ({ rttMs, lossShare }) => rttMs === path.rttMs && lossShare === path.lossShare,
     );
-    const best = own.toSorted((left, right) => left.ms.p50 - right.ms.p50)[0];
-    return { ...path, fastest: best?.name ?? '' };
+    const quic = own.find(({ name }) => name === 'quic')?.ms.p50 ?? Number.NaN;
+    const beaten = own.filter(({ ms }) => ms.p50 > quic).map(({ name }) => name);
+    return `${path.rttMs} ms ${100 * path.lossShare} %: QUIC beats ${beaten.join(' and ') || 'none'}`;
   });
   return {
-    figures: { lossy: figures, lossyFastest: winners },
+    figures: { lossy: figures },
     goals: {
       lossKnown: {
-        goal: 'the RTT and loss at which QUIC beats TLS are shown',
-        value: winners
-          .map(({ rttMs, lossShare, fastest }) => `${rttMs} ms ${100 * lossShare} %: ${fastest}`)
-          .join('; '),
+        goal: 'the RTT and loss at which QUIC beats TLS (p50 of 1 MiB) are shown',
+        value: verdicts.join('; '),
         met: runs.every(({ unwantedDrops }) => unwantedDrops === 0),
       },
     },

@@ -22,7 +22,13 @@ const method =
   'on its Unix socket, one GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are ' +
   'written, the store is closed and opened anew with 96 MiB of memory; each is read once through ' +
   'KvStore.get and once by one pread with O_DIRECT of the same bytes of the same file, now one first, now ' +
-  'the other, three rounds; ratios within a round, their median is told.';
+  'the other, three rounds; ratios within a round, their median is told. peers: two processes with keys ' +
+  'and certificates of a fleet, a store in memory each, by the transports and exchanges that daemons use; ' +
+  'TLS and QUIC in turn, three rounds; 400 values one after the other (p99 is the median of the rounds), ' +
+  'then eight at a time for 2 s, with the CPU of both processes meanwhile. lossy: the same between two ' +
+  "network namespaces, over bench/lossy-link's relay (1 Gbit/s, queue of 4 MiB, seeded); values one " +
+  'after the other for 5 s, then eight at a time for 3 s, for which the bytes of packets that arrived are ' +
+  "counted. TCP's congestion control is the machine's, and Reno.";
 
 const { values } = parseArgs({
   options: {

@@ -24,6 +24,8 @@ export interface PairPlan {
   readonly single: { readonly fetchesMax: number; readonly msMax: number };
   /** Eight at a time. */
   readonly parallelMs: number;
+  /** Bytes that the path carried so far; undefined: values are counted that came whole. */
+  readonly carriedBytes?: () => Promise<number>;
 }
 
 export interface PairFigures {
@@ -37,6 +39,7 @@ export interface PairFigures {
 export const streams = 8;
 /** What the holder has; fetched in turn, each time anew. */
 const values = 64;
+const phaseMsMax = 60_000;
 
 type Host = WorkerProcess<PeerCommand, PeerAnswer>;
 
@@ -63,26 +66,27 @@ const meet = async (asker: Host, holder: Host, transport: PeerTransport, host: s
 export const measurePair = async (
   transport: PeerTransport,
   [from, to]: readonly [Place, Place],
-  { warm, single, parallelMs }: PairPlan,
+  { warm, single, parallelMs, carriedBytes }: PairPlan,
 ): Promise<PairFigures> => {
   const [asker, holder] = [startHost(from), startHost(to)];
   try {
     await meet(asker, holder, transport, to.host);
-    const always = { do: 'fetch', values } as const;
-    await asker.ask({ ...always, atOnce: 1, fetchesMax: warm, msMax: 60_000 });
+    const always = { do: 'fetch', values, msMax: phaseMsMax, isCutOff: false } as const;
+    await asker.ask({ ...always, atOnce: 1, fetchesMax: warm });
     const { ms } = await asker.ask({ ...always, atOnce: 1, ...single });
-    await asker.ask({ ...always, atOnce: streams, fetchesMax: 2 * streams, msMax: 60_000 });
+    const isCutOff = carriedBytes !== undefined;
+    const eight = { ...always, atOnce: streams, isCutOff, fetchesMax: Number.MAX_SAFE_INTEGER };
+    // Connections are made, and windows opened.
+    await asker.ask({ ...eight, msMax: parallelMs / 4 });
+    const bytesBefore = (await carriedBytes?.()) ?? 0;
     const cpuBeforeUs = cpuUs(asker.pid) + cpuUs(holder.pid);
-    const all = await asker.ask({
-      ...always,
-      ...{ atOnce: streams, fetchesMax: Number.MAX_SAFE_INTEGER, msMax: parallelMs },
-    });
+    const { ms: whole, totalMs } = await asker.ask({ ...eight, msMax: parallelMs });
+    const bytes = ((await carriedBytes?.()) ?? whole.length * mebibyte) - bytesBefore;
     const cpuSeconds = (cpuUs(asker.pid) + cpuUs(holder.pid) - cpuBeforeUs) / 1e6;
-    const bytes = all.ms.length * mebibyte;
     return {
       transport,
       singleMs: ms,
-      parallelMegabytesPerSecond: bytes / 1e3 / all.totalMs,
+      parallelMegabytesPerSecond: bytes / 1e3 / totalMs,
       cpuSecondsPerGigabyte: cpuSeconds / (bytes / 1e9),
     };
   } finally {

@@ -11,6 +11,7 @@ import { nodeKeyOf } from '../../kvcache/src/peers/identity.ts';
 import { type Served, ServedNow, serveChannel } from '../../kvcache/src/peers/serve.ts';
 import { type Transport, type Trunk, transports } from '../../kvcache/src/peers/transport.ts';
 import { KvStore, type NewValue } from '../../kvcache/src/store.ts';
+import { delayMs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import { mebibyte } from './row.ts';
 
@@ -31,19 +32,22 @@ export type PeerCommand =
   | { readonly do: 'identify' }
   | ({ readonly do: 'hold'; readonly values: number } & Meeting)
   | ({ readonly do: 'dial'; readonly port: number } & Meeting)
-  /** So many values of 1 MiB at a time, until so many or so much time is over. */
-  | {
-      readonly do: 'fetch';
-      readonly atOnce: number;
-      readonly fetchesMax: number;
-      readonly msMax: number;
-      readonly values: number;
-    };
+  | ({ readonly do: 'fetch' } & FetchPlan);
+
+/** So many values of 1 MiB at a time, until so many or so much time is over. */
+export interface FetchPlan {
+  readonly atOnce: number;
+  readonly fetchesMax: number;
+  readonly msMax: number;
+  readonly values: number;
+  /** Those under way when the time is over are left to themselves; else they are waited for. */
+  readonly isCutOff: boolean;
+}
 
 export interface PeerAnswer {
   readonly identity: Identity;
   readonly port: number;
-  /** Of each value. */
+  /** Of each value that came whole. */
   readonly ms: readonly number[];
   /** Of all of them. */
   readonly totalMs: number;
@@ -112,27 +116,22 @@ const fetchOne = async (from: Trunk, index: number): Promise<number> => {
   return ms;
 };
 
-interface FetchPlan {
-  readonly atOnce: number;
-  readonly fetchesMax: number;
-  readonly msMax: number;
-  readonly values: number;
-}
-
-const fetchAll = async ({ atOnce, fetchesMax, msMax, values }: FetchPlan) => {
+const fetchAll = async ({ atOnce, fetchesMax, msMax, values, isCutOff }: FetchPlan) => {
   const from = trunk;
   if (from === undefined) throw new Error('nobody was dialled');
   const ms: number[] = [];
   let next = 0;
   const beganMs = performance.now();
+  const elapsedMs = (): number => performance.now() - beganMs;
   const one = async (): Promise<void> => {
-    while (next < fetchesMax && performance.now() - beganMs < msMax) {
+    while (next < fetchesMax && elapsedMs() < msMax) {
       next += 1;
       ms.push(await fetchOne(from, next % values));
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, one));
-  return { ms, totalMs: performance.now() - beganMs };
+  const all = Promise.all(Array.from({ length: atOnce }, one));
+  await (isCutOff ? Promise.race([all, delayMs(msMax)]) : all);
+  return { ms: [...ms], totalMs: elapsedMs() };
 };
 
 serveCommands<PeerCommand, PeerAnswer>(async (command) => {

@@ -43,15 +43,16 @@ interface System {
   readonly start: (port: number, directory: string) => readonly string[];
 }
 
-const daemon = (port: number, ...more: readonly string[]): readonly string[] => [
+const daemon = (port: number, directory: string, disk: string): readonly string[] => [
   ...[process.execPath, join(import.meta.dirname, '../../kvcache/src/main.ts')],
-  ...['--listen', `127.0.0.1:${port}`, '--status', '127.0.0.1:0', '--ram', '1GiB', ...more],
+  ...['--listen', `127.0.0.1:${port}`, '--status', '127.0.0.1:0', '--data-dir', directory],
+  ...['--ram', '1GiB', '--disk', disk],
 ];
 const redis: System = { name: 'redis-server', start: redisServer };
-const ours: System = { name: 'kvcached', start: (port) => daemon(port, '--disk', '0') };
+const ours: System = { name: 'kvcached', start: (port, directory) => daemon(port, directory, '0') };
 const withDisk: System = {
   name: 'kvcached, disk',
-  start: (port, directory) => daemon(port, '--disk', '4GiB', '--data-dir', directory),
+  start: (port, directory) => daemon(port, directory, '4GiB'),
 };
 const systems = [redis, ours, withDisk];
 

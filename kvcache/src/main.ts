@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
@@ -50,6 +51,10 @@ const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): P
     random,
   });
 
+/** Whoever has them, within the longest that a fetch may take. */
+const fetchFrom = (peers: Peers) => (keys: readonly string[]) =>
+  peers.fetch({ keys, node: anyNode, deadlineMs: kvFetchMsMax }, AbortSignal.timeout(kvFetchMsMax));
+
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
@@ -67,16 +72,17 @@ const run = async (options: DaemonOptions): Promise<void> => {
   );
   const shared = { store, nowMs: wallMs, version, onError };
   const peers = options.peers && (await startPeers(options.peers, store, named));
-  const startedAtMs = wallMs();
-  const local = await startLocalServer({ ...shared, namespaces: named, path: socket, peers, startedAtMs });
-  const redis = await Promise.all(
-    options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
-  );
   const mirrors = await Promise.all(
     options.mirrors.map(({ directory, fields, bytesMax }) => {
       const mirror = { directory, namespace: named.name(fields), bytesMax, nowMs: wallMs, onError: say };
-      return startMirror(mirror, store);
+      return startMirror({ ...mirror, fetch: peers && fetchFrom(peers) }, store);
     }),
+  );
+  const startedAtMs = wallMs();
+  const ours = { ...shared, namespaces: named, peers, mirrors, startedAtMs };
+  const local = await startLocalServer({ ...ours, path: socket });
+  const redis = await Promise.all(
+    options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
   );
   const told =
     status && (await startStatusServer(status, () => metricsText(store, { peers: peers?.counts, mirrors })));

@@ -9,6 +9,7 @@
  */
 import { monotonicMs as systemMonotonicMs } from './clock.ts';
 import { noTimes, type StoreTimes } from './store-times.ts';
+import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
 import { keyBytesMax } from './tiers/ssd/record.ts';
 import { SsdTier } from './tiers/ssd/ssd-tier.ts';
@@ -37,6 +38,8 @@ export interface StoreOptions {
 /** A value that somebody reads. Its bytes stay as they are until `release`, which is called once. */
 export interface HeldValue {
   readonly bytes: Buffer;
+  /** The value's pages, it stands at `valueAt`. In the margins writes one face, the same whenever it does. */
+  readonly pages: Buffer;
   /** Where the same bytes are for a program that maps the store's memory. */
   readonly arena: number;
   readonly offset: number;
@@ -53,6 +56,8 @@ export interface CommitOptions {
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
+  /** As of a value that is held. */
+  readonly pages: Buffer;
   commit(options?: CommitOptions): void;
   abort(): void;
 }
@@ -210,6 +215,7 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
+      pages: this.ram.pagesOf(value),
       commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
         value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
         this.ram.publish(value);
@@ -232,15 +238,14 @@ export class KvStore {
     return isKnown;
   }
 
-  /** Undefined: never. On the disk the new time holds until a restart, unless the value is in memory too. */
+  /** Undefined: never. */
   expire(key: string, expiresAtMs: number | undefined): boolean {
     const value = this.ram.peek(key, this.#nowMs());
-    if (value !== undefined) {
-      value.expiresAtMs = expiresAtMs;
-      this.#writeBehind(value);
-      return true;
-    }
-    return this.ssd?.expire(key, expiresAtMs) ?? false;
+    if (value !== undefined) value.expiresAtMs = expiresAtMs;
+    // Where the disk has the value it is told the time alone; one that waits for it is written behind that once more.
+    if (this.ssd?.expire(key, expiresAtMs) === true) return true;
+    if (value !== undefined) this.#writeBehind(value);
+    return value !== undefined;
   }
 
   /** Undefined: there is no such key; null: never. */
@@ -346,7 +351,9 @@ export class KvStore {
   #held(value: RamValue): HeldValue {
     this.ram.hold(value);
     const release = (): void => this.ram.release(value);
-    return { bytes: this.ram.bytesOf(value), arena: value.arena, offset: this.ram.offsetOf(value), release };
+    const pages = this.ram.pagesOf(value);
+    const offset = this.ram.offsetOf(value);
+    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, release };
   }
 
   #writeBehind(value: RamValue): void {

@@ -186,6 +186,7 @@ export class Agent {
       live: this.#live.size,
       replicas: [...this.#sources.values()].flatMap((source) => this.#replicaStatus(source)),
       gpus: this.#telemetry.gpus,
+      ...(this.#fleet === undefined ? {} : { kvcached: this.#fleet.status }),
     };
   }
 

@@ -155,6 +155,16 @@ export interface ReplicaStatus {
   readonly moves?: MovesStatus;
 }
 
+/** The host's KV daemon, through which KV moves to and from other hosts. */
+export interface KvcachedStatus {
+  /** It told of itself, and the edge heard of it. */
+  readonly isJoined: boolean;
+  /** Other hosts whose daemons it reaches. */
+  readonly hosts: number;
+  /** Why it has not joined. */
+  readonly why?: string;
+}
+
 export interface AgentStatus {
   readonly agent: string;
   readonly node: NodeId;
@@ -163,6 +173,8 @@ export interface AgentStatus {
   readonly live: number;
   readonly replicas: readonly ReplicaStatus[];
   readonly gpus: readonly GpuReport[];
+  /** Absent: none is configured. */
+  readonly kvcached?: KvcachedStatus;
 }
 
 export interface ProcessStatus {

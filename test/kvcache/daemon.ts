@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
+import { temporaryDirectory } from './values.ts';
 
 const program = join(import.meta.dirname, '../../kvcache/src/main.ts');
 
@@ -22,6 +23,7 @@ interface Address {
   readonly port: number;
 }
 
+/** With a directory of its own, unless the options name one. */
 export const startDaemon = (...options: readonly string[]): Promise<Daemon> => startDaemonIn({}, ...options);
 
 /** With these variables in its environment. */
@@ -29,7 +31,8 @@ export const startDaemonIn = async (
   environment: Readonly<Record<string, string>>,
   ...options: readonly string[]
 ): Promise<Daemon> => {
-  const argv = [program, '--listen', '127.0.0.1:0', '--status', '127.0.0.1:0', ...options];
+  const own = options.includes('--data-dir') ? [] : ['--data-dir', temporaryDirectory()];
+  const argv = [program, '--listen', '127.0.0.1:0', '--status', '127.0.0.1:0', ...own, ...options];
   const env = { ...process.env, ...environment };
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'], env });
   onTestFinished(() => void child.kill('SIGKILL'));

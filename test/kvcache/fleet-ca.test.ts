@@ -1,15 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, createServer } from 'node:tls';
 import { nodeIdOf } from '@cognitora/protocol/identity';
-import type { NodeId } from '@cognitora/protocol/ids';
 import { expect, onTestFinished, test } from 'vitest';
 import { fleetCaOf, nodeCertificateMs } from '../../edge/src/kv/fleet-ca.ts';
+import { shakeHands } from './handshake.ts';
 
 const secret = 'a secret of the fleet, long enough';
 const dayMs = 24 * 3_600_000;
@@ -22,7 +19,7 @@ const newNode = () => {
     node,
     raw: new Uint8Array(raw),
     publicKey,
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+    key: privateKey,
   };
 };
 
@@ -86,37 +83,6 @@ test('OpenSSL finds nothing wrong with either, in its strict mode', async () => 
   expect(verify('-purpose', 'sslclient')).toBe('node.pem: OK\n');
   expect(() => verify('-verify_hostname', 'nother')).toThrow('hostname mismatch');
 });
-
-interface Ends {
-  readonly server: Awaited<ReturnType<typeof issued>>;
-  readonly client: Awaited<ReturnType<typeof issued>>;
-  readonly servername?: NodeId;
-}
-
-/** What each end knows of the other after a mutual handshake. */
-const shakeHands = async ({ server: own, client, servername = own.node }: Ends) => {
-  const server = createServer({
-    ...{ key: own.key, cert: own.certificate, ca: own.ca },
-    ...{ requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
-  });
-  onTestFinished(() => void server.close());
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const accepted = new Promise((resolve) => {
-    server.on('secureConnection', (socket) => resolve(socket.getPeerCertificate().subject.CN));
-    server.on('tlsClientError', ({ message }) => resolve(message));
-  });
-  const { port } = server.address() as AddressInfo;
-  const socket = connect({
-    ...{ port, host: '127.0.0.1', servername },
-    ...{ key: client.key, cert: client.certificate, ca: client.ca },
-  });
-  onTestFinished(() => void socket.destroy());
-  const connected = new Promise((resolve) => {
-    socket.on('secureConnect', () => resolve(socket.getPeerCertificate().subject.CN));
-    socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code));
-  });
-  return [await connected, await accepted];
-};
 
 test('two nodes of a fleet know each other by TLS', async () => {
   const [server, client] = [await issued(), await issued()];

@@ -78,7 +78,7 @@ test('what an engine stores on one host an engine on another reads, and knows to
   expect(hashOf(await other.client.ask('GET', 'k3'))).toBe(hashOf(values[3]));
 });
 
-test('a holder that is killed in the midst: another brings the rest, or the value is missing, never wrong', async () => {
+test('a holder is killed in the midst: another brings the rest, or the value is missing, never wrong', async () => {
   const slow = ['--bandwidth-max', '8MiB/s'];
   const { hosts, directory } = await fleetOf(slow, slow, []);
   const [one, other, asker] = hosts as [Host, Host, Host];

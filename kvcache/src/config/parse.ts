@@ -21,6 +21,7 @@ import { isLoopback } from '@cognitora/protocol/host-names';
 import { kvDaemonSocketName, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import { valueBytesMax } from '../store.ts';
+import { pageBytes } from '../tiers/ram/extents.ts';
 import { configHost } from './config-host.ts';
 import type { DaemonOptions, MirrorOptions, NamespaceOptions, PeersOptions } from './options.ts';
 import {
@@ -174,7 +175,8 @@ const topOf = (sources: Sources) => {
   problems.throwIfAny();
   const options = {
     dataDirectory,
-    ramBytesMax: Math.max(valueBytesMax, ram),
+    // The largest value takes a page more.
+    ramBytesMax: Math.max(valueBytesMax + pageBytes, ram),
     ssd: disk === 0 ? undefined : { directory: join(dataDirectory, 'segments'), bytesMax: disk },
     resp,
     status: status === 'off' ? undefined : status,

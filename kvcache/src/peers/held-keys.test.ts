@@ -76,6 +76,7 @@ test('the store tells of every way in which a key comes and goes', async () => {
   const fleet = new Fleet();
   const one = await fleet.daemon({ ramBytesMax: 4 * 4096 });
   const taken = (): unknown => one.peers.held.take();
+  taken();
   one.put('a', newValue(10));
   expect(taken()).toMatchObject({ added: digests('a'), removed: [] });
   one.store.delete('a');

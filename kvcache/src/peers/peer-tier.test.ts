@@ -1,10 +1,10 @@
 /** Values from peers: that they come, that they come once, and that nothing else ever does. */
-import { crc32 } from 'node:zlib';
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { describe, expect, test } from 'vitest';
+import { checksumIn, sumOf } from '../tiers/checksum.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
-import { newHolder, newValue } from './testing/pair.ts';
+import { certifiedOf, newHolder, newValue } from './testing/pair.ts';
 import type { Channel } from './transport.ts';
 import { frameOf, headerOf } from './wire.ts';
 
@@ -209,11 +209,27 @@ describe.each([...peerTransports])('over %s', (name) => {
     expect(await asker.peers.tier.fetch('k', { node: holder.node })).toBeUndefined();
   });
 
+  test('a holder that is removed here is cut here, whatever it knows itself', async () => {
+    const fleet = new Fleet();
+    const [asker, holder] = [await fleet.daemon(), await fleet.daemon({ bytesPerSecondMax: mebibyte })];
+    holder.put('k', newValue(3 * mebibyte));
+    fleet.says('k', holder.node);
+    fleet.tell(name);
+    const coming = asker.read('k');
+    await expect.poll(() => sum(asker.peers.counts.peers)).toBeGreaterThan(200_000);
+    fleet.remove(holder.node);
+    asker.peers.update({ ...certifiedOf(asker.key), peers: fleet.members });
+    const startedMs = performance.now();
+    expect(await coming).toBeUndefined();
+    // At the rate it had, it would have taken seconds.
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
+  });
+
   const part = newValue(100_000);
   const head = {
     name: 'head',
     total: 200_000,
-    crc: crc32(Buffer.concat([part, part])),
+    checksum: checksumIn(sumOf(Buffer.concat([part, part]))),
     from: 0,
     leftMs: 0,
   } as const;
@@ -223,7 +239,7 @@ describe.each([...peerTransports])('over %s', (name) => {
     ['a length beyond all bounds', [frameOf({ ...head, total: 2 ** 32 - 1 })], 'excess'],
     ['more bytes than it said', [frameOf(head), ...data, ...data, ...data], 'more'],
     ['a frame longer than what is left', [frameOf(head), ...data, headerOf('data', 150_000)], 'excess'],
-    ['other bytes than it said', [frameOf({ ...head, crc: 1 }), ...data, ...data], 'corrupt'],
+    ['other bytes than it said', [frameOf({ ...head, checksum: 1 }), ...data, ...data], 'corrupt'],
     ['another beginning than was asked for', [frameOf({ ...head, from: 100_000 }), ...data], 'garbage'],
     ['an answer to another question', [frameOf({ name: 'pong', bytes: Buffer.alloc(8) })], 'garbage'],
     ['fewer bytes than it said', [frameOf(head), ...data, Buffer.alloc(0)], 'cut'],
@@ -256,7 +272,7 @@ describe.each([...peerTransports])('over %s', (name) => {
 
 test('of a holder that lies nothing is kept: the value comes from an honest one', async () => {
   const { fleet, asker, holder, value } = await two('tls');
-  const wrong = frameOf({ name: 'head', total: mebibyte, crc: 1, from: 0, leftMs: 0 });
+  const wrong = frameOf({ name: 'head', total: mebibyte, checksum: 1, from: 0, leftMs: 0 });
   const lying = await newHolder('tls', {
     key: newNodeKey(),
     onChannel: async (channel) => {

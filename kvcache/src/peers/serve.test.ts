@@ -20,7 +20,7 @@ describe.each([...peerTransports])('over %s', (name) => {
           const release = (): void => {
             held -= 1;
           };
-          return { bytes: value, arena: 0, offset: 0, release };
+          return { bytes: value, pages: value, arena: 0, offset: 0, release };
         },
       },
     });

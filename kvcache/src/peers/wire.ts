@@ -5,7 +5,7 @@
  *   0 type u8 | 1 zero x 3 | 4 payload bytes u32 | 8 payload                     little-endian
  *
  *   asker                                   holder
- *   get        u32 from, key                head  u32 total, u32 checksum, u32 from, u32 zero, f64 ms left (0: for ever)
+ *   get        u32 from, key                head  u32 total, u32 checksum, u32 from, u32 zero, f64 ms left (0: ever)
  *                                           data  bytes, as often as it takes to the total; or fail
  *   ping       8 bytes                      pong  the same
  *   probe      u32 bytes                    data  so many

@@ -121,6 +121,7 @@ test('what the daemon says goes on to the edge, and what the edge says to the da
     replicas: [{ name: 'r0', namespace: 'n0123456789abcdef', bytesPerToken: 1, insertBytesPerMs: 9 }],
   });
   expect(told).toEqual(['found', 'dropped 9,1']);
+  expect(fleet.status).toEqual({ isJoined: true, hosts: 1 });
   expect([fleet.reachOf(there), fleet.reachOf(node)]).toEqual([reach, undefined]);
   fleet.fabric(one, fabric);
   fleet.holders(one, { ask: 7, nodes: [there], holders: [[0]] });
@@ -159,6 +160,7 @@ test('a daemon that is not there is asked again, less and less often, and told o
   fleet.fabric(one, fabric);
   await settle(120_000);
   expect(said).toEqual(['kvcached joins no fleet Error: connect ENOENT']);
+  expect(fleet.status).toEqual({ isJoined: false, hosts: 0, why: 'Error: connect ENOENT' });
   daemon.isAway = false;
   await settle(120_000);
   expect(sockets).toHaveLength(1);
@@ -177,6 +179,7 @@ test('a daemon that goes is nobody for the edge until it is back', async () => {
   expect(one.frames).toEqual(['peer 1 1 1', 'peer 0 0 0', 'held cleared + -']);
   expect(fleet.reachOf(there)).toBeUndefined();
   expect(told).toEqual(['found', 'lost']);
+  expect(fleet.status).toEqual({ isJoined: false, hosts: 0, why: 'it ended' });
   await settle(60_000);
   expect(sockets).toHaveLength(2);
 });
@@ -192,6 +195,7 @@ test('a daemon with the key of another host is told of, and nothing of it to the
   await settle();
   expect(one.frames).toEqual([]);
   expect(said.at(-1)).toMatch(/--identity/);
+  expect(fleet.status).toMatchObject({ isJoined: false, why: expect.stringContaining('--identity') });
 });
 
 test('a line that nobody understands ends the connection, and the next one begins', async () => {

@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
+import type { KvcachedStatus } from '@cognitora/protocol/agent-status';
 import { nodeIdOf } from '@cognitora/protocol/identity';
 import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import {
@@ -104,9 +105,17 @@ const nodeOf = (publicKey: string): NodeId =>
 export class KvFleet {
   readonly #options: KvFleetOptions;
   #life: Life | undefined;
+  /** Why the daemon has not joined, as far as that is known. */
+  #why: string | undefined;
 
   constructor(options: KvFleetOptions) {
     this.#options = options;
+  }
+
+  get status(): KvcachedStatus {
+    const { self, reach = [] } = this.#life ?? {};
+    const why = self === undefined ? (this.#why ?? 'the agent has no link') : undefined;
+    return { isJoined: self !== undefined, hosts: reach.length, ...(why === undefined ? {} : { why }) };
   }
 
   /** How a node is reached by the better transport; undefined: not at all. */
@@ -175,7 +184,8 @@ export class KvFleet {
       if (this.#life === life) this.#opened(life, socket);
       else socket.destroy();
     } catch (thrown) {
-      if (life.failures === 0) log('warn', 'kvcached joins no fleet', { why: String(thrown) });
+      this.#why = String(thrown);
+      if (life.failures === 0) log('warn', 'kvcached joins no fleet', { why: this.#why });
       this.#dialLater(life);
     }
   }
@@ -192,6 +202,7 @@ export class KvFleet {
   #opened(life: Life, socket: Duplex): void {
     const { log, own } = this.#options;
     log('info', 'kvcached joins the fleet');
+    this.#why = 'it has not told of itself yet';
     life.socket = socket;
     life.failures = 0;
     const looked = Promise.race([own.found(), delay(lookMsMax)]);
@@ -216,6 +227,7 @@ export class KvFleet {
     life.socket = undefined;
     life.reach = [];
     this.#options.own.lost();
+    this.#why ??= 'it ended';
     this.#options.log('warn', 'kvcached is gone, asked again');
     // Nobody finds anything here until it is back.
     if (life.self !== undefined) {
@@ -260,10 +272,12 @@ export class KvFleet {
     const { log, node } = this.#options;
     if (nodeOf(self.publicKey) !== node) {
       const why = "kvcached has another host's key: name this agent's node.key in its --identity";
+      this.#why = why;
       log('error', 'kvcached is none of the fleet', { why });
       return;
     }
     life.self = self;
+    this.#why = undefined;
     this.changed();
   }
 

@@ -30,7 +30,7 @@ export interface Caller {
   };
   /** What the last command's long values were written into, by their place among its words. */
   readonly written: ReadonlyMap<number, NewValue>;
-  /** Is to be released when the reply is sent. */
+  /** As a bulk string of the protocol. It is released when the reply is sent. */
   readonly hold: (value: HeldValue) => Buffer;
 }
 
@@ -78,7 +78,7 @@ const store = (place: number, key: string, value: Buffer, caller: Caller): NewVa
 };
 
 const replyOf = (held: HeldValue | undefined, { hold }: Caller): Reply =>
-  held === undefined ? none : { kind: 'bulk', bytes: hold(held) };
+  held === undefined ? none : { kind: 'encoded', bytes: hold(held) };
 
 const read = (key: Buffer | undefined, caller: Caller): Answer => {
   const held = caller.store.get(keyOf(key, caller));

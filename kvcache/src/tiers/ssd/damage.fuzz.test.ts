@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { openArena } from '../ram/arena.ts';
+import { pageBytes, pagesOf, valueIn } from '../ram/extents.ts';
 import { SsdTier } from './ssd-tier.ts';
 
 /** Four segments of eight pages each: a record of a short value takes two. */
@@ -22,8 +23,8 @@ const opened = (directory: string) =>
   SsdTier.open({ directory, bytesMax, dirtyBytesMax: 2 ** 24, nowMs: () => 1_000 });
 
 const write = async (tier: SsdTier, key: string, value: string): Promise<void> => {
-  const pages = openArena(Math.ceil(value.length / 4096) * 4096).bytes;
-  pages.write(value, 'latin1');
+  const pages = openArena(pagesOf(value.length) * pageBytes).bytes;
+  valueIn(pages, value.length).write(value, 'latin1');
   const plain = { key, pages, length: value.length, expiresAtMs: undefined, isWanted: () => true };
   await new Promise((resolve) => tier.write({ ...plain, onDone: resolve }));
 };
@@ -31,9 +32,9 @@ const write = async (tier: SsdTier, key: string, value: string): Promise<void> =
 const read = async (tier: SsdTier, key: string): Promise<string | undefined> => {
   const place = tier.find(key);
   if (place === undefined) return undefined;
-  const pages = openArena(Math.ceil(Math.max(1, place.length) / 4096) * 4096).bytes;
+  const pages = openArena(pagesOf(place.length) * pageBytes).bytes;
   const outcome = await tier.read(key, place, pages);
-  return outcome === 'read' ? pages.toString('latin1', 0, place.length) : undefined;
+  return outcome === 'read' ? valueIn(pages, place.length).toString('latin1') : undefined;
 };
 
 interface Step {

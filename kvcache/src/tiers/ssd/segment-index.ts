@@ -10,7 +10,7 @@ export interface Place {
   readonly length: number;
   readonly checksum: number;
   readonly number: number;
-  readonly expiresAtMs: number | undefined;
+  expiresAtMs: number | undefined;
   /** It was read since it came here. */
   isAsked: boolean;
 }

@@ -157,11 +157,13 @@ export class Segments {
 
   /** Deletes the oldest. Who reads it may end. Its number. */
   async dropOldest(): Promise<number | undefined> {
-    const segment = this.#segments.shift();
+    const segment = this.#segments[0];
     if (segment === undefined) return undefined;
+    // First: one that cannot be removed is found by a restart, so that it counts until it is.
+    await rm(this.#pathOf(segment.number), { force: true });
+    this.#segments.shift();
     this.#bytes -= segment.bytes;
     segment.isDropped = true;
-    await rm(this.#pathOf(segment.number), { force: true });
     if (segment.users === 0) await segment.file.close();
     return segment.number;
   }
