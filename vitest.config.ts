@@ -19,6 +19,15 @@ const patient = [
   'test/api/client-errors.test.ts',
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
+  'test/kvcache/peers.test.ts',
+  'test/kvcache/full-disk.test.ts',
+  'test/kvcache/lmcache.test.ts',
+  'test/kvcache/redis-clients.test.ts',
+  'test/kvcache/commands.test.ts',
+  'test/kvcache/full-disk.test.ts',
+  'test/kvcache/lmcache.test.ts',
+  'test/kvcache/redis-clients.test.ts',
+  'test/kvcache/peers.test.ts',
   'test/robustness/hostile-agent.test.ts',
   'test/robustness/idle-uploads.test.ts',
   'test/cli/up.test.ts',
@@ -38,6 +47,8 @@ const long = [
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',
+  'test/kvcache/crashes.test.ts',
+  'test/kvcache/over-capacity.test.ts',
 ];
 
 export default defineConfig({

@@ -6,6 +6,7 @@
 import './machine/exit-on-signal.ts';
 import { bringUp } from './gate/bring-up.ts';
 import { httpOverhead } from './gate/http-overhead.ts';
+import { peerFetch, ramLookup, ssdRead } from './gate/kv-lookups.ts';
 import { routingDecision } from './gate/routing-decision.ts';
 import { energy, hitRatio } from './gate/simulated.ts';
 import { table } from './report/table.ts';
@@ -19,7 +20,16 @@ export interface GateRow {
   attempt(): Promise<number>;
 }
 
-const rows: readonly GateRow[] = [routingDecision, httpOverhead, bringUp, hitRatio, energy];
+const rows: readonly GateRow[] = [
+  routingDecision,
+  httpOverhead,
+  ramLookup,
+  ssdRead,
+  peerFetch,
+  bringUp,
+  hitRatio,
+  energy,
+];
 const attemptsMax = 3;
 
 interface Outcome {

@@ -1,16 +1,11 @@
 /** docs/cognitora-agent.service, held against what the agent, its configuration and this repository are. */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { configVariable, defaultConfigPath, sections, topKeys } from '@cognitora/node-agent/config/schema';
 import { variableOf } from '@cognitora/protocol/config/schema';
 import { expect, test } from 'vitest';
+import { readUnit } from './service-unit.ts';
 
-const root = join(import.meta.dirname, '..');
-const unit = readFileSync(join(root, 'docs/cognitora-agent.service'), 'utf8');
-
-/** All values of a setting, in their order; of those that are only proposed with a `#` before it. */
-const valuesOf = (setting: string): readonly string[] =>
-  [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, 'gm'))].map(([, value = '']) => value);
+const { valuesOf, installed, missing, variables } = readUnit('docs/cognitora-agent.service');
 
 test('it tells its manager when it is ready and that it lives, as the agent does', () => {
   expect(valuesOf('Type')).toEqual(['notify']);
@@ -21,22 +16,17 @@ test('it tells its manager when it is ready and that it lives, as the agent does
 });
 
 test('each path of the installation that it names is there after npm ci', () => {
-  const installed = [...unit.matchAll(/\/opt\/cognitora\/([\w./-]+)/g)].map(([, path = '']) => path);
   expect(installed).toContain('node_modules/.bin/cgn');
   expect(installed).toContain('docs/agent-config.md');
-  expect(installed.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  expect(missing).toEqual([]);
 });
 
 test('its variables are the configuration’s', () => {
-  const set =
-    valuesOf('Environment')
-      .join(' ')
-      .match(/COGNITORA_\w+(?==)/g) ?? [];
   const known = sections.flatMap((section) =>
     Object.keys(section.keys).map((key) => variableOf(section, key)),
   );
-  expect(set.length).toBeGreaterThan(2);
-  expect(set.filter((name) => name !== configVariable && !known.includes(name))).toEqual([]);
+  expect(variables.length).toBeGreaterThan(2);
+  expect(variables.filter((name) => name !== configVariable && !known.includes(name))).toEqual([]);
   expect(valuesOf('Environment').join(' ')).toContain(`${configVariable}=${defaultConfigPath}`);
 });
 
@@ -45,7 +35,7 @@ test('what the configuration lets the agent write can be written, and where that
   expect(valuesOf('ProtectSystem')).toEqual(['strict']);
   expect(valuesOf('Environment').join(' ')).toContain(`COGNITORA_DATA_DIR=/var/lib/${state}/`);
   expect(valuesOf('#ReadWritePaths')).toEqual([JSON.parse(topKeys.kv_handover.example)]);
-  const documentation = readFileSync(join(root, 'docs/agent-config.md'), 'utf8');
+  const documentation = readFileSync(new URL('../docs/agent-config.md', import.meta.url), 'utf8');
   for (const key of ['kv_handover', 'kv_directory']) {
     const [, entry = ''] = documentation.split(`### \`${key}\``);
     expect(entry.split('###')[0], key).toContain('ReadWritePaths=');

@@ -11,15 +11,24 @@ import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
 import { localRow } from './local.ts';
+import { lossyRow } from './lossy.ts';
+import { peersRow } from './peers.ts';
 import type { RowResult } from './row.ts';
 import { ramRow, ssdRow } from './tiers.ts';
 
 const method =
-  'Every row runs in fresh processes, one after the other. ram: KvStore.get and release of values of 1 MiB by random ' +
-  'choice, beside 131,072 values of one page. local: kvcached without a disk, one client on its Unix socket, one ' +
-  'GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are written, the store is closed and ' +
-  'opened anew with 96 MiB of memory; each is read once through KvStore.get and once by one pread with O_DIRECT ' +
-  'of the same bytes of the same file, now one first, now the other, three rounds.';
+  'Every row runs in fresh processes, one after the other. ram: KvStore.get and release of values of ' +
+  '1 MiB by random choice, beside 131,072 values of one page. local: kvcached without a disk, one client ' +
+  'on its Unix socket, one GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are ' +
+  'written, the store is closed and opened anew with 96 MiB of memory; each is read once through ' +
+  'KvStore.get and once by one pread with O_DIRECT of the same bytes of the same file, now one first, now ' +
+  'the other, three rounds; ratios within a round, their median is told. peers: two processes with keys ' +
+  'and certificates of a fleet, a store in memory each, by the transports and exchanges that daemons use; ' +
+  'TLS and QUIC in turn, three rounds; 400 values one after the other (p99 is the median of the rounds), ' +
+  'then eight at a time for 2 s, with the CPU of both processes meanwhile. lossy: the same between two ' +
+  "network namespaces, over bench/lossy-link's relay (1 Gbit/s, queue of 4 MiB, seeded); values one " +
+  'after the other for 5 s, then eight at a time for 3 s, for which the bytes of packets that arrived are ' +
+  "counted. TCP's congestion control is the machine's, and Reno.";
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +43,8 @@ const rows: Readonly<Record<string, () => Promise<RowResult>>> = {
   ram: ramRow,
   local: localRow,
   ssd: () => ssdRow(values.directory),
+  peers: peersRow,
+  lossy: lossyRow,
 };
 const chosen = values.rows?.split(',') ?? Object.keys(rows);
 const unknown = chosen.filter((name) => rows[name] === undefined);

@@ -15,7 +15,7 @@ import { beginReport, type Goal } from '../report/result.ts';
 import { median, rounded } from '../report/statistics.ts';
 import { table } from '../report/table.ts';
 import { startProgram, waitUntil } from '../systems/program.ts';
-import { isThere, keysOf, requestsPerSecond, serverArgs, serverProgram } from './redis-benchmark.ts';
+import { redisCli, redisServer, requestsPerSecond } from './redis-programs.ts';
 
 const method =
   'redis-benchmark -d 1048576 -r 64, GET and SET, 1 and 16 connections, over TCP on loopback. Each round ' +
@@ -43,15 +43,16 @@ interface System {
   readonly start: (port: number, directory: string) => readonly string[];
 }
 
-const daemon = (port: number, ...more: readonly string[]): readonly string[] => [
+const daemon = (port: number, directory: string, disk: string): readonly string[] => [
   ...[process.execPath, join(import.meta.dirname, '../../kvcache/src/main.ts')],
-  ...['--listen', `127.0.0.1:${port}`, '--status', '127.0.0.1:0', '--ram', '1GiB', ...more],
+  ...['--listen', `127.0.0.1:${port}`, '--status', '127.0.0.1:0', '--data-dir', directory],
+  ...['--ram', '1GiB', '--disk', disk],
 ];
-const redis: System = { name: 'redis-server', start: (port) => [serverProgram, ...serverArgs(port)] };
-const ours: System = { name: 'kvcached', start: (port) => daemon(port, '--disk', '0') };
+const redis: System = { name: 'redis-server', start: redisServer };
+const ours: System = { name: 'kvcached', start: (port, directory) => daemon(port, directory, '0') };
 const withDisk: System = {
   name: 'kvcached, disk',
-  start: (port, directory) => daemon(port, '--disk', '4GiB', '--data-dir', directory),
+  start: (port, directory) => daemon(port, directory, '4GiB'),
 };
 const systems = [redis, ours, withDisk];
 
@@ -62,9 +63,10 @@ const measure = async ({ name, start }: System): Promise<Record<string, number>>
   const [path = '', ...args] = start(port, directory);
   const program = startProgram(path, args, {});
   try {
-    await waitUntil(`${name} to serve`, 10_000, () => isThere(port));
+    await waitUntil(`${name} to serve`, 10_000, async () => (await redisCli(port, 'PING')) === 'PONG');
     await requestsPerSecond({ port, test: 'set', connections: 8, requests: fillRequests, valueBytes, keys });
-    if ((await keysOf(port)) !== keys) throw new Error(`${name} has not all keys: ${program.tail()}`);
+    if ((await redisCli(port, 'DBSIZE')) !== String(keys))
+      throw new Error(`${name} has not all keys: ${program.tail()}`);
     await delayMs(restMs);
     const figures: Record<string, number> = {};
     for (const cell of cells)

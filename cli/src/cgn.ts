@@ -3,6 +3,7 @@
 import { agent } from './commands/agent.ts';
 import { doctor } from './commands/doctor.ts';
 import { keys } from './commands/keys.ts';
+import { kv } from './commands/kv.ts';
 import { kvcached } from './commands/kvcached.ts';
 import { nodes } from './commands/nodes.ts';
 import { route } from './commands/route.ts';
@@ -19,6 +20,7 @@ const commands = {
   nodes: { run: nodes, summary: 'the hosts: who is linked and how busy; cordon, drain, remove one' },
   doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },
   route: { run: route, summary: 'why a request went where it went; policies of models' },
+  kv: { run: kv, summary: "what this host's kvcached holds; pin, remove; is it well?" },
   kvcached: { run: kvcached, summary: "keep KV blocks of this host's engines in memory and on its disk" },
 } as const;
 

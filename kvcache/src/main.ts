@@ -2,18 +2,30 @@
  * The program `cgn kvcached`: options in, signals in, one store and its faces. Says one line of JSON on standard output
  * once it serves; everything else goes to standard error. Ends in order: no new clients, what waits is written, gone.
  */
-import { wallMs } from './clock.ts';
+import { join } from 'node:path';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
+import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
+import { monotonicMs, wallMs } from './clock.ts';
+import { describeOptions } from './config/describe.ts';
+import { kvcachedHelp } from './config/help.ts';
+import type { DaemonOptions, PeersOptions } from './config/options.ts';
+import { parseOptions } from './config/parse.ts';
+import { defaultConfigPath } from './config/schema.ts';
 import { startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
-import { refuseTaken } from './faces/local/socket-file.ts';
+import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
 import { Namespaces } from './namespaces.ts';
-import { help, OptionError, parseOptions } from './options.ts';
+import { Peers } from './peers/peers.ts';
+import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
 
 const version = '0.1.0';
+/** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
+const echoMsMax = 1_000;
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -21,61 +33,89 @@ const say = (line: string): void => {
 
 const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
-const run = async (): Promise<void> => {
-  const options = parseOptions(process.argv.slice(2), process.env);
-  if (options === undefined) {
-    process.stdout.write(help);
-    return;
-  }
-  const { ramBytesMax, ssd, resp, status, password, socket, namespacesPath, mirrors } = options;
-  if (socket !== undefined) await refuseTaken(socket);
+/** Undefined when there is nothing to run. */
+const readOptions = (): DaemonOptions | undefined => {
+  const parsed = parseOptions(process.argv.slice(2), process.env, defaultConfigPath);
+  if (parsed !== 'help' && !parsed.isCheck) return parsed.options;
+  process.stdout.write(parsed === 'help' ? kvcachedHelp() : describeOptions(parsed));
+  return undefined;
+};
+
+const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): Promise<Peers> =>
+  Peers.start(options, {
+    store,
+    namespaces: () => named.all,
+    onError: (message) => say(`peers: ${message}`),
+    nowMs: monotonicMs,
+    wallMs,
+    random,
+  });
+
+/** Whoever has them, within the longest that a fetch may take. */
+const fetchFrom = (peers: Peers) => (keys: readonly string[]) =>
+  peers.fetch({ keys, node: anyNode, deadlineMs: kvFetchMsMax }, AbortSignal.timeout(kvFetchMsMax));
+
+const run = async (options: DaemonOptions): Promise<void> => {
+  const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
+  await refuseTaken(socket);
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
+    ttlMs,
     nowMs: wallMs,
     onError: (message) => say(`disk: ${message}`),
   });
   const onError = (thrown: unknown): void => say(`client: ${messageOf(thrown)}`);
-  const server = await startRespServer({ store, listen: resp, password, version, nowMs: wallMs, onError });
-  const namespaces = new Namespaces(namespacesPath, say);
-  const shared = { store, namespaces, nowMs: wallMs, version, onError };
-  const local =
-    socket === undefined
-      ? undefined
-      : await startLocalServer({ ...shared, path: socket, peers: undefined, startedAtMs: wallMs() });
-  const told = await startStatusServer(status, () => metricsText(store));
-  const mirrored = await Promise.all(
-    mirrors.map((one) => startMirror({ ...one, nowMs: wallMs, onError: say }, store)),
+  const named = new Namespaces(join(options.dataDirectory, 'namespaces.json'), say);
+  const namespaces = new Map(
+    options.namespaces.map(({ database, fields }) => [database, named.name(fields)]),
   );
-  let isEnding = false;
+  const shared = { store, nowMs: wallMs, version, onError };
+  const peers = options.peers && (await startPeers(options.peers, store, named));
+  const mirrors = await Promise.all(
+    options.mirrors.map(({ directory, fields, bytesMax }) => {
+      const mirror = { directory, namespace: named.name(fields), bytesMax, nowMs: wallMs, onError: say };
+      return startMirror({ ...mirror, fetch: peers && fetchFrom(peers) }, store);
+    }),
+  );
+  const startedAtMs = wallMs();
+  const ours = { ...shared, namespaces: named, peers, mirrors, startedAtMs };
+  const local = await startLocalServer({ ...ours, path: socket });
+  const redis = await Promise.all(
+    options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
+  );
+  const told =
+    status && (await startStatusServer(status, () => metricsText(store, { peers: peers?.counts, mirrors })));
   const end = async (): Promise<void> => {
-    if (isEnding) return;
-    isEnding = true;
-    server.close();
-    told.close();
-    await local?.close();
-    await Promise.all(mirrored.map((mirror) => mirror.close()));
+    for (const server of redis) server.close();
+    told?.close();
+    await local.close();
+    await peers?.close();
+    await Promise.all(mirrors.map((mirror) => mirror.close()));
     await store.close();
     process.exit(0);
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void end());
-  const facts = {
-    event: 'serving',
-    resp: server.address(),
-    status: told.address(),
-    socket,
-    values: store.ssd?.counts.values ?? 0,
-  };
-  process.stdout.write(`${JSON.stringify(facts)}\n`);
+  const signals = new RepeatedSignals(echoMsMax);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      const heard = signals.heard(monotonicMs());
+      if (heard === 'first') void end();
+      // Somebody who asks again does not want to wait for the disk: what is not on it yet is lost.
+      else if (heard === 'again') process.exit(1);
+    });
+  }
+  const values = store.ssd?.counts.values ?? 0;
+  const addresses = peers?.fabric.self.addresses;
+  const facts = { resp: redis[0]?.address(), status: told?.address(), socket, values, peers: addresses };
+  process.stdout.write(`${JSON.stringify({ event: 'serving', ...facts })}\n`);
 };
 
 try {
-  await run();
+  const options = readOptions();
+  if (options !== undefined) await run(options);
 } catch (thrown) {
-  say(
-    thrown instanceof OptionError
-      ? `${thrown.message}\n\n"cgn kvcached --help" says more.`
-      : messageOf(thrown),
-  );
-  process.exit(thrown instanceof OptionError ? 2 : 1);
+  const isSetUp = thrown instanceof ConfigError || thrown instanceof SocketTaken;
+  say(messageOf(thrown));
+  if (isSetUp) say('\n"cgn kvcached --help" says more.');
+  process.exit(isSetUp ? 2 : 1);
 }

@@ -10,11 +10,15 @@ import type {
   KvFetch,
   KvFetched,
   KvPeers,
+  PeerTransport,
   ToDaemon,
 } from '@cognitora/protocol/kv-daemon';
 
 export interface PeerAccess {
-  /** Brings values into the store. Whatever fails is missing: it never rejects. Ends early with the signal. */
+  /**
+   * Brings values into the store, whose `times.peer` it tells. Whatever fails is missing: it never rejects. Ends early
+   * with the signal.
+   */
   fetch(ask: KvFetch, signal: AbortSignal): Promise<KvFetched>;
   peers(): KvPeers;
   /** Probes one peer, or each that is reached. The namespaces are those of this daemon. Never rejects. */
@@ -35,13 +39,26 @@ export interface AgentChannel {
 }
 
 export interface PeerCounts {
-  readonly connections: number;
-  readonly receivedBytes: number;
-  readonly sentBytes: number;
-  /** Values brought here. */
-  readonly hits: number;
-  /** Asked for, and no peer had them in time. */
-  readonly misses: number;
-  readonly refusedIdentities: number;
-  readonly errors: number;
+  /** Values asked of peers. */
+  readonly tier: {
+    readonly fetches: number;
+    readonly hits: number;
+    /** Nobody held it, as far as the edge knows. */
+    readonly unheld: number;
+    readonly inFlight: number;
+  };
+  readonly peers: readonly {
+    readonly node: NodeId;
+    readonly transport: PeerTransport;
+    /** Of values and probes, from the peer and to it. */
+    readonly bytesIn: number;
+    readonly bytesOut: number;
+    /** Values that came whole, and values that were given. */
+    readonly fetched: number;
+    readonly served: number;
+    /** By why. */
+    readonly failures: Readonly<Record<string, number>>;
+  }[];
+  /** Who was not let in, by transport and why. */
+  readonly refused: Readonly<Record<PeerTransport, Readonly<Record<string, number>>>>;
 }

@@ -132,6 +132,36 @@ test('time ends a value in memory and on the disk, and can be taken back', async
   await next.close();
 });
 
+test('a time that changes, on the disk alone or in both, holds after a restart, and no value is written', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  put(first, 'disk', 'a', 5_000);
+  put(first, 'both', 'b', 5_000);
+  await first.close();
+  const store = await opened(8, directory);
+  expect(await read(store, 'both')).toBe('b');
+  expect([store.expire('disk', undefined), store.expire('both', 2_000)]).toEqual([true, true]);
+  expect([store.expiresAtMs('disk'), store.expiresAtMs('both')]).toEqual([null, 2_000]);
+  await store.close();
+  expect(store.ssd?.counts.written).toBe(0);
+  const next = await opened(8, directory, () => 5_000);
+  expect([await read(next, 'disk'), await read(next, 'both')]).toEqual(['a', undefined]);
+  await next.close();
+});
+
+test('a time that changes while the value is read from the disk does not cost the reader the value', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  put(first, 'a', 'here');
+  await first.close();
+  const store = await opened(8, directory);
+  const reading = read(store, 'a');
+  expect(store.expire('a', 9_000)).toBe(true);
+  expect(await reading).toBe('here');
+  expect(store.expiresAtMs('a')).toBe(9_000);
+  await store.close();
+});
+
 test('keys and values beyond the bounds are refused with the bound', async () => {
   const store = await opened(1);
   expect(() => store.reserve('k'.repeat(keyBytesMax + 1), 1)).toThrow(String(keyBytesMax));

@@ -7,6 +7,9 @@
  *                                     ^                       |
  *                                     +------- get -----------+
  */
+import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { noTimes, type StoreTimes } from './store-times.ts';
+import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
 import { keyBytesMax } from './tiers/ssd/record.ts';
 import { SsdTier } from './tiers/ssd/ssd-tier.ts';
@@ -18,29 +21,54 @@ export const valueBytesMax = 64 * 2 ** 20;
 const dirtyShare = 0.25;
 /** Of memory that may be pinned: with more, what is new would have no room. */
 const pinnedShare = 0.75;
+/** Hits in memory: reading the clock twice takes as long as the hit, so that one stands for so many. */
+const timedEvery = 16;
 
 export interface StoreOptions {
   readonly ramBytesMax: number;
   /** Undefined: memory alone, nothing survives a restart. */
   readonly ssd: { readonly directory: string; readonly bytesMax: number } | undefined;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of values that are stored without an end; undefined: they have none. */
+  readonly ttlMs?: number | undefined;
   readonly onError?: (message: string) => void;
 }
 
 /** A value that somebody reads. Its bytes stay as they are until `release`, which is called once. */
 export interface HeldValue {
   readonly bytes: Buffer;
+  /** The value's pages, it stands at `valueAt`. In the margins writes one face, the same whenever it does. */
+  readonly pages: Buffer;
   /** Where the same bytes are for a program that maps the store's memory. */
   readonly arena: number;
   readonly offset: number;
   release(): void;
 }
 
+export interface CommitOptions {
+  readonly expiresAtMs?: number | undefined;
+  readonly isPinned?: boolean;
+  /** It came from a peer: nobody stored it. */
+  readonly isFetched?: boolean;
+}
+
 /** Room for a value that somebody writes. `commit` or `abort` is called once. */
 export interface NewValue {
   readonly bytes: Buffer;
-  commit(options?: { readonly expiresAtMs?: number | undefined; readonly isPinned?: boolean }): void;
+  /** As of a value that is held. */
+  readonly pages: Buffer;
+  commit(options?: CommitOptions): void;
   abort(): void;
+}
+
+/** Where else values may be had; asked when neither memory nor disk has one. */
+export interface ValueSource {
+  /** There is nobody to ask. */
+  readonly isIdle: boolean;
+  /** Into the store, and held. Never rejects. */
+  fetch(key: string): Promise<HeldValue | undefined>;
+  has(key: string): Promise<boolean>;
 }
 
 /** Of a value, without it being asked for. */
@@ -55,6 +83,7 @@ export interface ValueFacts {
 export interface StoreCounts {
   readonly ramHits: number;
   readonly ssdHits: number;
+  readonly peerHits: number;
   readonly misses: number;
   /** On the disk, and not read: damaged, too many wait, or no room in memory. */
   readonly ssdMisses: number;
@@ -65,33 +94,47 @@ export interface StoreCounts {
 export class KvStore {
   readonly ram: RamTier;
   readonly ssd: SsdTier | undefined;
+  /** Undefined: this host alone. */
+  peers: ValueSource | undefined;
+  /** A key's value came or went. */
+  onChanged: ((key: string) => void) | undefined;
+  readonly times: StoreTimes;
+  readonly #monotonicMs: () => number;
   readonly #nowMs: () => number;
+  readonly #ttlMs: number | undefined;
   /** Reads from the disk under way: who asks for the same key waits for the same read. */
   readonly #reads = new Map<string, Promise<RamValue | undefined>>();
   #ramHits = 0;
   #ssdHits = 0;
+  #peerHits = 0;
   #misses = 0;
   #ssdMisses = 0;
   #puts = 0;
   #refusals = 0;
 
-  private constructor(ram: RamTier, ssd: SsdTier | undefined, nowMs: () => number) {
+  private constructor(
+    ram: RamTier,
+    ssd: SsdTier | undefined,
+    { nowMs, ttlMs, monotonicMs = systemMonotonicMs }: StoreOptions,
+    times: StoreTimes,
+  ) {
+    this.times = times;
+    this.#monotonicMs = monotonicMs;
     this.ram = ram;
     this.ssd = ssd;
     this.#nowMs = nowMs;
+    this.#ttlMs = ttlMs;
   }
 
-  static async open({ ramBytesMax, ssd, nowMs, onError = () => {} }: StoreOptions): Promise<KvStore> {
-    const ram = new RamTier({ bytesMax: ramBytesMax });
-    if (ssd === undefined) return new KvStore(ram, undefined, nowMs);
-    const disk = await SsdTier.open({
-      ...ssd,
-      dirtyBytesMax: Math.floor(ramBytesMax * dirtyShare),
-      nowMs,
-      onError,
-      onGone: (key, isAsked) => store.#goneFromDisk(key, isAsked),
-    });
-    const store = new KvStore(ram, disk, nowMs);
+  static async open(options: StoreOptions): Promise<KvStore> {
+    const { ramBytesMax, ssd, nowMs, monotonicMs = systemMonotonicMs, onError = () => {} } = options;
+    const times = noTimes();
+    const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.onChanged?.(key) });
+    const dirtyBytesMax = Math.floor(ramBytesMax * dirtyShare);
+    const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
+    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone };
+    const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
+    const store = new KvStore(ram, disk, options, times);
     return store;
   }
 
@@ -99,6 +142,7 @@ export class KvStore {
     return {
       ramHits: this.#ramHits,
       ssdHits: this.#ssdHits,
+      peerHits: this.#peerHits,
       misses: this.#misses,
       ssdMisses: this.#ssdMisses,
       puts: this.#puts,
@@ -106,18 +150,50 @@ export class KvStore {
     };
   }
 
-  /** The value, held. At once when it is in memory; a promise only where the disk must be read. */
+  /** The value, held. At once when it is in memory; a promise only where the disk must be read or a peer asked. */
   get(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+    const here = this.#here(key);
+    if (here !== undefined && !(here instanceof Promise)) return here;
+    if (this.peers === undefined || this.peers.isIdle) {
+      this.#misses += here === undefined ? 1 : 0;
+      return here;
+    }
+    return this.#fromPeers(key, here);
+  }
+
+  /** Of this host alone. */
+  getHere(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+    const here = this.#here(key);
+    this.#misses += here === undefined ? 1 : 0;
+    return here;
+  }
+
+  #here(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+    const isTimed = this.#ramHits % timedEvery === 0;
+    const startedMs = isTimed ? this.#monotonicMs() : 0;
     const value = this.ram.get(key, this.#nowMs());
     if (value !== undefined) {
       this.#ramHits += 1;
-      return this.#held(value);
+      const held = this.#held(value);
+      if (isTimed) this.times.ram.observe(this.#monotonicMs() - startedMs, timedEvery);
+      return held;
     }
-    if (this.ssd?.find(key) !== undefined) return this.#fromDisk(key);
-    this.#misses += 1;
-    return undefined;
+    return this.ssd?.find(key) === undefined ? undefined : this.#fromDisk(key);
   }
 
+  /** What is in memory, without it being asked for. */
+  hold(key: string): HeldValue | undefined {
+    const value = this.ram.peek(key, this.#nowMs());
+    return value && this.#held(value);
+  }
+
+  /** Here, or said to be at a peer. */
+  exists(key: string): boolean | Promise<boolean> {
+    if (this.has(key)) return true;
+    return this.peers === undefined || this.peers.isIdle ? false : this.peers.has(key);
+  }
+
+  /** On this host. */
   has(key: string): boolean {
     return this.lengthOf(key) !== undefined;
   }
@@ -131,6 +207,7 @@ export class KvStore {
   reserve(key: string, length: number): NewValue | undefined {
     if (key.length > keyBytesMax) throw new RangeError(`a key has ${keyBytesMax} bytes at most`);
     if (length > valueBytesMax) throw new RangeError(`a value has ${valueBytesMax} bytes at most`);
+    const startedMs = this.#monotonicMs();
     const value = this.ram.reserve(key, length);
     if (value === undefined) {
       this.#refusals += 1;
@@ -138,12 +215,16 @@ export class KvStore {
     }
     return {
       bytes: this.ram.bytesOf(value),
-      commit: ({ expiresAtMs, isPinned = false } = {}) => {
-        value.expiresAtMs = expiresAtMs;
-        this.#puts += 1;
+      pages: this.ram.pagesOf(value),
+      commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
+        value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
         this.ram.publish(value);
         if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
+        this.onChanged?.(key);
+        if (isFetched) return;
+        this.#puts += 1;
+        this.times.put.observe(this.#monotonicMs() - startedMs);
       },
       abort: () => this.ram.abandon(value),
     };
@@ -153,18 +234,18 @@ export class KvStore {
     const isKnown = this.has(key);
     this.ram.delete(key);
     this.ssd?.delete(key);
+    this.onChanged?.(key);
     return isKnown;
   }
 
-  /** Undefined: never. On the disk the new time holds until a restart, unless the value is in memory too. */
+  /** Undefined: never. */
   expire(key: string, expiresAtMs: number | undefined): boolean {
     const value = this.ram.peek(key, this.#nowMs());
-    if (value !== undefined) {
-      value.expiresAtMs = expiresAtMs;
-      this.#writeBehind(value);
-      return true;
-    }
-    return this.ssd?.expire(key, expiresAtMs) ?? false;
+    if (value !== undefined) value.expiresAtMs = expiresAtMs;
+    // Where the disk has the value it is told the time alone; one that waits for it is written behind that once more.
+    if (this.ssd?.expire(key, expiresAtMs) === true) return true;
+    if (value !== undefined) this.#writeBehind(value);
+    return value !== undefined;
   }
 
   /** Undefined: there is no such key; null: never. */
@@ -190,7 +271,7 @@ export class KvStore {
    * it is not so after: there is no such value, or as much is pinned as may be.
    */
   async pin(key: string, isPinned: boolean): Promise<boolean> {
-    const held = await this.get(key);
+    const held = await this.getHere(key);
     if (held === undefined) return false;
     const value = this.ram.peek(key, this.#nowMs());
     const isDone = value !== undefined && this.#pin(value, isPinned);
@@ -220,15 +301,30 @@ export class KvStore {
     await this.ssd?.close();
   }
 
+  async #fromPeers(
+    key: string,
+    here: Promise<HeldValue | undefined> | undefined,
+  ): Promise<HeldValue | undefined> {
+    const onDisk = await here;
+    if (onDisk !== undefined) return onDisk;
+    const fetched = await this.peers?.fetch(key);
+    if (fetched === undefined) this.#misses += here === undefined ? 1 : 0;
+    else this.#peerHits += 1;
+    return fetched;
+  }
+
   async #fromDisk(key: string): Promise<HeldValue | undefined> {
+    const startedMs = this.#monotonicMs();
     const reading = this.#reads.get(key) ?? this.#read(key).finally(() => this.#reads.delete(key));
     this.#reads.set(key, reading);
     const value = await reading;
     if (value === undefined) {
       this.#ssdMisses += 1;
+      this.onChanged?.(key);
       return undefined;
     }
     this.#ssdHits += 1;
+    this.times.ssd.observe(this.#monotonicMs() - startedMs);
     return this.#held(value);
   }
 
@@ -255,7 +351,9 @@ export class KvStore {
   #held(value: RamValue): HeldValue {
     this.ram.hold(value);
     const release = (): void => this.ram.release(value);
-    return { bytes: this.ram.bytesOf(value), arena: value.arena, offset: this.ram.offsetOf(value), release };
+    const pages = this.ram.pagesOf(value);
+    const offset = this.ram.offsetOf(value);
+    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, release };
   }
 
   #writeBehind(value: RamValue): void {
@@ -270,6 +368,7 @@ export class KvStore {
 
   /** What was read since it was written, and is in memory, is written once more. */
   #goneFromDisk(key: string, isAsked: boolean): void {
+    this.onChanged?.(key);
     const value = isAsked ? this.ram.peek(key, this.#nowMs()) : undefined;
     if (value !== undefined) this.#writeBehind(value);
   }

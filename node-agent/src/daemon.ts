@@ -24,12 +24,14 @@ import { engineProfiles } from './engines/profiles/profiles.ts';
 import type { EngineSource } from './engines/source.ts';
 import { type TokenizerHint, tokenizerHint } from './engines/tokenizer-hint.ts';
 import { EnrolmentRefused, type HostIdentity } from './identity.ts';
+import type { KvFleet } from './kv-daemon/kv-fleet.ts';
 import { redialDelayMs } from './link/backoff.ts';
 import { fitReports } from './link/fit-reports.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
-import { KvMoves, type KvMovesOptions } from './moves/kv-moves.ts';
+import type { ConfiguredMoves } from './moves/configured-moves.ts';
+import { KvMoves } from './moves/kv-moves.ts';
 import { type RequestWatch, ServedRequest } from './serve.ts';
 import { counted, ReplicaCounters } from './status/counters.ts';
 import { HostTelemetry, type WatchedReplica } from './telemetry/host-telemetry.ts';
@@ -43,7 +45,7 @@ export interface AgentOptions {
   /** Of the configured engines. */
   readonly sources: readonly EngineSource[];
   /** How KV moves to and from other hosts; undefined: it does not. */
-  readonly moves: Pick<KvMovesOptions, 'handover' | 'directories'> | undefined;
+  readonly moves: ConfiguredMoves | undefined;
   /** Where figures of this host's GPUs come from. */
   readonly powerSources: readonly PowerSource[];
   /** The agent's own, for where models lie. */
@@ -69,6 +71,7 @@ export class Agent {
   readonly #truth: KvTruth;
   readonly #telemetry: HostTelemetry;
   readonly #moves: KvMoves | undefined;
+  readonly #fleet: KvFleet | undefined;
   #link: LinkSocket | undefined;
   #redial: NodeJS.Timeout | undefined;
   #sweeper: NodeJS.Timeout | undefined;
@@ -122,9 +125,11 @@ export class Agent {
     }
     this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
-    this.#moves = moves && new KvMoves({ ...moves, engines, clock, log });
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
     this.#truth = new KvTruth({ clock, log, readReply, engines, events, tokenizers, onSettled });
+    const heldOf = (name: ReplicaName) => this.#truth.hostOf(name);
+    this.#moves = moves && new KvMoves({ ...moves, engines, heldOf, clock, log });
+    this.#fleet = moves?.fleet;
   }
 
   start(): void {
@@ -151,6 +156,7 @@ export class Agent {
     await delay(20);
     this.#link?.close('the agent stopped');
     this.#moves?.stop();
+    this.#fleet?.stop();
     this.#truth.stop();
     this.#telemetry.stop();
     clearInterval(this.#sweeper);
@@ -180,6 +186,7 @@ export class Agent {
       live: this.#live.size,
       replicas: [...this.#sources.values()].flatMap((source) => this.#replicaStatus(source)),
       gpus: this.#telemetry.gpus,
+      ...(this.#fleet === undefined ? {} : { kvcached: this.#fleet.status }),
     };
   }
 
@@ -228,8 +235,8 @@ export class Agent {
       clock: this.#options.clock,
       serve: (open, reply) => this.#serve(open, reply),
       onKvWanted: (want) => this.#truth.wanted(link, want),
-      onKvFabric: () => {},
-      onKvHolders: () => {},
+      onKvFabric: (fabric) => this.#fleet?.fabric(link, fabric),
+      onKvHolders: (holders) => this.#fleet?.holders(link, holders),
       onIdle: () => this.#truth.idle(link),
       onWelcome: (welcome) => this.#welcomed(link, welcome),
       onGoaway: (goaway) => this.#goaway(link, goaway),
@@ -284,6 +291,7 @@ export class Agent {
     this.#sources.get(engine.name)?.seen(engine.report.state === 'ready');
     this.#truth.changed(engine);
     this.#moves?.changed(engine);
+    this.#fleet?.changed();
     this.#report();
   }
 
@@ -300,6 +308,7 @@ export class Agent {
     this.#report();
     this.#truth.linked(link, welcome.prefix);
     this.#telemetry.linked(link);
+    this.#fleet?.linked(link, () => this.#moves?.movers ?? []);
     this.#options.onJoined(welcome);
   }
 
@@ -319,6 +328,7 @@ export class Agent {
   #closed(link: LinkSocket, why: string, refusal?: ErrorCode): void {
     this.#truth.unlinked(link);
     this.#telemetry.unlinked(link);
+    this.#fleet?.unlinked(link);
     if (link !== this.#link) return;
     this.#link = undefined;
     if (this.#stopping) return;

@@ -141,7 +141,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
     sources: await launchEngines(parsed, process.env, systemClock, log),
     powerSources,
     environment: process.env,
-    moves: configuredMoves(parsed, systemClock, log),
+    moves: configuredMoves(parsed, { node: identity.node, clock: systemClock, random: Math.random, log }),
     identity,
     clock: systemClock,
     random: Math.random,

@@ -94,6 +94,8 @@ export type MoveRefusal =
   | 'busy'
   /** The hand-over, or the restore, took longer than a request waits; or the request or the engine went meanwhile. */
   | 'too_late'
+  /** The host that the edge named does not hold it any more, or is not reached. */
+  | 'gone_at_peer'
   /** The saved bytes are not those that were written, or of another engine or model. */
   | 'damaged'
   /** The engine did not restore what it was given. */
@@ -153,6 +155,16 @@ export interface ReplicaStatus {
   readonly moves?: MovesStatus;
 }
 
+/** The host's KV daemon, through which KV moves to and from other hosts. */
+export interface KvcachedStatus {
+  /** It told of itself, and the edge heard of it. */
+  readonly isJoined: boolean;
+  /** Other hosts whose daemons it reaches. */
+  readonly hosts: number;
+  /** Why it has not joined. */
+  readonly why?: string;
+}
+
 export interface AgentStatus {
   readonly agent: string;
   readonly node: NodeId;
@@ -161,6 +173,8 @@ export interface AgentStatus {
   readonly live: number;
   readonly replicas: readonly ReplicaStatus[];
   readonly gpus: readonly GpuReport[];
+  /** Absent: none is configured. */
+  readonly kvcached?: KvcachedStatus;
 }
 
 export interface ProcessStatus {

@@ -175,6 +175,7 @@ export const parseKvStat = (bytes: Uint8Array): KvStat => {
       : {
           ssd: {
             ...tierIn(ssd),
+            directory: ssd.string('directory', textCharsMax),
             dirtyBytes: count(ssd, 'dirtyBytes'),
             corrupt: count(ssd, 'corrupt'),
             errors: count(ssd, 'errors'),

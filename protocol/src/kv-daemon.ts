@@ -138,6 +138,7 @@ export interface KvStat {
   };
   /** Absent: nothing is kept on a disk. */
   readonly ssd?: KvTierStat & {
+    readonly directory: string;
     readonly dirtyBytes: number;
     readonly corrupt: number;
     readonly errors: number;

@@ -25,8 +25,14 @@ export interface AgentSpec {
   readonly engines: readonly string[];
   /** Where they publish events of their KV caches, in the order of `engines`. */
   readonly kvEvents?: readonly { readonly live: string; readonly replay: string }[];
-  /** Where its engines save slots, in the order of `engines`, and the directory that hosts share. */
-  readonly kvMoves?: { readonly slots: readonly string[]; readonly handover: string };
+  /**
+   * Where its engines save slots, in the order of `engines`, and the directory that hosts share, or the socket of the
+   * host's kvcached.
+   */
+  readonly kvMoves?: { readonly slots: readonly string[] } & (
+    | { readonly handover: string }
+    | { readonly kvcached: string }
+  );
   /** The edge's first one if absent. */
   readonly region?: string;
   /** Public name -> served name. */
@@ -158,7 +164,7 @@ export class Cluster implements AsyncDisposable {
           ...['--kv-events', live, '--kv-events-replay', replay],
         ]),
         ...(spec.kvMoves?.slots ?? []).flatMap((directory) => ['--kv-directory', directory]),
-        ...(spec.kvMoves === undefined ? [] : ['--kv-handover', spec.kvMoves.handover]),
+        ...handoverOf(spec.kvMoves),
         ...(spec.region === undefined ? [] : ['--region', spec.region]),
         ...aliases.flatMap(([publicName, served]) => ['--alias', `${publicName}=${served}`]),
       ],
@@ -276,6 +282,11 @@ const openEdge = async (
       if (tries === portTriesMax || !/in use/.test(String(thrown))) throw thrown;
     }
   }
+};
+
+const handoverOf = (moves: AgentSpec['kvMoves']): readonly string[] => {
+  if (moves === undefined) return [];
+  return 'kvcached' in moves ? ['--kvcached', moves.kvcached] : ['--kv-handover', moves.handover];
 };
 
 const isAlive = (pid: number): boolean => {

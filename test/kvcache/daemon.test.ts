@@ -1,52 +1,17 @@
 /** The daemon as a process: what it keeps over an end in order, over SIGKILL, and within its sizes. */
 import { execFileSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { until } from '../harness/until.ts';
 import { Client, startDaemon } from './daemon.ts';
+import { dirtyBytes, metric, nameOf, temporaryDirectory, valueFor } from './values.ts';
 
 const mebibyte = 2 ** 20;
 
-const directoryOf = (): string => {
-  const directory = mkdtempSync(join(tmpdir(), 'kvcached-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-};
-
-/** A value that says which key it belongs to, and is checked as a whole. */
-const valueFor = (key: string, bytes: number): Buffer => {
-  const value = randomBytes(bytes);
-  value.write(key.padEnd(32), 0);
-  createHash('sha256')
-    .update(value.subarray(0, bytes - 32))
-    .digest()
-    .copy(value, bytes - 32);
-  return value;
-};
-
-const isWhole = (key: string, value: Buffer): boolean =>
-  value.toString('latin1', 0, 32) === key.padEnd(32) &&
-  createHash('sha256')
-    .update(value.subarray(0, value.length - 32))
-    .digest()
-    .equals(value.subarray(-32));
-
-const metric = async (url: string, name: string): Promise<number> => {
-  const page = await (await fetch(`${url}/metrics`)).text();
-  return Number(
-    page
-      .split('\n')
-      .find((line) => line.startsWith(name))
-      ?.split(' ')
-      .at(-1),
-  );
-};
-
 test('values of an engine outlive an end in order', async () => {
-  const directory = directoryOf();
+  const directory = temporaryDirectory();
   const first = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
   const client = await Client.open(first.port);
   for (let index = 0; index < 20; index += 1) {
@@ -58,7 +23,7 @@ test('values of an engine outlive an end in order', async () => {
   const again = await Client.open(second.port);
   for (let index = 0; index < 20; index += 1) {
     const value = await again.ask('GET', `k${index}`);
-    expect(Buffer.isBuffer(value) && isWhole(`k${index}`, value)).toBe(true);
+    expect(Buffer.isBuffer(value) && nameOf(value) === `k${index}`).toBe(true);
   }
   again.close();
   expect(await metric(second.statusUrl, 'cognitora_kv_hits_total{tier="ssd"}')).toBe(20);
@@ -66,23 +31,20 @@ test('values of an engine outlive an end in order', async () => {
 }, 60_000);
 
 test('killed in the midst of writes, what it then knows is whole, and what was on the disk is there', async () => {
-  const directory = directoryOf();
+  const directory = temporaryDirectory();
   const durable = new Set<string>();
   for (let round = 0; round < 8; round += 1) {
     const daemon = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
     const client = await Client.open(daemon.port);
     for (const key of durable) {
       const value = await client.ask('GET', key);
-      expect(Buffer.isBuffer(value) && isWhole(key, value)).toBe(true);
+      expect(Buffer.isBuffer(value) && nameOf(value) === key).toBe(true);
     }
     for (let index = 0; index < 6; index += 1) {
       const key = `r${round}-${index}`;
       await client.ask('SET', key, valueFor(key, 300_000 + index));
       if (index === 2) {
-        await until(
-          'the disk has all',
-          async () => (await metric(daemon.statusUrl, 'cognitora_kv_dirty_bytes')) === 0,
-        );
+        await until('the disk has all', async () => (await dirtyBytes(daemon.statusUrl)) === 0);
         for (let done = 0; done <= index; done += 1) durable.add(`r${round}-${done}`);
       }
     }
@@ -94,14 +56,14 @@ test('killed in the midst of writes, what it then knows is whole, and what was o
     for (let index = 0; index < 6; index += 1) {
       const key = `r${round}-${index}`;
       const value = await client.ask('GET', key);
-      expect(value === null || (Buffer.isBuffer(value) && isWhole(key, value))).toBe(true);
+      expect(value === null || (Buffer.isBuffer(value) && nameOf(value) === key)).toBe(true);
       if (durable.has(key)) expect(value).not.toBeNull();
     }
   }
 }, 90_000);
 
 test('three times what fits is stored, and neither memory nor disk grows beyond its size', async () => {
-  const directory = directoryOf();
+  const directory = temporaryDirectory();
   const daemon = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
   const client = await Client.open(daemon.port);
   const value = randomBytes(4 * mebibyte);

@@ -4,12 +4,15 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
+import { temporaryDirectory } from './values.ts';
 
 const program = join(import.meta.dirname, '../../kvcache/src/main.ts');
 
 export interface Daemon {
   readonly port: number;
   readonly statusUrl: string;
+  /** Where an agent finds it. */
+  readonly socket: string;
   readonly values: number;
   readonly pid: number;
   /** Sends the signal and resolves with how it ended. */
@@ -20,9 +23,18 @@ interface Address {
   readonly port: number;
 }
 
-export const startDaemon = async (...options: readonly string[]): Promise<Daemon> => {
-  const argv = [program, '--listen', '127.0.0.1:0', '--status', '127.0.0.1:0', ...options];
-  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+/** With a directory of its own, unless the options name one. */
+export const startDaemon = (...options: readonly string[]): Promise<Daemon> => startDaemonIn({}, ...options);
+
+/** With these variables in its environment. */
+export const startDaemonIn = async (
+  environment: Readonly<Record<string, string>>,
+  ...options: readonly string[]
+): Promise<Daemon> => {
+  const own = options.includes('--data-dir') ? [] : ['--data-dir', temporaryDirectory()];
+  const argv = [program, '--listen', '127.0.0.1:0', '--status', '127.0.0.1:0', ...own, ...options];
+  const env = { ...process.env, ...environment };
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'], env });
   onTestFinished(() => void child.kill('SIGKILL'));
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.once('exit', (code, signal) => resolve(code ?? signal));
@@ -31,10 +43,16 @@ export const startDaemon = async (...options: readonly string[]): Promise<Daemon
     createInterface(child.stdout).once('line', resolve);
     child.once('exit', (code) => reject(new Error(`the daemon ended with ${code}`)));
   });
-  const { resp, status, values } = JSON.parse(line) as { resp: Address; status: Address; values: number };
+  const { resp, status, socket, values } = JSON.parse(line) as {
+    readonly resp: Address;
+    readonly status: Address;
+    readonly socket: string;
+    readonly values: number;
+  };
   return {
     port: resp.port,
     statusUrl: `http://127.0.0.1:${status.port}`,
+    socket,
     values,
     pid: child.pid ?? 0,
     end: (signal) => {

@@ -67,7 +67,9 @@ const readOver = async (directory: string): Promise<void> => {
   });
   const seen = new Set<string>();
   let broken = 0;
-  while (!isEnded) {
+  // Once more when it ends: what was there before is seen.
+  for (let isLast = false; !isLast; ) {
+    isLast = isEnded;
     for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
       if (!name.endsWith('.bin')) continue;
       seen.add(name);

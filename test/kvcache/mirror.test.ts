@@ -4,9 +4,21 @@
  * the test.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import {
   type Client,
@@ -17,6 +29,7 @@ import {
 import { type Mirror, startMirror } from '../../kvcache/src/faces/directory/mirror.ts';
 import { KvStore } from '../../kvcache/src/store.ts';
 import { until } from '../harness/until.ts';
+import { startDaemon } from './daemon.ts';
 import { isWhole } from './file-engine.ts';
 
 const namespace = 'n0123456789abcdef';
@@ -123,8 +136,8 @@ test('a slot that a real engine saved is restored by one on another host', async
   const first = await engine(here);
   const second = await engine(there);
   const prompt = 'Once upon a time there was a little girl who lived in a small house. '.repeat(12);
-  const request = { model: 'tiny', prompt, max_tokens: 8, temperature: 0 };
-  const computed = (await first.post('/v1/completions', request)).body;
+  const question = { model: 'tiny', prompt, max_tokens: 8, temperature: 0 };
+  const computed = (await first.post('/v1/completions', question)).body;
   const slot = { filename: 'slot.bin' };
   const saved = await first.post('/slots/0?action=save', slot);
   expect(saved.status).toBe(200);
@@ -135,8 +148,44 @@ test('a slot that a real engine saved is restored by one on another host', async
   expect(await there.mirror.restore(`${namespace}:slot.bin`)).toBe('restored');
   const restored = await second.post('/slots/0?action=restore', slot);
   expect([restored.status, restored.body.n_restored]).toEqual([200, saved.body.n_saved]);
-  const again = (await second.post('/v1/completions', request)).body;
+  const again = (await second.post('/v1/completions', question)).body;
   expect(again.usage.prompt_tokens_details.cached_tokens).toBe(computed.usage.prompt_tokens - 1);
   expect(again.choices[0]?.text).toBe(computed.choices[0]?.text);
   expect(readdirSync(there.directory)).toEqual(['slot.bin']);
+});
+
+const asked = async (socketPath: string, path: string, body: object, method = 'POST'): Promise<unknown> => {
+  const sent = request({ socketPath, path, method });
+  sent.end(JSON.stringify(body));
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  return JSON.parse(await text(answer));
+};
+
+test('a daemon that mirrors a directory gives back what the engine removed, when it is asked to fetch it', async () => {
+  const place = placeOf();
+  const directory = join(place, 'offload');
+  mkdirSync(directory);
+  const config = join(place, 'kvcached.toml');
+  writeFileSync(config, `[[mirror]]\ndirectory = "${directory}"\nfields = { model = "m" }\n`);
+  const daemon = await startDaemon('--config', config, '--data-dir', join(place, 'data'), '--disk', '1GiB');
+  const file = join(directory, 'model_r0/0f0/f0_g0/0f.bin');
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(`${file}_1.tmp`, 'bytes');
+  renameSync(`${file}_1.tmp`, file);
+  const page = async (): Promise<string> => (await fetch(`${daemon.statusUrl}/metrics`)).text();
+  await until('the file to be a value', async () =>
+    /^cognitora_kv_values\{tier="ram"\} 1$/m.test(await page()),
+  );
+  rmSync(file);
+  const socket = join(place, 'data', kvDaemonSocketName);
+  const { namespace } = (await asked(socket, '/v1/namespaces', { fields: { model: 'm' } }, 'PUT')) as {
+    namespace: string;
+  };
+  const key = `${namespace}:model_r0/0f0/f0_g0/0f.bin`;
+  const keys = [key, `${namespace}:none.bin`];
+  const fetched = await asked(socket, '/v1/fetch', { keys, node: 'any', deadlineMs: 5_000 });
+  expect(fetched).toMatchObject({ fetched: 0, missing: [`${namespace}:none.bin`] });
+  expect(readFileSync(file, 'utf8')).toBe('bytes');
+  expect(readdirSync(dirname(file))).toEqual(['0f.bin']);
+  expect(await daemon.end('SIGTERM')).toBe(0);
 });

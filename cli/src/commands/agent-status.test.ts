@@ -105,6 +105,17 @@ test('a person sees link, replicas, what failed and why', () => {
   ]);
 });
 
+test('a person sees whether the KV daemon of the host has joined, and why not', () => {
+  const lineOf = (kvcached: NonNullable<StatusAnswer['kvcached']>): string | undefined =>
+    statusText({ ...status, kvcached }, 0)
+      .split('\n')
+      .find((line) => line.startsWith('kvcached'));
+  expect(lineOf({ isJoined: true, hosts: 1 })).toBe('kvcached: joined, reaches 1 other host');
+  expect(lineOf({ isJoined: false, hosts: 0, why: 'connect ENOENT' })).toBe(
+    'kvcached: has not joined: connect ENOENT',
+  );
+});
+
 test('what an edge or an engine says cannot move the cursor', () => {
   const link = { ...status.link, why: '\u001b[2J' };
   expect(statusText({ ...status, link }, 0)).not.toContain('\u001b');

@@ -127,6 +127,13 @@ const movesOf = ({ name, moves }: ReplicaStatus): string[] => {
   return [`${name}: KV ${canMove ? 'moves' : 'does not move now'}, ${facts.join(', ')}`];
 };
 
+const kvcachedOf = ({ kvcached }: StatusAnswer): string[] => {
+  if (kvcached === undefined) return [];
+  const { isJoined, hosts, why } = kvcached;
+  if (!isJoined) return [`kvcached: has not joined: ${why ?? 'nobody knows why'}`];
+  return [`kvcached: joined, reaches ${hosts} ${hosts === 1 ? 'other host' : 'other hosts'}`];
+};
+
 /** For a person. */
 export const statusText = (status: StatusAnswer, nowMs: number): string => {
   const { name, agent, link, live, replicas, gpus, process } = status;
@@ -143,7 +150,7 @@ export const statusText = (status: StatusAnswer, nowMs: number): string => {
   const troubles = replicas.flatMap((replica) =>
     replica.why === undefined ? [] : [`${replica.name}: ${replica.why}`],
   );
-  const moves = replicas.flatMap(movesOf);
+  const moves = [...replicas.flatMap(movesOf), ...kvcachedOf(status)];
   const rows = table(header, replicas.map(rowOf));
   const gpuRows = gpus.length === 0 ? [] : ['', table(gpuHeader, gpus.map(gpuCells))];
   return [...head.map(printable), rows, ...[...troubles, ...moves].map(printable), ...gpuRows].join('\n');

@@ -3,14 +3,11 @@
  * and gives the channel back when all of it was read. Whatever else happens cuts the channel. Believes nothing: lengths
  * are checked before bytes are taken, and a value counts once its bytes are those that were announced.
  */
-import { crc32 } from 'node:zlib';
-import { jsonValueIn } from '@cognitora/protocol/shape';
+import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
-import { stallMsMax } from './limits.ts';
+import { fetchStallMsMax, stallMsMax } from './limits.ts';
 import type { Channel } from './transport.ts';
 import { type Frame, type FrameName, frameOf, type Head, readFrame } from './wire.ts';
-
-const times = { firstMsMax: stallMsMax, stallMsMax };
 
 /** A value on its way here, over as many exchanges as it takes. */
 export interface Transfer {
@@ -19,10 +16,15 @@ export interface Transfer {
   target: Buffer;
   /** Bytes that are here, in whole frames, and their checksum. */
   at: number;
-  crc: number;
+  sum: ArrivingSum;
 }
 
-export const newTransfer = (): Transfer => ({ head: undefined, target: Buffer.alloc(0), at: 0, crc: 0 });
+export const newTransfer = (): Transfer => ({
+  head: undefined,
+  target: Buffer.alloc(0),
+  at: 0,
+  sum: new ArrivingSum(),
+});
 
 export interface GetOptions {
   /** Room for the value, of its whole length. Throws when there is none. */
@@ -34,18 +36,18 @@ export interface GetOptions {
 /** Goes on with the transfer where it stands, to its end. */
 export const get = (channel: Channel, key: string, transfer: Transfer, options: GetOptions): Promise<void> =>
   exchange(channel, { name: 'get', from: transfer.at, key }, async () => {
-    const head = await next(channel, 'head');
+    const head = await next(channel, 'head', fetchStallMsMax);
     begin(transfer, head, options);
     while (transfer.at < head.total) {
-      const { length } = await next(channel, 'data');
+      const { length } = await next(channel, 'data', fetchStallMsMax);
       if (length > head.total - transfer.at) throw new PeerError('excess', 'more than the value has');
       await options.onData(length);
       const part = transfer.target.subarray(transfer.at, transfer.at + length);
-      await fill(channel, part);
-      transfer.crc = crc32(part, transfer.crc);
+      await fill(channel, part, fetchStallMsMax);
       transfer.at += length;
+      transfer.sum.upTo(transfer.target, transfer.at);
     }
-    if (transfer.crc === head.crc) return;
+    if (transfer.sum.checksum === head.checksum) return;
     restart(transfer);
     throw new PeerError('corrupt');
   });
@@ -54,14 +56,14 @@ const begin = (transfer: Transfer, head: Head, { roomFor }: GetOptions): void =>
   const { head: known, at } = transfer;
   if (head.from !== at) throw new PeerError('garbage', `from ${head.from} instead of ${at}`);
   if (known === undefined) transfer.target = roomFor(head);
-  else if (known.total !== head.total || known.crc !== head.crc) throw new PeerError('changed');
+  else if (known.total !== head.total || known.checksum !== head.checksum) throw new PeerError('changed');
   transfer.head ??= head;
 };
 
 /** From its first byte, into the same room. */
 const restart = (transfer: Transfer): void => {
   transfer.at = 0;
-  transfer.crc = 0;
+  transfer.sum = new ArrivingSum();
 };
 
 /** Milliseconds for eight bytes there and back. */
@@ -80,25 +82,21 @@ export const probe = (channel: Channel, bytes: number, nowMs: () => number): Pro
     for (let left = bytes; left > 0; ) {
       const { length } = await next(channel, 'data');
       if (length > left) throw new PeerError('excess', 'more than was asked for');
-      await fill(channel, Buffer.allocUnsafe(length));
+      await fill(channel, Buffer.allocUnsafe(length), stallMsMax);
       left -= length;
     }
     return nowMs() - startedMs;
   });
 
 /** As the peer tells it: whoever uses it parses it. */
-export const namespaces = (channel: Channel): Promise<unknown> =>
-  exchange(channel, { name: 'namespaces' }, async () => jsonOf(await next(channel, 'json')));
+export const namespaces = (channel: Channel): Promise<Uint8Array> =>
+  exchange(channel, { name: 'namespaces' }, async () => bytesOf(await next(channel, 'json')));
 
 /** The peer fetches the key from us, and tells what it got. */
-export const check = (channel: Channel, key: string, msMax: number): Promise<unknown> =>
-  exchange(channel, { name: 'check', key }, async () => jsonOf(await next(channel, 'json', msMax)));
+export const check = (channel: Channel, key: string, msMax: number): Promise<Uint8Array> =>
+  exchange(channel, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
 
-const jsonOf = ({ text }: { readonly text: string }): unknown => {
-  const value = jsonValueIn(Buffer.from(text, 'utf8'));
-  if (value === undefined) throw new PeerError('garbage', 'not JSON');
-  return value;
-};
+const bytesOf = ({ text }: { readonly text: string }): Uint8Array => Buffer.from(text, 'utf8');
 
 const exchange = async <Answer>(
   channel: Channel,
@@ -128,13 +126,13 @@ const next = async <Name extends FrameName>(
   name: Name,
   firstMsMax = stallMsMax,
 ): Promise<Frame & { readonly name: Name }> => {
-  const frame = await readFrame(channel, 'holder', { ...times, firstMsMax });
+  const frame = await readFrame(channel, 'holder', { firstMsMax, stallMsMax });
   if (frame === undefined) throw new PeerError('cut');
   if (frame.name === 'fail') throw new ToldError(frame.code);
   if (frame.name !== name) throw new PeerError('garbage', `${frame.name} instead of ${name}`);
   return frame as Frame & { readonly name: Name };
 };
 
-const fill = async (channel: Channel, target: Buffer): Promise<void> => {
-  if (!(await channel.fill(target, stallMsMax))) throw new PeerError('cut');
+const fill = async (channel: Channel, target: Buffer, msMax: number): Promise<void> => {
+  if (!(await channel.fill(target, msMax))) throw new PeerError('cut');
 };

@@ -33,6 +33,8 @@ export const channelsWaitingMax = 256;
 export const dialMsMax = 3_000;
 /** Inside an exchange without a byte; a LAN loses no second, a far path a few. */
 export const stallMsMax = 5_000;
+/** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
+export const fetchStallMsMax = 1_500;
 /** Between two requests of a connection that was accepted: longer than two rounds of probes. */
 export const restMsMax = 180_000;
 /** A connection beyond the first that is not used. */
@@ -75,3 +77,10 @@ export const probeBackoffMsMax = 600_000;
 export const changedKeysMax = 65_536;
 /** Digests in one line to the agent, 17 characters each. */
 export const heldDigestsMax = 4_096;
+/** What came and went is gathered this long; predictions at the edge bridge it. */
+export const heldMs = 50;
+/** Reach is told no more often. */
+export const reachMs = 1_000;
+/** Keys of one request that are fetched side by side; and peers that are probed so. */
+export const fetchedTogetherMax = 32;
+export const probedTogetherMax = 4;

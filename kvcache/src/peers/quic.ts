@@ -3,8 +3,8 @@
  * ends prove an Ed25519 key in the handshake (libp2p's TLS); who has which is checked here, before anything is read.
  * By the native part of libp2p's transport, without libp2p; where it does not load, there is no QUIC.
  *
- * Traps of that part, seen: a stream that is not read to its end keeps its place until it is collected; `stopRead` waits
- * for a pending `read`, and `resetWrite` leaves a pending `write` alone; dialling nobody takes 10 s.
+ * Traps of that part, seen: a stream that is not read to its end keeps its place until it is collected; `stopRead`
+ * waits for a pending `read`, and `resetWrite` leaves a pending `write` alone; dialling nobody takes 10 s.
  */
 import { lookup } from 'node:dns/promises';
 import { createRequire } from 'node:module';

@@ -5,9 +5,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeId } from '@cognitora/protocol/ids';
-import type { NamespaceFields } from '@cognitora/protocol/kv-daemon';
+import type { KvNamespace } from '@cognitora/protocol/kv-daemon';
 import type { HeldValue } from '../store.ts';
 import { checksumOf } from '../tiers/checksum.ts';
+import type { CheckOutcome } from './check.ts';
 import { PeerError, type PeerFailure, peerErrorOf, toldFailures } from './codes.ts';
 import { dataBytesMax, jsonBytesMax, restMsMax, servedMax, servedPerPeerMax, stallMsMax } from './limits.ts';
 import type { TokenBucket } from './token-bucket.ts';
@@ -15,24 +16,12 @@ import type { Channel } from './transport.ts';
 import { frameOf, headerOf, readFrame } from './wire.ts';
 import { within } from './within.ts';
 
-export interface NamespaceEntry {
-  readonly namespace: string;
-  readonly fields: NamespaceFields;
-}
-
-/** What `check` found out, as it travels. */
-export interface CheckOutcome {
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly ms: number;
-}
-
 export interface Served {
   /** What is here, held; never by asking anybody else. */
   readonly hold: (key: string) => HeldValue | undefined | Promise<HeldValue | undefined>;
   /** Until the value ends; 0: never does. */
   readonly leftMs: (key: string) => number;
-  readonly namespaces: () => readonly NamespaceEntry[];
+  readonly namespaces: () => readonly KvNamespace[];
   /** Fetches the key from that node. */
   readonly check: (node: NodeId, key: string) => Promise<CheckOutcome>;
   /** Undefined: as fast as it goes. */
@@ -91,7 +80,7 @@ const answerNext = async (channel: Channel, served: Served, now: ServedNow): Pro
       await sendAll(channel, Buffer.alloc(frame.bytes), served, false);
       break;
     case 'namespaces':
-      await sendJson(channel, served.namespaces());
+      await sendJson(channel, { namespaces: served.namespaces() });
       break;
     case 'check':
       await answerCheck(channel, frame.key, served);
@@ -129,8 +118,8 @@ const giveOrRefuse = async (
       const { length: total } = held.bytes;
       // Of a value that is not the one that the asker has a part of.
       if (from > total) return await refuse(channel, 'missing');
-      const crc = await checksumOf(held.bytes);
-      await send(channel, frameOf({ name: 'head', total, crc, from, leftMs: served.leftMs(key) }));
+      const checksum = await checksumOf(held.bytes);
+      await send(channel, frameOf({ name: 'head', total, checksum, from, leftMs: served.leftMs(key) }));
       await sendAll(channel, held.bytes.subarray(from), served, true);
     } finally {
       held.release();

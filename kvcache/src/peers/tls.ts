@@ -207,6 +207,8 @@ class TlsTrunk implements Trunk {
       return;
     }
     this.#idle.push(channel);
+    // Read while it rests: an end is noticed, and so is what nobody asked for.
+    channel.socket.resume();
     const onIdle = (): void => {
       if (this.#open.size > 1) channel.socket.end();
     };

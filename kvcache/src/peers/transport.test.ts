@@ -136,7 +136,7 @@ describe.each([...peerTransports])('%s', (name: PeerTransport) => {
     expect(await Promise.all(taken)).toEqual(['unreachable', 'unreachable']);
   });
 
-  test('a holder that stops in the midst is stalled, one that ends is cut, and one that ends in order has ended', async () => {
+  test('one that stops in the midst is stalled, one that is cut is cut, one that ends in order has ended', async () => {
     const holder = await newHolder(name, {
       onChannel: async (channel) => {
         const asked = Buffer.alloc(1);
@@ -188,6 +188,19 @@ describe.each([...peerTransports])('%s', (name: PeerTransport) => {
     expect(await codeOf(asker.take())).toBe('closed');
   });
 
+  test('a peer that was started anew at the same place is reached at once', async () => {
+    const key = newNodeKey();
+    const first = await newHolder(name, { key });
+    const asker = newAsker(name, first);
+    for (let count = 0; count < 3; count += 1) await pinged(asker);
+    const { port } = first.listener;
+    await first.listener.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const again = await newHolder(name, { key, port });
+    for (const [publicKey, node] of first.roster) again.roster.set(publicKey, node);
+    expect(await pinged(asker)).toBeGreaterThan(0);
+  });
+
   test('a channel on which more came than the answer is not used again', async () => {
     let count = 0;
     const holder = await newHolder(name, {
@@ -195,7 +208,10 @@ describe.each([...peerTransports])('%s', (name: PeerTransport) => {
         count += 1;
         while (await channel.fill(Buffer.alloc(16), 5_000).catch(() => false)) {
           const pong = frameOf({ name: 'pong', bytes: Buffer.alloc(8) });
-          await channel.write(pong, headerOf('pong', 8)).catch(() => {});
+          await channel.write(pong).catch(() => {});
+          // Later, as if it were of the next exchange.
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          await channel.write(headerOf('pong', 8)).catch(() => {});
         }
         channel.end();
       },
@@ -204,7 +220,7 @@ describe.each([...peerTransports])('%s', (name: PeerTransport) => {
     const nonce = Buffer.alloc(8);
     for (let index = 0; index < 3; index += 1) {
       expect(await ping(await asker.take(), nonce, nowMs)).toBeGreaterThan(0);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, 60));
     }
     expect(count).toBe(3);
   });

@@ -44,7 +44,7 @@ const whole: fc.Arbitrary<Exclude<Frame, { name: 'data' }>> = fc.oneof(
   fc.record({
     name: fc.constant('head' as const),
     total: fc.constant(valueBytesMax),
-    crc: u32,
+    checksum: u32,
     from: fc.nat(valueBytesMax),
     leftMs: fc.nat(),
   }),
@@ -119,7 +119,7 @@ test('a frame of the other side, an unknown one, and one that says nothing possi
   expect(await codeOf(frameOf({ name: 'pong', bytes: Buffer.alloc(8) }), 'asker')).toBe('garbage');
   expect(await codeOf(frameOf({ name: 'namespaces' }), 'holder')).toBe('garbage');
   expect(await codeOf(Buffer.from('GET / HTTP/1.1\r\n\r\n'), 'asker')).toBe('garbage');
-  const head = { name: 'head', total: 10, crc: 0, from: 11, leftMs: 0 } as const;
+  const head = { name: 'head', total: 10, checksum: 0, from: 11, leftMs: 0 } as const;
   expect(await codeOf(frameOf(head), 'holder')).toBe('garbage');
   expect(await codeOf(frameOf({ ...head, from: 0, leftMs: Number.NaN }), 'holder')).toBe('garbage');
   expect(await codeOf(frameOf({ ...head, total: valueBytesMax + 1 }), 'holder')).toBe('excess');

@@ -5,11 +5,11 @@
  *   0 type u8 | 1 zero x 3 | 4 payload bytes u32 | 8 payload                     little-endian
  *
  *   asker                                   holder
- *   get        u32 from, key                head  u32 total, u32 crc32, u32 from, u32 zero, f64 ms left (0: for ever)
+ *   get        u32 from, key                head  u32 total, u32 checksum, u32 from, u32 zero, f64 ms left (0: ever)
  *                                           data  bytes, as often as it takes to the total; or fail
  *   ping       8 bytes                      pong  the same
  *   probe      u32 bytes                    data  so many
- *   namespaces                              json  [{namespace, fields}]
+ *   namespaces                              json  {namespaces: [{namespace, fields}]}
  *   check      key                          json  what it was to fetch that key from the asker; or fail
  *                                           fail  u8 code
  */
@@ -47,7 +47,7 @@ export type FrameName = keyof typeof frames;
 /** What a holder says of a value before its bytes. */
 export interface Head {
   readonly total: number;
-  readonly crc: number;
+  readonly checksum: number;
   readonly from: number;
   /** 0: for ever. */
   readonly leftMs: number;
@@ -115,7 +115,7 @@ export const parsePayload = (name: Exclude<FrameName, 'data'>, payload: Buffer):
 };
 
 const headIn = (payload: Buffer): Head => {
-  const [total, crc, from, zero] = [0, 4, 8, 12].map((at) => payload.readUInt32LE(at)) as [
+  const [total, checksum, from, zero] = [0, 4, 8, 12].map((at) => payload.readUInt32LE(at)) as [
     number,
     number,
     number,
@@ -126,7 +126,7 @@ const headIn = (payload: Buffer): Head => {
   if (zero !== 0 || from > total || !Number.isFinite(leftMs) || leftMs < 0) {
     throw new PeerError('garbage', 'a head that says nothing possible');
   }
-  return { total, crc, from, leftMs };
+  return { total, checksum, from, leftMs };
 };
 
 /** Of a frame whose payload is so long. */
@@ -166,7 +166,7 @@ const payloadOf = (frame: Exclude<Frame, { readonly name: 'data' }>): Buffer => 
     case 'head': {
       const payload = Buffer.alloc(24);
       payload.writeUInt32LE(frame.total, 0);
-      payload.writeUInt32LE(frame.crc, 4);
+      payload.writeUInt32LE(frame.checksum, 4);
       payload.writeUInt32LE(frame.from, 8);
       payload.writeDoubleLE(frame.leftMs, 16);
       return payload;

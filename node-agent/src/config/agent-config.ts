@@ -26,6 +26,8 @@ export interface AgentConfig {
   readonly joinTokenMissing?: string | undefined;
   /** A directory that hosts share, through which saved KV moves; undefined: none does. */
   readonly kvHandover: string | undefined;
+  /** The socket of this host's KV daemon, through which it moves instead; at most one of both is set. */
+  readonly kvcached: string | undefined;
   readonly log: { readonly format: LogFormat; readonly level: LogLevel };
   /** Where the agent tells of itself; undefined: nowhere. */
   readonly status: Listen | undefined;

@@ -1,11 +1,11 @@
-/** docs/agent-config.md, made of the schema's tables. `scripts/agent-config-document.ts` writes it. */
+/** docs/agent-config.md, made of the schema's tables. `scripts/config-documents.ts` writes it. */
 import { schemaDocument } from '@cognitora/protocol/config/documentation';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
 import { agentSchema, configVariable, defaultConfigPath, secretVariables } from './schema.ts';
 
 const introduction = (profiles: KnownProfiles): string => `# The agent's configuration
 
-Made from \`node-agent/src/config/schema.ts\` by \`node scripts/agent-config-document.ts\`.
+Made from \`node-agent/src/config/schema.ts\` by \`node scripts/config-documents.ts\`.
 
 \`cgn agent\` reads one TOML file: the one that \`--config\` or \`${configVariable}\` names, else
 \`${defaultConfigPath}\` where that is there. An option goes before a variable, a variable before the

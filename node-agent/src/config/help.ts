@@ -17,7 +17,7 @@ const engineOptions = [
   wrapped('  --kv-events-replay ENDPOINT', 'where it answers for events that were missed; repeat likewise'),
   wrapped(
     '  --kv-directory DIR',
-    'where the engine saves slots, on this host (see --kv-handover); repeat in the order of the engines',
+    'where the engine saves slots on this host (see --kvcached, --kv-handover); repeat in their order',
   ),
   wrapped('  --alias PUBLIC=SERVED', "offer the engines' model SERVED under the name PUBLIC; repeatable"),
 ];

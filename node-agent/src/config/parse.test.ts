@@ -73,6 +73,7 @@ test('what is needed is enough', () => {
     ],
     joinToken: undefined,
     kvHandover: undefined,
+    kvcached: undefined,
     log: { format: 'auto', level: 'info' },
     status: { host: '127.0.0.1', port: 0 },
     parentPipe: undefined,
@@ -85,6 +86,12 @@ test('KV moves through one directory, from a directory of each engine', () => {
   expect(kvHandover).toBe('/mnt/kv');
   expect(engines.map(({ source }) => source.kvDirectory)).toEqual(['/a', undefined]);
   expect(() => parse([...needed, '--kv-directory', '/a', '--kv-directory', '/b'])).toThrow(/at most one/);
+});
+
+test('KV moves through the daemon of the host, or through a directory', () => {
+  expect(parse([...needed, '--kvcached', '/run/kvcached.sock']).kvcached).toBe('/run/kvcached.sock');
+  const both = ['--kvcached', '/run/kvcached.sock', '--kv-handover', '/mnt/kv'];
+  expect(() => parse([...needed, ...both])).toThrow(/kv_handover.*kvcached.*leave one out/);
 });
 
 test('what an engine is belongs to the engines in their order', () => {

@@ -138,6 +138,11 @@ export const parseConfig = (
   const given = (section: Section): Given =>
     givenOf(agentSchema, section, { file, options: values, environment });
   const top = readSection(topSection, given(topSection));
+  if (top.kv_handover !== undefined && top.kvcached !== undefined) {
+    throw new ConfigError(
+      'KV moves through a directory (kv_handover) or through KV daemons (kvcached): leave one out.',
+    );
+  }
   const log = readSection(logSection, given(logSection));
   const status = statusOf(given(statusSection));
   const ofOptions = entriesOfOptions(values);
@@ -156,6 +161,7 @@ export const parseConfig = (
     engines: engineConfigs(entries, { profiles, apiKey, readSecret }),
     ...joinTokenOf(top.join_token_file, Object.hasOwn(values, 'join-token-file'), environment),
     kvHandover: top.kv_handover,
+    kvcached: top.kvcached,
     log,
     status,
     parentPipe: parentPipes.get(environment.COGNITORA_PARENT_PIPE),

@@ -51,6 +51,14 @@ export const topKeys = {
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
   }),
+  kvcached: key(kinds.text('the path of a socket'))({
+    doc:
+      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches it from ' +
+      'other hosts. For engines that save slots and have a kv_directory. Not beside kv_handover.',
+    example: '"/var/lib/cognitora/kvcached/kvcached.sock"',
+    says: 'each host computes its own',
+    option: ['kvcached', 'SOCKET'],
+  }),
   join_token_file: key(file)({
     doc:
       'A file with the join token, which only the first start needs: once the host has joined, the file ' +

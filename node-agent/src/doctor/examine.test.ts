@@ -34,6 +34,7 @@ const configOf = (...engines: EngineConfig[]): AgentConfig => ({
   engines,
   joinToken: undefined,
   kvHandover: undefined,
+  kvcached: undefined,
   log: { format: 'auto', level: 'info' },
   status: undefined,
   parentPipe: undefined,

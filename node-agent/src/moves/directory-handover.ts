@@ -16,7 +16,7 @@ import {
   headPrefixBytes,
   parseHead,
 } from './envelope.ts';
-import type { KvHandover, SavedPrefix } from './handover.ts';
+import { type KvHandover, type SavedPrefix, sharedBlocks } from './handover.ts';
 import { openPlain, readPlain } from './plain-file.ts';
 
 /** Each costs a look at its head once; twice as many are looked at, whose digests take 8 MiB at most. */
@@ -52,12 +52,6 @@ const fingerprintHex = (fingerprint: Uint8Array): string =>
 const nameOf = ({ fingerprint, digests }: EnvelopeHead): string =>
   `${fingerprintHex(fingerprint)}-${(digests.at(-1) ?? 0n).toString(16).padStart(16, '0')}.kv`;
 
-const sharedBlocks = (left: BigUint64Array, right: BigUint64Array): number => {
-  let blocks = 0;
-  while (blocks < left.length && blocks < right.length && left[blocks] === right[blocks]) blocks += 1;
-  return blocks;
-};
-
 export class DirectoryHandover implements KvHandover {
   readonly #options: DirectoryHandoverOptions;
   readonly #filesMax: number;
@@ -68,6 +62,13 @@ export class DirectoryHandover implements KvHandover {
   constructor(options: DirectoryHandoverOptions) {
     this.#options = options;
     this.#filesMax = options.filesMax ?? filesMax;
+  }
+
+  /** What the directory holds says all. */
+  serve(): void {}
+
+  isReady(): boolean {
+    return true;
   }
 
   async has(fingerprint: Uint8Array, chain: BigUint64Array): Promise<SavedPrefix | undefined> {
@@ -85,8 +86,8 @@ export class DirectoryHandover implements KvHandover {
     return best;
   }
 
-  get(id: string): AsyncIterable<Uint8Array> {
-    return readPlain(this.#pathOf(id));
+  get(id: string, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+    return readWhile(this.#pathOf(id), signal);
   }
 
   async put(head: EnvelopeHead, envelope: AsyncIterable<Uint8Array>): Promise<void> {
@@ -182,6 +183,13 @@ export class DirectoryHandover implements KvHandover {
     const found = await lstat(path).catch(() => undefined);
     if (!found?.isFile() || this.#options.wallMs() - found.mtimeMs < writeMsMax) return;
     await rm(path, { force: true });
+  }
+}
+
+async function* readWhile(path: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  for await (const bytes of readPlain(path)) {
+    signal?.throwIfAborted();
+    yield bytes;
   }
 }
 

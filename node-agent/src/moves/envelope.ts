@@ -67,6 +67,10 @@ export const encodeHead = ({ fingerprint, digests, tokens, payloadBytes }: Envel
   return Buffer.concat([head, sha256(head)]);
 };
 
+/** Of the whole envelope with this head. */
+export const envelopeBytesOf = ({ digests, payloadBytes }: EnvelopeHead): number =>
+  fixedBytes + digests.length * digestBytes + hashBytes + payloadBytes + hashBytes;
+
 /** How long the head is that begins with these `headPrefixBytes`; refuses what begins otherwise. */
 export const headBytesOf = (prefix: Buffer): number => {
   if (prefix.length < headPrefixBytes) return refuse('ends within its head');

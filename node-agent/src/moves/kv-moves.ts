@@ -10,10 +10,11 @@ import { asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Log } from '../log.ts';
 import type { RequestWatch } from '../serve.ts';
+import type { HostBlocks } from '../truth/host-blocks.ts';
 import type { PromptWatch, SettledPrompt } from '../truth/served-prompt.ts';
 import type { KvHandover } from './handover.ts';
 import { MoveFiles } from './move-files.ts';
-import { ReplicaMoves } from './replica-moves.ts';
+import { type Mover, ReplicaMoves } from './replica-moves.ts';
 
 /** Computing the probe's prompt on a slow host, or reading a state of many gigabytes. */
 const askMsMax = 60_000;
@@ -25,6 +26,8 @@ export interface KvMovesOptions {
   /** Of each replica whose KV moves: where its engine saves slots. */
   readonly directories: ReadonlyMap<ReplicaName, string>;
   readonly engines: ReadonlyMap<ReplicaName, Engine>;
+  /** Where the edge is told from what a host keeps beside its engines. */
+  readonly heldOf: (replica: ReplicaName) => HostBlocks;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -32,7 +35,7 @@ export interface KvMovesOptions {
 export class KvMoves {
   readonly #replicas = new Map<ReplicaName, ReplicaMoves>();
 
-  constructor({ handover, directories, engines, clock, log }: KvMovesOptions) {
+  constructor({ handover, directories, engines, heldOf, clock, log }: KvMovesOptions) {
     for (const [name, directory] of directories) {
       const engine = engines.get(name);
       if (engine === undefined) continue;
@@ -40,6 +43,7 @@ export class KvMoves {
         ask: asker(engine, { msMax: askMsMax }),
         files: new MoveFiles(directory),
         handover,
+        held: heldOf(name),
         servedName: () => onlyModelOf(engine),
         monotonicMs: () => clock.monotonicMs(),
         wallMs: () => clock.wallMs(),
@@ -67,6 +71,13 @@ export class KvMoves {
   /** Undefined: the replica's KV does not move. */
   statusOf(replica: ReplicaName): MovesStatus | undefined {
     return this.#replicas.get(replica)?.status;
+  }
+
+  /** Those replicas whose KV moves now. */
+  get movers(): readonly (Mover & { readonly name: ReplicaName })[] {
+    return [...this.#replicas].flatMap(([name, { mover }]) =>
+      mover === undefined ? [] : [{ name, ...mover }],
+    );
   }
 
   stop(): void {

@@ -12,13 +12,25 @@ const learned = (rates: { fetchBytes: number; insertBytes: number; prefillTokens
 
 test('a prefix moves only where fetching and inserting are quicker than computing', () => {
   const usual = { fetchBytes: 100e6, insertBytes: 1e9, prefillTokens: 1_000 };
-  const move = { bytes: 100e6, tokens: 2_000, ahead: 0 };
+  const move = { bytes: 100e6, tokens: 2_000, ahead: 0, peer: undefined, msMax: 60_000 };
   expect(learned(usual).isWorthMoving(move)).toBe(true);
   expect(learned({ ...usual, fetchBytes: 10e6 }).isWorthMoving(move)).toBe(false);
   expect(learned({ ...usual, insertBytes: 50e6 }).isWorthMoving(move)).toBe(false);
   expect(learned({ ...usual, prefillTokens: 10_000 }).isWorthMoving(move)).toBe(false);
   expect(learned(usual).isWorthMoving({ ...move, tokens: 1_000 })).toBe(false);
   expect(learned(usual).isWorthMoving({ ...move, ahead: 1 })).toBe(false);
+  expect(learned(usual).isWorthMoving({ ...move, msMax: 1_000 })).toBe(false);
+});
+
+test('from another host a prefix takes a round trip and as long as that way takes, not as what came before', () => {
+  const rates = learned({ fetchBytes: 10e6, insertBytes: 1e9, prefillTokens: 1_000 });
+  const move = { bytes: 100e6, tokens: 2_000, ahead: 0, msMax: 60_000 };
+  const isWorth = (rttMs: number, bytesPerMs: number): boolean =>
+    rates.isWorthMoving({ ...move, peer: { rttMs, bytesPerMs } });
+  expect(isWorth(10, 100_000)).toBe(true);
+  expect(isWorth(1_000, 100_000)).toBe(false);
+  expect(isWorth(10, 50_000)).toBe(false);
+  expect(isWorth(10, 0)).toBe(false);
 });
 
 test('new measurements count for more, and none of nothing counts', () => {

@@ -4,10 +4,12 @@
  * stands.
  */
 
+import type { PeerReach } from '@cognitora/protocol/kv-daemon';
+
 /** Old measurements count for less with each new one. */
 const memory = 0.8;
 
-/** Units per millisecond, as sums of what was seen, so that long measurements count for more. */
+/** Units per millisecond, or per token, as sums of what was seen, so that long measurements count for more. */
 class Rate {
   #units: number;
   #ms: number;
@@ -29,10 +31,29 @@ class Rate {
   msFor(units: number): number {
     return (units * this.#ms) / this.#units;
   }
+
+  get perMs(): number {
+    return this.#units / this.#ms;
+  }
 }
 
 /** Questions to the engine and the renaming of files, whatever their size. */
 const overheadMs = 10;
+
+export interface Move {
+  readonly bytes: number;
+  readonly tokens: number;
+  /** Restores that come first. */
+  readonly ahead: number;
+  /** Where it is fetched from, if not as what was fetched before. */
+  readonly peer: Pick<PeerReach, 'rttMs' | 'bytesPerMs'> | undefined;
+  /** What takes longer is not waited for. */
+  readonly msMax: number;
+}
+
+/** Its first bytes take a round trip. */
+const msFrom = ({ rttMs, bytesPerMs }: Pick<PeerReach, 'rttMs' | 'bytesPerMs'>, bytes: number): number =>
+  bytesPerMs > 0 ? rttMs + bytes / bytesPerMs : Number.POSITIVE_INFINITY;
 
 export class MoveRates {
   /** Bytes of envelopes; prior: a network of one gigabit. */
@@ -42,9 +63,12 @@ export class MoveRates {
   /** Tokens; prior: a GPU, for which little is worth moving. */
   readonly prefill = new Rate(4_000, 1_000);
 
-  /** `ahead`: restores that come first. */
-  isWorthMoving({ bytes, tokens, ahead }: { bytes: number; tokens: number; ahead: number }): boolean {
-    const moveMs = overheadMs + this.fetch.msFor(bytes) + this.insert.msFor(bytes);
-    return (ahead + 1) * moveMs < this.prefill.msFor(tokens);
+  /** Of a state's bytes, the tokens that they are of; prior: a model of some billion parameters. */
+  readonly state = new Rate(100_000, 1);
+
+  isWorthMoving({ bytes, tokens, ahead, peer, msMax }: Move): boolean {
+    const fetchMs = peer === undefined ? this.fetch.msFor(bytes) : msFrom(peer, bytes);
+    const moveMs = (ahead + 1) * (overheadMs + fetchMs + this.insert.msFor(bytes));
+    return moveMs < Math.min(msMax, this.prefill.msFor(tokens));
   }
 }

@@ -20,7 +20,7 @@ export interface ProbeOptions {
 
 /** What a replica's states are of; or that they are not to be moved, `why` for a person. */
 export type Probed =
-  | { readonly kind: 'moves'; readonly fingerprint: Uint8Array }
+  | { readonly kind: 'moves'; readonly fingerprint: Uint8Array; readonly facts: EngineFacts }
   | { readonly kind: 'never'; readonly why: string }
   /** The engine had no time for it. */
   | { readonly kind: 'not now'; readonly why: string };
@@ -48,20 +48,20 @@ class Probe {
   }
 
   async run(): Promise<Probed> {
-    const facts = await this.#slots.facts();
-    if (facts === undefined) return never('the engine does not tell its slots, model file and build');
+    const props = await this.#slots.facts();
+    if (props === undefined) return never('the engine does not tell its slots, model file and build');
     if (await this.#slots.hasAdapters()) return never('the engine has adapters, which no state says');
-    if (isPartOfModel(facts.modelPath)) return never(`the model's file ${facts.modelPath} is one of several`);
-    const model = await modelFileHash(facts.modelPath).catch(() => undefined);
-    if (model === undefined) return never(`the model's file ${facts.modelPath} cannot be read`);
+    if (isPartOfModel(props.modelPath)) return never(`the model's file ${props.modelPath} is one of several`);
+    const model = await modelFileHash(props.modelPath).catch(() => undefined);
+    if (model === undefined) return never(`the model's file ${props.modelPath} cannot be read`);
     const slot = slotForRestore(await this.#slots.list(), new Set());
     if (slot === undefined) return { kind: 'not now', why: 'no slot is free' };
     try {
       const moved = await this.#options.files.withName((name) => this.#try(slot, name));
       if (typeof moved === 'string') return never(moved);
-      const { slots, contextTokens, build } = facts;
-      const fingerprint = fingerprintOf({ model, slots, contextTokens, build, ...moved });
-      return { kind: 'moves', fingerprint };
+      const { slots, contextTokens, build } = props;
+      const facts = { model, slots, contextTokens, build, ...moved };
+      return { kind: 'moves', fingerprint: fingerprintOf(facts), facts };
     } finally {
       await this.#slots.erase(slot);
     }
@@ -82,6 +82,7 @@ class Probe {
     const restored = await this.#slots.restore(slot, name);
     if (restored?.tokens !== saved.tokens) return 'the engine does not restore what it saved';
     rates.insert.saw(saved.bytes, monotonicMs() - startedMs);
+    rates.state.saw(saved.bytes, saved.tokens);
     const second = await this.#complete(slot, 'Twice.');
     if (second === undefined || second.cachedTokens < cachedShareMin * second.promptTokens) {
       return `the engine computes anew what it restored (${second?.cachedTokens ?? 0} tokens were cached)`;

@@ -1,10 +1,13 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ReplicaName } from '@cognitora/protocol/ids';
+import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { PeerReach } from '@cognitora/protocol/kv-daemon';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { OpenRequest, Usage } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Failures, SlotEngine } from '../../testing/slot-engine.ts';
+import { HostBlocks } from '../truth/host-blocks.ts';
 import type { PromptChain } from '../truth/served-prompt.ts';
 import type { EnvelopeHead } from './envelope.ts';
 import type { KvHandover, SavedPrefix } from './handover.ts';
@@ -25,20 +28,43 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 class MemoryHandover implements KvHandover {
   readonly kept = new Map<string, { head: EnvelopeHead; bytes: Buffer }>();
   isStuck = false;
+  /** Its bytes come never. */
+  isSlow = false;
+  /** How often nobody waited for them any more. */
+  ended = 0;
+  /** Who holds all of it, and must be asked. */
+  peer: PeerReach | undefined;
 
-  async has(fingerprint: Uint8Array, chain: BigUint64Array): Promise<SavedPrefix | undefined> {
+  serve(): void {}
+
+  isReady(): boolean {
+    return true;
+  }
+
+  async has(
+    fingerprint: Uint8Array,
+    chain: BigUint64Array,
+    from?: KvSource,
+  ): Promise<SavedPrefix | undefined> {
     if (this.isStuck) return new Promise(() => {});
+    if (this.peer !== undefined && from?.node !== this.peer.node) return undefined;
     for (const [id, { head, bytes }] of this.kept) {
       const differs = head.digests.findIndex((digest, at) => digest !== chain[at]);
       const blocks = differs < 0 ? head.digests.length : differs;
       const isSame = Buffer.from(head.fingerprint).equals(fingerprint);
-      if (isSame && blocks > 0) return { id, blocks, tokens: head.tokens, bytes: bytes.length };
+      const peer = this.peer === undefined ? {} : { peer: this.peer };
+      if (isSame && blocks > 0) return { id, blocks, tokens: head.tokens, bytes: bytes.length, ...peer };
     }
     return undefined;
   }
 
-  async *get(id: string): AsyncGenerator<Uint8Array> {
+  async *get(id: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const kept = this.kept.get(id);
+    if (this.isSlow) {
+      await new Promise((resolve) => signal?.addEventListener('abort', resolve));
+      this.ended += 1;
+      signal?.throwIfAborted();
+    }
     if (kept === undefined) throw new Error('it is not there');
     yield kept.bytes;
   }
@@ -86,6 +112,7 @@ const startHost = async (
     },
     files: new MoveFiles(directory),
     handover,
+    held: new HostBlocks(() => {}),
     servedName: () => 'tiny',
     monotonicMs: () => clock.ms,
     wallMs: () => 0,
@@ -107,8 +134,8 @@ const settle = async (isDone: () => boolean): Promise<void> => {
 const open = { path: '/v1/completions', stream: true, bodyBytes: 100 } as OpenRequest;
 
 /** A request up to where the engine would get it. */
-const request = async (host: Host, known?: PromptChain | 'unread' | 'not kept') => {
-  const watched = host.moves.watch(open, {
+const request = async (host: Host, known?: PromptChain | 'unread' | 'not kept', kvFrom?: KvSource) => {
+  const watched = host.moves.watch(kvFrom === undefined ? open : { ...open, kvFrom }, {
     chain: typeof known === 'string' ? undefined : (known ?? { digests: chain, held: 0 }),
     keepsBody: known !== 'not kept',
     body: () => {},
@@ -293,6 +320,50 @@ test('a hand-over that fails is told apart from one that is late, and costs no r
   here.moves.settled({ digests: BigUint64Array.of(9n), usage: usageOf(0) });
   await settle(() => here.moves.status.refused.failed === 1);
   handover.put = put;
+});
+
+const node = `n${'b'.repeat(26)}` as NodeId;
+const peer: PeerReach = { node, transport: 'tls', rttMs: 1, bytesPerMs: 1e6 };
+
+test('what the edge says another host holds is fetched from there, if that way is quick enough', async () => {
+  const [here, there] = [await startHost(), await startHost()];
+  await compute(here);
+  handover.peer = peer;
+  const before = there.engine.restores();
+  await request(there);
+  expect(there.engine.restores()).toBe(before);
+  const watched = await request(there, undefined, { node, blocks: 4 });
+  expect(there.engine.restores()).toBe(before + 1);
+  watched.ended(true, usageOf(prompt.length - 1));
+  handover.peer = { ...peer, rttMs: 60_000 };
+  await request(there, undefined, { node, blocks: 4 });
+  expect(there.engine.restores()).toBe(before + 1);
+  expect(there.moves.status).toMatchObject({
+    ...{ restored: { count: 1 }, refused: { slower_than_computing: 1 } },
+  });
+});
+
+test('a host that the edge names and that has it no more costs no request, and is counted', async () => {
+  const there = await startHost();
+  await request(there, undefined, { node, blocks: 4 });
+  expect(there.moves.status.refused).toEqual({ gone_at_peer: 1 });
+});
+
+test('what comes too late ends, and the request is sent as it is', async () => {
+  const [here, there] = [await startHost(), await startHost({}, { computeMs: 20 })];
+  await compute(here);
+  handover.isSlow = true;
+  await request(there);
+  await settle(() => there.moves.status.refused.too_late === 1);
+  expect([handover.ended, left()]).toEqual([1, []]);
+});
+
+test('what a replica takes in, and how fast, is told once its KV moves', async () => {
+  const there = await startHost();
+  const { bytesPerToken = 0, insertBytesPerMs = 0 } = there.moves.mover ?? {};
+  expect([bytesPerToken > 0, insertBytesPerMs > 0]).toEqual([true, true]);
+  there.moves.changed({ ...ready, state: 'failed' });
+  expect(there.moves.mover).toBeUndefined();
 });
 
 test('a body that nobody keeps is sent as it comes', async () => {

@@ -7,9 +7,11 @@
  *   answer  -> its chain -> has? -> lacking?  -> save, seal, put
  */
 import type { MoveRefusal, MovesStatus } from '@cognitora/protocol/agent-status';
+import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { OpenRequest, ReplicaReport, Usage } from '@cognitora/protocol/link';
 import type { Ask } from '../engines/ask.ts';
 import type { Log } from '../log.ts';
+import type { HostBlocks } from '../truth/host-blocks.ts';
 import type { PromptChain, PromptWatch, SettledPrompt } from '../truth/served-prompt.ts';
 import { type EnvelopeHead, EnvelopeRefused, seal } from './envelope.ts';
 import type { KvHandover, SavedPrefix } from './handover.ts';
@@ -43,6 +45,8 @@ export interface ReplicaMovesOptions {
   readonly ask: Ask;
   readonly files: MoveFiles;
   readonly handover: KvHandover;
+  /** Where it is told what this host keeps of the replica's prompts. */
+  readonly held: HostBlocks;
   /** What the engine calls its one model; undefined: it has none, or several. */
   readonly servedName: () => string | undefined;
   readonly monotonicMs: () => number;
@@ -59,6 +63,20 @@ interface Life {
   /** Slots with a restored prefix whose request has not come yet. */
   readonly reserved: Set<number>;
   vainRestores: number;
+}
+
+/** How a replica takes in what others saved. */
+export interface Mover {
+  readonly fingerprint: Uint8Array;
+  readonly bytesPerToken: number;
+  readonly insertBytesPerMs: number;
+}
+
+/** A request that waits for a restore, until that is over. */
+interface Wait {
+  /** Ends what is fetched. */
+  readonly signal: AbortSignal;
+  readonly isTooLate: () => boolean;
 }
 
 /** A prefix in a slot, for the request that it was restored for. */
@@ -93,6 +111,14 @@ export class ReplicaMoves {
     return { canMove: this.#life?.fingerprint !== undefined, ...this.#counts.figures };
   }
 
+  /** Undefined: its KV does not move. */
+  get mover(): Mover | undefined {
+    const fingerprint = this.#life?.fingerprint;
+    if (fingerprint === undefined) return undefined;
+    const { insert, state } = this.#rates;
+    return { fingerprint, bytesPerToken: state.perMs, insertBytesPerMs: insert.perMs };
+  }
+
   /** What the engine is now. */
   changed({ state }: ReplicaReport): void {
     if (state !== 'ready') this.#life = undefined;
@@ -115,7 +141,7 @@ export class ReplicaMoves {
       prompt,
       monotonicMs: this.#options.monotonicMs,
       isAlone: this.#live === 1,
-      restore: this.#life?.fingerprint && ((chain, isOver) => this.#prepare(chain, isOver)),
+      restore: this.#life?.fingerprint && ((chain, isOver) => this.#prepare(chain, open.kvFrom, isOver)),
       onPrefilled: (tokens, ms) => this.#rates.prefill.saw(tokens, ms),
       onOver: () => {
         this.#live -= 1;
@@ -136,7 +162,7 @@ export class ReplicaMoves {
   }
 
   async #probe(life: Life): Promise<void> {
-    const { ask, files, log, monotonicMs, name, pause, servedName, wallMs } = this.#options;
+    const { ask, files, handover, held, log, monotonicMs, name, pause, servedName, wallMs } = this.#options;
     await files.removeOld(wallMs());
     for (let tries = 1; this.#life === life; tries += 1) {
       const served = servedName();
@@ -147,6 +173,7 @@ export class ReplicaMoves {
       if (this.#life !== life) return;
       if (probed.kind === 'moves') {
         life.fingerprint = probed.fingerprint;
+        handover.serve({ ...probed, held });
         const fingerprint = Buffer.from(probed.fingerprint.subarray(0, 8)).toString('hex');
         log('info', 'kv moves', { engine: name, fingerprint });
         return;
@@ -160,29 +187,38 @@ export class ReplicaMoves {
   }
 
   /** Restores what is worth it. Never rejects, and never takes long. */
-  async #prepare(chain: PromptChain, isOver: () => boolean): Promise<Restored | undefined> {
+  async #prepare(
+    chain: PromptChain,
+    from: KvSource | undefined,
+    isOver: () => boolean,
+  ): Promise<Restored | undefined> {
     const life = this.#life;
-    if (life?.fingerprint === undefined) return undefined;
+    if (life?.fingerprint === undefined || !this.#options.handover.isReady(life.fingerprint))
+      return undefined;
     if (chain.digests.length - chain.held < movedBlocksMin) return undefined;
-    const found = await this.#find(life.fingerprint, chain);
+    const found = await this.#find(life.fingerprint, chain, from);
     if (found === undefined || found.blocks <= chain.held) return undefined;
     const tokens = Math.floor(found.tokens * (1 - chain.held / found.blocks));
     const ahead = this.#restoresWaiting;
     if (tokens < movedTokensMin) return undefined;
     if (ahead >= restoresWaitingMax) return this.#refused('busy');
-    if (!this.#rates.isWorthMoving({ bytes: found.bytes, tokens, ahead })) {
+    const { bytes, peer } = found;
+    if (!this.#rates.isWorthMoving({ bytes, tokens, ahead, peer, msMax: restoreMsMax })) {
       return this.#refused('slower_than_computing');
     }
-    let isLate = false;
-    const isTooLate = (): boolean => isLate || isOver() || this.#life !== life;
+    const late = new AbortController();
+    const wait: Wait = {
+      signal: late.signal,
+      isTooLate: () => late.signal.aborted || isOver() || this.#life !== life,
+    };
     this.#restoresWaiting += 1;
-    const restoring = this.#restoring.then(() => this.#restore(life, found, isTooLate));
+    const restoring = this.#restoring.then(() => this.#restore(life, found, wait));
     this.#restoring = restoring.finally(() => {
       this.#restoresWaiting -= 1;
     });
     const computeMs = this.#rates.prefill.msFor(tokens);
     const restored = await within(Math.min(restoreMsMax, computeMs), restoring);
-    isLate = restored === undefined;
+    if (restored === undefined) late.abort();
     return restored;
   }
 
@@ -191,24 +227,31 @@ export class ReplicaMoves {
   }
 
   /** What the hand-over has of it, if it says so in time. */
-  async #find(fingerprint: Uint8Array, { digests }: PromptChain): Promise<SavedPrefix | undefined> {
-    const looked = this.#options.handover.has(fingerprint, digests).then(
+  async #find(
+    fingerprint: Uint8Array,
+    { digests }: PromptChain,
+    from: KvSource | undefined,
+  ): Promise<SavedPrefix | undefined> {
+    const looked = this.#options.handover.has(fingerprint, digests, from).then(
       (found) => found ?? 'nothing',
       () => 'failed' as const,
     );
     const found = await within(lookMsMax, looked);
-    if (found === 'nothing') return undefined;
     if (found === undefined) return this.#refused('too_late');
-    return found === 'failed' ? this.#refused('failed') : found;
+    if (found === 'failed') return this.#refused('failed');
+    const prefix = found === 'nothing' ? undefined : found;
+    if (from !== undefined && (prefix?.blocks ?? 0) < from.blocks) this.#refused('gone_at_peer');
+    return prefix;
   }
 
   /** Never rejects. */
-  async #restore(life: Life, found: SavedPrefix, isTooLate: () => boolean): Promise<Restored | undefined> {
+  async #restore(life: Life, found: SavedPrefix, wait: Wait): Promise<Restored | undefined> {
     const { files, handover, log, name } = this.#options;
-    if (isTooLate()) return this.#refused('too_late');
+    if (wait.isTooLate()) return this.#refused('too_late');
     try {
-      return await files.withName((file) => this.#fetchAndInsert(life, found, file, isTooLate));
+      return await files.withName((file) => this.#fetchAndInsert(life, found, file, wait));
     } catch (thrown) {
+      if (wait.signal.aborted) return this.#refused('too_late');
       log('warn', 'saved kv is not restored', { engine: name, id: found.id, why: String(thrown) });
       if (!(thrown instanceof EnvelopeRefused)) return this.#refused('failed');
       await handover.drop(found.id).catch(() => {});
@@ -220,15 +263,16 @@ export class ReplicaMoves {
     life: Life,
     found: SavedPrefix,
     file: string,
-    isTooLate: () => boolean,
+    { signal, isTooLate }: Wait,
   ): Promise<Restored | undefined> {
     const { files, handover, log, monotonicMs, name } = this.#options;
     const { fingerprint, reserved } = life;
     if (fingerprint === undefined) return undefined;
     const startedMs = monotonicMs();
-    const head = await files.unseal(file, fingerprint, handover.get(found.id));
+    const head = await files.unseal(file, fingerprint, handover.get(found.id, signal));
     const fetchedMs = monotonicMs();
-    this.#rates.fetch.saw(found.bytes, fetchedMs - startedMs);
+    // How fast a peer is, the daemon measures.
+    if (found.peer === undefined) this.#rates.fetch.saw(found.bytes, fetchedMs - startedMs);
     const slot = slotForRestore(await this.#slots.list(), reserved);
     if (slot === undefined) return this.#refused('busy');
     if (isTooLate()) return this.#refused('too_late');
@@ -244,14 +288,10 @@ export class ReplicaMoves {
     const endedMs = monotonicMs();
     this.#counts.restored(found.bytes, endedMs - startedMs);
     this.#rates.insert.saw(head.payloadBytes, endedMs - fetchedMs);
-    const { tokens, bytes } = found;
-    log('info', 'saved kv restored', {
-      engine: name,
-      slot,
-      tokens,
-      bytes,
-      ms: Math.round(endedMs - startedMs),
-    });
+    const { tokens, bytes, peer } = found;
+    const ms = Math.round(endedMs - startedMs);
+    const from = peer === undefined ? {} : { from: peer.node, transport: peer.transport };
+    log('info', 'saved kv restored', { engine: name, slot, tokens, bytes, ms, ...from });
     return {
       tokens,
       release: () => reserved.delete(slot),
@@ -288,7 +328,7 @@ export class ReplicaMoves {
   async #save({ digests, usage }: SettledPrompt): Promise<void> {
     const life = this.#life;
     const fingerprint = life?.fingerprint;
-    if (fingerprint === undefined) return;
+    if (fingerprint === undefined || !this.#options.handover.isReady(fingerprint)) return;
     const answered = usage.promptTokens + usage.completionTokens;
     const found = await this.#options.handover.has(fingerprint, digests);
     const lacking = answered * (1 - (found?.blocks ?? 0) / digests.length);
@@ -314,6 +354,7 @@ export class ReplicaMoves {
     await handover.put(head, seal(head, files.read(file)));
     const ms = monotonicMs() - startedMs;
     this.#counts.saved(bytes, ms);
+    this.#rates.state.saw(bytes, tokens);
     log('info', 'kv saved', { engine: name, tokens, bytes, ms: Math.round(ms) });
   }
 

@@ -87,7 +87,7 @@ const addGpu = (page: MetricsPage, { gpu, ...figures }: GpuReport): void => {
 };
 
 export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
-  const { link, live, replicas, gpus, process } = status;
+  const { link, live, replicas, gpus, kvcached, process } = status;
   page.gauge(
     'cognitora_agent_linked',
     '1 while the edge accepts its link.',
@@ -101,6 +101,11 @@ export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
     addReplica(page, replica);
     addLoad(page, replica);
     addMoves(page, replica);
+  }
+  if (kvcached !== undefined) {
+    const { isJoined, hosts } = kvcached;
+    page.gauge('cognitora_agent_kvcached_joined', '1 while its KV daemon has joined.', {}, isJoined ? 1 : 0);
+    page.gauge('cognitora_agent_kvcached_hosts', 'Hosts whose KV daemons that one reaches.', {}, hosts);
   }
   for (const gpu of gpus) addGpu(page, gpu);
   page.gauge('cognitora_agent_uptime_seconds', 'Since the start.', {}, Math.round(process.uptimeMs / 1_000));

@@ -3,6 +3,7 @@ import { parseKvDelta, parseKvFeed, parseKvMark, parseKvSnapshot } from '@cognit
 import { kvDeltaMs, kvDigestsPerMessageMax, kvFeedsPerLinkMax } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { HostBlocks } from './host-blocks.ts';
 import { type FeedSource, KvFeeds, type KvLink, kvMarkMs } from './kv-feeds.ts';
 import { digestsOf, KvLedger } from './kv-ledger.ts';
 
@@ -181,4 +182,70 @@ test('a closed feed is blind, its number is free, and there are only so many num
   if (first !== undefined) feeds.close(first);
   expect(feeds.open(sourceOf('one more'))).toBe(true);
   expect(said()).toEqual(['feed 0: m0 blind', 'feed 0: one more approximate']);
+});
+
+/** What an edge holds of a feed after these frames, by tier; it applies deltas in sequence only. */
+const edgeOf = () => {
+  const held = { device: new Set<number>(), host: new Set<number>() };
+  let sequence = 0;
+  const link: KvLink = {
+    kv: (frame, payload) => {
+      if (frame === 'kvmark') expect(parseKvMark(payload).sequence).toBe(sequence);
+      const delta = frame === 'kvdelta' ? parseKvDelta(payload) : undefined;
+      const snapshot = frame === 'kvsnapshot' ? parseKvSnapshot(payload) : undefined;
+      if (delta !== undefined && sequence > 0) expect(delta.sequence).toBe(sequence + 1);
+      sequence = (delta ?? snapshot)?.sequence ?? sequence;
+      if (delta?.isCleared || snapshot?.part === 0) for (const tier of Object.values(held)) tier.clear();
+      for (const blocks of delta?.added ?? snapshot?.blocks ?? [])
+        for (const digest of numbers([blocks])) held[blocks.tier].add(digest);
+      for (const blocks of delta?.removed ?? [])
+        for (const digest of numbers([blocks])) held[blocks.tier].delete(digest);
+    },
+  };
+  const tiers = () => ({ device: [...held.device].sort(), host: [...held.host].sort() });
+  return { link, tiers };
+};
+
+test('what a host keeps is told as its tier, and told anew when the engine takes all that was said along', async () => {
+  const feeds = new KvFeeds();
+  const host = new HostBlocks(() => feeds.changed());
+  host.add(chain(1, 2));
+  const source = { ...sourceOf('m'), host: host.open() };
+  feeds.open(source);
+  const { link, tiers } = edgeOf();
+  feeds.linked(link);
+  feeds.wanted({ feed: 0, request: 1 });
+  expect(tiers()).toEqual({ device: [], host: [1, 2] });
+  source.ledger.add(chain(1, 2, 3), 1);
+  host.add(chain(7));
+  await vi.advanceTimersByTimeAsync(2 * kvDeltaMs);
+  expect(tiers()).toEqual({ device: [1, 2, 3], host: [1, 2, 7] });
+  source.ledger.clear();
+  feeds.changedNow(source);
+  expect(tiers()).toEqual({ device: [], host: [1, 2, 7] });
+  host.remove(chain(2, 9));
+  await vi.advanceTimersByTimeAsync(kvMarkMs);
+  expect(tiers()).toEqual({ device: [], host: [1, 7] });
+  host.clear();
+  source.ledger.add(chain(4), 1);
+  feeds.changed();
+  await vi.advanceTimersByTimeAsync(2 * kvDeltaMs);
+  expect(tiers()).toEqual({ device: [4], host: [] });
+  feeds.unlinked();
+});
+
+test('a snapshot of both tiers comes in parts, each block once', () => {
+  const feeds = new KvFeeds();
+  const host = new HostBlocks(() => {});
+  const source = { ...sourceOf('m'), host: host.open() };
+  source.ledger.add(long(kvDigestsPerMessageMax + 5), 1);
+  host.add(long(kvDigestsPerMessageMax).map((digest) => digest + 1_000_000n));
+  feeds.open(source);
+  const { link, tiers } = edgeOf();
+  feeds.linked(link);
+  feeds.wanted({ feed: 0, request: 1 });
+  for (let parts = 1; parts < 3; parts += 1) feeds.idle();
+  const { device, host: there } = tiers();
+  expect([device.length, there.length]).toEqual([kvDigestsPerMessageMax + 5, kvDigestsPerMessageMax]);
+  feeds.unlinked();
 });

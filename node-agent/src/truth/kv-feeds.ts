@@ -14,6 +14,7 @@ import {
   encodeKvSnapshot,
   type KvBlocks,
   type KvWant,
+  type Tier,
   type Trust,
 } from '@cognitora/protocol/kv';
 import {
@@ -39,6 +40,8 @@ export interface FeedSource {
   readonly trust: Trust;
   readonly profile: PromptProfile;
   readonly ledger: KvLedger;
+  /** Of what the replica's host keeps beside its engine; undefined: nothing. */
+  readonly host?: KvLedger | undefined;
 }
 
 /** The link, as far as caches go. */
@@ -50,14 +53,18 @@ interface Snapshot {
   readonly want: KvWant;
   readonly source: FeedSource;
   readonly sequence: number;
-  readonly digests: Uint32Array;
+  readonly held: Readonly<Record<Tier, Uint32Array>>;
   part: number;
 }
 
 const wordsPerMessage = 2 * kvDigestsPerMessageMax;
+const noDigests = new Uint32Array();
 
-const blocksOf = (digests: Uint32Array): readonly KvBlocks[] =>
-  digests.length === 0 ? [] : [{ tier: 'device', digests }];
+const blocksOf = (tier: Tier, digests: Uint32Array): readonly KvBlocks[] =>
+  digests.length === 0 ? [] : [{ tier, digests }];
+
+/** Each ledger counts its own deltas; all of a feed are counted together. */
+const sequenceOf = ({ ledger, host }: FeedSource): number => ledger.sequence + (host?.sequence ?? 0);
 
 export class KvFeeds {
   readonly #sources = new Map<number, FeedSource>();
@@ -142,8 +149,9 @@ export class KvFeeds {
     return undefined;
   }
 
-  #announce(feed: number, { ledger, ...open }: FeedSource): void {
+  #announce(feed: number, { ledger, host, ...open }: FeedSource): void {
     ledger.settle();
+    host?.settle();
     this.#link?.kv('kvfeed', encodeKvFeed({ feed, ...open }));
   }
 
@@ -159,12 +167,21 @@ export class KvFeeds {
 
   /** Returns in how many deltas. */
   #tell(feed: number, source: FeedSource): number {
-    const { ledger } = source;
+    const { ledger, host } = source;
+    let deltas = this.#tellTier(feed, source, 'device', ledger);
+    if (host !== undefined) deltas += this.#tellTier(feed, source, 'host', host);
+    return deltas;
+  }
+
+  #tellTier(feed: number, source: FeedSource, tier: Tier, ledger: KvLedger): number {
     let deltas = 0;
     for (let delta = ledger.takeDelta(); delta !== undefined; delta = ledger.takeDelta()) {
-      const { sequence, isCleared, added, removed } = delta;
-      const message = { feed, sequence, isCleared, added: blocksOf(added), removed: blocksOf(removed) };
-      this.#link?.kv('kvdelta', encodeKvDelta(message));
+      const { isCleared } = delta;
+      const [added, removed] = [blocksOf(tier, delta.added), blocksOf(tier, delta.removed)];
+      const sequence = sequenceOf(source);
+      this.#link?.kv('kvdelta', encodeKvDelta({ feed, sequence, isCleared, added, removed }));
+      // The edge forgot all tiers.
+      if (isCleared) source.host?.retell();
       this.#spoke.add(source);
       deltas += 1;
     }
@@ -174,7 +191,7 @@ export class KvFeeds {
   #mark(): void {
     for (const [feed, source] of this.#sources) {
       if (!this.#spoke.delete(source)) {
-        this.#link?.kv('kvmark', encodeKvMark({ feed, sequence: source.ledger.sequence }));
+        this.#link?.kv('kvmark', encodeKvMark({ feed, sequence: sequenceOf(source) }));
       }
     }
   }
@@ -186,14 +203,18 @@ export class KvFeeds {
     const source = this.#sources.get(want.feed);
     if (source === undefined) return undefined;
     this.#tell(want.feed, source);
-    return { want, source, ...source.ledger.cut(), part: 0 };
+    const held = { device: source.ledger.cut().digests, host: source.host?.cut().digests ?? noDigests };
+    return { want, source, sequence: sequenceOf(source), held, part: 0 };
   }
 
   #sendPart(snapshot: Snapshot): void {
-    const { want, sequence, digests, part } = snapshot;
+    const { want, sequence, held, part } = snapshot;
     const from = part * wordsPerMessage;
-    const isLast = from + wordsPerMessage >= digests.length;
-    const blocks = blocksOf(digests.subarray(from, from + wordsPerMessage));
+    const to = from + wordsPerMessage;
+    const { device, host } = held;
+    const isLast = to >= device.length + host.length;
+    const ofHost = host.subarray(Math.max(0, from - device.length), Math.max(0, to - device.length));
+    const blocks = [...blocksOf('device', device.subarray(from, to)), ...blocksOf('host', ofHost)];
     snapshot.part += 1;
     if (isLast) this.#loading = undefined;
     this.#link?.kv('kvsnapshot', encodeKvSnapshot({ ...want, sequence, part, isLast, blocks }));

@@ -140,6 +140,12 @@ export class KvLedger {
     this.#isCleared = true;
   }
 
+  /** Who was told forgot all of it: all that is held is told anew. */
+  retell(): void {
+    this.#removed.clear();
+    for (const digest of this.#held.keys()) this.#added.add(digest);
+  }
+
   /** What changed since the last delta, as much as one message holds; removals go first. Undefined: nothing. */
   takeDelta(digestsMax = kvDigestsPerMessageMax): LedgerDelta | undefined {
     if (!this.hasChanges) return undefined;

@@ -15,6 +15,7 @@ import type { Log } from '../log.ts';
 import type { EventSource } from './events/event-source.ts';
 import { pollSource } from './events/poll-source.ts';
 import { zeromqSource } from './events/zeromq-source.ts';
+import { HostBlocks } from './host-blocks.ts';
 import { KvFeeds, type KvLink } from './kv-feeds.ts';
 import type { FoundProfile } from './prompt-profile.ts';
 import { TokenizerProcesses } from './render/local/tokenizer-processes.ts';
@@ -48,6 +49,7 @@ export class KvTruth {
   readonly #feeds = new KvFeeds();
   readonly #keeping: Keeping;
   readonly #replicas = new Map<ReplicaName, ReplicaTruth>();
+  readonly #hosts = new Map<ReplicaName, HostBlocks>();
   readonly #processes = new TokenizerProcesses();
   #terms: PrefixTerms | undefined;
   #link: KvLink | undefined;
@@ -90,6 +92,13 @@ export class KvTruth {
   /** What the edge is told of a replica's caches. */
   cachesOf(replica: ReplicaName): ReplicaTruth['caches'] {
     return this.#replicas.get(replica)?.caches ?? [];
+  }
+
+  /** What the replica's host keeps beside its engine: who knows that writes it there. */
+  hostOf(replica: ReplicaName): HostBlocks {
+    const host = this.#hosts.get(replica) ?? new HostBlocks(() => this.#feeds.changed());
+    this.#hosts.set(replica, host);
+    return host;
   }
 
   /** How a request is written down; undefined when nobody wants to know. */
@@ -167,6 +176,7 @@ export class KvTruth {
       pause,
       servedName: (model) => engine.model(model)?.served,
       events: this.#eventsOf(engine),
+      host: this.hostOf(engine.name),
       onSettled: onSettled && ((settled) => onSettled(engine.name, settled)),
       openWays: () => this.#openWays(engine),
       onDoubt: (model, why) =>

@@ -20,6 +20,7 @@ import type { EventSource } from './events/event-source.ts';
 import { ExactModel } from './events/exact-model.ts';
 import { RankBlocks } from './events/rank-blocks.ts';
 import type { KvEvent } from './events/wire.ts';
+import type { HostBlocks } from './host-blocks.ts';
 import type { FeedSource, KvFeeds } from './kv-feeds.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { PagedCache } from './paged-cache.ts';
@@ -50,6 +51,8 @@ export interface ReplicaTruthOptions {
   readonly onDoubt: (model: string, why: string) => void;
   /** Where the engine publishes events of its cache. */
   readonly events: EventSource | undefined;
+  /** What its host keeps beside the engine; undefined: nothing. */
+  readonly host?: HostBlocks | undefined;
   /** An answer ended as it should, and what it left behind is known; undefined: nobody asks. */
   readonly onSettled?: ((settled: SettledPrompt) => void) | undefined;
 }
@@ -267,7 +270,7 @@ export class ReplicaTruth {
 
   /** A feed of an earlier life goes on, if prompts are still written alike. */
   #open(name: string, served: string, found: FoundProfile, cache: CacheModel, life: Life): void {
-    const { terms, feeds, name: replica } = this.#options;
+    const { terms, feeds, host, name: replica } = this.#options;
     const { profile } = found;
     const before = this.#models.get(name);
     const trust = this.#isTold(found) ? 'exact' : 'approximate';
@@ -276,9 +279,12 @@ export class ReplicaTruth {
     const source: FeedSource =
       isSame && before !== undefined
         ? before.source
-        : { replica, model: name, trust, profile, ledger: new KvLedger() };
+        : { replica, model: name, trust, profile, ledger: new KvLedger(), host: host?.open() };
     life.known.add(name);
-    if (!isSame && !feeds.open(source)) return;
+    if (!isSame && !feeds.open(source)) {
+      this.#forgetHost(source);
+      return;
+    }
     const root = rootKey({ salt: terms.salt, model: name, profile });
     const chain = { root, profile, blockBytes: terms.blockBytes, blocksMax: prefixBlocksMax };
     if (trust === 'exact' && this.#options.events !== undefined) this.#follow(this.#options.events);
@@ -325,5 +331,10 @@ export class ReplicaTruth {
     this.#life?.known.delete(name);
     model.cache.forget(model.source.ledger);
     this.#options.feeds.close(model.source);
+    this.#forgetHost(model.source);
+  }
+
+  #forgetHost({ host }: FeedSource): void {
+    if (host !== undefined) this.#options.host?.close(host);
   }
 }

@@ -25,9 +25,10 @@ export const sentenceless = (doc: string): string =>
 
 export const schemaHelp = ({ sections }: Schema): readonly string[] =>
   sections.flatMap(({ keys }) =>
-    Object.values(keys).flatMap(({ option, doc, isRequired, says }) => {
+    Object.values(keys).flatMap(({ option, doc, isRequired, says, kind, fallback }) => {
       if (option === undefined) return [];
-      const more = isRequired ? ' (required)' : ` (default: ${says ?? 'none'})`;
+      const otherwise = says ?? (fallback === undefined ? 'none' : kind.show(fallback()));
+      const more = isRequired ? ' (required)' : ` (default: ${otherwise})`;
       return [wrapped(`  --${option[0]} ${option[1]}`, sentenceless(doc) + more)];
     }),
   );

@@ -4,17 +4,16 @@
  * disk keeps up. A file that the store has already, byte for byte, is read and not written.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type KvStore, valueBytesMax } from '../../store.ts';
+import { checksumIn, checksumOf, sumOf } from '../../tiers/checksum.ts';
 import { fileBytesMax, partLength, partsOf, readHead, writeHead } from './head.ts';
 import { isOpenForWriting } from './lease.ts';
 import { headKeyOf, partKeyOf } from './paths.ts';
 import { nameOf, parentOf, type Seen, seenBeneath, seenOfHandle, type Tree } from './tree.ts';
 
+/** Whole slices of a checksum; one read's is over in less than a millisecond. */
 const readBytes = 4 * 2 ** 20;
-/** A checksum of 1 MiB takes a third of a millisecond: so much at a time leaves the loop to others. */
-const checksumBytes = 2 ** 20;
 /** Of two readers: half of what an SSD gives, so that the engine's own reads do not wait. */
 const bytesPerMs = (128 * 2 ** 20) / 1_000;
 /** Timers of less wait longer than they say. */
@@ -47,15 +46,6 @@ class Pace {
   }
 }
 
-const checksumOf = async (bytes: Buffer, before = 0): Promise<number> => {
-  let crc = before;
-  for (let at = 0; at < bytes.length; at += checksumBytes) {
-    if (at > 0) await nextTurn();
-    crc = crc32(bytes.subarray(at, at + checksumBytes), crc);
-  }
-  return crc;
-};
-
 export interface Reading {
   readonly file: FileHandle;
   readonly store: KvStore;
@@ -80,13 +70,13 @@ const checksumAt = async (
   position: number,
 ): Promise<number | undefined> => {
   const buffer = Buffer.allocUnsafe(Math.min(readBytes, length));
-  let crc = 0;
+  let sum: bigint | undefined;
   for (let at = 0; at < length; at += buffer.length) {
     const piece = buffer.subarray(0, Math.min(buffer.length, length - at));
     if (!(await readInto(reading, piece, position + at))) return undefined;
-    crc = await checksumOf(piece, crc);
+    sum = sumOf(piece, sum);
   }
-  return crc;
+  return sum === undefined ? checksumOf(buffer) : checksumIn(sum);
 };
 
 /** Until the store's disk has taken enough of what waits for it. */
@@ -105,28 +95,28 @@ const partsKnown = async (
   key: string,
   bytes: number,
 ): Promise<readonly number[] | undefined> => {
-  const held = await store.get(headKeyOf(key));
+  const held = await store.getHere(headKeyOf(key));
   const head = held && readHead(held.bytes);
   held?.release();
   if (head === undefined || head.bytes !== bytes) return undefined;
-  const hasAll = head.crcs.every(
+  const hasAll = head.checksums.every(
     (_, part) => store.lengthOf(partKeyOf(key, part)) === partLength(bytes, part),
   );
-  return hasAll ? head.crcs : undefined;
+  return hasAll ? head.checksums : undefined;
 };
 
 const isKnown = async (reading: Reading, key: string, bytes: number): Promise<boolean> => {
   const { store } = reading;
   if (bytes <= valueBytesMax) {
     const place = store.ssd?.find(key);
-    return place?.length === bytes && (await checksumAt(reading, bytes, 0)) === place.crc;
+    return place?.length === bytes && (await checksumAt(reading, bytes, 0)) === place.checksum;
   }
-  const crcs = await partsKnown(store, key, bytes);
-  if (crcs === undefined) return false;
+  const checksums = await partsKnown(store, key, bytes);
+  if (checksums === undefined) return false;
   let position = 0;
-  for (const [part, crc] of crcs.entries()) {
+  for (const [part, checksum] of checksums.entries()) {
     const length = partLength(bytes, part);
-    if ((await checksumAt(reading, length, position)) !== crc) return false;
+    if ((await checksumAt(reading, length, position)) !== checksum) return false;
     position += length;
   }
   return true;
@@ -166,32 +156,32 @@ const asParts = async (
   isSame: () => Promise<boolean>,
 ): Promise<Adoption> => {
   const { store } = reading;
-  const crcs: number[] = [];
+  const checksums: number[] = [];
   // First, so that no head of an earlier version stands over parts of this one.
   store.delete(headKeyOf(key));
   store.delete(key);
   const end = async (why: Adoption): Promise<Adoption> => {
-    forget(store, key, crcs.length);
+    forget(store, key, checksums.length);
     return why;
   };
   for (let position = 0; position < bytes; ) {
-    const length = partLength(bytes, crcs.length);
+    const length = partLength(bytes, checksums.length);
     await whileDirty(store, length);
-    const value = store.reserve(partKeyOf(key, crcs.length), length);
+    const value = store.reserve(partKeyOf(key, checksums.length), length);
     if (value === undefined) return end('refused');
-    let crc: number | undefined;
+    let checksum: number | undefined;
     try {
-      if (await readInto(reading, value.bytes, position)) crc = await checksumOf(value.bytes);
+      if (await readInto(reading, value.bytes, position)) checksum = await checksumOf(value.bytes);
     } finally {
-      if (crc === undefined) value.abort();
+      if (checksum === undefined) value.abort();
       else value.commit();
     }
-    if (crc === undefined) return end('changed');
-    crcs.push(crc);
+    if (checksum === undefined) return end('changed');
+    checksums.push(checksum);
     position += length;
   }
   if (!(await isSame())) return end('changed');
-  const bytesOfHead = writeHead({ bytes, crcs });
+  const bytesOfHead = writeHead({ bytes, checksums });
   const head = store.reserve(headKeyOf(key), bytesOfHead.length);
   if (head === undefined) return end('refused');
   bytesOfHead.copy(head.bytes);

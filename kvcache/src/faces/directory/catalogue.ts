@@ -44,9 +44,9 @@ export class Catalogue {
     return this.#files.get(path);
   }
 
-  /** There is room for one more name. */
-  hasRoomFor(path: string): boolean {
-    return this.#files.has(path) || this.#files.size < this.#filesMax;
+  /** There is room for one more name, with so many that are to come. */
+  hasRoomFor(path: string, coming = 0): boolean {
+    return this.#files.has(path) || this.#files.size + coming < this.#filesMax;
   }
 
   set(file: Known): void {

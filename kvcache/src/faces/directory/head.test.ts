@@ -5,7 +5,10 @@ import { fileBytesMax, partBytes, partLength, partsOf, readHead, writeHead } fro
 const heads = fc.integer({ min: 1, max: fileBytesMax }).chain((bytes) =>
   fc.record({
     bytes: fc.constant(bytes),
-    crcs: fc.array(fc.nat({ max: 2 ** 32 - 1 }), { minLength: partsOf(bytes), maxLength: partsOf(bytes) }),
+    checksums: fc.array(fc.nat({ max: 2 ** 32 - 1 }), {
+      minLength: partsOf(bytes),
+      maxLength: partsOf(bytes),
+    }),
   }),
 );
 
@@ -13,7 +16,7 @@ test('a head comes back as it was written, and its parts make the file', () => {
   fc.assert(
     fc.property(heads, (head) => {
       expect(readHead(writeHead(head))).toEqual(head);
-      const lengths = head.crcs.map((_, part) => partLength(head.bytes, part));
+      const lengths = head.checksums.map((_, part) => partLength(head.bytes, part));
       expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(head.bytes);
       expect(Math.max(...lengths)).toBeLessThanOrEqual(partBytes);
       expect(Math.min(...lengths)).toBeGreaterThan(0);
@@ -23,7 +26,7 @@ test('a head comes back as it was written, and its parts make the file', () => {
 });
 
 test('cut, with a bit turned, or longer, it is none', () => {
-  const head = writeHead({ bytes: 3 * partBytes - 1, crcs: [1, 2, 3] });
+  const head = writeHead({ bytes: 3 * partBytes - 1, checksums: [1, 2, 3] });
   for (let length = 0; length < head.length; length += 1)
     expect(readHead(head.subarray(0, length))).toBeUndefined();
   for (let bit = 0; bit < head.length * 8; bit += 1) {

@@ -2,7 +2,7 @@
  * The head of a file that lies in parts: how long each is and its checksum, so that parts of two versions are never
  * put together. Written behind all parts. Pure.
  *
- *   0 magic "CGKF" | 4 parts u32 | 8 bytes of the file f64 | 16 crc32 of each part, u32 | crc32 of all before u32
+ *   0 magic "CGKF" | 4 parts u32 | 8 bytes of the file f64 | 16 checksum of each part, u32 | crc32 of all before u32
  */
 import { crc32 } from 'node:zlib';
 
@@ -16,19 +16,19 @@ const partsAt = 16;
 
 export interface FileHead {
   readonly bytes: number;
-  readonly crcs: readonly number[];
+  readonly checksums: readonly number[];
 }
 
 export const partsOf = (bytes: number): number => Math.ceil(bytes / partBytes);
 export const partLength = (bytes: number, part: number): number =>
   Math.min(partBytes, bytes - part * partBytes);
 
-export const writeHead = ({ bytes, crcs }: FileHead): Buffer => {
-  const head = Buffer.alloc(partsAt + 4 * crcs.length + 4);
+export const writeHead = ({ bytes, checksums }: FileHead): Buffer => {
+  const head = Buffer.alloc(partsAt + 4 * checksums.length + 4);
   head.writeUInt32LE(magic, 0);
-  head.writeUInt32LE(crcs.length, 4);
+  head.writeUInt32LE(checksums.length, 4);
   head.writeDoubleLE(bytes, 8);
-  for (const [part, crc] of crcs.entries()) head.writeUInt32LE(crc, partsAt + 4 * part);
+  for (const [part, checksum] of checksums.entries()) head.writeUInt32LE(checksum, partsAt + 4 * part);
   head.writeUInt32LE(crc32(head.subarray(0, -4)), head.length - 4);
   return head;
 };
@@ -45,5 +45,8 @@ export const readHead = (head: Buffer): FileHead | undefined => {
     bytes <= fileBytesMax &&
     partsOf(bytes) === parts;
   if (!isWhole) return undefined;
-  return { bytes, crcs: Array.from({ length: parts }, (_, part) => head.readUInt32LE(partsAt + 4 * part)) };
+  return {
+    bytes,
+    checksums: Array.from({ length: parts }, (_, part) => head.readUInt32LE(partsAt + 4 * part)),
+  };
 };

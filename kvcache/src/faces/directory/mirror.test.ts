@@ -158,9 +158,17 @@ test.each([
 test('what the kernel tells of is looked at without a scan, in directories that came later too', async () => {
   const directory = placeOf();
   const store = await storeAt();
-  // A clock that stands still: no scan is due after the first.
-  const mirror = await mirrorOf(store, directory, { nowMs: () => 1_000 });
+  // A clock by which the first scan takes minutes and that stands still from then on: the next is due in many more.
+  let nowMs = 0;
+  let isScanning = true;
+  const mirror = await mirrorOf(store, directory, {
+    nowMs: () => {
+      nowMs += isScanning ? 100_000 : 0;
+      return nowMs;
+    },
+  });
   await mirror.look();
+  isScanning = false;
   const path = 'model_r0/0f0/f0_g0/0f.bin';
   write(directory, path, 'first');
   await expect.poll(() => textOf(store, path), { timeout: 10_000 }).toBe('first');
@@ -323,6 +331,11 @@ test('the cap removes the oldest that the store has, and never what was just res
   expect(left()).toContain('0.bin');
   expect(left()).toContain('1.bin');
   expect(mirror.counts.bytes).toBeLessThanOrEqual(100_000);
+  for (let index = 2; index < 10; index += 1) await mirror.restore(`${namespace}:${index}.bin`);
+  // Of so many nobody had the time to make use yet, and there is no room for one more.
+  expect(await mirror.restore(`${namespace}:10.bin`)).toBe('failed');
+  expect(mirror.counts).toMatchObject({ bytes: 100_000, failures: { capped: 1 } });
+  expect(left()).toEqual(Array.from({ length: 10 }, (_, index) => `${index}.bin`));
 });
 
 test('what the store lost is taken again before the cap removes it', async () => {

@@ -12,7 +12,7 @@ import { isOurTemporary } from './restore.ts';
 import { type Restored, Restores } from './restores.ts';
 import { giveBackRoot, takeRoot } from './roots.ts';
 import { type Looker, lookAt, scan } from './scan.ts';
-import { isMissing, nameOf, type Seen, Tree } from './tree.ts';
+import { codeOf, isMissing, nameOf, type Seen, Tree } from './tree.ts';
 import { Waiting } from './waiting.ts';
 import { Watches } from './watch.ts';
 
@@ -27,6 +27,7 @@ const againMs = 30_000;
 const readersMax = 2;
 /** Read before the next look: new files must not wait for all that a start finds. */
 const lookBytesMax = 2 ** 30;
+const lookFilesMax = 4_096;
 /** The store is asked so often to take what the cap wants to remove. */
 const triesMax = 2;
 /** A crash leaves temporary files, and no write of ours takes so long. */
@@ -76,6 +77,7 @@ class DirectoryMirror implements Mirror {
   readonly #dirty = new Set<string>();
   #ignored = nothingIgnored();
   #isThere = false;
+  #hasTold = false;
   #isEnding = false;
   #looks = 0;
   #looking: Promise<void> | undefined;
@@ -171,15 +173,13 @@ class DirectoryMirror implements Mirror {
   }
 
   async #lookOnce(): Promise<void> {
+    this.#hasTold = false;
     // First, so that a file that this look finds is looked at again by the next one only.
-    for (const path of this.#waiting.paths) {
-      this.#waiting.again(path, await this.#tree.see(path).catch(() => undefined));
-    }
+    await this.#adoptRipe();
     const nowMs = this.#options.nowMs();
     // A clock that was set back must not keep us from looking.
     const isDue = nowMs >= this.#scanAtMs || nowMs < this.#scanAtMs - 3_600_000;
     await (isDue ? this.#scan() : this.#lookAtDirty());
-    await this.#adoptRipe();
     await this.#makeRoom(0);
   }
 
@@ -210,7 +210,7 @@ class DirectoryMirror implements Mirror {
           if (this.#watches.isNew(inner)) this.#dirty.add(inner);
         }
       } catch (thrown) {
-        if (!isMissing(thrown)) this.#tell(thrown);
+        if (!isMissing(thrown)) this.#tell(thrown, path);
       }
     }
   }
@@ -241,16 +241,22 @@ class DirectoryMirror implements Mirror {
     const key = keyOf(this.namespace, path);
     if (key === undefined) return 'unnamed';
     if (seen.bytes === 0) return 'empty';
-    if (!this.#catalogue.hasRoomFor(path)) return 'many';
+    if (!this.#catalogue.hasRoomFor(path, this.#waiting.size)) return 'many';
     this.#waiting.add(path, seen, this.#store.has(key));
     return undefined;
   }
 
+  /** Looks again at those that wait, and takes what is as it was. */
   async #adoptRipe(): Promise<void> {
-    const ripe = [...this.#waiting.takeRipe(lookBytesMax)];
+    const first = [...this.#waiting.first(lookFilesMax)];
+    let bytes = 0;
     const reader = async (): Promise<void> => {
-      for (let next = ripe.shift(); next !== undefined && !this.#isEnding; next = ripe.shift()) {
-        await this.#adopt(next.path, next);
+      for (let next = first.shift(); next !== undefined; next = first.shift()) {
+        if (this.#isEnding || bytes > lookBytesMax) break;
+        const seen = await this.#tree.see(next.path).catch(() => undefined);
+        if (!this.#waiting.again(next.path, seen) || seen === undefined) continue;
+        bytes += seen.bytes;
+        await this.#adopt(next.path, seen);
       }
     };
     await Promise.all(Array.from({ length: readersMax }, reader));
@@ -268,7 +274,7 @@ class DirectoryMirror implements Mirror {
     } catch (thrown) {
       this.#tally.failed('unreadable');
       this.#know(path, seen, 'unreadable');
-      this.#tell(thrown);
+      this.#tell(thrown, path);
     }
   }
 
@@ -324,7 +330,7 @@ class DirectoryMirror implements Mirror {
       if (!isStored) this.#tally.add('removedUnstored');
     } catch (thrown) {
       this.#tally.failed('unremovable');
-      this.#tell(thrown);
+      this.#tell(thrown, file.path);
     }
   }
 
@@ -338,9 +344,13 @@ class DirectoryMirror implements Mirror {
     }
   }
 
-  #tell(thrown: unknown): void {
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    this.#options.onError?.(`mirror of ${this.directory}: ${message}`);
+  /** The first of a look: a directory may hold as many files that cannot be read as it may hold. */
+  #tell(thrown: unknown, path = ''): void {
+    if (this.#hasTold) return;
+    this.#hasTold = true;
+    // What the system says of it names a place that nobody knows.
+    const message = codeOf(thrown) || (thrown instanceof Error ? thrown.message : String(thrown));
+    this.#options.onError?.(`mirror of ${this.directory}: ${message} ${path}`);
   }
 }
 

@@ -4,9 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { crc32 } from 'node:zlib';
 import { type HeldValue, type KvStore, valueBytesMax } from '../../store.ts';
+import { checksumOf } from '../../tiers/checksum.ts';
 import { partLength, readHead } from './head.ts';
 import { headKeyOf, partKeyOf } from './paths.ts';
 import {
@@ -29,13 +28,13 @@ export const isOurTemporary = (name: string): boolean => /^\.cgn-[0-9a-f]{16}\.t
 export interface Stored {
   readonly bytes: number;
   /** Undefined: it is one value. */
-  readonly crcs: readonly number[] | undefined;
+  readonly checksums: readonly number[] | undefined;
 }
 
 /** Undefined: the store does not have all of it. */
 export const storedOf = async (store: KvStore, key: string): Promise<Stored | undefined> => {
   const bytes = store.lengthOf(key);
-  if (bytes !== undefined) return { bytes, crcs: undefined };
+  if (bytes !== undefined) return { bytes, checksums: undefined };
   const held = await store.get(headKeyOf(key));
   const head = held && readHead(held.bytes);
   held?.release();
@@ -44,23 +43,14 @@ export const storedOf = async (store: KvStore, key: string): Promise<Stored | un
 };
 
 /** Keys that a file's bytes are in. */
-export const keysOf = (key: string, { crcs }: Stored): readonly string[] =>
-  crcs === undefined ? [key] : crcs.map((_, part) => partKeyOf(key, part));
+export const keysOf = (key: string, { checksums }: Stored): readonly string[] =>
+  checksums === undefined ? [key] : checksums.map((_, part) => partKeyOf(key, part));
 
 const writeAll = async (file: FileHandle, bytes: Buffer): Promise<void> => {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, at, Math.min(writeBytes, bytes.length - at));
     at += bytesWritten;
   }
-};
-
-const isSame = async (bytes: Buffer, crc: number): Promise<boolean> => {
-  let found = 0;
-  for (let at = 0; at < bytes.length; at += 2 ** 20) {
-    if (at > 0) await nextTurn();
-    found = crc32(bytes.subarray(at, at + 2 ** 20), found);
-  }
-  return found === crc;
 };
 
 /** False: a value is not there any more, or is none of this file's. */
@@ -71,12 +61,12 @@ const writeValues = async (
   file: FileHandle,
 ): Promise<boolean> => {
   for (const [part, name] of keysOf(key, stored).entries()) {
-    const length = stored.crcs === undefined ? stored.bytes : partLength(stored.bytes, part);
-    const crc = stored.crcs?.[part];
+    const length = stored.checksums === undefined ? stored.bytes : partLength(stored.bytes, part);
+    const checksum = stored.checksums?.[part];
     const held: HeldValue | undefined = await store.get(name);
     try {
       if (held?.bytes.length !== length) return false;
-      if (crc !== undefined && !(await isSame(held.bytes, crc))) return false;
+      if (checksum !== undefined && (await checksumOf(held.bytes)) !== checksum) return false;
       await writeAll(file, held.bytes);
     } finally {
       held?.release();

@@ -82,7 +82,8 @@ export class Restores {
       this.#options.catalogue.delete(path);
       const code = codeOf(thrown);
       this.#options.tally.failed(code === 'ENOSPC' || code === 'EDQUOT' ? 'full' : 'unwritable');
-      this.#options.onError?.(`restore of ${path}: ${thrown instanceof Error ? thrown.message : thrown}`);
+      const message = code || (thrown instanceof Error ? thrown.message : String(thrown));
+      this.#options.onError?.(`restore of ${path}: ${message}`);
       return 'failed';
     } finally {
       const next = this.#turns.shift();

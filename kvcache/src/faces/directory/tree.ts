@@ -64,6 +64,10 @@ export const seenBeneath = async (directory: FileHandle, name: string): Promise<
   }
 };
 
+/** A handle to a name in it, if that is a directory; a link is none. */
+export const openDirectoryBeneath = (directory: FileHandle, name: string): Promise<FileHandle> =>
+  open(beneath(directory, name), onlyPath | O_DIRECTORY | O_NOFOLLOW);
+
 export class Tree {
   readonly root: string;
 
@@ -87,7 +91,7 @@ export class Tree {
       for (const name of path === '' ? [] : path.split('/')) {
         const isNew = isMade && (await makeBeneath(directory, name));
         const mode = isNew ? (await directory.stat()).mode & 0o777 : 0;
-        const next = await open(beneath(directory, name), onlyPath | O_DIRECTORY | O_NOFOLLOW);
+        const next = await openDirectoryBeneath(directory, name);
         await directory.close();
         directory = next;
         // As the directory that it is in; by the handle, which no link can take the place of.

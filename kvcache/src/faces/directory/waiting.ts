@@ -1,52 +1,43 @@
 /**
- * Files that were seen and are not known yet: one is ripe when it was the same at two looks in turn. Bounded: what
- * finds no room is seen again by the next scan. Files that the store may have already (after a restart) leave half of
- * the room to new ones. Pure.
+ * Files that were seen and are not known yet: one is ripe when a later look finds it as it was. New ones come before
+ * those that the store may have already (after a restart). Who owns it bounds it. Pure.
  */
 import type { Seen } from './tree.ts';
 
-export const waitingMax = 4_096;
-
-interface Waiter extends Seen {
-  readonly isRipe: boolean;
-  readonly isOld: boolean;
+export interface Waiter extends Seen {
+  readonly path: string;
 }
 
 export class Waiting {
-  readonly #files = new Map<string, Waiter>();
+  readonly #fresh = new Map<string, Waiter>();
+  readonly #old = new Map<string, Waiter>();
 
   get size(): number {
-    return this.#files.size;
+    return this.#fresh.size + this.#old.size;
   }
 
-  get paths(): readonly string[] {
-    return [...this.#files.keys()];
-  }
-
-  /** By a scan. It may be one of this moment, so only `again` makes it ripe. */
+  /** By a scan. It may be one of this moment, so it is not ripe by that. */
   add(path: string, seen: Seen, isOld = false): void {
-    if (this.#files.has(path) || this.#files.size >= (isOld ? waitingMax / 2 : waitingMax)) return;
-    this.#files.set(path, { ...seen, isOld, isRipe: false });
+    if (this.#fresh.has(path) || this.#old.has(path)) return;
+    (isOld ? this.#old : this.#fresh).set(path, { ...seen, path });
   }
 
-  /** By a later look; undefined: it is gone. */
-  again(path: string, seen: Seen | undefined): void {
-    const before = this.#files.get(path);
-    if (before === undefined) return;
-    if (seen === undefined) this.#files.delete(path);
-    else this.#files.set(path, { ...before, ...seen, isRipe: seen.identity === before.identity });
+  /** Those to look at next, so many at most. */
+  first(count: number): readonly Waiter[] {
+    const first = [...this.#fresh.values().take(count)];
+    return [...first, ...this.#old.values().take(count - first.length)];
   }
 
-  /** Those that are ripe, new ones first, of so many bytes or one; they wait no more. */
-  takeRipe(bytesMax: number): readonly (Seen & { readonly path: string })[] {
-    const ripe = [...this.#files].flatMap(([path, waiter]) => (waiter.isRipe ? [{ ...waiter, path }] : []));
-    const ordered = [...ripe.filter(({ isOld }) => !isOld), ...ripe.filter(({ isOld }) => isOld)];
-    let bytes = 0;
-    const taken = ordered.filter((one, index) => {
-      bytes += one.bytes;
-      return index === 0 || bytes <= bytesMax;
-    });
-    for (const { path } of taken) this.#files.delete(path);
-    return taken;
+  /** By a look behind that of `add`; undefined: it is gone. True when it is ripe, and waits no more. */
+  again(path: string, seen: Seen | undefined): boolean {
+    for (const files of [this.#fresh, this.#old]) {
+      const before = files.get(path);
+      if (before === undefined) continue;
+      files.delete(path);
+      if (before.identity === seen?.identity) return true;
+      // Behind all others: one that is written for long keeps none of them waiting.
+      if (seen !== undefined) files.set(path, { ...seen, path });
+    }
+    return false;
   }
 }

@@ -2,11 +2,13 @@
  * The table of docs/design/0009: what each request on the daemon's socket does with the store, the namespaces and the
  * peers. Knows no connection but as the owner of leases.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   anyNode,
   isKvKey,
   isNodeId,
+  type KvFetched,
   type KvKey,
   type KvKeysPage,
   kvDaemonPaths,
@@ -25,6 +27,7 @@ import type { KeyWalks } from '../../key-walks.ts';
 import type { Namespaces } from '../../namespaces.ts';
 import type { PeerAccess } from '../../peer-access.ts';
 import { type KvStore, valueBytesMax } from '../../store.ts';
+import type { Mirror } from '../directory/mirror.ts';
 import { lengthOf, readInto, readJson } from './body.ts';
 import type { Call } from './call.ts';
 import { LocalError } from './error.ts';
@@ -36,6 +39,8 @@ const ttlMsMax = 10 * 365 * 24 * 3_600_000;
 /** Keys looked at for one page: a millisecond or two of the loop that all share. */
 const looksMax = 16_384;
 const pageKeysDefault = 1_000;
+/** A mirror makes four at once, and refuses who would be one of a thousand that wait. */
+const filesTogetherMax = 64;
 
 export interface RouteContext {
   readonly store: KvStore;
@@ -44,6 +49,8 @@ export interface RouteContext {
   readonly leases: Leases<object>;
   /** Undefined: this daemon has none. */
   readonly peers: PeerAccess | undefined;
+  /** Directories where values are files. */
+  readonly mirrors?: readonly Pick<Mirror, 'restore'>[];
   readonly nowMs: () => number;
   readonly startedAtMs: number;
   readonly version: string;
@@ -78,14 +85,14 @@ const askedNode = (text: string): NodeId | typeof anyNode => {
 const getValue: Route = async (call, context, connection) => {
   const key = keyOf(call);
   const node = call.query('node');
-  const found = context.store.get(key);
+  const found = context.store.getHere(key);
   let tier = found instanceof Promise ? 'ssd' : 'ram';
   let held = await found;
   if (held === undefined && node !== undefined) {
     const ask = { keys: [key], node: askedNode(node), deadlineMs: kvFetchMsMax };
     await peersOf(context).fetch(ask, call.gone);
     tier = 'peer';
-    held = await context.store.get(key);
+    held = await context.store.getHere(key);
   }
   if (held === undefined) throw unknownKey();
   if (call.query('as') !== 'place') return call.value(held, tier);
@@ -195,9 +202,35 @@ const keys: Route = (call, { store, walks, nowMs }) => {
   call.json(answer);
 };
 
+/** Those of the keys that are files of a mirror from now on: an engine looks for them when it is asked to use them. */
+const filesOf = async (
+  keys: readonly string[],
+  { mirrors = [] }: RouteContext,
+): Promise<ReadonlySet<string>> => {
+  const files = new Set<string>();
+  const restore = async (mirror: Pick<Mirror, 'restore'>, key: string): Promise<void> => {
+    const restored = await mirror.restore(key);
+    if (restored === 'restored' || restored === 'present') files.add(key);
+  };
+  for (let at = 0; at < keys.length; at += filesTogetherMax) {
+    const some = keys.slice(at, at + filesTogetherMax);
+    await Promise.all(mirrors.flatMap((mirror) => some.map((key) => restore(mirror, key))));
+  }
+  return files;
+};
+
 const fetch: Route = async (call, context) => {
+  const { store, peers, mirrors = [] } = context;
   const ask = parseFetchAsk(await readJson(call.request));
-  call.json(await peersOf(context).fetch(ask, call.gone));
+  // What a directory's cap removed comes back from here, peers or none.
+  const isAlone = peers === undefined && mirrors.length > 0;
+  const fetched: KvFetched = isAlone
+    ? { fetched: 0, bytes: 0, ms: 0, missing: ask.keys.filter((key) => !store.has(key)) }
+    : await peersOf(context).fetch(ask, call.gone);
+  const late = pause(ask.deadlineMs, new Set<string>(), { ref: false });
+  const files = await Promise.race([filesOf(ask.keys, context), late]);
+  // A file above a value is under other keys than its own.
+  call.json({ ...fetched, missing: fetched.missing.filter((key) => !files.has(key)) });
 };
 
 const doctor: Route = async (call, context) => {

@@ -343,13 +343,9 @@ const somePeers =
       };
     },
     counts: {
-      connections: 0,
-      receivedBytes: 0,
-      sentBytes: 0,
-      hits: 0,
-      misses: 0,
-      refusedIdentities: 0,
-      errors: 0,
+      tier: { fetches: 0, hits: 0, unheld: 0, inFlight: 0 },
+      peers: [],
+      refused: { tls: {}, quic: {} },
     },
   });
 

@@ -35,6 +35,7 @@ export const statOf = ({ store, leases, namespaces, nowMs, startedAtMs, version 
             bytesMax: ssd.bytesMax,
             hits: counts.ssdHits,
             evictions: ssd.evictions,
+            directory: ssd.directory,
             dirtyBytes: ssd.dirtyBytes,
             corrupt: ssd.corrupt,
             errors: ssd.errors,

@@ -30,7 +30,7 @@ export interface Caller {
   };
   /** What the last command's long values were written into, by their place among its words. */
   readonly written: ReadonlyMap<number, NewValue>;
-  /** Is to be released when the reply is sent. */
+  /** As a bulk string of the protocol. It is released when the reply is sent. */
   readonly hold: (value: HeldValue) => Buffer;
 }
 
@@ -52,6 +52,7 @@ export const databasesMax = 16;
 
 const syntax = failure('ERR syntax error');
 const notInteger = failure('ERR value is not an integer or out of range');
+const invalidTime = failure("ERR invalid expire time in 'set' command");
 export const tooLarge = (bytesMax: number): Reply =>
   failure(`ERR a value has ${bytesMax} bytes at most here; store it in smaller chunks`);
 export const noRoom = failure(
@@ -77,27 +78,35 @@ const store = (place: number, key: string, value: Buffer, caller: Caller): NewVa
 };
 
 const replyOf = (held: HeldValue | undefined, { hold }: Caller): Reply =>
-  held === undefined ? none : { kind: 'bulk', bytes: hold(held) };
+  held === undefined ? none : { kind: 'encoded', bytes: hold(held) };
 
 const read = (key: Buffer | undefined, caller: Caller): Answer => {
   const held = caller.store.get(keyOf(key, caller));
   return held instanceof Promise ? held.then((value) => replyOf(value, caller)) : replyOf(held, caller);
 };
 
-/** `EX 10`, `PX 10`, `EXAT`, `PXAT`, `NX`, `XX`. Undefined for what is none of these. */
-const setOptions = (words: readonly Buffer[], nowMs: number) => {
+interface SetOptions {
+  readonly expiresAtMs: number | undefined;
+  readonly only: 'absent' | 'present' | undefined;
+}
+
+/** `EX 10`, `PX 10`, `EXAT`, `PXAT`, `NX`, `XX`; else what is wrong. */
+const setOptions = (words: readonly Buffer[], nowMs: number): SetOptions | Reply => {
   let expiresAtMs: number | undefined;
   let only: 'absent' | 'present' | undefined;
   for (let place = 0; place < words.length; place += 1) {
     const name = words[place]?.toString('latin1').toUpperCase() ?? '';
-    const amount = integerIn(words[place + 1]);
+    const amount = words[place + 1];
     if ((name === 'NX' || name === 'XX') && only === undefined) {
       only = name === 'NX' ? 'absent' : 'present';
-    } else if (name in timeUnits && expiresAtMs === undefined && amount !== undefined && amount > 0) {
-      expiresAtMs = timeUnits[name as keyof typeof timeUnits](amount, nowMs);
+    } else if (Object.hasOwn(timeUnits, name) && expiresAtMs === undefined && amount !== undefined) {
+      const units = integerIn(amount);
+      if (units === undefined) return notInteger;
+      if (units <= 0) return invalidTime;
+      expiresAtMs = timeUnits[name as keyof typeof timeUnits](units, nowMs);
       place += 1;
     } else {
-      return undefined;
+      return syntax;
     }
   }
   return { expiresAtMs, only };
@@ -113,10 +122,10 @@ const timeUnits = {
 const set: Command['run'] = ([, word, value, ...options], caller) => {
   const asked = setOptions(options, caller.nowMs());
   const key = keyOf(word, caller);
-  const isLeft = asked?.only !== undefined && caller.store.has(key) !== (asked.only === 'present');
-  if (asked === undefined || isLeft) {
+  const isWrong = 'kind' in asked;
+  if (isWrong || (asked.only !== undefined && caller.store.has(key) !== (asked.only === 'present'))) {
     caller.written.get(2)?.abort();
-    return asked === undefined ? syntax : none;
+    return isWrong ? asked : none;
   }
   const room = store(2, key, value ?? Buffer.alloc(0), caller);
   if (room === undefined) return noRoom;
@@ -146,6 +155,14 @@ const mset: Command['run'] = (words, caller) => {
 
 const count = (words: readonly Buffer[], does: (key: string) => boolean, caller: Caller): Reply =>
   integer(words.slice(1).filter((word) => does(keyOf(word, caller))).length);
+
+/** Where peers must be asked, of all keys at once. */
+const exists: Command['run'] = (words, caller) => {
+  const found = words.slice(1).map((word) => caller.store.exists(keyOf(word, caller)));
+  const sum = (all: readonly boolean[]): Reply => integer(all.filter((isThere) => isThere).length);
+  const isHere = (one: boolean | Promise<boolean>): one is boolean => typeof one === 'boolean';
+  return found.every(isHere) ? sum(found) : Promise.all(found).then(sum);
+};
 
 const del: Command['run'] = (words, caller) => count(words, (key) => caller.store.delete(key), caller);
 
@@ -196,13 +213,18 @@ const hello: Command['run'] = ([, version, ...options], caller) => {
   return { kind: 'map', items: facts.flatMap(([name, value]) => [text(name), value]) };
 };
 
+const withoutPassword = failure(
+  'ERR AUTH <password> called without any password configured for the default user. ' +
+    'Are you sure your configuration is correct?',
+);
+
 const auth: Command['run'] = (words, caller) => {
   if (words.length > 3) return syntax;
-  if (caller.password === undefined) {
-    return failure('ERR AUTH <password> called without any password configured. Remove it from the client.');
-  }
+  const isOpen = caller.password === undefined;
+  if (isOpen && words.length === 2) return withoutPassword;
   const [user, given] = words.length === 3 ? [words[1]?.toString(), words[2]] : ['default', words[1]];
-  if (user !== 'default' || given === undefined || !caller.isPassword(given)) {
+  // Without a password of ours the user that Redis has may give any.
+  if (user !== 'default' || given === undefined || !(isOpen || caller.isPassword(given))) {
     return failure('WRONGPASS invalid username-password pair or user is disabled.');
   }
   caller.session.isIn = true;
@@ -227,8 +249,8 @@ const client: Command['run'] = ([, word], { session }) => {
 
 const select: Command['run'] = ([, word], { session }) => {
   const database = integerIn(word);
-  if (database === undefined || database < 0 || database >= databasesMax)
-    return failure('ERR DB index is out of range');
+  if (database === undefined) return notInteger;
+  if (database < 0 || database >= databasesMax) return failure('ERR DB index is out of range');
   session.database = database;
   return ok;
 };
@@ -283,6 +305,9 @@ const commandNames: Command['run'] = ([, word]) => {
   return array([]);
 };
 
+/** Keys of one MGET that are read side by side: peers answer for many in the time of one. */
+const readsAtOnce = 64;
+
 const isSecond = (place: number): boolean => place === 2;
 const isEverySecond = (place: number): boolean => place > 1 && place % 2 === 0;
 
@@ -297,13 +322,16 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     'MGET',
     reading(-2, async (words, caller) => {
       const items: Reply[] = [];
-      for (const word of words.slice(1)) items.push(await read(word, caller));
+      for (let at = 1; at < words.length; at += readsAtOnce) {
+        const some = words.slice(at, at + readsAtOnce).map((word) => read(word, caller));
+        items.push(...(await Promise.all(some)));
+      }
       return array(items);
     }),
   ],
   ['SET', { ...writing(-3, set), isValue: isSecond }],
   ['MSET', { ...writing(-3, mset), isValue: isEverySecond }],
-  ['EXISTS', reading(-2, (words, caller) => count(words, (key) => caller.store.has(key), caller))],
+  ['EXISTS', reading(-2, exists)],
   ['STRLEN', reading(2, ([, key], caller) => integer(caller.store.lengthOf(keyOf(key, caller)) ?? 0))],
   [
     'TYPE',

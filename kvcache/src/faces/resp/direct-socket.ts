@@ -6,8 +6,8 @@
  */
 import { type Server, Socket } from 'node:net';
 
-/** As much as Node's own sockets read at once. */
-const sharedBytes = 64 * 1024;
+/** As Redis reads: of a long value that is not known to come yet no more has to be copied. */
+const sharedBytes = 16 * 1024;
 const shared = Buffer.allocUnsafeSlow(sharedBytes);
 
 export interface DirectReader {

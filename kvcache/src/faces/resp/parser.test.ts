@@ -56,9 +56,9 @@ test('a long string goes where it is told, in any pieces, and behind one that is
         .map((_, i) => i / 999),
     ),
   ]) {
-    const target = Buffer.alloc(value.length);
+    const target = Buffer.alloc(value.length + 2);
     const commands = readAll(pieces, ([, key]) => (key?.toString() === 'k' ? target : 'skip'));
-    expect(target.equals(value)).toBe(true);
+    expect(target.subarray(0, -2).equals(value)).toBe(true);
     expect(commands.map((words) => words.map((word) => word.length))).toEqual([
       [3, 1, value.length],
       [3, 1, 0],
@@ -72,7 +72,7 @@ test('who reads the stream may read a long string where it goes, whatever was th
   const bytes = Buffer.concat([wire('SET', 'k', value), wire('PING')]);
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 20 }), (reads) => {
-      const into = Buffer.alloc(value.length);
+      const into = Buffer.alloc(value.length + 2);
       const commands: string[] = [];
       const parser = new RespParser({
         onBulk: () => into,
@@ -90,13 +90,13 @@ test('who reads the stream may read a long string where it goes, whatever was th
         if (target === undefined) parser.push(got, () => true);
         else {
           got.copy(target);
-          parser.took(count);
           direct += count;
+          if (parser.took(count)) parser.push(Buffer.alloc(0), () => true);
         }
         at += count;
       }
       expect(commands).toEqual(['SET', 'PING']);
-      expect(into.equals(value)).toBe(true);
+      expect(into.subarray(0, -2).equals(value)).toBe(true);
       expect(direct).toBeGreaterThan(0);
     }),
     { numRuns: 50 },

@@ -17,9 +17,12 @@ const lineBytesMax = 64 * 1024;
 export class ProtocolError extends Error {}
 
 export interface CommandSink {
-  /** A string of so many bytes begins, after these words. Where to, else it is kept on the heap. 'skip' loses it. */
+  /**
+   * A string of so many bytes begins, after these words. Where to, with room for the two bytes that end it; else it is
+   * kept on the heap. 'skip' loses it.
+   */
   readonly onBulk: (words: readonly Buffer[], bytes: number) => Buffer | 'keep' | 'skip';
-  /** A whole command. A string that was given a buffer is that buffer; one that was skipped is empty. */
+  /** A whole command. A string that was given a buffer is in it; one that was skipped is empty. */
   readonly onCommand: (words: readonly Buffer[]) => void;
 }
 
@@ -27,8 +30,11 @@ interface Bulk {
   /** Undefined: it is skipped. */
   readonly into: Buffer | undefined;
   readonly bytes: number;
+  /** Of the string and its end. */
   at: number;
 }
+
+const endBytes = 2;
 
 const carriageReturn = 13;
 const lineFeed = 10;
@@ -55,12 +61,14 @@ export class RespParser {
   get target(): Buffer | undefined {
     const bulk = this.#bulk;
     if (bulk?.into === undefined || bulk.bytes - bulk.at < targetBytesMin) return undefined;
-    return bulk.into.subarray(bulk.at);
+    return bulk.into.subarray(bulk.at, bulk.bytes + endBytes);
   }
 
-  /** So many bytes were read into `target`. */
-  took(bytes: number): void {
-    if (this.#bulk !== undefined) this.#bulk.at += bytes;
+  /** So many bytes were read into `target`. True when that was the last of them: then there is something to push. */
+  took(bytes: number): boolean {
+    if (this.#bulk === undefined) return false;
+    this.#bulk.at += bytes;
+    return this.#bulk.at === this.#bulk.bytes + endBytes;
   }
 
   /**
@@ -68,17 +76,18 @@ export class RespParser {
    * is to be pushed later. Throws `ProtocolError`.
    */
   push(bytes: Buffer, mayGoOn: () => boolean): Buffer {
-    let at = 0;
-    while (at < bytes.length) {
-      at = this.#bulk === undefined ? this.#readLine(bytes, at) : this.#readBulk(bytes, at, this.#bulk);
+    for (let at = 0; ; ) {
+      if (this.#bulk !== undefined && this.#bulk.at === this.#bulk.bytes + endBytes)
+        this.#endBulk(this.#bulk);
       if (this.#wordsLeft === 0 && this.#words.length > 0) {
         const words = this.#words;
         this.#words = [];
         this.#sink.onCommand(words);
         if (!mayGoOn()) return bytes.subarray(at);
       }
+      if (at >= bytes.length) return nothing;
+      at = this.#bulk === undefined ? this.#readLine(bytes, at) : this.#readBulk(bytes, at, this.#bulk);
     }
-    return nothing;
   }
 
   #readLine(bytes: Buffer, from: number): number {
@@ -112,26 +121,24 @@ export class RespParser {
   #beginBulk(bytes: number): void {
     if (bytes < 0) throw new ProtocolError('invalid bulk length');
     const target = bytes < targetBytesMin ? 'keep' : this.#sink.onBulk(this.#words, bytes);
-    const into = target === 'keep' ? Buffer.allocUnsafe(bytes) : target === 'skip' ? undefined : target;
+    const into =
+      target === 'keep' ? Buffer.allocUnsafe(bytes + endBytes) : target === 'skip' ? undefined : target;
     this.#bulk = { into, bytes, at: 0 };
   }
 
-  /** Of the string, then of the two bytes behind it. */
   #readBulk(bytes: Buffer, from: number, bulk: Bulk): number {
-    const end = Math.min(bytes.length, from + bulk.bytes + 2 - bulk.at);
-    const ownEnd = Math.min(end, from + Math.max(0, bulk.bytes - bulk.at));
-    if (bulk.into !== undefined && ownEnd > from) bytes.copy(bulk.into, bulk.at, from, ownEnd);
-    for (let at = ownEnd; at < end; at += 1) {
-      const expected = bulk.at + (at - from) === bulk.bytes ? carriageReturn : lineFeed;
-      if (bytes[at] !== expected) throw new ProtocolError('expected CRLF behind a bulk string');
-    }
+    const end = Math.min(bytes.length, from + bulk.bytes + endBytes - bulk.at);
+    if (bulk.into !== undefined) bytes.copy(bulk.into, bulk.at, from, end);
     bulk.at += end - from;
-    if (bulk.at === bulk.bytes + 2) {
-      this.#words.push(bulk.into ?? nothing);
-      this.#wordsLeft -= 1;
-      this.#bulk = undefined;
-    }
     return end;
+  }
+
+  #endBulk({ into, bytes }: Bulk): void {
+    if (into !== undefined && (into[bytes] !== carriageReturn || into[bytes + 1] !== lineFeed))
+      throw new ProtocolError('expected CRLF behind a bulk string');
+    this.#words.push(into?.subarray(0, bytes) ?? nothing);
+    this.#wordsLeft -= 1;
+    this.#bulk = undefined;
   }
 }
 

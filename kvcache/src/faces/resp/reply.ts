@@ -2,6 +2,8 @@
  * Replies of the Redis protocol, in the version that a client asked for (`HELLO`). A value's own bytes are never
  * copied: a reply is pieces, which the socket sends one behind the other. Pure.
  */
+import { valueAt } from '../../tiers/ram/extents.ts';
+
 export type Version = 2 | 3;
 
 export type Reply =
@@ -9,6 +11,8 @@ export type Reply =
   | { readonly kind: 'error'; readonly text: string }
   | { readonly kind: 'integer'; readonly value: number }
   | { readonly kind: 'bulk'; readonly bytes: Buffer }
+  /** Of what `encodedIn` made. */
+  | { readonly kind: 'encoded'; readonly bytes: Buffer }
   | { readonly kind: 'null' }
   | { readonly kind: 'array'; readonly items: readonly Reply[] }
   /** Pairs in a row; an array for a client of version 2. */
@@ -23,6 +27,18 @@ export const array = (items: readonly Reply[]): Reply => ({ kind: 'array', items
 export const failure = (words: string): Reply => ({ kind: 'error', text: words.replace(/[\r\n]+/g, ' ') });
 
 const end = Buffer.from('\r\n');
+
+/**
+ * A value as a bulk string, where it lies: what belongs around it is written into its margins, the same by each
+ * connection, so that it is sent as one piece.
+ */
+export const encodedIn = (pages: Buffer, length: number): Buffer => {
+  const head = `$${length}\r\n`;
+  const from = valueAt - head.length;
+  pages.write(head, from, 'latin1');
+  end.copy(pages, valueAt + length);
+  return pages.subarray(from, valueAt + length + end.length);
+};
 
 /** Calls `write` with each piece. */
 export const writeReply = (reply: Reply, version: Version, write: (piece: string | Buffer) => void): void => {
@@ -43,6 +59,9 @@ export const writeReply = (reply: Reply, version: Version, write: (piece: string
       write(`$${reply.bytes.length}\r\n`);
       write(reply.bytes);
       write(end);
+      break;
+    case 'encoded':
+      write(reply.bytes);
       break;
     case 'array':
     case 'map': {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { KvStore } from '../../store.ts';
+import { pageBytes } from '../../tiers/ram/extents.ts';
 import { type RespServerOptions, startRespServer } from './server.ts';
 
 const mebibyte = 2 ** 20;
@@ -92,7 +93,11 @@ test.each([
     'SET a 1\r\nEXPIRE a 10\r\nTTL a\r\nEXPIRE b 1\r\nEXPIRE a x',
     '+OK\r\n:1\r\n:10\r\n:0\r\n-ERR value is not an integer or out of range\r\n',
   ],
-  ['SET a 1 EX 0', '-ERR syntax error\r\n'],
+  [
+    'SET a 1 EX 0\r\nSET a 1 PX x\r\nSET a 1 EX',
+    "-ERR invalid expire time in 'set' command\r\n" +
+      '-ERR value is not an integer or out of range\r\n-ERR syntax error\r\n',
+  ],
   ['SET a 1 KEEPTTL', '-ERR syntax error\r\n'],
   ['SET a', "-ERR wrong number of arguments for 'set' command\r\n"],
   [
@@ -106,7 +111,12 @@ test.each([
   ['CONFIG GET save', '*0\r\n'],
   ['COMMAND DOCS', '*0\r\n'],
   ['FLUSHALL', "-ERR unknown command 'FLUSHALL'; this store keeps KV blocks by GET and SET\r\n"],
-  ['AUTH x', '-ERR AUTH <password> called without any password configured. Remove it from the client.\r\n'],
+  [
+    'AUTH x\r\nAUTH default x\r\nAUTH me x',
+    '-ERR AUTH <password> called without any password configured for the default user. ' +
+      'Are you sure your configuration is correct?\r\n+OK\r\n' +
+      '-WRONGPASS invalid username-password pair or user is disabled.\r\n',
+  ],
   [
     'SET a 1\r\nSCAN 0\r\nSCAN 0 MATCH b*\r\nSCAN x',
     '+OK\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n*2\r\n$1\r\n0\r\n*0\r\n-ERR invalid cursor\r\n',
@@ -155,7 +165,7 @@ test('a client that leaves in the middle of a value gives its room back', async 
   const { store, port } = await started();
   const client = await talk(port);
   client.say(wire('SET', 'a', Buffer.alloc(8 * mebibyte)).subarray(0, mebibyte));
-  await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(8 * mebibyte), { timeout: 10_000 });
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(8 * mebibyte + pageBytes), { timeout: 10_000 });
   client.socket.destroy();
   await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
 });
@@ -179,7 +189,7 @@ test('a client that reads nothing is answered no more, and frees what it was giv
 test('a value without room is refused, one that is too large as well, and the connection goes on', async () => {
   const { store, port } = await started({ ramBytesMax: 4 * mebibyte });
   const client = await talk(port);
-  client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte)));
+  client.say(wire('SET', 'a', Buffer.alloc(3 * mebibyte - pageBytes)));
   await client.hears('+OK\r\n');
   await store.pin('db0:a', true);
   client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));

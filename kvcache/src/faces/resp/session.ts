@@ -6,10 +6,11 @@
 import type { Socket } from 'node:net';
 import type { HeldValue, NewValue } from '../../store.ts';
 import { valueBytesMax } from '../../store.ts';
+import { valueAt } from '../../tiers/ram/extents.ts';
 import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
 import type { DirectReader } from './direct-socket.ts';
 import { ProtocolError, RespParser } from './parser.ts';
-import { failure, type Reply, writeReply } from './reply.ts';
+import { encodedIn, failure, type Reply, writeReply } from './reply.ts';
 
 /** Of a string that is no value: a key, a word, an ECHO. */
 const wordBytesMax = 64 * 1024;
@@ -48,7 +49,7 @@ export class RespSession implements DirectReader {
     const session = { protocol: 2 as const, database: 0, isIn, id, isOver: false };
     const hold = (value: HeldValue): Buffer => {
       this.#held.add(value);
-      return value.bytes;
+      return encodedIn(value.pages, value.bytes.length);
     };
     this.#caller = { ...options, session, written: this.#written, hold };
     this.#parser = new RespParser({
@@ -71,7 +72,7 @@ export class RespSession implements DirectReader {
   }
 
   onTaken(bytes: number): void {
-    this.#parser.took(bytes);
+    if (this.#parser.took(bytes)) this.#goOn();
   }
 
   onBytes(bytes: Buffer): void {
@@ -128,7 +129,7 @@ export class RespSession implements DirectReader {
         const room = store.reserve(key, bytes);
         if (room !== undefined) {
           this.#written.set(words.length, room);
-          return room.bytes;
+          return room.pages.subarray(valueAt);
         }
         this.#refusal = noRoom;
       } catch (thrown) {

@@ -49,6 +49,7 @@ export interface Holder {
 
 export interface HolderOptions {
   readonly key?: NodeKey;
+  readonly port?: number;
   readonly certified?: () => Certified | undefined;
   /** Instead of what a daemon does. */
   readonly onChannel?: (channel: Channel) => void;
@@ -67,7 +68,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
   const all: Served = {
     hold: (asked) => {
       const bytes = values.get(asked);
-      return bytes && { bytes, arena: 0, offset: 0, release: () => {} };
+      return bytes && { bytes, pages: bytes, arena: 0, offset: 0, release: () => {} };
     },
     leftMs: () => 0,
     namespaces: () => [],
@@ -81,7 +82,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
   const now = new ServedNow();
   const listener = await transport.listen({
     host: '127.0.0.1',
-    port: 0,
+    port: options.port ?? 0,
     admit: (publicKey) => roster.get(publicKey.toString('hex')),
     onRefused: (code) => refused.push(code),
     onChannel: options.onChannel ?? ((channel) => void serveChannel(channel, all, now)),

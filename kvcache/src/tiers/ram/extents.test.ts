@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Extents, pageBytes, pagesOf } from './extents.ts';
+import { behindBytes, Extents, pageBytes, pagesOf, valueAt } from './extents.ts';
 
 test('a value takes whole pages, at least one', () => {
-  expect([0, 1, pageBytes, pageBytes + 1, 64 * 2 ** 20].map(pagesOf)).toEqual([1, 1, 1, 2, 16_384]);
+  const most = pageBytes - valueAt - behindBytes;
+  expect([0, 1, most, most + 1, 64 * 2 ** 20].map(pagesOf)).toEqual([1, 1, 1, 2, 16_385]);
 });
 
 test('all of an arena can be one extent, and again once it is back', () => {

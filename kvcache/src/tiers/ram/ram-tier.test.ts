@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pageBytes } from './extents.ts';
+import { behindBytes, pageBytes, valueAt } from './extents.ts';
 import { RamTier, type RamValue } from './ram-tier.ts';
 
 const put = (tier: RamTier, key: string, bytes: Uint8Array): boolean => {
@@ -21,6 +21,9 @@ const tierOf = (pages: number) => {
   const tier = new RamTier({ bytesMax: pages * pageBytes, onGone: ({ key }) => gone.push(key) });
   return { tier, gone };
 };
+
+/** A value of exactly so many pages. */
+const fitting = (pages: number): Buffer => Buffer.alloc(pages * pageBytes - valueAt - behindBytes);
 
 test('a value is seen once it is whole, and not when it was given up', () => {
   const { tier } = tierOf(4);
@@ -43,11 +46,11 @@ test('who holds a value reads its bytes to the end, whatever becomes of its key'
   expect(tier.bytesOf(old).toString()).toBe('old');
   tier.delete('a');
   // The third page is free, the held one is not.
-  expect(put(tier, 'b', Buffer.alloc(2 * pageBytes))).toBe(true);
-  expect(put(tier, 'c', Buffer.alloc(3 * pageBytes))).toBe(false);
+  expect(put(tier, 'b', fitting(2))).toBe(true);
+  expect(put(tier, 'c', fitting(3))).toBe(false);
   expect(tier.bytesOf(old).toString()).toBe('old');
   tier.release(old);
-  expect(put(tier, 'c', Buffer.alloc(3 * pageBytes))).toBe(true);
+  expect(put(tier, 'c', fitting(3))).toBe(true);
 });
 
 test('what is pinned or read does not go; room that only they have is refused', () => {
@@ -77,7 +80,7 @@ test('a value whose time is over is gone when it is asked for', () => {
 test('a budget beyond one arena is spread over several, and values lie in any of them', () => {
   const tier = new RamTier({ bytesMax: 2 ** 30 + 64 * pageBytes });
   expect(tier.paths).toHaveLength(2);
-  const large = tier.reserve('large', 2 ** 30) as RamValue;
+  const large = tier.reserve('large', fitting(2 ** 18).length) as RamValue;
   expect(put(tier, 'small', Buffer.from('here'))).toBe(true);
   expect(tier.get('small', 0)?.arena).not.toBe(large.arena);
   expect(read(tier, 'small')).toBe('here');
@@ -107,7 +110,7 @@ test('no answer is ever wrong, and memory stays in its budget, over any operatio
         if ('put' in step) {
           stamp += 1;
           const text = `${step.put} ${stamp}`;
-          const bytes = Buffer.alloc(step.pages * pageBytes);
+          const bytes = fitting(step.pages);
           bytes.write(text);
           if (put(tier, step.put, bytes)) latest.set(step.put, text);
         } else if ('get' in step) {
@@ -136,7 +139,7 @@ test('no answer is ever wrong, and memory stays in its budget, over any operatio
       for (const { value } of held) tier.release(value);
       for (const key of [...tier.keys()]) tier.delete(key);
       expect(tier.counts).toMatchObject({ values: 0, bytes: 0, pinnedBytes: 0 });
-      expect(put(tier, 'all', Buffer.alloc(16 * pageBytes))).toBe(true);
+      expect(put(tier, 'all', fitting(16))).toBe(true);
     }),
     { numRuns: 60 },
   );

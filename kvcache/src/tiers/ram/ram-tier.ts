@@ -4,7 +4,7 @@
  * is replaced, deleted or evicted meanwhile keeps its bytes until the last hold is gone. Knows no disk and no protocol.
  */
 import { type Arena, openArena } from './arena.ts';
-import { Extents, pageBytes, pagesOf } from './extents.ts';
+import { Extents, pageBytes, pagesOf, valueAt, valueIn } from './extents.ts';
 import { type Queued, S3Fifo } from './s3-fifo.ts';
 
 /** One that is larger would need address arithmetic beyond 32 bits in the arena's page numbers and in Buffers. */
@@ -104,10 +104,10 @@ export class RamTier {
 
   /** The bytes, for who holds the value or writes it. */
   bytesOf(value: RamValue): Buffer {
-    return this.pagesOf(value).subarray(0, value.length);
+    return valueIn(this.pagesOf(value), value.length);
   }
 
-  /** Its whole pages, for a disk: what is beyond the value's end is zero. */
+  /** Its whole pages, for a disk: before and behind the value is nothing of another one. */
   pagesOf({ arena, firstPage, bytes }: RamValue): Buffer {
     const all = this.#rooms[arena]?.arena.bytes;
     if (all === undefined) throw new Error(`there is no arena ${arena}`);
@@ -116,7 +116,7 @@ export class RamTier {
 
   /** In its arena, bytes. */
   offsetOf({ firstPage }: RamValue): number {
-    return firstPage * pageBytes;
+    return firstPage * pageBytes + valueAt;
   }
 
   hold(value: RamValue): void {
@@ -156,7 +156,9 @@ export class RamTier {
       state: 'being written',
     };
     // Nothing of another value goes to a disk with this one.
-    this.pagesOf(value).fill(0, length);
+    this.pagesOf(value)
+      .fill(0, 0, valueAt)
+      .fill(0, valueAt + length);
     return value;
   }
 

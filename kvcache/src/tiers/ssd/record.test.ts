@@ -10,12 +10,12 @@ import {
 } from './record.ts';
 
 const headers: fc.Arbitrary<RecordHeader> = fc.record({
-  kind: fc.constantFrom('value', 'deleted'),
+  kind: fc.constantFrom('value', 'deleted', 'expires'),
   key: fc.uint8Array({ maxLength: keyBytesMax }).map((bytes) => Buffer.from(bytes).toString('latin1')),
   number: fc.maxSafeNat(),
   segment: fc.maxSafeNat(),
   length: fc.nat({ max: 2 ** 32 - 1 }),
-  crc: fc.nat({ max: 2 ** 32 - 1 }),
+  checksum: fc.nat({ max: 2 ** 32 - 1 }),
   expiresAtMs: fc.option(fc.integer({ min: 1, max: 2 ** 45 }), { nil: undefined }),
 });
 
@@ -38,7 +38,7 @@ test('one flipped bit anywhere, or a cut, and it is no header', () => {
     number: 7,
     segment: 3,
     length: 9,
-    crc: 5,
+    checksum: 5,
     expiresAtMs: 1,
   } as const;
   writeHeader(page, header);
@@ -52,5 +52,5 @@ test('one flipped bit anywhere, or a cut, and it is no header', () => {
 });
 
 test('a record is whole pages', () => {
-  expect([0, 1, 4096, 4097].map(recordBytes)).toEqual([8192, 8192, 8192, 12_288]);
+  expect([0, 1, 4078, 4079, 4097].map(recordBytes)).toEqual([8192, 8192, 8192, 12_288, 12_288]);
 });

@@ -8,9 +8,9 @@ export interface Place {
   /** Of the value, behind its header. */
   readonly offset: number;
   readonly length: number;
-  readonly crc: number;
+  readonly checksum: number;
   readonly number: number;
-  readonly expiresAtMs: number | undefined;
+  expiresAtMs: number | undefined;
   /** It was read since it came here. */
   isAsked: boolean;
 }
@@ -40,6 +40,12 @@ export class SegmentIndex {
 
   get(key: string): Place | undefined {
     return this.#places.get(key);
+  }
+
+  clear(): void {
+    this.#places.clear();
+    this.#keys.clear();
+    this.#bytes = 0;
   }
 
   /** False when a newer record of the key is known. */

@@ -107,7 +107,7 @@ export class Segments {
     return number;
   }
 
-  /** Whole pages behind what is there. Where they begin. What was written in part stays, unknown to all. */
+  /** Whole pages behind what is there. Where they begin. Of what fails nothing stays. */
   async append(pages: readonly Buffer[]): Promise<{ segment: number; offset: number }> {
     const segment = this.#segments.at(-1);
     if (segment === undefined || !this.#isBegun) throw new Error('no segment was begun');
@@ -116,11 +116,27 @@ export class Segments {
     segment.bytes += bytes;
     this.#bytes += bytes;
     await this.#using(segment, async () => {
-      const { bytesWritten } = await segment.file.writev(pages, offset);
-      // A disk that fills up may take a part: what it holds is cut off by its checksum.
-      if (bytesWritten !== bytes) throw new Error(`${bytesWritten} of ${bytes} bytes were written`);
+      try {
+        const { bytesWritten } = await segment.file.writev(pages, offset);
+        if (bytesWritten !== bytes) throw new Error(`${bytesWritten} of ${bytes} bytes were written`);
+      } catch (thrown) {
+        await this.#cut(segment, offset);
+        throw thrown;
+      }
     });
     return { segment: segment.number, offset };
+  }
+
+  /** Back to what it was before a write failed: a full disk took a part of it, behind which nothing would be found. */
+  async #cut(segment: Segment, bytes: number): Promise<void> {
+    try {
+      await segment.file.truncate(bytes);
+      this.#bytes -= segment.bytes - bytes;
+      segment.bytes = bytes;
+    } catch {
+      // It ends here, as if torn.
+      this.#isBegun = false;
+    }
   }
 
   /** Reads whole pages into a buffer of whole pages. False when the segment is gone or shorter. */
@@ -141,11 +157,13 @@ export class Segments {
 
   /** Deletes the oldest. Who reads it may end. Its number. */
   async dropOldest(): Promise<number | undefined> {
-    const segment = this.#segments.shift();
+    const segment = this.#segments[0];
     if (segment === undefined) return undefined;
+    // First: one that cannot be removed is found by a restart, so that it counts until it is.
+    await rm(this.#pathOf(segment.number), { force: true });
+    this.#segments.shift();
     this.#bytes -= segment.bytes;
     segment.isDropped = true;
-    await rm(this.#pathOf(segment.number), { force: true });
     if (segment.users === 0) await segment.file.close();
     return segment.number;
   }

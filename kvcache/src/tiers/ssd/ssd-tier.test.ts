@@ -7,11 +7,13 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { openArena } from '../ram/arena.ts';
+import { pageBytes, pagesOf, valueAt, valueIn } from '../ram/extents.ts';
 import { headerBytes } from './record.ts';
 import { SsdTier, type SsdTierOptions } from './ssd-tier.ts';
 
@@ -26,12 +28,12 @@ const opened = async (directory: string, options: Partial<SsdTierOptions> = {}) 
   return SsdTier.open({ directory, ...plain, ...options });
 };
 
-const pagesFor = (bytes: number): Buffer => openArena(Math.max(1, Math.ceil(bytes / 4096)) * 4096).bytes;
+const pagesFor = (bytes: number): Buffer => openArena(pagesOf(bytes) * pageBytes).bytes;
 
 /** True once it is written. */
 const write = (tier: SsdTier, key: string, value: string, expiresAtMs?: number): Promise<boolean> => {
   const pages = pagesFor(value.length);
-  pages.write(value, 'latin1');
+  valueIn(pages, value.length).write(value, 'latin1');
   return new Promise((resolve) => {
     const pending = { key, pages, length: value.length, expiresAtMs, isWanted: () => true, onDone: resolve };
     if (!tier.write(pending)) resolve(false);
@@ -43,7 +45,7 @@ const read = async (tier: SsdTier, key: string): Promise<string> => {
   if (place === undefined) return 'missing';
   const pages = pagesFor(place.length);
   const outcome = await tier.read(key, place, pages);
-  return outcome === 'read' ? pages.toString('latin1', 0, place.length) : outcome;
+  return outcome === 'read' ? valueIn(pages, place.length).toString('latin1') : outcome;
 };
 
 /** The byte at which the value begins in the only segment. */
@@ -133,7 +135,7 @@ test('a flipped bit of a value is a miss and counted once', async () => {
   const tier = await opened(directory);
   await write(tier, 'a', 'here');
   const bytes = readFileSync(segmentOf(directory));
-  bytes[headerBytes] = (bytes[headerBytes] ?? 0) ^ 1;
+  bytes[headerBytes + valueAt] = (bytes[headerBytes + valueAt] ?? 0) ^ 1;
   writeFileSync(segmentOf(directory), bytes);
   expect(await read(tier, 'a')).toBe('corrupt');
   expect(await read(tier, 'a')).toBe('missing');
@@ -187,11 +189,118 @@ test('a disk that fails costs the values that waited, and is used again later', 
   await tier.close();
 });
 
+test('what comes in the very moment in which the writer ends is written too', async () => {
+  const tier = await opened(directoryOf());
+  for (let turns = 0; turns < 12; turns += 1) {
+    await write(tier, 'a', 'a');
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+    expect(await write(tier, 'b', `${turns}`)).toBe(true);
+    expect(await read(tier, 'b')).toBe(`${turns}`);
+  }
+  await tier.close();
+});
+
+/** The next write of records fails behind so many pages; so does cutting them off, where `isStuck`. */
+const failNextWrite = async (directory: string, pagesWritten: number, isStuck: boolean): Promise<void> => {
+  const file = await open(segmentOf(directory), 'r');
+  const handles = Object.getPrototypeOf(file) as FileHandle;
+  await file.close();
+  const writev = handles.writev;
+  vi.spyOn(handles, 'writev').mockImplementationOnce(async function (this: FileHandle, pages, offset) {
+    if (pagesWritten > 0) await writev.call(this, pages.slice(0, pagesWritten), offset);
+    throw new Error('ENOSPC');
+  });
+  if (isStuck) vi.spyOn(handles, 'truncate').mockRejectedValueOnce(new Error('EIO'));
+  onTestFinished(() => void vi.restoreAllMocks());
+};
+
+test.each([
+  [0, false],
+  [0, true],
+  [1, false],
+  [1, true],
+])(
+  'behind a write that failed after %s pages a restart finds the latest values (cutting off fails: %s)',
+  async (pagesWritten, isStuck) => {
+    const directory = directoryOf();
+    let nowMs = 1_000;
+    const tier = await opened(directory, { nowMs: () => nowMs });
+    for (const key of ['replaced', 'deleted', 'failed']) await write(tier, key, 'old');
+    await failNextWrite(directory, pagesWritten, isStuck);
+    expect(await write(tier, 'failed', 'lost')).toBe(false);
+    nowMs += 5_000;
+    expect(await write(tier, 'replaced', 'new')).toBe(true);
+    tier.delete('deleted');
+    await tier.close();
+    const next = await opened(directory);
+    const found = await Promise.all(['replaced', 'deleted', 'failed'].map((key) => read(next, key)));
+    expect(found).toEqual(['new', 'missing', 'missing']);
+    await next.close();
+  },
+);
+
+test('a time that was changed holds in the next run, the latest of a key and of its latest value', async () => {
+  const directory = directoryOf();
+  let nowMs = 1_000;
+  const tier = await opened(directory, { nowMs: () => nowMs });
+  for (const key of ['sooner', 'later', 'never', 'twice', 'replaced']) await write(tier, key, 'here', 3_000);
+  expect(tier.expire('sooner', 2_000)).toBe(true);
+  tier.expire('later', 4_000);
+  tier.expire('never', undefined);
+  for (const expiresAtMs of [1_500, 1_600, 4_000]) tier.expire('twice', expiresAtMs);
+  tier.expire('replaced', 1_500);
+  await write(tier, 'replaced', 'anew', 4_000);
+  expect(tier.expire('missing', 4_000)).toBe(false);
+  await tier.close();
+  const next = await opened(directory, { nowMs: () => nowMs });
+  const keysOf = ['sooner', 'later', 'never', 'twice', 'replaced'];
+  const found = () => Promise.all(keysOf.map((key) => read(next, key)));
+  expect(await found()).toEqual(['here', 'here', 'here', 'here', 'anew']);
+  nowMs = 2_000;
+  expect(await found()).toEqual(['missing', 'here', 'here', 'here', 'anew']);
+  nowMs = 4_000;
+  expect(await found()).toEqual(['missing', 'missing', 'here', 'missing', 'missing']);
+  await next.close();
+});
+
+test('times that change all the while cost no more records than are written', async () => {
+  const directory = directoryOf();
+  const tier = await opened(directory);
+  await write(tier, 'a', 'here');
+  const before = tier.counts.bytes;
+  for (let expiresAtMs = 2_000; expiresAtMs < 12_000; expiresAtMs += 1) tier.expire('a', expiresAtMs);
+  await tier.flush();
+  expect(tier.counts.bytes - before).toBeLessThanOrEqual(2 * headerBytes);
+  expect(tier.find('a')?.expiresAtMs).toBe(11_999);
+  await tier.close();
+});
+
+test('a time that the disk did not take costs the value, rather than that it comes back for longer', async () => {
+  const directory = directoryOf();
+  let nowMs = 1_000;
+  const tier = await opened(directory, { nowMs: () => nowMs });
+  await write(tier, 'a', 'here');
+  await failNextWrite(directory, 0, false);
+  expect(tier.expire('a', 2_000)).toBe(true);
+  await tier.flush();
+  expect(await read(tier, 'a')).toBe('missing');
+  nowMs += 5_000;
+  await write(tier, 'b', 'b');
+  await tier.close();
+  const next = await opened(directory);
+  expect([await read(next, 'a'), await read(next, 'b')]).toEqual(['missing', 'b']);
+  await next.close();
+});
+
 const keys = fc.constantFrom(...'abcdef');
 const steps = fc.array(
   fc.oneof(
     fc.record({ put: keys, chars: fc.nat({ max: 20_000 }) }),
     fc.record({ delete: keys }),
+    fc.record({
+      expire: keys,
+      expiresAtMs: fc.option(fc.integer({ min: 900, max: 1_100 }), { nil: undefined }),
+    }),
     fc.record({ read: keys }),
     fc.constant({ reopen: true }),
   ),
@@ -213,6 +322,11 @@ test('over any operations and restarts a key has its latest value or none', asyn
         } else if ('delete' in step) {
           tier.delete(step.delete);
           latest.delete(step.delete);
+        } else if ('expire' in step) {
+          // Only what is on the disk: what waits is the store's to tell again.
+          await tier.flush();
+          if (tier.expire(step.expire, step.expiresAtMs) && (step.expiresAtMs ?? Infinity) <= 1_000)
+            latest.delete(step.expire);
         } else if ('read' in step) {
           await tier.flush();
           const value = await read(tier, step.read);

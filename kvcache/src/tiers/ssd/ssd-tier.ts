@@ -3,8 +3,10 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
+import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
+import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
@@ -26,7 +28,7 @@ const deletionsMax = 65_536;
 /** A value that waits to be written; its pages stay as they are until `onDone`. */
 export interface Pending {
   readonly key: string;
-  /** Whole pages; beyond the length anything. */
+  /** Whole pages, the value where it stands in memory too (`valueAt`). */
   readonly pages: Buffer;
   readonly length: number;
   readonly expiresAtMs: number | undefined;
@@ -41,6 +43,9 @@ export interface SsdTierOptions {
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
   readonly nowMs: () => number;
+  readonly monotonicMs?: () => number;
+  /** Of each batch that was written. */
+  readonly times?: { observe(ms: number): void };
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -49,6 +54,7 @@ export interface SsdTierOptions {
 export type ReadOutcome = 'read' | 'missing' | 'corrupt' | 'busy';
 
 export interface SsdCounts {
+  readonly directory: string;
   readonly values: number;
   readonly bytes: number;
   readonly bytesMax: number;
@@ -62,9 +68,19 @@ export interface SsdCounts {
   readonly errors: number;
 }
 
+/** What follows a value under its key: it is gone, or ends at another time. */
 interface Deletion {
+  readonly kind: 'deleted';
   readonly key: string;
 }
+
+interface Expiry {
+  readonly kind: 'expires';
+  readonly key: string;
+  expiresAtMs: number | undefined;
+}
+
+type Queued = Pending | Deletion | Expiry;
 
 /** A sixty-fourth of the budget goes at once, but the largest value has a segment to go into where that can be. */
 const segmentBytesOf = (bytesMax: number): number => {
@@ -74,10 +90,11 @@ const segmentBytesOf = (bytesMax: number): number => {
 };
 
 /** What its header says of a record, before it has a place. */
-const placeOf = async (one: Pending | Deletion) => {
-  if (!('pages' in one)) return { length: 0, crc: 0, expiresAtMs: undefined, isAsked: false };
-  const { pages, length, expiresAtMs } = one;
-  return { length, crc: await checksumOf(pages.subarray(0, length)), expiresAtMs, isAsked: false };
+const placeOf = async (one: Queued) => {
+  const expiresAtMs = 'expiresAtMs' in one ? one.expiresAtMs : undefined;
+  if (!('pages' in one)) return { length: 0, checksum: 0, expiresAtMs, isAsked: false };
+  const { pages, length } = one;
+  return { length, checksum: await checksumOf(valueIn(pages, length)), expiresAtMs, isAsked: false };
 };
 
 export class SsdTier {
@@ -85,7 +102,9 @@ export class SsdTier {
   readonly #segments: Segments;
   readonly #segmentBytes: number;
   readonly #index = new SegmentIndex();
-  readonly #queue: (Pending | Deletion)[] = [];
+  readonly #queue: Queued[] = [];
+  /** Of the queue, by key: a time that changes again before it is written is one record. */
+  readonly #expiries = new Map<string, Expiry>();
   /** Records of a key that wait or are being written. */
   readonly #queued = new Map<string, number>();
   readonly #headers = openArena(batchRecordsMax * headerBytes).bytes;
@@ -124,6 +143,7 @@ export class SsdTier {
 
   get counts(): SsdCounts {
     return {
+      directory: this.#options.directory,
       values: this.#index.size,
       bytes: this.#segments.bytes,
       bytesMax: this.#options.bytesMax,
@@ -154,16 +174,19 @@ export class SsdTier {
     if (this.#readsWaiting.length >= readsWaitingMax) return 'busy';
     await this.#readTurn();
     try {
-      if (!(await this.#segments.read(place.segment, place.offset, pages))) return 'missing';
-      if ((await checksumOf(pages.subarray(0, place.length))) !== place.crc) return this.#damaged(key, place);
+      if (!(await this.#segments.read(place.segment, place.offset, pages))) return this.#damaged(key, place);
+      if ((await checksumOf(valueIn(pages, place.length))) !== place.checksum)
+        return this.#damaged(key, place);
       place.isAsked = true;
       return 'read';
     } catch (thrown) {
       this.#failed('read', thrown);
       return 'missing';
     } finally {
-      this.#readers -= 1;
-      this.#readsWaiting.shift()?.();
+      // Whoever waits has this turn: one that comes between would be one too many.
+      const next = this.#readsWaiting.shift();
+      if (next === undefined) this.#readers -= 1;
+      else next();
     }
   }
 
@@ -190,14 +213,23 @@ export class SsdTier {
   delete(key: string): boolean {
     const isHere = this.#index.remove(key);
     // One that is being written this moment is found by a restart.
-    if (isHere || this.#queued.has(key)) this.#enqueue({ key });
+    if (isHere || this.#queued.has(key)) this.#enqueue({ kind: 'deleted', key });
     return isHere;
   }
 
-  /** Until a restart, which finds the time that was written with it. */
+  /** A restart finds the new time, once what waits is written. False when the key's value is not here. */
   expire(key: string, expiresAtMs: number | undefined): boolean {
     const place = this.find(key);
-    return place !== undefined && this.#index.add(key, { ...place, expiresAtMs });
+    if (place === undefined) return false;
+    place.expiresAtMs = expiresAtMs;
+    const waiting = this.#expiries.get(key);
+    if (waiting !== undefined) waiting.expiresAtMs = expiresAtMs;
+    else {
+      const expiry: Expiry = { kind: 'expires', key, expiresAtMs };
+      this.#expiries.set(key, expiry);
+      this.#enqueue(expiry);
+    }
+    return true;
   }
 
   /** All that waits now is where a loss of power leaves it, or was given up by an error. */
@@ -212,25 +244,46 @@ export class SsdTier {
     await this.#segments.close();
   }
 
+  /**
+   * Records are numbered one by one. Where one cannot be read and others come behind it, nobody knows which key it was
+   * of: all that is older might be an older value of that key, and is forgotten. A torn end has nothing behind it.
+   */
   async #recover(segment: number): Promise<void> {
     const page = this.#headers.subarray(0, headerBytes);
     const size = this.#segments.sizeOf(segment);
+    let isSearching = false;
     for (let at = 0; at + headerBytes <= size; ) {
-      if (!(await this.#segments.read(segment, at, page))) return;
-      const header = readHeader(page, segment);
-      if (header === undefined) return;
-      const { key, kind, number, length, crc, expiresAtMs } = header;
-      this.#number = Math.max(this.#number, number);
+      const isRead = await this.#segments.read(segment, at, page);
+      const header = isRead ? readHeader(page, segment) : undefined;
+      if (header === undefined || (isSearching && header.number <= this.#number)) {
+        isSearching = true;
+        at += headerBytes;
+        continue;
+      }
+      isSearching = false;
+      if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
+      this.#number = header.number;
+      const { key, kind, number, length, checksum, expiresAtMs } = header;
       const offset = at + headerBytes;
-      if (kind === 'deleted') this.#index.remove(key);
-      else this.#index.add(key, { segment, offset, length, crc, number, expiresAtMs, isAsked: false });
-      at += kind === 'deleted' ? headerBytes : recordBytes(length);
+      at += kind === 'value' ? recordBytes(length) : headerBytes;
+      const place = this.#index.get(key);
+      if (kind === 'expires') {
+        if (place !== undefined) place.expiresAtMs = expiresAtMs;
+      } else if (kind === 'deleted' || at > size) this.#index.remove(key);
+      else this.#index.add(key, { segment, offset, length, checksum, number, expiresAtMs, isAsked: false });
     }
   }
 
+  #forgetOlder(segment: number): void {
+    this.#corrupt += 1;
+    this.#index.clear();
+    const { directory, onError } = this.#options;
+    onError?.(`records of ${directory} are lost before or in segment ${segment}: what is older is forgotten`);
+  }
+
   async #readTurn(): Promise<void> {
-    if (this.#readers >= readersMax) await new Promise<void>((resolve) => this.#readsWaiting.push(resolve));
-    this.#readers += 1;
+    if (this.#readers < readersMax) this.#readers += 1;
+    else await new Promise<void>((resolve) => this.#readsWaiting.push(resolve));
   }
 
   #damaged(key: string, place: Place): ReadOutcome {
@@ -242,38 +295,50 @@ export class SsdTier {
   }
 
   #enqueueDeletions(): void {
-    for (const key of this.#deletionsLeft) this.#enqueue({ key });
+    for (const key of this.#deletionsLeft) this.#enqueue({ kind: 'deleted', key });
     this.#deletionsLeft.clear();
   }
 
-  #enqueue(one: Pending | Deletion): void {
+  #enqueue(one: Queued): void {
     this.#queue.push(one);
     this.#queued.set(one.key, (this.#queued.get(one.key) ?? 0) + 1);
     this.#taken += 1;
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
+    // So that who began this knows it by then.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#nextBatch();
+      const number = this.#number;
       try {
         await this.#writeBatch(batch);
       } catch (thrown) {
+        this.#number = number;
         this.#failed('write', thrown);
         // What waits would fail as well: it is let go, and new values are not taken for a while.
         for (const one of [...batch, ...this.#queue.splice(0)]) {
+          this.#forget(one);
           if (this.#deletionsLeft.size < deletionsMax) this.#deletionsLeft.add(one.key);
           this.#done(one, false);
         }
         this.#restsUntilMs = this.#options.nowMs() + restMs;
       }
     }
+    // In the same turn as the look at the queue: what comes from now on has a writer of its own.
+    this.#writing = undefined;
   }
 
-  #nextBatch(): readonly (Pending | Deletion)[] {
-    const batch: (Pending | Deletion)[] = [];
+  /** Its time was not written: what a restart would find lasts too long, and is deleted like all that was let go. */
+  #forget(one: Queued): void {
+    if ('pages' in one || one.kind === 'deleted') return;
+    this.#index.remove(one.key);
+    this.#expiries.delete(one.key);
+  }
+
+  #nextBatch(): readonly Queued[] {
+    const batch: Queued[] = [];
     let bytes = 0;
     while (batch.length < batchRecordsMax) {
       const next = this.#queue[0];
@@ -281,6 +346,7 @@ export class SsdTier {
       const size = headerBytes + ('pages' in next ? next.pages.length : 0);
       if (batch.length > 0 && bytes + size > Math.min(batchBytesMax, this.#segmentBytes)) break;
       this.#queue.shift();
+      if (this.#expiries.get(next.key) === next) this.#expiries.delete(next.key);
       if ('pages' in next && !next.isWanted()) {
         this.#done(next, false);
         continue;
@@ -291,7 +357,7 @@ export class SsdTier {
     return batch;
   }
 
-  async #writeBatch(batch: readonly (Pending | Deletion)[]): Promise<void> {
+  async #writeBatch(batch: readonly Queued[]): Promise<void> {
     if (batch.length === 0) return;
     const bytes = batch.reduce((sum, one) => sum + headerBytes + ('pages' in one ? one.pages.length : 0), 0);
     const segment = await this.#roomFor(bytes);
@@ -304,13 +370,16 @@ export class SsdTier {
       const place = { ...(await placeOf(one)), segment, number: this.#number, offset: at + headerBytes };
       const { key } = one;
       const { offset, isAsked, ...known } = place;
-      writeHeader(page, { kind: 'pages' in one ? 'value' : 'deleted', key, ...known });
+      writeHeader(page, { kind: 'pages' in one ? 'value' : one.kind, key, ...known });
       const body = 'pages' in one ? [one.pages] : [];
       pages.push(page, ...body);
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
+    const { times, monotonicMs = systemMonotonicMs } = this.#options;
+    const startedMs = monotonicMs();
     const { offset } = await this.#segments.append(pages);
+    times?.observe(monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
@@ -335,7 +404,7 @@ export class SsdTier {
     for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
   }
 
-  #done(one: Pending | Deletion, isWritten: boolean, place?: Place): void {
+  #done(one: Queued, isWritten: boolean, place?: Place): void {
     this.#settled += 1;
     const queued = (this.#queued.get(one.key) ?? 1) - 1;
     if (queued > 0) this.#queued.set(one.key, queued);

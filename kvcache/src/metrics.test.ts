@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { metricsText } from './metrics.ts';
+import { KvStore } from './store.ts';
+
+test('each tier has its rows, each described once, and times have their buckets', async () => {
+  let now = 0;
+  const monotonicMs = (): number => {
+    now += 3;
+    return now;
+  };
+  const store = await KvStore.open({ ramBytesMax: 2 ** 20, ssd: undefined, nowMs: () => 1, monotonicMs });
+  store.reserve('a', 4)?.commit();
+  for (let asked = 0; asked < 17; asked += 1) {
+    const held = await store.get('a');
+    held?.release();
+  }
+  const page = metricsText(store);
+  expect(page).toContain('cognitora_kv_hits_total{tier="ram"} 17\n');
+  expect(page).not.toContain('tier="ssd"');
+  expect(page.match(/# TYPE cognitora_kv_get_seconds histogram/g)).toHaveLength(1);
+  // The first and the seventeenth were timed, with 3 ms each, and stand for sixteen.
+  expect(page).toContain('cognitora_kv_get_seconds_count{tier="ram"} 32\n');
+  expect(page).toContain('cognitora_kv_get_seconds_sum{tier="ram"} 0.096\n');
+  expect(page).toContain('cognitora_kv_get_seconds_bucket{tier="ram",le="0.002048"} 0\n');
+  expect(page).toContain('cognitora_kv_get_seconds_bucket{tier="ram",le="0.004096"} 32\n');
+  expect(page).toContain('cognitora_kv_put_seconds_count{} 1\n');
+});
+
+test('what went between this host and a peer is told by node and transport', async () => {
+  const store = await KvStore.open({ ramBytesMax: 2 ** 20, ssd: undefined, nowMs: () => 1 });
+  const peer = {
+    transport: 'tls',
+    bytesIn: 5,
+    bytesOut: 6,
+    fetched: 1,
+    served: 2,
+    failures: { late: 3 },
+  } as const;
+  const peers = [{ ...peer, node: `n${'a'.repeat(26)}` as never }];
+  const tier = { fetches: 9, hits: 7, unheld: 1, inFlight: 0 };
+  const page = metricsText(store, { peers: { tier, peers, refused: { tls: { unknown: 4 }, quic: {} } } });
+  expect(page).toContain('cognitora_kv_hits_total{tier="peer"} 7\n');
+  expect(page.match(/# TYPE cognitora_kv_hits_total/g)).toHaveLength(1);
+  const labels = `{node="n${'a'.repeat(26)}",transport="tls"`;
+  expect(page).toContain(`cognitora_kv_peer_received_bytes_total${labels}} 5\n`);
+  expect(page).toContain(`cognitora_kv_peer_failures_total${labels},why="late"} 3\n`);
+  expect(page).toContain('cognitora_kv_peer_refused_total{transport="tls",why="unknown"} 4\n');
+  expect(page).toContain('cognitora_kv_get_seconds_count{tier="peer"} 0\n');
+});

@@ -1,0 +1,111 @@
+/** Who is of the fleet, what is reached by which path, and what is told of it. */
+import { createSocket } from 'node:dgram';
+import { peerTransports } from '@cognitora/protocol/kv-daemon';
+import { expect, onTestFinished, test } from 'vitest';
+import { newNodeKey } from './testing/authority.ts';
+import { Fleet } from './testing/fleet.ts';
+import { authority, newValue } from './testing/pair.ts';
+
+test('every address of every peer is looked at, and the better path of each is told', async () => {
+  const fleet = new Fleet();
+  const [one, other] = [await fleet.daemon(), await fleet.daemon()];
+  fleet.tell();
+  expect(one.peers.reach).toEqual([]);
+  await one.peers.fabric.probeAll();
+  const [reach] = one.peers.reach;
+  expect(reach?.node).toBe(other.node);
+  expect(reach?.rttMs).toBeGreaterThan(0);
+  const [member] = one.peers.members;
+  expect(member?.paths.map(({ transport, isReached }) => [transport, isReached])).toEqual(
+    peerTransports.map((name) => [name, true]),
+  );
+  const best = member?.paths.toSorted(
+    (a, b) =>
+      (a.rttMs ?? 0) + 2 ** 20 / (a.bytesPerMs ?? 1) - ((b.rttMs ?? 0) + 2 ** 20 / (b.bytesPerMs ?? 1)),
+  )[0];
+  expect(reach?.transport).toBe(best?.transport);
+});
+
+test('a path that fails is left for the other, and reach says so', async () => {
+  const fleet = new Fleet();
+  const [one, other] = [await fleet.daemon(), await fleet.daemon()];
+  const dead = createSocket('udp4');
+  await new Promise<void>((resolve) => dead.bind(0, '127.0.0.1', resolve));
+  onTestFinished(() => void dead.close());
+  const { port } = dead.address();
+  fleet.members[1] = {
+    ...other.member,
+    addresses: [
+      { transport: 'quic', host: '127.0.0.1', port },
+      { transport: 'tls', host: '127.0.0.1', port },
+      ...other.member.addresses.filter(({ transport }) => transport === 'tls'),
+    ],
+  };
+  fleet.tell();
+  other.put('k', newValue(10));
+  expect((await one.peers.tier.fetch('k', { node: other.node }))?.bytes.length).toBe(10);
+  await one.peers.fabric.probeAll();
+  const paths = one.peers.members[0]?.paths ?? [];
+  expect(paths.map(({ isReached }) => isReached)).toEqual([false, false, true]);
+  expect(one.peers.reach).toMatchObject([{ node: other.node, transport: 'tls' }]);
+});
+
+test('who is not the hash of its key, and the node itself, are no peers', async () => {
+  const fleet = new Fleet();
+  const one = await fleet.daemon();
+  const [key, other] = [newNodeKey(), newNodeKey()];
+  fleet.members.push({
+    node: key.node,
+    name: 'swapped',
+    publicKey: other.publicKey.toString('base64url'),
+    addresses: [],
+  });
+  fleet.members.push({ node: key.node, name: 'short', publicKey: 'AAAA', addresses: [] });
+  fleet.tell();
+  expect(one.peers.members).toEqual([]);
+  expect(one.peers.fabric.isAlone).toBe(true);
+});
+
+test('a roster told again keeps its paths and their figures', async () => {
+  const fleet = new Fleet();
+  const one = await fleet.daemon();
+  await fleet.daemon();
+  fleet.tell();
+  await one.peers.fabric.probeAll();
+  const before = one.peers.reach;
+  await fleet.daemon();
+  fleet.tell();
+  expect(one.peers.reach).toEqual(before);
+  expect(one.peers.members).toHaveLength(2);
+});
+
+test('a certificate that is none is told of, and the one before goes on', async () => {
+  const fleet = new Fleet();
+  const errors: string[] = [];
+  const [one, other] = [
+    await fleet.daemon({ onError: (message) => errors.push(message) }),
+    await fleet.daemon(),
+  ];
+  fleet.tell('tls');
+  one.peers.update({ ca: authority.ca, certificate: 'none', peers: fleet.members });
+  expect(errors).toHaveLength(1);
+  other.put('k', newValue(10));
+  const held = await one.peers.tier.fetch('k', { node: other.node });
+  expect(held?.bytes.length).toBe(10);
+  held?.release();
+});
+
+test('what is reached is told when it changes', async () => {
+  const fleet = new Fleet();
+  const one = await fleet.daemon();
+  const other = await fleet.daemon();
+  const told = (): unknown => one.lines.findLast(({ type }) => type === 'reach');
+  expect(told()).toEqual({ type: 'reach', peers: [] });
+  fleet.tell('tls');
+  await expect
+    .poll(told, { timeout: 5_000 })
+    .toMatchObject({ peers: [{ node: other.node, transport: 'tls' }] });
+  fleet.remove(other.node);
+  fleet.tell('tls');
+  await expect.poll(told, { timeout: 5_000 }).toEqual({ type: 'reach', peers: [] });
+});
