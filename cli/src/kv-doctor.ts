@@ -200,7 +200,7 @@ const probed = (probe: KvProbe): Finding => {
   return ok(what, [`${node}${transport === undefined ? '' : ` by ${transport}`}`, ...times].join(', '));
 };
 
-/** Keys that say nothing of what they were computed with: hosts whose engines differ would read each other's. */
+/** Keys that say nothing of what they were computed with: they stay on their host. */
 async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
   for (let database = 0; database < databasesMax; database += 1) {
     const path = `${kvDaemonPaths.keys}?prefix=db${database}:&count=1`;
@@ -209,7 +209,7 @@ async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
     const fix = `Name them on all hosts: [[namespace]] database = ${database}, fields = { model = "..." }.`;
     yield note(
       `database ${database}`,
-      'its keys do not say with which model and layout they were computed',
+      'its keys do not say what they were computed with: they are not shared with other hosts',
       fix,
     );
   }

@@ -8,6 +8,12 @@ import { dirname } from 'node:path';
 import { type KvNamespace, kvNamespacesMax, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
 import { canonicalFields, parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
 
+/** What a Redis database is called that nobody gave fields. */
+export const unnamedNamespace = (database: number): string => `db${database}`;
+
+/** Whether other hosts may have a key: of one without fields nobody knows what it was computed with. */
+export const isSharedKey = (key: string): boolean => !/^db\d{1,2}:/.test(key);
+
 export const namespaceOf = (fields: NamespaceFields): string =>
   `n${createHash('sha256').update(canonicalFields(fields)).digest('hex').slice(0, 16)}`;
 

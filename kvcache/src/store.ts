@@ -64,8 +64,8 @@ export interface NewValue {
 
 /** Where else values may be had; asked when neither memory nor disk has one. */
 export interface ValueSource {
-  /** There is nobody to ask. */
-  readonly isIdle: boolean;
+  /** There is nobody to ask, or nobody else's value is one of this key. */
+  isOutOf(key: string): boolean;
   /** Into the store, and held. Never rejects. */
   fetch(key: string): Promise<HeldValue | undefined>;
   has(key: string): Promise<boolean>;
@@ -154,7 +154,7 @@ export class KvStore {
   get(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
     const here = this.#here(key);
     if (here !== undefined && !(here instanceof Promise)) return here;
-    if (this.peers === undefined || this.peers.isIdle) {
+    if (this.peers === undefined || this.peers.isOutOf(key)) {
       this.#misses += here === undefined ? 1 : 0;
       return here;
     }
@@ -190,7 +190,7 @@ export class KvStore {
   /** Here, or said to be at a peer. */
   exists(key: string): boolean | Promise<boolean> {
     if (this.has(key)) return true;
-    return this.peers === undefined || this.peers.isIdle ? false : this.peers.has(key);
+    return this.peers === undefined || this.peers.isOutOf(key) ? false : this.peers.has(key);
   }
 
   /** On this host. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FabricPeer } from '@cognitora/protocol/kv-daemon';
 import { expect, onTestFinished, test } from 'vitest';
+import { namespaceOf } from '../../kvcache/src/namespaces.ts';
 import { keyDigest } from '../../kvcache/src/peers/key-digest.ts';
 import { newAuthority, newNodeKey } from '../../kvcache/src/peers/testing/authority.ts';
 import { until } from '../harness/until.ts';
@@ -12,6 +13,9 @@ import { Client, type Daemon, startDaemon } from './daemon.ts';
 import { type AgentEnd, Directory, openFleetLines } from './fleet-lines.ts';
 
 const mebibyte = 2 ** 20;
+
+/** Of database 0; database 1 has none. */
+const fields = { model: 'm' };
 
 interface Host {
   readonly daemon: Daemon;
@@ -31,7 +35,10 @@ const fleetOf = async (
       const key = newNodeKey();
       const identity = join(data, 'node.key');
       writeFileSync(identity, key.privateKey.export({ type: 'pkcs8', format: 'pem' }));
-      const plain = ['--data-dir', data, '--disk', '0', '--ram', '128MiB', '--identity', identity];
+      const config = join(data, 'kvcached.toml');
+      writeFileSync(config, '[[namespace]]\ndatabase = 0\nfields = { model = "m" }\n');
+      const sizes = ['--disk', '0', '--ram', '128MiB'];
+      const plain = ['--config', config, '--data-dir', data, ...sizes, '--identity', identity];
       const daemon = await startDaemon(...plain, '--peers', '127.0.0.1:0', ...more);
       const { node } = key;
       const agent = await openFleetLines(daemon.socket, node, directory);
@@ -50,7 +57,10 @@ const fleetOf = async (
 };
 
 const held = (directory: Directory, key: string, hosts: number): Promise<unknown> =>
-  until(`${key} at ${hosts}`, () => directory.of(keyDigest(`db0:${key}`)).length === hosts);
+  until(
+    `${key} at ${hosts}`,
+    () => directory.of(keyDigest(`${namespaceOf(fields)}:${key}`)).length === hosts,
+  );
 
 const reached = ({ agent }: Host, peers: number): Promise<unknown> =>
   until('reach', () => {
@@ -74,6 +84,13 @@ test('what an engine stores on one host an engine on another reads, and knows to
   }
   expect(await other.client.ask('GET', 'k8')).toBeNull();
   await held(directory, 'k7', 2);
+  // Of a database without fields nobody knows what its values were computed with.
+  for (const { client } of [one, other]) await client.ask('SELECT', '1');
+  await one.client.ask('SET', 'k0', 'unnamed');
+  await one.client.ask('SET', 'k9', 'unnamed');
+  expect(await other.client.ask('EXISTS', 'k0', 'k9')).toBe(0);
+  expect(await other.client.ask('GET', 'k0')).toBeNull();
+  await other.client.ask('SELECT', '0');
   expect(await one.daemon.end('SIGTERM')).toBe(0);
   expect(hashOf(await other.client.ask('GET', 'k3'))).toBe(hashOf(values[3]));
 });

@@ -2,6 +2,7 @@
  * Which keys this daemon holds, as it tells the fleet: all of them once a link begins, then what comes and goes. Keeps
  * no list of its own: a key that changed is looked up in the store when it is told, so what is told is what is.
  */
+import { isSharedKey } from '../namespaces.ts';
 import { keyDigest } from './key-digest.ts';
 import { changedKeysMax, heldDigestsMax } from './limits.ts';
 
@@ -34,6 +35,7 @@ export class HeldKeys {
 
   /** A key came or went. Costs a place in a set. */
   changed(key: string): void {
+    if (!isSharedKey(key)) return;
     // More than anybody took in time: all is told anew.
     if (this.#changed.size >= changedKeysMax) this.restart();
     else this.#changed.add(key);
@@ -57,7 +59,7 @@ export class HeldKeys {
     while (this.#left !== undefined && added.length < digestsMax) {
       const next = this.#left.next();
       if (next.done === true) this.#left = undefined;
-      else added.push(keyDigest(next.value));
+      else if (isSharedKey(next.value)) added.push(keyDigest(next.value));
     }
     for (const key of this.#changed) {
       if (added.length + removed.length >= digestsMax) break;

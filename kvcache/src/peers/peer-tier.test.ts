@@ -270,6 +270,17 @@ describe.each([...peerTransports])('over %s', (name) => {
   });
 });
 
+test('keys of a Redis database without fields are neither told, nor asked for, nor given', async () => {
+  const { fleet, asker, holder, value } = await two('tls');
+  holder.peers.held.take();
+  holder.put('db3:k', value);
+  expect(holder.peers.held.take()).toBeUndefined();
+  fleet.says('db3:k', holder.node);
+  expect(await asker.read('db3:k')).toBeUndefined();
+  expect(asker.peers.counts.tier.fetches).toBe(0);
+  expect(await asker.peers.tier.fetch('db3:k', { node: holder.node })).toBeUndefined();
+});
+
 test('of a holder that lies nothing is kept: the value comes from an honest one', async () => {
   const { fleet, asker, holder, value } = await two('tls');
   const wrong = frameOf({ name: 'head', total: mebibyte, checksum: 1, from: 0, leftMs: 0 });

@@ -6,6 +6,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeId } from '@cognitora/protocol/ids';
+import { isSharedKey } from '../namespaces.ts';
 import { type HeldValue, type KvStore, type NewValue, valueBytesMax } from '../store.ts';
 import { PeerError, type PeerFailure, peerErrorOf } from './codes.ts';
 import type { PeerCounters } from './counts.ts';
@@ -101,9 +102,9 @@ export class PeerTier {
     };
   }
 
-  /** There is nobody to ask. */
-  get isIdle(): boolean {
-    return this.#options.fabric.isAlone;
+  /** There is nobody to ask, or nobody else's value is one of this key. */
+  isOutOf(key: string): boolean {
+    return this.#options.fabric.isAlone || !isSharedKey(key);
   }
 
   /** Somebody who can be reached is said to hold it. */

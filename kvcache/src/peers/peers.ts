@@ -20,6 +20,7 @@ import {
 } from '@cognitora/protocol/kv-daemon';
 import { parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
 import type { PeersOptions } from '../config/options.ts';
+import { isSharedKey } from '../namespaces.ts';
 import type { AgentChannel, PeerAccess } from '../peer-access.ts';
 import type { KvStore } from '../store.ts';
 import { AgentLines } from './agent-lines.ts';
@@ -211,7 +212,7 @@ export class Peers implements PeerAccess {
       counts.served += isValue ? 1 : 0;
     };
     const served = {
-      hold: (key: string) => store.getHere(key),
+      hold: (key: string) => (isSharedKey(key) ? store.getHere(key) : undefined),
       leftMs: (key: string) => leftMsOf(store.expiresAtMs(key), wallMs()),
       namespaces,
       check: (asker: NodeId, key: string) => this.#checks.fetchFor(asker, key),

@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type ListenOptions, type Server } from 'node:net';
 import { KeyWalks } from '../../key-walks.ts';
+import { unnamedNamespace } from '../../namespaces.ts';
 import type { KvStore } from '../../store.ts';
 import { databasesMax } from './commands.ts';
 import { directSocket } from './direct-socket.ts';
@@ -28,7 +29,10 @@ const digestOf = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).d
 export const startRespServer = async (options: RespServerOptions): Promise<Server> => {
   const { store, listen, version, nowMs, onError, namespaces = new Map() } = options;
   const walks = new KeyWalks(store);
-  const prefixes = Array.from({ length: databasesMax }, (_, at) => `${namespaces.get(at) ?? `db${at}`}:`);
+  const prefixes = Array.from(
+    { length: databasesMax },
+    (_, at) => `${namespaces.get(at) ?? unnamedNamespace(at)}:`,
+  );
   const prefixOf = (database: number): string => prefixes[database] ?? '';
   const password = options.password === undefined ? undefined : Buffer.from(options.password);
   const expected = digestOf(password ?? Buffer.alloc(0));
