@@ -93,11 +93,7 @@ export class CandidateRecords {
     candidate.waitMs = load.waitMs(nowMs) + othersWaiting * strangerMs;
     const uncachedTokens = promptTokens - candidate.cachedTokens;
     candidate.prefillMs = rates.prefillMs({ uncachedTokens, ...context }, nowMs);
-    candidate.fetchMs = 0;
-    candidate.fetchedTokens = 0;
-    candidate.fetchGain = 0;
-    candidate.fetchBlocks = 0;
-    candidate.fetchFrom = undefined;
+    candidate.fetch = undefined;
     candidate.stepMs = rates.stepMs(candidate.decoding + 1, nowMs);
     candidate.rttMs = Math.floor(rttMs / rttStepMs) * rttStepMs;
     candidate.evictionShare = evictionShare;
@@ -117,11 +113,7 @@ export const emptyCandidate = (): Candidate => ({
   waitMs: 0,
   cachedTokens: 0,
   prefillMs: 0,
-  fetchMs: 0,
-  fetchedTokens: 0,
-  fetchGain: 0,
-  fetchBlocks: 0,
-  fetchFrom: undefined,
+  fetch: undefined,
   stepMs: 0,
   rttMs: 0,
   evictionShare: 0,

@@ -4,7 +4,6 @@
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
 import type { NodeId } from '@cognitora/protocol/ids';
-import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
 import { CellMaps } from './cell-maps.ts';
@@ -50,7 +49,6 @@ export interface Choice {
    * and those that it had better fetch.
    */
   readonly expectedTokens: number;
-  readonly kvFrom: KvSource | undefined;
   /** All that could have been chosen, with their costs, for the receipt. */
   readonly candidates: readonly Readonly<Candidate>[];
   readonly costs: Float64Array;
@@ -254,16 +252,10 @@ export class Cell {
     const candidate = candidates[index ?? -1];
     if (index === undefined || member === undefined || candidate === undefined) return undefined;
     const { held } = reachOf(depths, member.slot);
-    const expectedTokens = candidate.cachedTokens + candidate.fetchedTokens;
+    const expectedTokens = candidate.cachedTokens + (candidate.fetch?.tokens ?? 0);
     const cost = costs[index] ?? 0;
     const stale = eligible.length - members.length;
-    const kvFrom = this.#sourceOf(candidate);
-    return { member, candidate, cost, heldBlocks: held, expectedTokens, kvFrom, candidates, costs, stale };
-  }
-
-  #sourceOf({ fetchFrom, fetchBlocks }: Readonly<Candidate>): KvSource | undefined {
-    const node = fetchFrom === undefined ? undefined : this.memberAt(fetchFrom)?.work.node;
-    return node === undefined ? undefined : { node, blocks: fetchBlocks };
+    return { member, candidate, cost, heldBlocks: held, expectedTokens, candidates, costs, stale };
   }
 
   /** Books a choice in the turn it was made. */
@@ -275,7 +267,7 @@ export class Cell {
       bookedAtMs: nowMs,
       contextTokens: promptTokens,
       uncachedTokens: promptTokens - expectedTokens,
-      prefillMs: candidate.fetchMs + candidate.prefillMs,
+      prefillMs: aheadMs(candidate),
       lateAfterMs: isStream ? this.#lateAfterMs(member, candidate) : Number.POSITIVE_INFINITY,
       firstByteAtMs: undefined,
       decodingBeside: 0,
@@ -292,7 +284,7 @@ export class Cell {
           });
     this.#booked ??= new Map();
     const claimedTokens = tokensIn(heldBlocks, request);
-    const isFetching = choice.kvFrom !== undefined;
+    const isFetching = candidate.fetch !== undefined;
     const booked = { member, prediction, expectedTokens, claimedTokens, isFetching, prefillMs: undefined };
     this.#booked.set(reservation, booked);
   }
@@ -398,8 +390,8 @@ export class Cell {
     this.#shadow.look(scene, candidate, shadowCosts);
   }
 
-  #lateAfterMs(member: Member, { fetchMs, prefillMs }: Readonly<Candidate>): number {
-    return Math.max(fetchMs + prefillMs, this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs);
+  #lateAfterMs(member: Member, candidate: Readonly<Candidate>): number {
+    return Math.max(aheadMs(candidate), this.#ratesOf(member).isLearned ? 0 : unlearnedLateMs);
   }
 }
 
@@ -407,5 +399,8 @@ export class Cell {
 const likelyTokens = (counted: number | undefined, estimated: number): number =>
   counted === undefined || counted > 16 * estimated + 4_096 ? estimated : counted;
 
-const predictionMs = ({ waitMs, fetchMs, prefillMs }: Readonly<Candidate>): number =>
-  predictionMsMin + predictionWaits * (waitMs + fetchMs + prefillMs);
+/** From when it is its turn until its first token. */
+const aheadMs = ({ fetch, prefillMs }: Readonly<Candidate>): number => (fetch?.ms ?? 0) + prefillMs;
+
+const predictionMs = (candidate: Readonly<Candidate>): number =>
+  predictionMsMin + predictionWaits * (candidate.waitMs + aheadMs(candidate));

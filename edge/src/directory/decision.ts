@@ -5,6 +5,7 @@
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
+import type { Candidate } from '../policy/policy.ts';
 import type { CellRequest } from './cell.ts';
 import { type EligibilityTerms, ineligibilityOf } from './eligibility.ts';
 import type { Reservation } from './load.ts';
@@ -82,6 +83,9 @@ export const requestOf = (
   };
 };
 
+const sourceOf = ({ fetch }: Readonly<Candidate>): KvSource | undefined =>
+  fetch && { node: fetch.from, blocks: fetch.blocks };
+
 /** Of a choice that is to be booked under this reservation. */
 export const decisionOf = (
   reservation: Reservation,
@@ -97,7 +101,7 @@ export const decisionOf = (
   policy: cell.policy,
   ...told,
   expectedTokens: choice.expectedTokens,
-  kvFrom: choice.kvFrom,
+  kvFrom: sourceOf(choice.candidate),
   trust: choice.member.trust,
   candidates: choice.candidates.length,
   considered: viewCandidates(served, cell, choice),

@@ -61,9 +61,9 @@ test('a replica fetches what another node holds, and its cost counts that in the
   const without = alone(1)?.candidate.prefillMs ?? 0;
   hold(0);
   const choice = alone(1);
-  expect(choice?.kvFrom).toEqual({ node: 'n0', blocks });
+  expect(choice?.candidate.fetch).toMatchObject({ from: 'n0', blocks });
   // One round trip, and 3,008 tokens of 1,000 bytes over a wire and into an engine that take 1 MB/ms each.
-  expect(choice?.candidate.fetchMs).toBeCloseTo(1 + (2 * blocks * blockTokens * 1_000) / 1e6, 9);
+  expect(choice?.candidate.fetch?.ms).toBeCloseTo(1 + (2 * blocks * blockTokens * 1_000) / 1e6, 9);
   expect(choice?.candidate.prefillMs).toBeLessThan(without / 10);
   expect(choice?.candidate.cachedTokens).toBe(0);
   expect(choice?.expectedTokens).toBe(blocks * blockTokens);
@@ -73,7 +73,7 @@ test('the holder itself fetches nothing, nor who has as much in its own cache', 
   const { hold, alone } = movingCell([{ reach: { 1: {} } }, { reach: { 0: {} } }]);
   hold(0);
   hold(1, blocks, 'device');
-  expect([alone(0)?.kvFrom, alone(1)?.kvFrom]).toEqual([undefined, undefined]);
+  expect([alone(0)?.candidate.fetch, alone(1)?.candidate.fetch]).toEqual([undefined, undefined]);
 });
 
 describe('nothing is fetched', () => {
@@ -90,32 +90,32 @@ describe('nothing is fetched', () => {
   ])('%s', (_, one, other) => {
     const { hold, alone } = movingCell([one, other]);
     hold(0);
-    expect(alone(1)).toMatchObject({ kvFrom: undefined, candidate: { fetchMs: 0, fetchedTokens: 0 } });
+    expect(alone(1)).toMatchObject({ candidate: { fetch: undefined } });
   });
 
   test('from a node without a lease, or that holds it on the device alone', () => {
     const { hold, alone } = movingCell([giver, taker]);
     hold(0, blocks, 'device');
-    expect(alone(1)?.kvFrom).toBeUndefined();
+    expect(alone(1)?.candidate.fetch).toBeUndefined();
     hold(0);
-    expect(alone(1, { isLeased: (node: NodeId) => node !== 'n0' })?.kvFrom).toBeUndefined();
-    expect(alone(1)?.kvFrom).toBeDefined();
+    expect(alone(1, { isLeased: (node: NodeId) => node !== 'n0' })?.candidate.fetch).toBeUndefined();
+    expect(alone(1)?.candidate.fetch).toBeDefined();
   });
 
   test('where the policy goes by load alone', () => {
     const { cell, hold, alone } = movingCell([giver, taker]);
     hold(0);
     cell.usePolicy(leastLoaded);
-    expect(alone(1)?.kvFrom).toBeUndefined();
+    expect(alone(1)?.candidate.fetch).toBeUndefined();
     cell.usePolicy(weighted);
-    expect(alone(1)?.kvFrom).toEqual({ node: 'n0', blocks });
+    expect(alone(1)?.candidate.fetch?.from).toBe('n0');
   });
 });
 
 test('a node that takes no requests gives KV all the same', () => {
   const { hold, alone } = movingCell([{}, { reach: { 0: {} } }]);
   hold(0);
-  expect(alone(1)?.kvFrom?.node).toBe('n0');
+  expect(alone(1)?.candidate.fetch?.from).toBe('n0');
 });
 
 test('a busy holder’s prompt goes to a replica that can fetch it, and not to one that cannot', () => {
@@ -127,8 +127,8 @@ test('a busy holder’s prompt goes to a replica that can fetch it, and not to o
     const own = { chain: randomWords(50 + sibling, 60), promptTokens: 2_000 };
     send({ ...own, isEligible: (member: Member) => member === members[0] });
   }
-  const { member, kvFrom } = send(prompt)?.choice ?? {};
-  expect([member?.number, kvFrom?.node]).toEqual([2, 'n0']);
+  const { member, candidate } = send(prompt)?.choice ?? {};
+  expect([member?.number, candidate?.fetch?.from]).toEqual([2, 'n0']);
 });
 
 test('a fetch that may not have happened teaches nothing of how long a prefill takes', () => {
@@ -139,7 +139,7 @@ test('a fetch that may not have happened teaches nothing of how long a prefill t
     for (let nowMs = 0; nowMs < 600_000; nowMs += 20_000) {
       const sent = send({ ...prompt, nowMs, isEligible });
       if (sent === undefined) throw new Error('nobody is eligible');
-      expect(sent.choice.kvFrom === undefined).toBe(!isHeld);
+      expect(sent.choice.candidate.fetch === undefined).toBe(!isHeld);
       cell.firstByte(sent.reservation, nowMs + 9_000);
       cell.settle(sent.reservation, { nowMs: nowMs + 9_500, promptTokens, cachedTokens: 0 });
     }
@@ -197,8 +197,8 @@ test('of any fleet the fetch is the one that spares most, by a plain count', () 
             return way.rttMs + bytes / way.bytesPerMs + bytes / mover.insertBytesPerMs + prefillOf(tokens);
           });
           const least = Math.min(prefillOf(own), ...costs);
-          expect((candidate?.fetchMs ?? 0) + (candidate?.prefillMs ?? 0)).toBeCloseTo(least, 6);
-          expect(candidate?.fetchFrom === undefined).toBe(least === prefillOf(own));
+          expect((candidate?.fetch?.ms ?? 0) + (candidate?.prefillMs ?? 0)).toBeCloseTo(least, 6);
+          expect(candidate?.fetch === undefined).toBe(least === prefillOf(own));
         }
       },
     ),

@@ -13,8 +13,6 @@ import { replicasPerCellMax } from './replica-slots.ts';
 
 /** A replica whose host can give the beginning of the prompt. */
 export interface KvGiver {
-  /** Of the replica, in its cell. */
-  readonly number: number;
   readonly node: NodeId;
   readonly namespace: string;
   /** So many of the prompt's blocks, from its first. */
@@ -53,7 +51,7 @@ export const giversOf = ({ members, maps, chain, isLeased }: GiversOptions): rea
     const blocks = depths[member?.slot ?? -1] ?? 0;
     if (member === undefined || kv === undefined || node === undefined || blocks === 0) continue;
     if (!isLeased(node)) continue;
-    givers.push({ number: member.number, node, namespace: kv.mover.namespace, blocks });
+    givers.push({ node, namespace: kv.mover.namespace, blocks });
   }
   return givers.sort((one, other) => other.blocks - one.blocks).slice(0, giversMax);
 };
@@ -95,11 +93,10 @@ export const suggestFetch = (
     // Written so that what is no number spares nothing.
     if (!(fetchMs + prefillMs < leastMs)) continue;
     leastMs = fetchMs + prefillMs;
-    candidate.fetchMs = fetchMs;
     candidate.prefillMs = prefillMs;
-    candidate.fetchFrom = giver.number;
-    candidate.fetchBlocks = giver.blocks;
-    candidate.fetchedTokens = tokens - cachedTokens;
-    candidate.fetchGain = (wholeMs - leastMs) / (wholeMs - prefillMs);
+    candidate.fetch = {
+      ...{ from: giver.node, blocks: giver.blocks, ms: fetchMs, tokens: tokens - cachedTokens },
+      gain: (wholeMs - leastMs) / (wholeMs - prefillMs),
+    };
   }
 };

@@ -123,7 +123,7 @@ export const viewCandidates = (
     const member = candidate === undefined ? undefined : cell.memberAt(candidate.number);
     const owner = member === undefined ? undefined : served.ownerOf(member);
     if (candidate === undefined || member === undefined || owner === undefined) return [];
-    const { live, decoding, decodingTokens, waitMs, prefillMs, fetchMs } = candidate;
+    const { live, decoding, decodingTokens, waitMs, prefillMs, fetch } = candidate;
     const { stepMs, rttMs, watts, isStale } = candidate;
     return {
       node: owner.node.node,
@@ -137,7 +137,7 @@ export const viewCandidates = (
       waitingTokens: Math.round(candidate.waitingTokens),
       waitMs: rounded(waitMs),
       prefillMs: rounded(prefillMs),
-      fetchMs: rounded(fetchMs),
+      fetchMs: rounded(fetch?.ms ?? 0),
       stepMs: rounded(stepMs),
       rttMs: rounded(rttMs),
       evictionShare: rounded(candidate.evictionShare),

@@ -1,4 +1,5 @@
 /** What every policy of the table keeps to, whatever the candidates are. */
+import type { NodeId } from '@cognitora/protocol/ids';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../testing/random.ts';
@@ -7,6 +8,13 @@ import { type Candidate, chooseLowest, policies, policyOf, type Scene } from './
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 const ms = fc.double({ min: 0, max: 1e7, noNaN: true });
 
+const fetch = fc.record({
+  from: fc.constant('n' as NodeId),
+  blocks: fc.integer({ min: 1, max: 8_192 }),
+  ms,
+  tokens: fc.nat(131_072),
+  gain: share,
+});
 const candidate = fc.record({
   live: fc.nat(300),
   decoding: fc.nat(300),
@@ -15,11 +23,7 @@ const candidate = fc.record({
   waitMs: fc.oneof(fc.constant(0), ms),
   cachedShare: share,
   prefillMs: ms,
-  fetchMs: ms,
-  fetchedTokens: fc.constant(0),
-  fetchGain: share,
-  fetchBlocks: fc.nat(8_192),
-  fetchFrom: fc.constant(undefined),
+  fetch: fc.option(fetch, { nil: undefined }),
   stepMs: ms,
   rttMs: ms,
   evictionShare: share,

@@ -1,4 +1,5 @@
 /** What each policy prefers, and how ties are broken. */
+import type { NodeId } from '@cognitora/protocol/ids';
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../testing/random.ts';
 import { leastLoaded } from './least-loaded.ts';
@@ -17,11 +18,7 @@ const idle: Candidate = {
   waitMs: 0,
   cachedTokens: 0,
   prefillMs: 100,
-  fetchMs: 0,
-  fetchedTokens: 0,
-  fetchGain: 0,
-  fetchBlocks: 0,
-  fetchFrom: undefined,
+  fetch: undefined,
   stepMs: 20,
   rttMs: 0,
   evictionShare: 0,
@@ -169,7 +166,8 @@ describe('the others', () => {
 
 describe('what is fetched from another host', () => {
   /** 900 of 1,000 tokens come in 30 ms, in the place of 90 ms of prefill. */
-  const fetching = { fetchMs: 30, prefillMs: 10, fetchedTokens: 900, fetchGain: 2 / 3 };
+  const fetch = { from: 'n' as NodeId, blocks: 15, ms: 30, tokens: 900, gain: 2 / 3 };
+  const fetching = { prefillMs: 10, fetch };
 
   test('is dearer than the same in the cache and cheaper than all its prefill', () => {
     const [cached, fetched, neither] = [{ cachedTokens: 900, prefillMs: 10 }, fetching, {}];

@@ -2,11 +2,24 @@
  * What a policy is, and the table of them. A policy gives each candidate a cost, lower is better; it neither filters
  * nor books. Candidates have passed the one eligibility filter before a policy sees them.
  */
+import type { NodeId } from '@cognitora/protocol/ids';
 import { leastLoaded } from './least-loaded.ts';
 import { predictedLatency } from './predicted-latency.ts';
 import { random } from './random.ts';
 import { roundRobin } from './round-robin.ts';
 import { weighted } from './weighted.ts';
+
+/** The beginning of a prompt that comes from another host in the place of its prefill. */
+export interface PromptFetch {
+  readonly from: NodeId;
+  /** Of the prompt, from its first. */
+  readonly blocks: number;
+  readonly ms: number;
+  /** That it brings beyond the cached ones. */
+  readonly tokens: number;
+  /** What share of their prefill's time is spared, 0 to 1. */
+  readonly gain: number;
+}
 
 /** One replica that could serve the request, in the terms that costs are made of. Filled anew for each decision. */
 export interface Candidate {
@@ -25,14 +38,8 @@ export interface Candidate {
   cachedTokens: number;
   /** This request's prefill there, of what is neither cached nor fetched. */
   prefillMs: number;
-  /** To fetch the prompt's beginning from another host first, where that takes less time than its prefill; else 0. */
-  fetchMs: number;
-  /** Tokens that come so, beyond the cached ones, and what share of their prefill's time is spared, 0 to 1. */
-  fetchedTokens: number;
-  fetchGain: number;
-  /** Blocks of the prompt that come so, and of which replica's host, by its number in the cell. */
-  fetchBlocks: number;
-  fetchFrom: number | undefined;
+  /** Where to fetch the prompt's beginning from another host first takes less time than its prefill. */
+  fetch: PromptFetch | undefined;
   /** One token of each request, with this one. */
   stepMs: number;
   rttMs: number;

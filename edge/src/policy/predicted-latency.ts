@@ -41,11 +41,12 @@ export const predictedLatency: Policy = {
     const queuePrice = workPricePerWaitMs * leastWaitMs(scene);
     const fleetPrice = 1 + workPriceAtRest + workPrice * busyShareOfOthers(scene) ** 2 + queuePrice;
     for (const [index, candidate] of scene.candidates.entries()) {
-      const { waitMs, prefillMs, fetchMs, rttMs, decoding, stepMs, evictionShare } = candidate;
+      const { waitMs, prefillMs, fetch, rttMs, decoding, stepMs, evictionShare } = candidate;
       const evictions = evictionPrice * evictionShare;
       const price = fleetPrice + (waitMs > 0 ? evictions : Math.min(evictions, evictionPriceAtRest));
       const interferenceMs = decoding === 0 ? 0 : interferenceTokens * stepMs;
       // Nobody else waits for what is fetched: it keeps no engine from its work.
+      const fetchMs = fetch === undefined ? 0 : fetch.ms;
       costs[index] = waitMs + rttMs + fetchMs + price * prefillMs + interferenceMs;
     }
   },

@@ -26,8 +26,8 @@ export const weighted: Policy = {
       isPowerKnown &&= watts !== undefined;
     }
     for (const [index, candidate] of scene.candidates.entries()) {
-      const { live, cachedTokens, fetchedTokens, fetchGain, waitingTokens, watts } = candidate;
-      const prefixTokens = cachedTokens + fetchedTokens * fetchGain;
+      const { live, cachedTokens, fetch, waitingTokens, watts } = candidate;
+      const prefixTokens = cachedTokens + (fetch === undefined ? 0 : fetch.tokens * fetch.gain);
       const powerShare = isPowerKnown && watts !== undefined ? watts / hungriest : unknownPowerShare;
       costs[index] = -(
         prefixWeight * (prefixTokens / scene.promptTokens) +
