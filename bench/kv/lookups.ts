@@ -6,6 +6,7 @@ import { constants, openSync, read, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type HeldValue, KvStore } from '../../kvcache/src/store.ts';
 import { openArena } from '../../kvcache/src/tiers/ram/arena.ts';
+import { pageBytes, pagesOf, valueIn } from '../../kvcache/src/tiers/ram/extents.ts';
 import { seededRandom } from '../sim/random.ts';
 import { mebibyte } from './row.ts';
 
@@ -31,7 +32,7 @@ const must = (value: HeldValue | undefined, key: string, fill: number): HeldValu
 
 /** Microseconds of each lookup: a hit, held and given back. */
 export const ramLookups = async ({ values, others, lookups }: RamPlan): Promise<number[]> => {
-  const ramBytesMax = (values + 1) * mebibyte + (others + 1) * 4096;
+  const ramBytesMax = ((values + 1) * pagesOf(mebibyte) + others + 1) * pageBytes;
   const store = await KvStore.open({ ramBytesMax, ssd: undefined, nowMs: Date.now });
   for (let index = 0; index < others; index += 1) put(store, `other:${index}`, 28, 1);
   const keys = Array.from({ length: values }, (_, index) => `value:${index}`);
@@ -120,7 +121,7 @@ export const ssdReads = async ({ directory, values }: SsdPlan): Promise<SsdReads
   const beganMs = performance.now();
   const store = await KvStore.open(options);
   const reopenMs = performance.now() - beganMs;
-  const into = openArena(mebibyte).bytes;
+  const into = openArena(pagesOf(mebibyte) * pageBytes).bytes;
   const files = new Map(
     readdirSync(directory).map(
       (name) => [Number.parseInt(name, 10), openRaw(join(directory, name))] as const,
@@ -134,7 +135,7 @@ export const ssdReads = async ({ directory, values }: SsdPlan): Promise<SsdReads
     if (place === undefined || file === undefined) throw new Error(`${key} is not on the disk`);
     const raw = async (): Promise<void> => {
       rawMs.push(await elapsedMs(() => rawRead(file, into, place.offset)));
-      if (into[0] !== (index & 0xff)) throw new Error(`${key} is elsewhere`);
+      if (valueIn(into, mebibyte)[0] !== (index & 0xff)) throw new Error(`${key} is elsewhere`);
     };
     if (turn % 2 === 0) await raw();
     let held: HeldValue | undefined;

@@ -21,7 +21,7 @@ const method =
   '1 MiB by random choice, beside 131,072 values of one page. local: kvcached without a disk, one client ' +
   'on its Unix socket, one GET at a time, the bytes into a buffer that is kept. ssd: 1,024 values are ' +
   'written, the store is closed and opened anew with 96 MiB of memory; each is read once through ' +
-  'KvStore.get and once by one pread with O_DIRECT of the same bytes of the same file, now one first, now ' +
+  'KvStore.get and once by one pread with O_DIRECT of the same pages of the same file, now one first, now ' +
   'the other, three rounds; ratios within a round, their median is told. peers: two processes with keys ' +
   'and certificates of a fleet, a store in memory each, by the transports and exchanges that daemons use; ' +
   'TLS and QUIC in turn, three rounds; 400 values one after the other (p99 is the median of the rounds), ' +
