@@ -82,10 +82,12 @@ interface Expiry {
 
 type Queued = Pending | Deletion | Expiry;
 
+/** Of the largest value, and more. */
+const recordBytesMax = 65 * 2 ** 20;
+
 /** A sixty-fourth of the budget goes at once, but the largest value has a segment to go into where that can be. */
 const segmentBytesOf = (bytesMax: number): number => {
-  const largest = 65 * 2 ** 20;
-  const bytes = Math.max(bytesMax / 64, Math.min(largest, bytesMax / 4));
+  const bytes = Math.max(bytesMax / 64, Math.min(recordBytesMax, bytesMax / 4));
   return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
 };
 
@@ -251,16 +253,18 @@ export class SsdTier {
   async #recover(segment: number): Promise<void> {
     const page = this.#headers.subarray(0, headerBytes);
     const size = this.#segments.sizeOf(segment);
-    let isSearching = false;
+    /** So far no record is found behind the last one: the next begins where that one, damaged, ends at the latest. */
+    let searchedBytes = 0;
     for (let at = 0; at + headerBytes <= size; ) {
       const isRead = await this.#segments.read(segment, at, page);
       const header = isRead ? readHeader(page, segment) : undefined;
-      if (header === undefined || (isSearching && header.number <= this.#number)) {
-        isSearching = true;
+      if (header === undefined || (searchedBytes > 0 && header.number <= this.#number)) {
+        searchedBytes += headerBytes;
+        if (searchedBytes > recordBytesMax) return;
         at += headerBytes;
         continue;
       }
-      isSearching = false;
+      searchedBytes = 0;
       if (this.#number > 0 && header.number > this.#number + 1) this.#forgetOlder(segment);
       this.#number = header.number;
       const { key, kind, number, length, checksum, expiresAtMs } = header;
