@@ -206,7 +206,7 @@ async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
     const path = `${kvDaemonPaths.keys}?prefix=db${database}:&count=1`;
     const { keys } = await client.read({ path }, parseKvKeysPage);
     if (keys.length === 0) continue;
-    const fix = `Name its fields on all hosts: [[namespace]] database = ${database}, fields = { model = "..." }.`;
+    const fix = `Name them on all hosts: [[namespace]] database = ${database}, fields = { model = "..." }.`;
     yield note(
       `database ${database}`,
       'its keys do not say with which model and layout they were computed',

@@ -223,3 +223,14 @@ test('over any operations and restarts an answer is the latest value or none, an
     { numRuns: 60 },
   );
 });
+
+test('a value without an end has the one that the store gives, unless it is asked to have none', async () => {
+  let now = 1_000;
+  const store = await KvStore.open({ ramBytesMax: 16 * page, ssd: undefined, nowMs: () => now, ttlMs: 500 });
+  put(store, 'usual', 'x');
+  put(store, 'longer', 'x', 9_000);
+  put(store, 'never', 'x');
+  store.expire('never', undefined);
+  now = 1_501;
+  expect(['usual', 'longer', 'never'].map((key) => store.has(key))).toEqual([false, true, true]);
+});

@@ -64,12 +64,12 @@ const fromDaemon = fc.oneof(
 
 test('a key of any bytes comes back from a path', () => {
   fc.assert(
-    fc.property(key, (any) => {
-      const path = kvValuePath(any);
+    fc.property(key, (some) => {
+      const path = kvValuePath(some);
       expect(path).toMatch(/^[\x21-\x7e]+$/);
       expect(path).not.toMatch(/[?#]/);
-      expect(kvUnescaped(path.slice(kvDaemonPaths.values.length))).toBe(any);
-      expect(isKvKey(any)).toBe(true);
+      expect(kvUnescaped(path.slice(kvDaemonPaths.values.length))).toBe(some);
+      expect(isKvKey(some)).toBe(true);
     }),
   );
   expect(kvUnescaped('a%2')).toBeUndefined();
@@ -94,12 +94,12 @@ test('what is no line is a protocol error, whatever it is', () => {
       fc.oneof(
         fc.string(),
         fc.json(),
-        fc.object().map((any) => JSON.stringify(any)),
+        fc.object().map((some) => JSON.stringify(some)),
       ),
-      (any) => {
+      (some) => {
         const reads = [
-          ...readers.map((read) => () => read(any)),
-          ...bodies.map((read) => () => read(utf8(any))),
+          ...readers.map((read) => () => read(some)),
+          ...bodies.map((read) => () => read(utf8(some))),
         ];
         for (const read of reads) {
           try {

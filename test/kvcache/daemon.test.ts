@@ -12,7 +12,8 @@ const mebibyte = 2 ** 20;
 
 test('values of an engine outlive an end in order', async () => {
   const directory = temporaryDirectory();
-  const first = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
+  // A quarter of it may wait for the disk: all twenty, however slow that is.
+  const first = await startDaemon('--data-dir', directory, '--ram', '128MiB', '--disk', '1GiB');
   const client = await Client.open(first.port);
   for (let index = 0; index < 20; index += 1) {
     expect(await client.ask('SET', `k${index}`, valueFor(`k${index}`, mebibyte))).toBe('+OK');

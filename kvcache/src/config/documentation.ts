@@ -32,8 +32,8 @@ fields = { model = "Qwen/Qwen3-32B", engine = "vllm 0.12.0" }
 max_bytes = "100GiB"
 \`\`\`
 
-A database without a \`[[namespace]]\` is namespace \`db<N>\`, by the same name on every host. Where hosts share
-(\`[peers]\`), name the fields of each: engines that differ must not read each other's values.`;
+A database without a \`[[namespace]]\` is namespace \`db<N>\`, by the same name on every host. Where hosts
+share (\`[peers]\`), name the fields of each: engines that differ must not read each other's values.`;
 
 const titles = {
   '': 'At the top of the file',

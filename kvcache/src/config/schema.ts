@@ -168,7 +168,7 @@ const fieldsKey = key(fields);
 
 export const namespaceKeys = {
   database: key(kinds.wholeNumber(0, 15))({
-    doc: 'The number of the Redis database (SELECT) whose keys these are. The one that clients begin in is 0.',
+    doc: 'The Redis database (SELECT) whose keys these are; clients begin in 0.',
     example: '1',
     isRequired: true,
   }),

@@ -3,7 +3,6 @@
  * and what the agent is told. The rest of the daemon sees `PeerAccess`. Started from plain options.
  */
 import { readFileSync } from 'node:fs';
-import { ConfigError } from '@cognitora/protocol/config/config-error';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   anyNode,
@@ -240,7 +239,8 @@ const keyIn = (path: string): NodeKey => {
     return nodeKeyOf(readFileSync(path));
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new ConfigError(
+    // No mistake of the configuration: an agent that joins later makes it, so a service manager tries again.
+    throw new Error(
       `This node's key cannot be read from ${path}: ${why}. The agent makes it when it joins a fleet; ` +
         'identity names where it keeps it.',
     );

@@ -52,6 +52,23 @@ type Known =
     }
   | { readonly kind: 'state'; readonly key: string; readonly state: KeptState };
 
+interface Heir {
+  readonly last: BlockDigest;
+  readonly blocks: number;
+}
+
+/** A pointer that is to lead to another state now. */
+export interface MovedPointer {
+  readonly key: string;
+  readonly last: BlockDigest;
+}
+
+export interface Aftermath {
+  /** Keys that nobody needs any more. */
+  readonly useless: readonly string[];
+  readonly moved: readonly MovedPointer[];
+}
+
 interface Space {
   readonly states: Map<BlockDigest, KeptState>;
   /** By digest, the last digest of the state. */
@@ -115,16 +132,25 @@ export class KeptPrefixes {
     return hashes.flatMap((hash) => this.#known.get(hash)?.key ?? []);
   }
 
-  /** These keys are gone. Returns those that are of no use without them. */
-  gone(keys: readonly string[]): readonly string[] {
-    const useless: string[] = [];
-    for (const key of keys) {
+  /** These keys are gone. Returns what is to be done about others. */
+  gone(keys: readonly string[]): Aftermath {
+    const useless = new Set<string>();
+    // By key: an heir may be gone, too, and then the pointer moves once more.
+    const moved = new Map<string, MovedPointer>();
+    // Pointers first: one that is gone is not to be written again.
+    const pointers = keys.filter((key) => this.#known.get(keyHash(key))?.kind === 'pointer');
+    for (const key of [...pointers, ...keys]) {
       const known = this.#known.get(keyHash(key));
-      if (known?.kind === 'state') useless.push(...this.#dropState(known.state));
-      else if (known !== undefined) this.#dropPointers(known.namespace, [known.digest]);
+      if (known?.kind === 'pointer') this.#dropPointers(known.namespace, [known.digest]);
+      else if (known !== undefined) {
+        const dropped = this.#dropState(known.state, this.#heirOf(known.state));
+        for (const each of dropped.useless) useless.add(each);
+        for (const each of dropped.moved) moved.set(each.key, each);
+      }
     }
-    const told = new Set(keys);
-    return useless.filter((key) => !told.has(key));
+    for (const key of useless) moved.delete(key);
+    for (const key of keys) useless.delete(key);
+    return { useless: [...useless], moved: [...moved.values()] };
   }
 
   /** Nobody knows any more what is there. */
@@ -138,16 +164,40 @@ export class KeptPrefixes {
     }
   }
 
-  /** Returns its keys, and those of the pointers that lead to it. */
-  #dropState(state: KeptState): readonly string[] {
+  /** The other state that has most of its blocks, and how many. */
+  #heirOf({ namespace, last, digests }: KeptState): Heir | undefined {
+    let best: Heir | undefined;
+    for (const state of this.#space(namespace).states.values()) {
+      if (state.last === last) continue;
+      let blocks = 0;
+      while (blocks < digests.length && state.digests[blocks] === digests[blocks]) blocks += 1;
+      if (blocks > (best?.blocks ?? 0)) best = { last: state.last, blocks };
+    }
+    return best;
+  }
+
+  /** Its pointers lead to the heir, as far as that has their blocks; without one they lead nowhere. */
+  #dropState(state: KeptState, heir: Heir | undefined): Aftermath {
     const { namespace, last, digests } = state;
     const space = this.#space(namespace);
-    if (!space.states.delete(last)) return [];
+    if (!space.states.delete(last)) return { useless: [], moved: [] };
     const keys = stateKeys(state);
     for (const key of keys) this.#known.delete(keyHash(key));
-    const leading = digests.filter((digest) => space.pointers.get(digest) === last);
-    this.#dropPointers(namespace, leading);
-    return [...keys, ...leading.map((digest) => pointerKey(namespace, digest))];
+    const [inherited, lost]: [BlockDigest[], BlockDigest[]] = [[], []];
+    for (const [at, digest] of digests.entries()) {
+      if (space.pointers.get(digest) !== last) continue;
+      if (heir === undefined || at >= heir.blocks) lost.push(digest);
+      else {
+        space.pointers.set(digest, heir.last);
+        inherited.push(digest);
+      }
+    }
+    this.#dropPointers(namespace, lost);
+    const keyOf = (digest: BlockDigest): string => pointerKey(namespace, digest);
+    return {
+      useless: [...keys, ...lost.map(keyOf)],
+      moved: inherited.map((digest) => ({ key: keyOf(digest), last: heir?.last ?? '' })),
+    };
   }
 
   #dropPointers(namespace: string, digests: readonly BlockDigest[]): void {
@@ -162,7 +212,7 @@ export class KeptPrefixes {
   #forgetOldest(space: Space, newest: BlockDigest): void {
     for (const [last, state] of space.states) {
       if (this.#pointers <= pointersMax || last === newest) return;
-      this.#dropState(state);
+      this.#dropState(state, undefined);
     }
   }
 

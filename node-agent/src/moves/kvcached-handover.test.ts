@@ -151,6 +151,27 @@ test('what the daemon drops is told, and what is of no use without it goes', asy
   expect(held.size).toBe(2);
 });
 
+test('blocks that two states share are found in the one that is left', async () => {
+  const { mine, here, held, has } = await hosts();
+  await put(here, chain(1, 2, 3));
+  await put(here, chain(1, 5));
+  await put(here, chain(1, 2, 4));
+  expect((await has(chain(1, 2)))?.id).toMatch(/4\/\d+$/);
+  const head = [...mine.values.keys()].find((key) => key.endsWith('4/head')) ?? '';
+  mine.values.delete(head);
+  await here.dropped([keyHash(head)]);
+  expect((await has(chain(1, 2)))?.id).toMatch(/3\/\d+$/);
+  expect(held.size).toBe(4);
+  await here.drop((await has(chain(1, 2, 3)))?.id ?? '');
+  expect([(await has(chain(1, 2)))?.blocks, held.size]).toEqual([1, 2]);
+  await put(here, chain(1, 6));
+  // Both at once, one the heir of the other.
+  const heads = [...mine.values.keys()].filter((key) => key.endsWith('/head'));
+  for (const key of heads) mine.values.delete(key);
+  await here.dropped(heads.map(keyHash));
+  expect([names(mine), held.size]).toEqual([[], 0]);
+});
+
 test('what the daemon held before is found again, but for states that are not whole', async () => {
   const { mine, here, held } = await hosts();
   await put(here, chain(1, 2, 3), { bytes: 3_000 });

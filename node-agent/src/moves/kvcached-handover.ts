@@ -15,6 +15,7 @@ import { type EnvelopeHead, encodeHead, envelopeBytesOf, parseHead } from './env
 import type { EngineFacts } from './fingerprint.ts';
 import { type KvHandover, type MovingReplica, type SavedPrefix, sharedBlocks } from './handover.ts';
 import {
+  type Aftermath,
   type BlockDigest,
   headKey,
   hexOf,
@@ -130,7 +131,7 @@ export class KvcachedHandover implements KvHandover {
     if (keys.length === 0) return;
     try {
       const there = await this.#options.daemon.exists(keys);
-      await this.#remove(this.#kept.gone(keys.filter((_, at) => there[at] === false)));
+      await this.#tidy(this.#kept.gone(keys.filter((_, at) => there[at] === false)));
     } catch (thrown) {
       this.#options.log('warn', 'saved kv that is gone is not told', { why: String(thrown) });
     }
@@ -212,7 +213,8 @@ export class KvcachedHandover implements KvHandover {
       this.#useless.delete(oldest);
     }
     const keys = stateKeys(place);
-    await this.#remove([...keys, ...this.#kept.gone(keys)]);
+    await this.#remove(keys);
+    await this.#tidy(this.#kept.gone(keys));
   }
 
   /** The daemon does not answer: until it does it is not asked, and no request waits for it. */
@@ -387,6 +389,12 @@ export class KvcachedHandover implements KvHandover {
       this.#kept.gone(keys);
       await this.#remove(keys);
     }
+  }
+
+  /** After states are gone. */
+  async #tidy({ useless, moved }: Aftermath): Promise<void> {
+    await this.#remove(useless);
+    await sideBySide(moved, ({ key, last }) => this.#put(key, Buffer.from(last, 'latin1')));
   }
 
   /** Never rejects: what stays leads nowhere, and is evicted some day. */
