@@ -1,7 +1,7 @@
 /**
- * KV between two hosts as the edge arranges it, in a real workerd: links scripted by hand tell of their daemons, are told
- * of each other with certificates that Node's TLS takes, ask who holds a key, and are sent requests with word of who
- * holds their beginning.
+ * KV between two hosts as the edge arranges it, in a real workerd: links scripted by hand tell of their daemons, are
+ * told of each other with certificates that Node's TLS takes, ask who holds a key, and are sent requests with word of
+ * who holds their beginning.
  */
 import { decodeOpenPayload, frameTypes } from '@cognitora/protocol/frame';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';

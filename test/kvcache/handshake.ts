@@ -1,4 +1,4 @@
-/** A mutual TLS 1.3 handshake between two hosts as the fleet's daemons do it, with Node's own TLS. Only tests import it. */
+/** A mutual TLS 1.3 handshake between two hosts of a fleet, with Node's own TLS. Only tests import it. */
 import type { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';

@@ -160,6 +160,18 @@ test('holders are named that have a lease, are in the roster and are reached by 
   expect(kv.view).toMatchObject({ asked: 10, named: 4, keys: 2 });
 });
 
+test('a holder that is kept out of the roster is not named', async () => {
+  const [one, other] = [await hostOf(1), await hostOf(2)];
+  const { kv, join, answers } = regionOf();
+  join(one, [other]);
+  join({ node: other.node, publicKey: one.publicKey });
+  await settled();
+  const [digests, none] = [randomWords(1, 2), new Uint32Array()];
+  kv.heard(other.node, epoch, { type: 'held', held: { isCleared: true, added: digests, removed: none } });
+  kv.heard(one.node, epoch, { type: 'ask', ask: { ask: 1, digests } });
+  expect(answers).toEqual([{ to: one.node, ask: 1, nodes: [], holders: [[]] }]);
+});
+
 test('what a daemon holds is forgotten with its link, and an older link says nothing', async () => {
   const [one, two] = [await hostOf(1), await hostOf(2)];
   const { kv, join } = regionOf();

@@ -1,7 +1,7 @@
 /**
  * The policy `weighted`: the seed's rule. Shares between 0 and 1, weighed .55 cached prefix, .25 idleness, .10 low
- * power, .10 capacity; power counts one half for all unless it is known of each. What had better be fetched from another
- * host counts as cached by the share of its prefill's time that this spares.
+ * power, .10 capacity; power counts one half for all unless it is known of each. What had better be fetched from
+ * another host counts as cached by the share of its prefill's time that this spares.
  */
 import type { Policy } from './policy.ts';
 
