@@ -33,7 +33,7 @@ max_bytes = "100GiB"
 \`\`\`
 
 A database without a \`[[namespace]]\` is namespace \`db<N>\`, whose values stay on this host:
-nobody knows what they were computed with. Where hosts share (\`[peers]\`), name the fields of each database.`;
+nobody knows what they were computed with. Where hosts share (\`[peers]\`), name the fields of each.`;
 
 const titles = {
   '': 'At the top of the file',
