@@ -12,9 +12,8 @@ import { address, advertised, directory, fields, listen, rate } from './kinds.ts
 const gibibyte = 2 ** 30;
 const factCharsMax = 256;
 /** A daemon's own; more are no configuration that a person keeps. */
-export const addressesMax = 8;
+const addressesMax = 8;
 export const namespacesMax = 16;
-export const mirrorsMax = 16;
 const ttlMsMax = 20 * 24 * 3_600_000;
 
 const file = kinds.text('the path of a file');
@@ -93,7 +92,7 @@ export const topKeys = {
   }),
 } as const satisfies Keys;
 
-export const peersKeys = {
+const peersKeys = {
   listen: key(kinds.list(listen, addressesMax, 'a list of addresses such as "10.0.0.7:6381"'))({
     doc:
       'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides ' +
@@ -124,7 +123,7 @@ const shortFact = {
   says: `a text of at most ${factCharsMax} characters`,
   read: (value: unknown) => (String(value).length <= factCharsMax ? fact.read(value) : undefined),
 };
-export const fieldKeys = {
+const fieldKeys = {
   model: key(shortFact)({
     doc: 'The model, as all hosts call it.',
     example: '"Qwen/Qwen3-8B"',
@@ -166,7 +165,7 @@ export const fieldKeys = {
 
 const fieldsKey = key(fields);
 
-export const namespaceKeys = {
+const namespaceKeys = {
   database: key(kinds.wholeNumber(0, 15))({
     doc: 'The Redis database (SELECT) whose keys these are; clients begin in 0.',
     example: '1',

@@ -1,7 +1,7 @@
 /** What a mirror counts, for the metrics page and for tests. */
 import { type Ignored, ignoredReasons } from './scan.ts';
 
-export const failureReasons = [
+const failureReasons = [
   /** Read, and dropped because it changed meanwhile. */
   'changed',
   'large',
@@ -45,7 +45,7 @@ export interface MirrorCounts {
   readonly ignored: Readonly<Record<Ignored, number>>;
 }
 
-export const noFailures = (): Record<Failure, number> =>
+const noFailures = (): Record<Failure, number> =>
   Object.fromEntries(failureReasons.map((reason) => [reason, 0])) as Record<Failure, number>;
 export const nothingIgnored = (): Record<Ignored, number> =>
   Object.fromEntries(ignoredReasons.map((reason) => [reason, 0])) as Record<Ignored, number>;
