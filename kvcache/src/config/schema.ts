@@ -20,11 +20,11 @@ export const namespacesMax = 16;
 export const mirrorsMax = 16;
 const ttlMsMax = 20 * 24 * 3_600_000;
 
-const file = kinds.text('the path of a file');
+const file = kinds.path('a file', homedir);
 const ttl = kinds.duration(ttlMsMax);
 
 export const topKeys = {
-  data_dir: key(kinds.text('the path of a directory'))({
+  data_dir: key(kinds.path('a directory', homedir))({
     doc:
       'Where the disk keeps values, and the socket of "cgn kv" and the agent lies. One daemon a ' +
       'directory.',
@@ -71,7 +71,7 @@ export const topKeys = {
     says: 'COGNITORA_KV_PASSWORD, else none is asked for',
     option: ['password-file', 'FILE'],
   }),
-  socket: key(kinds.text('the path of a socket'))({
+  socket: key(kinds.path('a socket', homedir))({
     doc:
       'The Unix socket of "cgn kv" and the agent. Whoever may open it may do all; it is made for this ' +
       'user alone.',
