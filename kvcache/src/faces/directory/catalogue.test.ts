@@ -4,7 +4,7 @@ import { Catalogue, type Known } from './catalogue.ts';
 
 const nowMs = 1_000_000;
 const known = (path: string, bytes: number, usedMs: number, more: Partial<Known> = {}): Known => ({
-  ...{ path, bytes, usedMs, identity: path, tries: 1, isUnreadable: false },
+  ...{ path, bytes, usedMs, identity: path, tries: 1, isUnreadable: false, isReplica: false },
   ...{ againMs: undefined, keptUntilMs: 0, look: 1, ...more },
 });
 
