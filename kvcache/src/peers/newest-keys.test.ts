@@ -24,8 +24,18 @@ test('the newest come first, and only what is new since the last time', () => {
   const { at = -1 } = keys.since(ask) ?? {};
   expect(keys.since({ ...ask, after: at })).toEqual({ at, keys: [] });
   keys.add(namespace, 'n:d', 7);
-  expect(keys.since({ ...ask, after: at })?.keys).toEqual([{ key: 'n:d', bytes: 7 }]);
+  expect(keys.since({ ...ask, after: at })?.keys).toEqual([{ key: 'n:d', bytes: 7, ageMs: 0 }]);
   expect(told(keys, { limit: 2 })).toEqual(['n:d', 'n:a']);
+});
+
+test('an age is that of when it was written', () => {
+  let ms = 1_000;
+  const keys = keysOf([], () => ms);
+  keys.add(namespace, 'n:a', 5);
+  ms = 1_250;
+  keys.add(namespace, 'n:b', 5);
+  ms = 1_300;
+  expect(keys.since(ask)?.keys.map(({ ageMs }) => ageMs)).toEqual([50, 300]);
 });
 
 test('only namespaces that are mirrored are listed, and only files of one value', () => {
@@ -70,15 +80,16 @@ test('who was told by an earlier run of the daemon is told all that is new, what
   expect(told(setBack, { after: at })).toEqual(['n:c']);
 });
 
-const good = { at: 5, keys: [{ key: `${namespace}:a`, bytes: 1 }] };
+const good = { at: 5, keys: [{ key: `${namespace}:a`, bytes: 1, ageMs: 0 }] };
 const [entry] = good.keys;
 test.each<[string, unknown]>([
   ['more than was asked for', { ...good, keys: Array(11).fill(entry) }],
-  ['keys of another namespace', { ...good, keys: [{ key: 'n1:a', bytes: 1 }] }],
-  ['a key that is too long', { ...good, keys: [{ key: `${namespace}:${'a'.repeat(3_000)}`, bytes: 1 }] }],
+  ['keys of another namespace', { ...good, keys: [{ key: 'n1:a', bytes: 1, ageMs: 0 }] }],
+  ['a key that is too long', { ...good, keys: [{ ...entry, key: `${namespace}:${'a'.repeat(3_000)}` }] }],
   ['bytes that are no number', { ...good, keys: [{ ...entry, bytes: '1' }] }],
   ['less than no bytes', { ...good, keys: [{ ...entry, bytes: -1 }] }],
   ['bytes beyond all numbers', { ...good, keys: [{ ...entry, bytes: 1e300 }] }],
+  ['an age of the future', { ...good, keys: [{ ...entry, ageMs: -1 }] }],
   ['no list', { at: 5, keys: {} }],
   ['a place that is none', { ...good, at: 1.5 }],
   ['nothing', {}],
@@ -97,7 +108,7 @@ test('a daemon asks another for what it listed, and one that mirrors nothing say
   fleet.tell();
   expect(await asker.peers.newest(holder.node, ask)).toEqual({
     at: 1_000,
-    keys: [{ key: `${namespace}:a`, bytes: 5 }],
+    keys: [{ key: `${namespace}:a`, bytes: 5, ageMs: 0 }],
   });
   await expect(asker.peers.newest(plain.node, ask)).rejects.toMatchObject({ code: 'missing' });
   // The channel was given back each time.

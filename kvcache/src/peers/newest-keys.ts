@@ -18,6 +18,8 @@ export interface NewestAsk {
 export interface NewestKey {
   readonly key: string;
   readonly bytes: number;
+  /** Since it was written: clocks of two hosts differ. */
+  readonly ageMs: number;
 }
 
 export interface NewestAnswer {
@@ -83,9 +85,10 @@ export class NewestKeys {
     for (const [key, { bytes, at }] of [...list.entries].reverse()) {
       if (at <= from || keys.length >= count) break;
       if (!this.#has(key)) continue;
-      leftBytes -= Buffer.byteLength(JSON.stringify({ key, bytes })) + 1;
+      const told = { key, bytes, ageMs: Math.max(0, Math.floor(this.#wallMs()) - at) };
+      leftBytes -= Buffer.byteLength(JSON.stringify(told)) + 1;
       if (leftBytes < 0) break;
-      keys.push({ key, bytes });
+      keys.push(told);
     }
     return { at: list.at, keys };
   }
@@ -99,7 +102,8 @@ export const parseNewest = (bytes: Uint8Array, { namespace, limit }: NewestAsk):
     const keys = fields.records('keys', limit, (entry) => {
       const key = entry.string('key', keyBytesMax);
       if (!key.startsWith(`${namespace}:`)) entry.fail('key', `one of ${namespace}`);
-      return { key, bytes: entry.integer('bytes', 1, Number.MAX_SAFE_INTEGER) };
+      const count = (name: string, min: number): number => entry.integer(name, min, Number.MAX_SAFE_INTEGER);
+      return { key, bytes: count('bytes', 1), ageMs: count('ageMs', 0) };
     });
     return { at: fields.integer('at', 0, Number.MAX_SAFE_INTEGER), keys };
   } catch (thrown) {

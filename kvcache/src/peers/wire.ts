@@ -11,7 +11,7 @@
  *   probe      u32 bytes                    data  so many
  *   namespaces                              json  {namespaces: [{namespace, fields}]}
  *   check      key                          json  what it was to fetch that key from the asker; or fail
- *   keys       u32 limit, f64 after, namespace  json  {at, keys: [{key, bytes}]}, the newest first; or fail
+ *   keys       u32 limit, f64 after, namespace  json  {at, keys: [{key, bytes, ageMs}]}, the newest first; or fail
  *                                           fail  u8 code
  */
 import { keyBytesMax, valueBytesMax } from '../store.ts';

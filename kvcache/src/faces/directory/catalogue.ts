@@ -26,6 +26,12 @@ export interface Known extends Seen {
   look: number;
 }
 
+export interface ReplicaBounds {
+  readonly bytesMax: number;
+  readonly replicaBytesMax: number;
+  readonly usedMsMax: number;
+}
+
 export class Catalogue {
   readonly #files = new Map<string, Known>();
   readonly #filesMax: number;
@@ -95,11 +101,11 @@ export class Catalogue {
   }
 
   /**
-   * Those of other hosts that must go so that `more` bytes of theirs fit beside the engine's own; undefined: they do
-   * not, whatever of theirs goes.
+   * Those of other hosts, not used since `usedMsMax`, that must go so that `more` bytes of theirs fit beside the engine's
+   * own; undefined: they do not, whatever of those goes.
    */
   replicaVictims(
-    { bytesMax, replicaBytesMax }: { readonly bytesMax: number; readonly replicaBytesMax: number },
+    { bytesMax, replicaBytesMax, usedMsMax }: ReplicaBounds,
     nowMs: number,
     more: number,
   ): readonly Known[] | undefined {
@@ -110,7 +116,8 @@ export class Catalogue {
     );
     if (excess <= 0) return [];
     if (excess > this.#replicaBytes) return undefined;
-    const victims = oldestOf(this.#mayGo(nowMs, true), excess, nowMs);
+    const older = this.#mayGo(nowMs, true).filter(({ usedMs }) => usedMs <= usedMsMax);
+    const victims = oldestOf(older, excess, nowMs);
     return sumOf(victims) < excess ? undefined : victims;
   }
 

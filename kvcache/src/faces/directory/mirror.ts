@@ -122,7 +122,7 @@ class DirectoryMirror implements Mirror {
       tree: this.#tree,
       nowMs: options.nowMs,
       remove: (file) => this.#remove(file),
-      write: (key) => this.#restores.replicate(key),
+      write: (key, writtenMs) => this.#restores.replicate(key, writtenMs),
     });
     this.#replication = options.replicas && this.#replicationFrom(options.replicas);
     this.#wake(0);
@@ -176,8 +176,8 @@ class DirectoryMirror implements Mirror {
       nowMs: this.#options.nowMs,
       isPaused: () =>
         !this.#isThere || this.#waiting.size > waitingMax || isBehind(this.#store, 0, pullingDirtyShare),
-      whyNot: (path, bytes) => this.#replicas.whyNot(path, bytes),
-      place: (key, bytes) => this.#replicas.place(key, bytes),
+      whyNot: (path, offer) => this.#replicas.whyNot(path, offer),
+      place: (offer) => this.#replicas.place(offer),
       onSkipped: (why, files) => this.#tally.skipped(why, files),
     });
   }

@@ -1,12 +1,13 @@
 /**
  * Which files of other hosts this host's directory takes, and where their room comes from: at most half of the
- * directory's bound, out of what came from others alone, the oldest use first. What the bound removed does not come
+ * directory's bound, out of what came from others alone, the oldest use first, and never for what is older. What the bound removed does not come
  * back for a while. Never removes what this host's engine wrote.
  */
 import { Remembered } from '../../peers/remembered.ts';
 import { valueBytesMax } from '../../store.ts';
 import type { Catalogue, Known } from './catalogue.ts';
 import type { Unreplicated } from './counts.ts';
+import type { Offer } from './replication.ts';
 import type { Restored } from './restores.ts';
 import type { Tree } from './tree.ts';
 
@@ -24,7 +25,7 @@ export interface ReplicasOptions {
   readonly tree: Tree;
   readonly nowMs: () => number;
   readonly remove: (file: Known) => Promise<void>;
-  readonly write: (key: string) => Promise<Restored>;
+  readonly write: (key: string, writtenMs: number) => Promise<Restored>;
 }
 
 export class Replicas {
@@ -45,22 +46,24 @@ export class Replicas {
     this.#removed.add(path);
   }
 
-  async whyNot(path: string, bytes: number): Promise<Unreplicated | undefined> {
+  async whyNot(path: string, offer: Offer): Promise<Unreplicated | undefined> {
+    const { bytes } = offer;
     const { catalogue, tree } = this.#options;
     if (bytes > valueBytesMax || bytes > this.#bytesMax) return 'large';
     if (catalogue.get(path) !== undefined || (await tree.see(path)) !== undefined) return 'present';
     if (this.#removed.has(path)) return 'removed';
-    return catalogue.hasRoomFor(path) && this.#victims(bytes) !== undefined ? undefined : 'full';
+    return catalogue.hasRoomFor(path) && this.#victims(offer) !== undefined ? undefined : 'full';
   }
 
   /** The store has the value. */
-  async place(key: string, bytes: number): Promise<Unreplicated | undefined> {
-    const victims = this.#victims(bytes);
+  async place(offer: Offer): Promise<Unreplicated | undefined> {
+    const { key, bytes, writtenMs } = offer;
+    const victims = this.#victims(offer);
     if (victims === undefined) return 'full';
     this.#comingBytes += bytes;
     try {
       for (const victim of victims) await this.#options.remove(victim);
-      const restored = await this.#options.write(key);
+      const restored = await this.#options.write(key, writtenMs);
       if (restored === 'restored') return undefined;
       return restored === 'present' ? 'present' : 'failed';
     } finally {
@@ -68,10 +71,10 @@ export class Replicas {
     }
   }
 
-  /** Undefined: not even without all that came from others. */
-  #victims(bytes: number): readonly Known[] | undefined {
+  /** Undefined: not even without all that came from others and is older. */
+  #victims({ bytes, writtenMs }: Offer): readonly Known[] | undefined {
     const { catalogue, bytesMax, nowMs } = this.#options;
-    const bounds = { bytesMax, replicaBytesMax: this.#bytesMax };
+    const bounds = { bytesMax, replicaBytesMax: this.#bytesMax, usedMsMax: writtenMs };
     return catalogue.replicaVictims(bounds, nowMs(), this.#comingBytes + bytes);
   }
 }

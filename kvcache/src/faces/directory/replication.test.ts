@@ -89,7 +89,7 @@ test('what an engine of one host writes is a file of all others, once, and of no
 
 /** Hosts as the mirror sees them: what they list, and what comes. */
 class Others {
-  readonly lists = new Map<string, { at: number; keys: { key: string; bytes: number }[] }>();
+  readonly lists = new Map<string, { at: number; keys: { key: string; bytes: number; ageMs: number }[] }>();
   readonly values = new Map<string, Buffer>();
   readonly pulled: string[] = [];
   readonly asked: [node: string, after: number][] = [];
@@ -115,7 +115,11 @@ class Others {
   }
 
   tells(node: string, at: number, files: Readonly<Record<string, number>>): void {
-    const keys = Object.entries(files).map(([path, bytes]) => ({ key: `${namespace}:${path}`, bytes }));
+    const keys = Object.entries(files).map(([path, bytes], ageMs) => ({
+      key: `${namespace}:${path}`,
+      bytes,
+      ageMs,
+    }));
     this.lists.set(node, { at, keys });
   }
 }
@@ -129,7 +133,7 @@ const replicationOf = (others: Others, more: Partial<ReplicationOptions> = {}) =
     nowMs: () => 0,
     isPaused: () => false,
     whyNot: async () => undefined,
-    place: async (key) => {
+    place: async ({ key }) => {
       placed.push(key.slice(namespace.length + 1));
       return undefined;
     },
@@ -205,6 +209,17 @@ test('a path that leads out, hides, is temporary or is a part of a file is not e
   expect(skipped).toEqual(Array(10).fill('foreign'));
 });
 
+test('an age beyond all times is that of a file as old as can be', async () => {
+  const { others, directory, mirror } = await between(20 * mebibyte);
+  others.values.set(`${namespace}:a`, Buffer.from('old'));
+  others.lists.set('a', {
+    at: 1,
+    keys: [{ key: `${namespace}:a`, bytes: 3, ageMs: Number.MAX_SAFE_INTEGER }],
+  });
+  await expect.poll(() => mirror.counts.replicated, within).toBe(1);
+  expect(readFileSync(join(directory, 'a'), 'utf8')).toBe('old');
+});
+
 test('a value of another length than was told is no file', async () => {
   const others = new Others();
   const { replication, skipped, placed } = replicationOf(others);
@@ -249,12 +264,13 @@ test('files of other hosts take half of the bound, the oldest of them go first, 
   const first = Array.from({ length: 8 }, (_, file) => `a${file}`);
   offers('a', ...first);
   await expect.poll(() => mirror.counts.replicated, within).toBe(8);
-  offers('a', ...Array.from({ length: 8 }, (_, file) => `b${file}`));
+  const second = Array.from({ length: 8 }, (_, file) => `b${file}`);
+  offers('a', ...second);
   await expect.poll(() => mirror.counts.replicated, within).toBe(16);
   expect(mirror.counts.replicaBytes).toBeLessThanOrEqual(10 * mebibyte);
   const names = readdirSync(directory);
-  expect(names).toEqual(expect.arrayContaining([...own, 'b7']));
-  expect(names).not.toContain('a0');
+  expect(names).toEqual(expect.arrayContaining([...own, 'a0', ...second]));
+  expect(names).not.toContain('a7');
   expect(names.length).toBeLessThanOrEqual(16);
   // The same again: what is here is here, and what went stays away.
   const gone = first.filter((path) => !names.includes(path));
@@ -263,6 +279,18 @@ test('files of other hosts take half of the bound, the oldest of them go first, 
   expect(skipped().present).toBe(first.length - gone.length);
   expect(readdirSync(directory).sort()).toEqual(names.sort());
   expect(others.pulled).toHaveLength(16);
+});
+
+test('of more than there is room for the newest come, and none that is older takes their place', async () => {
+  const { directory, offers, skipped, mirror } = await between(20 * mebibyte);
+  const paths = Array.from({ length: 15 }, (_, file) => `a${String(file).padStart(2, '0')}`);
+  offers('a', ...paths);
+  await expect.poll(() => skipped().full, within).toBe(5);
+  expect(readdirSync(directory).sort()).toEqual(paths.slice(0, 10));
+  // Their times are those of when they were written, whatever a later look sees.
+  await mirror.look();
+  offers('b', 'b0');
+  await expect.poll(() => readdirSync(directory).sort(), within).toEqual([...paths.slice(0, 9), 'b0']);
 });
 
 test('an engine that needs its whole bound gets it: what came goes, and nothing more comes', async () => {

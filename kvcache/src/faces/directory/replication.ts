@@ -5,7 +5,6 @@
  */
 import type { NodeId } from '@cognitora/protocol/ids';
 import { newestAskedMax } from '../../peers/limits.ts';
-import type { NewestKey } from '../../peers/newest-keys.ts';
 import type { ReplicaSource } from '../../peers/replica-source.ts';
 import type { Unreplicated } from './counts.ts';
 import { pathOf } from './paths.ts';
@@ -18,6 +17,14 @@ const pendingMax = 512;
 /** In a row: the others will not come now either. */
 const failuresMax = 3;
 
+/** A file of another host. */
+export interface Offer {
+  readonly key: string;
+  readonly bytes: number;
+  /** There, by our clock. */
+  readonly writtenMs: number;
+}
+
 export interface ReplicationOptions {
   readonly namespace: string;
   readonly source: Pick<ReplicaSource, 'reached' | 'newest' | 'pull'>;
@@ -25,15 +32,15 @@ export interface ReplicationOptions {
   /** Nothing is pulled now. */
   readonly isPaused: () => boolean;
   /** Why it is not to be pulled. */
-  readonly whyNot: (path: string, bytes: number) => Promise<Unreplicated | undefined>;
+  readonly whyNot: (path: string, offer: Offer) => Promise<Unreplicated | undefined>;
   /** Of what the store has now: a file; or why there is none. */
-  readonly place: (key: string, bytes: number) => Promise<Unreplicated | undefined>;
+  readonly place: (offer: Offer) => Promise<Unreplicated | undefined>;
   readonly onSkipped: (why: Unreplicated, files?: number) => void;
 }
 
 interface Peer {
   after: number;
-  pending: readonly NewestKey[];
+  pending: readonly Offer[];
   /** In a row. */
   failures: number;
   dueMs: number;
@@ -89,7 +96,12 @@ export class Replication {
       peer.after = at;
       peer.failures = 0;
       const told = new Set(keys.map(({ key }) => key));
-      const all = [...keys, ...peer.pending.filter(({ key }) => !told.has(key))];
+      const offers = keys.map(({ key, bytes, ageMs }) => ({
+        key,
+        bytes,
+        writtenMs: Math.max(0, nowMs() - ageMs),
+      }));
+      const all = [...offers, ...peer.pending.filter(({ key }) => !told.has(key))];
       peer.pending = all.slice(0, pendingMax);
       if (all.length > pendingMax) onSkipped('old', all.length - pendingMax);
     } catch {
@@ -114,14 +126,13 @@ export class Replication {
     }
   }
 
-  async #pull(node: NodeId, { key, bytes }: NewestKey): Promise<Unreplicated | undefined> {
+  async #pull(node: NodeId, offer: Offer): Promise<Unreplicated | undefined> {
     const { source, namespace, whyNot, place } = this.#options;
+    const { key, bytes } = offer;
     const path = pathOf(namespace, key);
     if (path === undefined) return 'foreign';
-    const why = await whyNot(path, bytes);
+    const why = await whyNot(path, offer);
     if (why !== undefined) return why;
-    return source.pull(node, key, async (held) =>
-      held?.bytes.length === bytes ? place(key, bytes) : 'failed',
-    );
+    return source.pull(node, key, async (held) => (held?.bytes.length === bytes ? place(offer) : 'failed'));
   }
 }

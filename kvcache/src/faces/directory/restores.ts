@@ -43,7 +43,8 @@ export interface RestoresOptions {
 interface How {
   /** What the store lacks is asked of the peers. */
   readonly isFetched: boolean;
-  readonly isReplica: boolean;
+  /** On another host, that was not asked for it. */
+  readonly writtenMs: number | undefined;
 }
 
 export class Restores {
@@ -57,12 +58,12 @@ export class Restores {
   }
 
   restore(key: string, isFetched = true): Promise<Restored> {
-    return this.#once(key, { isFetched, isReplica: false });
+    return this.#once(key, { isFetched, writtenMs: undefined });
   }
 
   /** What the store has from a peer that nobody asked; whoever calls it made room. */
-  replicate(key: string): Promise<Restored> {
-    return this.#once(key, { isFetched: false, isReplica: true });
+  replicate(key: string, writtenMs: number): Promise<Restored> {
+    return this.#once(key, { isFetched: false, writtenMs });
   }
 
   #once(key: string, how: How): Promise<Restored> {
@@ -107,7 +108,8 @@ export class Restores {
     }
   }
 
-  async #restore(path: string, key: string, { isFetched, isReplica }: How): Promise<Restored> {
+  async #restore(path: string, key: string, { isFetched, writtenMs }: How): Promise<Restored> {
+    const isReplica = writtenMs !== undefined;
     const { tree, store, tally, makeRoom } = this.#options;
     const there = await tree.see(path);
     if (there !== undefined) {
@@ -123,8 +125,8 @@ export class Restores {
       tally.failed('capped');
       return 'failed';
     }
-    const seen = await restoreFile(tree, store, { path, key, stored }, (written) =>
-      this.#know(path, written, isReplica),
+    const seen = await restoreFile(tree, store, { path, key, stored, writtenMs }, (written) =>
+      this.#know(path, written, writtenMs),
     );
     if (seen === undefined) {
       tally.failed('lost');
@@ -162,17 +164,17 @@ export class Restores {
       this.#options.catalogue.set({ ...known, usedMs: nowMs, keptUntilMs: nowMs + keptMs });
   }
 
-  #know(path: string, seen: Seen, isReplica: boolean): void {
+  #know(path: string, seen: Seen, writtenMs: number | undefined): void {
     const nowMs = this.#options.nowMs();
     this.#options.catalogue.set({
       ...seen,
       path,
-      usedMs: nowMs,
+      usedMs: writtenMs ?? nowMs,
       tries: 0,
       isUnreadable: false,
       againMs: undefined,
-      keptUntilMs: isReplica ? 0 : nowMs + keptMs,
-      isReplica,
+      keptUntilMs: writtenMs === undefined ? nowMs + keptMs : 0,
+      isReplica: writtenMs !== undefined,
       look: this.#options.look(),
     });
   }
