@@ -198,6 +198,13 @@ export const mirrorKeys = {
     example: '"100GiB"',
     says: "the engine's own bound",
   }),
+  replicate: key(kinds.flag)({
+    doc:
+      "Put the newest files of other hosts' engines there before this host's engine looks for them, within half " +
+      'of max_bytes. For engines that name files by their content, such as vLLM and SGLang.',
+    example: 'true',
+    fallback: () => false,
+  }),
 } as const satisfies Keys;
 
 const variablePrefix = 'COGNITORA_KV';

@@ -1,4 +1,5 @@
 /** Every bound between daemons: what waits, how long, how much at once, each with its reason. */
+import { kvFabricNodesMax } from '@cognitora/protocol/limits';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -81,3 +82,19 @@ export const reachMs = 1_000;
 /** Keys of one request that are fetched side by side; and peers that are probed so. */
 export const fetchedTogetherMax = 32;
 export const probedTogetherMax = 4;
+
+/** Files of a mirrored namespace that are listed for others: what they may pull in a minute or two, 300 KB. */
+export const newestKeysMax = 1_024;
+/** Of one answer: more than is pulled until the next one, unless they are small. */
+export const newestAskedMax = 256;
+/** Lists asked for at once, and who waits: all peers for each mirror. */
+export const newestAsksMax = 8;
+export const newestAsksWaitingMax = 16 * kvFabricNodesMax;
+/** Values taken without being asked for, at once: of 16 fetches, so that those that somebody waits for go on. */
+export const pullsMax = 2;
+export const pullsWaitingMax = newestAsksWaitingMax;
+/** Of each of them: together a tenth of what an SSD writes. */
+export const pullsBytesPerMs = (32 * MiB) / 1_000;
+/** Until it is one's turn, and until a value is here: nobody waits for it. */
+export const pullWaitMsMax = 60_000;
+export const pullMsMax = 20_000;
