@@ -62,7 +62,7 @@ test('all that a mirror counts is told, its cap only where it has one', async ()
   const numbers = Array.from({ length: 15 }, (_, at) => 1_001 + at);
   const [files, bytes, bytesMax, waiting, watches, watchFailures, unchanged, present, removedBytes] = numbers;
   const ignored = { ...nothingIgnored(), many: 1_010 };
-  const { totals, failures } = new Tally();
+  const { totals, ...reasons } = new Tally();
   const known = { files, bytes, waiting, watches, watchFailures } as Record<string, number>;
   const counts = {
     ...totals,
@@ -73,7 +73,7 @@ test('all that a mirror counts is told, its cap only where it has one', async ()
     bytesMax,
     isThere: true,
     ignored,
-    failures,
+    ...reasons,
   };
   const mirror = { directory: '/kv', namespace: 'n0123456789abcdef', counts: counts as MirrorCounts };
   const page = metricsText(store, { mirrors: [mirror] });

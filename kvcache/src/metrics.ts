@@ -97,6 +97,7 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
     files: ['Files known.', counts.files],
     bytes: ['Bytes of them.', counts.bytes],
     ...cap,
+    replica_bytes: ["Bytes of files of other hosts' engines.", counts.replicaBytes],
     waiting: ['Files seen, and not known to be whole yet.', counts.waiting],
     watches: ['Directories that the kernel tells of.', counts.watches],
   } as const;
@@ -107,6 +108,8 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
     restored: ['Values that became files.', counts.restored],
     restored_bytes: ['Bytes of them.', counts.restoredBytes],
     present: ['Values that were to become files, and were.', counts.present],
+    replicated: ["Files of other hosts' engines put here unasked.", counts.replicated],
+    replicated_bytes: ['Bytes of them.', counts.replicatedBytes],
     removed: ['Files removed for the bound of the directory.', counts.removed],
     removed_bytes: ['Bytes of them.', counts.removedBytes],
     removed_unstored: ['Files removed that the store would not take.', counts.removedUnstored],
@@ -124,6 +127,10 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
   }
   for (const [why, count] of Object.entries(counts.failures)) {
     page.counter('cognitora_kv_mirror_failures_total', 'Files not taken or made.', { ...labels, why }, count);
+  }
+  for (const [why, count] of Object.entries(counts.unreplicated)) {
+    const help = 'Files that other hosts told of and that were not put here.';
+    page.counter('cognitora_kv_mirror_unreplicated_total', help, { ...labels, why }, count);
   }
 };
 
