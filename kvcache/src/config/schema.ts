@@ -197,8 +197,8 @@ export const mirrorKeys = {
   }),
   replicate: key(kinds.flag)({
     doc:
-      "Put the newest files of other hosts' engines there before this host's engine looks for them, within half " +
-      'of max_bytes. For engines that name files by their content, such as vLLM and SGLang.',
+      "Put the newest files of other hosts' engines there before this host's engine looks for them, within " +
+      'half of max_bytes. For engines that name files by their content, such as vLLM and SGLang.',
     example: 'true',
     fallback: () => false,
   }),
