@@ -20,6 +20,7 @@ import {
   parseKvPlace,
   parseKvStat,
 } from '@cognitora/protocol/kv-daemon-bodies';
+import { memoryLeftIn } from '@cognitora/protocol/memory-left';
 import type { Finding } from './commands/doctor.ts';
 import { type KvClient, refusal } from './kv-client.ts';
 import { byteSize, UserError } from './terminal.ts';
@@ -80,27 +81,8 @@ async function* written(client: KvClient): AsyncGenerator<Finding> {
   await client.ask({ method: 'DELETE', path: kvValuePath(key) });
 }
 
-/** What the system can still give, a container's bound included. Undefined where it does not say. */
-const memoryLeft = (): number | undefined => {
-  const textOf = (path: string): string => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return '';
-    }
-  };
-  const available = /^MemAvailable:\s+(\d+) kB$/m.exec(textOf('/proc/meminfo'))?.[1];
-  const bound = /^\d+$/.exec(textOf('/sys/fs/cgroup/memory.max').trim())?.[0];
-  const used = Number(textOf('/sys/fs/cgroup/memory.current').trim()) || 0;
-  const left = [
-    ...(available === undefined ? [] : [Number(available) * 1_024]),
-    ...(bound === undefined ? [] : [Number(bound) - used]),
-  ];
-  return left.length === 0 ? undefined : Math.min(...left);
-};
-
 const memory = ({ ram }: KvStat): Finding => {
-  const left = memoryLeft();
+  const left = memoryLeftIn((path) => readFileSync(path, 'utf8'));
   // Pages cost memory once they are written.
   const wanted = ram.bytesMax - ram.bytes;
   const says = `${byteSize(ram.bytes)} of ${byteSize(ram.bytesMax)} taken`;

@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
+import { unlessInUse } from './address-in-use.ts';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
 import { kvcachedHelp } from './config/help.ts';
+import { hostNotes, thisHost } from './config/host-notes.ts';
 import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
@@ -39,7 +41,9 @@ const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown
 const readOptions = (): DaemonOptions | undefined => {
   const parsed = parseOptions(process.argv.slice(2), process.env, defaultConfigPath);
   if (parsed !== 'help' && !parsed.isCheck) return parsed.options;
-  process.stdout.write(parsed === 'help' ? kvcachedHelp() : describeOptions(parsed));
+  const notes = parsed === 'help' ? [] : hostNotes(parsed.options, thisHost);
+  const told = parsed === 'help' ? kvcachedHelp() : describeOptions(parsed);
+  process.stdout.write([told, ...notes.map((note) => `\n${note}\n`)].join(''));
   return undefined;
 };
 
@@ -88,6 +92,7 @@ const startMirrors = (
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
+  for (const note of hostNotes(options, thisHost)) say(note);
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
@@ -103,16 +108,19 @@ const run = async (options: DaemonOptions): Promise<void> => {
   const shared = { store, nowMs: wallMs, version, onError };
   const mirrored = options.mirrors.map(({ fields }) => named.name(fields));
   const newest = new NewestKeys(mirrored, { has: (key) => store.has(key), wallMs });
-  const peers = options.peers && (await startPeers(options.peers, store, named, newest));
+  const peers =
+    options.peers && (await unlessInUse('--peers', startPeers(options.peers, store, named, newest)));
   const mirrors = await startMirrors(options.mirrors, store, { named, newest, peers });
   const startedAtMs = wallMs();
   const ours = { ...shared, namespaces: named, peers, mirrors, startedAtMs };
   const local = await startLocalServer({ ...ours, path: socket });
   const redis = await Promise.all(
-    options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
+    options.resp.map((listen) =>
+      unlessInUse('--listen', startRespServer({ ...shared, listen, password, namespaces })),
+    ),
   );
-  const told =
-    status && (await startStatusServer(status, () => metricsText(store, { peers: peers?.counts, mirrors })));
+  const metrics = (): string => metricsText(store, { peers: peers?.counts, mirrors });
+  const told = status && (await unlessInUse('--status', startStatusServer(status, metrics)));
   const end = async (): Promise<void> => {
     for (const server of redis) server.close();
     told?.close();

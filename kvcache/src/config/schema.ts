@@ -6,22 +6,25 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as kinds from '@cognitora/protocol/config/kinds';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
-import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
+import { kvDaemonSocketName, peerTransports } from '@cognitora/protocol/kv-daemon';
+import { kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { address, advertised, directory, fields, listen, rate } from './kinds.ts';
 
 const gibibyte = 2 ** 30;
 const factCharsMax = 256;
 /** A daemon's own; more are no configuration that a person keeps. */
-export const addressesMax = 8;
+const addressesMax = 8;
+/** Where peers connect: each of them by all transports. */
+const endpointsMax = kvPeerAddressesMax / peerTransports.length;
 export const namespacesMax = 16;
 export const mirrorsMax = 16;
 const ttlMsMax = 20 * 24 * 3_600_000;
 
-const file = kinds.text('the path of a file');
+const file = kinds.path('a file', homedir);
 const ttl = kinds.duration(ttlMsMax);
 
 export const topKeys = {
-  data_dir: key(kinds.text('the path of a directory'))({
+  data_dir: key(kinds.path('a directory', homedir))({
     doc:
       'Where the disk keeps values, and the socket of "cgn kv" and the agent lies. One daemon a ' +
       'directory.',
@@ -68,7 +71,7 @@ export const topKeys = {
     says: 'COGNITORA_KV_PASSWORD, else none is asked for',
     option: ['password-file', 'FILE'],
   }),
-  socket: key(kinds.text('the path of a socket'))({
+  socket: key(kinds.path('a socket', homedir))({
     doc:
       'The Unix socket of "cgn kv" and the agent. Whoever may open it may do all; it is made for this ' +
       'user alone.',
@@ -94,7 +97,7 @@ export const topKeys = {
 } as const satisfies Keys;
 
 export const peersKeys = {
-  listen: key(kinds.list(listen, addressesMax, 'a list of addresses such as "10.0.0.7:6381"'))({
+  listen: key(kinds.list(listen, endpointsMax, 'a list of addresses such as "10.0.0.7:6381"'))({
     doc:
       'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides ' +
       'known by their keys.',
@@ -103,10 +106,10 @@ export const peersKeys = {
     says: 'none: values are not shared with other hosts',
     option: ['peers', 'LIST'],
   }),
-  advertise: key(kinds.list(advertised, addressesMax, 'a list such as "kv7.example:6381"'))({
-    doc: 'Where other hosts reach this one, if that is not where it listens.',
+  advertise: key(kinds.list(advertised, endpointsMax, 'a list such as "kv7.example:6381"'))({
+    doc: 'Where other hosts reach this one, if that is not where it listens: at most four places.',
     example: '["10.0.0.7:6381"]',
-    says: "where it listens, or there on each of this host's addresses",
+    says: "where it listens, or there on the first four of this host's addresses",
     option: ['advertise', 'LIST'],
   }),
   bandwidth_max: key(rate)({

@@ -76,10 +76,7 @@ const byType = new Map<number, FrameName>(
 );
 
 /** A frame's header. Throws `garbage` or `excess`. */
-export const parseHeader = (
-  bytes: Buffer,
-  from: Side,
-): { readonly name: FrameName; readonly length: number } => {
+const parseHeader = (bytes: Buffer, from: Side): { readonly name: FrameName; readonly length: number } => {
   const name = byType.get(bytes.readUInt8(0));
   if (name === undefined || bytes.readUIntLE(1, 3) !== 0)
     throw new PeerError('garbage', 'no frame begins so');
@@ -92,7 +89,7 @@ export const parseHeader = (
 };
 
 /** A frame's payload, of the length that its header said. Throws `garbage` or `excess`. */
-export const parsePayload = (name: Exclude<FrameName, 'data'>, payload: Buffer): Frame => {
+const parsePayload = (name: Exclude<FrameName, 'data'>, payload: Buffer): Frame => {
   switch (name) {
     case 'get':
       return { name, from: payload.readUInt32LE(0), key: payload.toString('latin1', 4) };
