@@ -45,16 +45,16 @@ export const topKeys = {
   }),
   kv_handover: key(kinds.path('a directory', homedir))({
     doc:
-      'A directory that hosts share: what one host computed, others restore. For engines that save slots ' +
-      'and have a kv_directory. The service may write there once its ReadWritePaths= names it.',
+      'A directory that hosts share: what one host computed, others restore. For engines "embedded" and ' +
+      '"llama-cpp" with a kv_directory. The service may write there once its ReadWritePaths= names it.',
     example: '"/mnt/fleet/kv"',
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
   }),
   kvcached: key(kinds.path('a socket', homedir))({
     doc:
-      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches it from ' +
-      'other hosts. For engines that save slots and have a kv_directory. Not beside kv_handover.',
+      'The socket of this host\'s "cgn kvcached": with it hosts share what it holds. Engines "embedded" and ' +
+      '"llama-cpp" with a kv_directory also hand their KV over through it. Not beside kv_handover.',
     example: '"/var/lib/cognitora/kvcached/kvcached.sock"',
     says: 'each host computes its own',
     option: ['kvcached', 'SOCKET'],
