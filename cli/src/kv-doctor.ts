@@ -172,7 +172,7 @@ export const mismatches = (
 };
 
 const fixOf = (why: string): string => {
-  if (why === tellsNoAddress) return 'Start it there, or give it --peers 0.0.0.0:6381; there: cgn kv doctor.';
+  if (why === tellsNoAddress) return 'Start it there, with --peers 0.0.0.0:6381; there: cgn kv doctor.';
   if (/\brefused\b|not of the fleet/.test(why)) {
     return (
       'One of the two is of the fleet no more, or kvcached has another key than its agent: see "cgn nodes", ' +
@@ -215,7 +215,7 @@ async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
 const nobody = async (client: KvClient, why: string): Promise<Finding> => {
   const { hasFabric } = await client.read({ path: kvDaemonPaths.peers }, parseKvPeers);
   if (hasFabric) return note('peers', why);
-  const fix = `Name this socket to this host's agent: kvcached = "${client.socket}", or --kvcached, and start it.`;
+  const fix = `Name this socket to the agent of this host: kvcached = "${client.socket}", or --kvcached.`;
   return failed('peers', why, fix);
 };
 

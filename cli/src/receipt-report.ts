@@ -124,9 +124,8 @@ const fetchOf = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
   const perBlock = isScaled ? promptTokens / promptBlocks : blockTokens;
   const name = names.get(kvFrom.node);
   const from = name === undefined ? kvFrom.node : `${printable(name)} (${kvFrom.node})`;
-  return [
-    `Of these, ${replica} was to fetch the first ${Math.round(kvFrom.blocks * perBlock)} or so from ${from}.\n`,
-  ];
+  const tokens = Math.round(kvFrom.blocks * perBlock);
+  return [`Of these, ${replica} was to fetch the first ${tokens} or so from ${from}.\n`];
 };
 
 const placedReport = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {

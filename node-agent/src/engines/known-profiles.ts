@@ -10,6 +10,8 @@ export interface KnownProfiles {
   readonly check: (engine: EngineConfig) => string | undefined;
   /** What starts an engine, as far as it is known before its ports are. Throws `ConfigError`. */
   readonly command: (engine: EngineConfig, directory: string) => readonly string[];
+  /** Whether it can give its KV to another one, if it has a kv_directory. */
+  readonly handsOver: (engine: EngineConfig) => boolean;
 }
 
 /** They are found free when the engine starts. */
@@ -21,6 +23,7 @@ export const knownProfiles: KnownProfiles = {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);
   },
+  handsOver: ({ profile }) => engineProfiles.get(profile)?.handsOver !== undefined,
   command: ({ profile: name, source, role, kvOffload }, directory) => {
     const profile = engineProfiles.get(name);
     if (profile === undefined || source.kind === 'attached') return [];
