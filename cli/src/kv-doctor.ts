@@ -175,7 +175,7 @@ const fixOf = (why: string): string => {
   if (why === tellsNoAddress) return 'Start it there, with --peers 0.0.0.0:6381; there: cgn kv doctor.';
   if (/\brefused\b|not of the fleet/.test(why)) {
     return (
-      'One of the two is of the fleet no more, or kvcached has another key than its agent: see "cgn nodes", ' +
+      'One of the two is of the fleet no more, or kvcached has another key than its agent: see "cgn nodes" ' +
       'and identity in its file. A host that was removed joins again with a new token.'
     );
   }
