@@ -50,6 +50,7 @@ test('what is shared, or one alone has, is nobody’s mistake', () => {
 test.each([
   [tellsNoAddress, /^Start it there, .*cgn kv doctor/],
   ['tls 10.0.0.7:6381 refused', /of the fleet no more/],
+  ['the connection ended: connection lost', /of the fleet no more/],
   ['tls 10.0.0.7:6381 unreachable, quic 10.0.0.7:6381 unreachable', /a firewall\?/],
 ])('a peer that is not reached, since %s, gets the advice that fits', (why, fix) => {
   const finding = probed({ ...peer(), isOk: false, why });

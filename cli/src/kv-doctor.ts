@@ -173,10 +173,10 @@ export const mismatches = (
 
 const fixOf = (why: string): string => {
   if (why === tellsNoAddress) return 'Start it there, with --peers 0.0.0.0:6381; there: cgn kv doctor.';
-  if (/\brefused\b|not of the fleet/.test(why)) {
+  if (/\brefused\b|\bcut\b|of the fleet|connection ended/.test(why)) {
     return (
-      'One of the two is of the fleet no more, or kvcached has another key than its agent: see "cgn nodes" ' +
-      'and identity in its file. A host that was removed joins again with a new token.'
+      'One of the two may be of the fleet no more, or its kvcached has another key than its agent: see ' +
+      '"cgn nodes" and identity in its file. A host that was removed joins again with a new token.'
     );
   }
   return 'See that its [peers] listen can be reached from here (a firewall?), by TCP and UDP.';

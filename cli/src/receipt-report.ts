@@ -117,14 +117,14 @@ const expectedIn = (placed: PlacedAnswer): string => {
 
 /** Nothing where no KV moves between hosts. */
 const fetchOf = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
-  const { kvFrom, blockTokens, replica, promptTokens, promptBlocks } = placed;
+  const { kvFrom, blockTokens, replica, promptTokens, promptBlocks, expectedTokens } = placed;
   if (kvFrom === undefined) return [];
   // As all its figures: of the prompt's own scale, which knows better than a block's about.
   const isScaled = promptTokens !== undefined && promptBlocks > 0;
   const perBlock = isScaled ? promptTokens / promptBlocks : blockTokens;
   const name = names.get(kvFrom.node);
   const from = name === undefined ? kvFrom.node : `${printable(name)} (${kvFrom.node})`;
-  const tokens = Math.round(kvFrom.blocks * perBlock);
+  const tokens = Math.round(Math.min(expectedTokens, kvFrom.blocks * perBlock));
   return [`Of these, ${replica} was to fetch the first ${tokens} or so from ${from}.\n`];
 };
 
