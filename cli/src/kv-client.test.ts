@@ -2,7 +2,7 @@ import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseKvStat } from '@cognitora/protocol/kv-daemon-bodies';
+import { parseKvPeers, parseKvStat } from '@cognitora/protocol/kv-daemon-bodies';
 import { expect, onTestFinished, test } from 'vitest';
 import { KvClient, kvSocketOf } from './kv-client.ts';
 import { UserError } from './terminal.ts';
@@ -53,4 +53,6 @@ test('its own words are told where it says no, and what is no kvcached is told a
   const other = join(directoryOf(), 's');
   await answering(other, 200, 'hello');
   await expect(new KvClient(other).read({ path: '/v1/stat' }, parseKvStat)).rejects.toThrow('is no kvcached');
+  const answer = { status: 200, tier: undefined, body: Buffer.from('{}') };
+  expect(() => new KvClient(other).parsed(answer, parseKvPeers)).toThrow(UserError);
 });

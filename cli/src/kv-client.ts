@@ -129,8 +129,12 @@ export class KvClient {
   async read<Value>(asked: KvAsked, parse: (body: Uint8Array) => Value): Promise<Value> {
     const answer = await this.ask(asked);
     if (answer.status !== 200) throw refusal(answer);
+    return this.parsed(answer, parse);
+  }
+
+  parsed<Value>({ body }: KvAnswer, parse: (body: Uint8Array) => Value): Value {
     try {
-      return parse(answer.body);
+      return parse(body);
     } catch (thrown) {
       const why = thrown instanceof Error ? thrown.message : String(thrown);
       throw new UserError(`What answers on ${this.socket} is no kvcached of this version: ${why}`);

@@ -14,13 +14,15 @@ import { hostNotes, thisHost } from './config/host-notes.ts';
 import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
-import { startMirror } from './faces/directory/mirror.ts';
+import { type Mirror, startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
 import { Namespaces } from './namespaces.ts';
+import { NewestKeys } from './peers/newest-keys.ts';
 import { Peers } from './peers/peers.ts';
+import { ReplicaSource } from './peers/replica-source.ts';
 import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
@@ -45,9 +47,15 @@ const readOptions = (): DaemonOptions | undefined => {
   return undefined;
 };
 
-const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): Promise<Peers> =>
+const startPeers = (
+  options: PeersOptions,
+  store: KvStore,
+  named: Namespaces,
+  newest: NewestKeys,
+): Promise<Peers> =>
   Peers.start(options, {
     store,
+    newest,
     namespaces: () => named.all,
     onError: (message) => say(`peers: ${message}`),
     nowMs: monotonicMs,
@@ -58,6 +66,28 @@ const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): P
 /** Whoever has them, within the longest that a fetch may take. */
 const fetchFrom = (peers: Peers) => (keys: readonly string[]) =>
   peers.fetch({ keys, node: anyNode, deadlineMs: kvFetchMsMax }, AbortSignal.timeout(kvFetchMsMax));
+
+interface Beside {
+  readonly named: Namespaces;
+  readonly newest: NewestKeys;
+  readonly peers: Peers | undefined;
+}
+
+const startMirrors = (
+  places: DaemonOptions['mirrors'],
+  store: KvStore,
+  { named, newest, peers }: Beside,
+): Promise<readonly Mirror[]> => {
+  const source = peers && new ReplicaSource(peers, store, monotonicMs);
+  const starting = places.map(({ directory, fields, bytesMax, isReplicated }) => {
+    const namespace = named.name(fields);
+    const mirror = { directory, namespace, bytesMax, nowMs: wallMs, onError: say };
+    const fetch = peers && fetchFrom(peers);
+    const onAdopted = (key: string, bytes: number): void => newest.add(namespace, key, bytes);
+    return startMirror({ ...mirror, fetch, onAdopted, replicas: isReplicated ? source : undefined }, store);
+  });
+  return Promise.all(starting);
+};
 
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
@@ -76,13 +106,11 @@ const run = async (options: DaemonOptions): Promise<void> => {
     options.namespaces.map(({ database, fields }) => [database, named.name(fields)]),
   );
   const shared = { store, nowMs: wallMs, version, onError };
-  const peers = options.peers && (await unlessInUse('--peers', startPeers(options.peers, store, named)));
-  const mirrors = await Promise.all(
-    options.mirrors.map(({ directory, fields, bytesMax }) => {
-      const mirror = { directory, namespace: named.name(fields), bytesMax, nowMs: wallMs, onError: say };
-      return startMirror({ ...mirror, fetch: peers && fetchFrom(peers) }, store);
-    }),
-  );
+  const mirrored = options.mirrors.map(({ fields }) => named.name(fields));
+  const newest = new NewestKeys(mirrored, { has: (key) => store.has(key), wallMs });
+  const peers =
+    options.peers && (await unlessInUse('--peers', startPeers(options.peers, store, named, newest)));
+  const mirrors = await startMirrors(options.mirrors, store, { named, newest, peers });
   const startedAtMs = wallMs();
   const ours = { ...shared, namespaces: named, peers, mirrors, startedAtMs };
   const local = await startLocalServer({ ...ours, path: socket });

@@ -79,6 +79,7 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
     there: ['1 where the directory is there.', counts.isThere ? 1 : 0],
     files: ['Files known.', counts.files],
     bytes: ['Bytes of them.', counts.bytes],
+    replica_bytes: ["Bytes of files of other hosts' engines.", counts.replicaBytes],
     waiting: ['Files seen, and not known to be whole yet.', counts.waiting],
   } as const;
   const totals = {
@@ -86,6 +87,8 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
     adopted_bytes: ['Bytes of them.', counts.adoptedBytes],
     restored: ['Values that became files.', counts.restored],
     restored_bytes: ['Bytes of them.', counts.restoredBytes],
+    replicated: ["Files of other hosts' engines put here unasked.", counts.replicated],
+    replicated_bytes: ['Bytes of them.', counts.replicatedBytes],
     removed: ['Files removed for the bound of the directory.', counts.removed],
     removed_unstored: ['Of these, what the store would not take.', counts.removedUnstored],
   } as const;
@@ -97,6 +100,10 @@ const tellMirror = (page: MetricsPage, { directory, namespace, counts }: MirrorT
   }
   for (const [why, count] of Object.entries(counts.failures)) {
     page.counter('cognitora_kv_mirror_failures_total', 'Files not taken or made.', { ...labels, why }, count);
+  }
+  for (const [why, count] of Object.entries(counts.unreplicated)) {
+    const help = 'Files that other hosts told of and that were not put here.';
+    page.counter('cognitora_kv_mirror_unreplicated_total', help, { ...labels, why }, count);
   }
 };
 

@@ -8,6 +8,7 @@
  *                                     +------- get -----------+
  */
 import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { KeyCounts } from './key-counts.ts';
 import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
@@ -104,6 +105,8 @@ export class KvStore {
   readonly #ttlMs: number | undefined;
   /** Reads from the disk under way: who asks for the same key waits for the same read. */
   readonly #reads = new Map<string, Promise<RamValue | undefined>>();
+  /** Of both tiers together. */
+  readonly #sizes: KeyCounts;
   #ramHits = 0;
   #ssdHits = 0;
   #peerHits = 0;
@@ -117,8 +120,10 @@ export class KvStore {
     ssd: SsdTier | undefined,
     { nowMs, ttlMs, monotonicMs = systemMonotonicMs }: StoreOptions,
     times: StoreTimes,
+    sizes: KeyCounts,
   ) {
     this.times = times;
+    this.#sizes = sizes;
     this.#monotonicMs = monotonicMs;
     this.ram = ram;
     this.ssd = ssd;
@@ -129,12 +134,18 @@ export class KvStore {
   static async open(options: StoreOptions): Promise<KvStore> {
     const { ramBytesMax, ssd, nowMs, monotonicMs = systemMonotonicMs, onError = () => {} } = options;
     const times = noTimes();
-    const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.onChanged?.(key) });
+    const sizes = new KeyCounts();
+    const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.#goneFromMemory(key) });
     const dirtyBytesMax = Math.floor(ramBytesMax * dirtyShare);
     const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
-    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone };
+    const onPlace = (key: string, isHere: boolean): void => {
+      if (ram.has(key)) return;
+      if (isHere) sizes.came(key);
+      else sizes.went(key);
+    };
+    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone, onPlace };
     const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
-    const store = new KvStore(ram, disk, options, times);
+    const store = new KvStore(ram, disk, options, times, sizes);
     return store;
   }
 
@@ -218,7 +229,7 @@ export class KvStore {
       pages: this.ram.pagesOf(value),
       commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
         value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
-        this.ram.publish(value);
+        this.#publish(value);
         if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
         this.onChanged?.(key);
@@ -286,6 +297,11 @@ export class KvStore {
     return true;
   }
 
+  /** Keys behind a namespace and its colon, those too that nobody asked for since their time was over. */
+  sizeOf(prefix: string): number {
+    return this.#sizes.of(prefix);
+  }
+
   /** Each key at least once, as long as it stays. */
   *keys(): Generator<string> {
     for (const key of this.ram.keys()) if (this.ssd?.find(key) === undefined) yield key;
@@ -344,8 +360,19 @@ export class KvStore {
       return this.ram.peek(key, this.#nowMs());
     }
     value.expiresAtMs = place.expiresAtMs;
-    this.ram.publish(value);
+    this.#publish(value);
     return value;
+  }
+
+  #publish(value: RamValue): void {
+    const { key } = value;
+    if (!this.ram.has(key) && this.ssd?.has(key) !== true) this.#sizes.came(key);
+    this.ram.publish(value);
+  }
+
+  #goneFromMemory(key: string): void {
+    if (this.ssd?.has(key) !== true) this.#sizes.went(key);
+    this.onChanged?.(key);
   }
 
   #held(value: RamValue): HeldValue {

@@ -12,7 +12,6 @@ import {
   type KvDoctor,
   type KvExists,
   type KvFetch,
-  type KvFetched,
   type KvKeysPage,
   type KvNamespace,
   type KvPeers,
@@ -24,12 +23,12 @@ import {
   kvKeyBytesMax,
   kvKeysPerRequestMax,
   kvNamespacesMax,
-  kvPeersMax,
   type NamespaceFields,
   namespacePattern,
   nodeIn,
   peerTransports,
 } from './kv-daemon.ts';
+import { kvFabricNodesMax } from './limits.ts';
 import { FieldReader, parseJsonRecord } from './shape.ts';
 
 const factCharsMax = 256;
@@ -63,7 +62,7 @@ const moreIn = (fields: FieldReader): Readonly<Record<string, string | number>> 
 };
 
 /** An unknown field is refused: two daemons that read the same fields differently would share what differs. */
-export const namespaceFieldsIn = (fields: FieldReader, given: object): NamespaceFields => {
+const namespaceFieldsIn = (fields: FieldReader, given: object): NamespaceFields => {
   const unknown = Object.keys(given).find((name) => !namespaceNames.includes(name));
   if (unknown !== undefined)
     return fields.fail(unknown, `one of ${namespaceNames.join(', ')}; others go into more`);
@@ -234,16 +233,6 @@ export const parseKvChanged = (bytes: Uint8Array): { readonly changed: number } 
   changed: count(bodyOf('The answer', bytes), 'changed'),
 });
 
-export const parseKvFetched = (bytes: Uint8Array): KvFetched => {
-  const body = bodyOf('The answer', bytes);
-  return {
-    fetched: count(body, 'fetched'),
-    bytes: count(body, 'bytes'),
-    ms: figureIn(body, 'ms'),
-    missing: keysIn(body, 'missing', kvKeysPerRequestMax),
-  };
-};
-
 export const parseKvNamespace = (bytes: Uint8Array): string => {
   const body = bodyOf('The answer', bytes);
   const namespace = body.string('namespace', 17);
@@ -267,7 +256,7 @@ export const parseKvPeers = (bytes: Uint8Array): KvPeers => {
     node: nodeIn(body, 'node'),
     addresses: addressesIn(body),
     hasFabric: body.boolean('hasFabric'),
-    peers: body.records('peers', kvPeersMax, (each) => ({
+    peers: body.records('peers', kvFabricNodesMax, (each) => ({
       node: nodeIn(each, 'node'),
       name: each.name('name', 256),
       ...transportIn(each),
@@ -284,7 +273,7 @@ export const parseKvDoctor = (bytes: Uint8Array): KvDoctor => {
   const body = bodyOf('The answer', bytes);
   return {
     namespaces: namespacesIn(body),
-    probes: body.records('probes', kvPeersMax, (each) => ({
+    probes: body.records('probes', kvFabricNodesMax, (each) => ({
       node: nodeIn(each, 'node'),
       name: each.name('name', 256),
       isOk: each.boolean('isOk'),

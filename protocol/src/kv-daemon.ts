@@ -5,6 +5,7 @@
  */
 import { utf8 } from './bytes.ts';
 import type { NodeId } from './ids.ts';
+import { kvAskDigestsMax, kvFabricNodesMax, kvHoldersPerDigestMax, kvPeerAddressesMax } from './limits.ts';
 import { FieldReader, parseJsonRecord } from './shape.ts';
 
 export const kvDaemonPaths = {
@@ -25,8 +26,6 @@ export const kvDaemonPaths = {
 export const kvDaemonSocketName = 'kvcached.sock';
 /** What `Upgrade` names for the lines of the fleet. */
 export const kvFleetUpgrade = 'cognitora-kv-fleet';
-
-export type KvTier = 'ram' | 'ssd' | 'peer';
 
 export const peerTransports = ['tls', 'quic'] as const;
 export type PeerTransport = (typeof peerTransports)[number];
@@ -248,11 +247,8 @@ export const kvFetchMsMax = 25_000;
 export const kvLineBytesMax = 2 ** 20;
 /** Of a daemon: whose fields it keeps. */
 export const kvNamespacesMax = 256;
-export const kvPeersMax = 256;
-export const kvAddressesMax = 16;
-/** Of one line; who has more to tell sends several. */
-export const kvHeldPerLineMax = 8_192;
-export const kvAskDigestsMax = 64;
+/** Digests of one line, 19 characters each; who has more to tell sends several. */
+export const kvHeldPerLineMax = 4_096;
 export const kvKeyBytesMax = 2_048;
 const pemCharsMax = 8_192;
 const nodePattern = /^n[a-z2-7]{26}$/;
@@ -299,7 +295,7 @@ export const figureIn = (fields: FieldReader, name: string): number =>
   fields.number(name, 0, Number.MAX_VALUE);
 
 export const addressesIn = (fields: FieldReader): readonly PeerAddress[] =>
-  fields.records('addresses', kvAddressesMax, (each) => ({
+  fields.records('addresses', kvPeerAddressesMax, (each) => ({
     transport: each.oneOf('transport', peerTransports),
     host: each.name('host', 255),
     port: each.integer('port', 1, 65_535),
@@ -311,7 +307,7 @@ export const parseToDaemon = (line: string): ToDaemon => {
   const type = fields.oneOf('type', ['fabric', 'holders'] as const);
   if (type === 'holders') {
     const holders = fields.list('holders', kvAskDigestsMax).map((nodes) => {
-      if (!Array.isArray(nodes) || nodes.length > kvPeersMax || !nodes.every(isNodeId))
+      if (!Array.isArray(nodes) || nodes.length > kvHoldersPerDigestMax || !nodes.every(isNodeId))
         return fields.fail('holders', 'a list of lists of nodes');
       return nodes;
     });
@@ -321,7 +317,7 @@ export const parseToDaemon = (line: string): ToDaemon => {
     type,
     ca: fields.string('ca', pemCharsMax),
     certificate: fields.string('certificate', pemCharsMax),
-    peers: fields.records('peers', kvPeersMax, (each) => ({
+    peers: fields.records('peers', kvFabricNodesMax, (each) => ({
       node: nodeIn(each, 'node'),
       name: each.name('name', 256),
       publicKey: each.string('publicKey', 64),
@@ -339,7 +335,7 @@ export const parseFromDaemon = (line: string): FromDaemon => {
     case 'reach':
       return {
         type,
-        peers: fields.records('peers', kvPeersMax, (each) => ({
+        peers: fields.records('peers', kvFabricNodesMax, (each) => ({
           node: nodeIn(each, 'node'),
           transport: each.oneOf('transport', peerTransports),
           rttMs: figureIn(each, 'rttMs'),

@@ -116,7 +116,7 @@ const list = async (client: KvClient, values: Values, [prefix = '', ...more]: re
 const stat = async (client: KvClient, values: Values): Promise<number> => {
   const told = await client.read({ path: kvDaemonPaths.stat }, parseKvStat);
   const answer = await client.ask({ path: kvDaemonPaths.peers });
-  const peers = answer.status === 200 ? parseKvPeers(answer.body) : undefined;
+  const peers = answer.status === 200 ? client.parsed(answer, parseKvPeers) : undefined;
   if (values.json) sayJson({ ...told, ...(peers === undefined ? {} : { peers }) });
   else say(statReport(told, peers));
   return 0;

@@ -11,7 +11,7 @@ import { PrefixMap } from '../directory/prefix-map.ts';
 import type { Slot } from '../directory/replica-slots.ts';
 
 /** Of one map: 286,000 keys of 64 nodes. */
-export const keyMapBytes = 8 * 2 ** 20;
+const keyMapBytes = 8 * 2 ** 20;
 
 export interface KeyHoldersOptions {
   /** Any 32-bit number that nodes do not know. */

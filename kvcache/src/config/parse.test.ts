@@ -69,6 +69,7 @@ test('a file says all of it, and options and variables go before it', () => {
     [[mirror]]
     directory = "/var/lib/engine/kv/"
     max_bytes = "100GiB"
+    replicate = true
     [mirror.fields]
     model = "m"
     hash_algorithm = "sha256"`;
@@ -92,6 +93,7 @@ test('a file says all of it, and options and variables go before it', () => {
       {
         directory: '/var/lib/engine/kv',
         bytesMax: 100 * 2 ** 30,
+        isReplicated: true,
         fields: { model: 'm', hashAlgorithm: 'sha256' },
       },
     ],
@@ -167,6 +169,17 @@ test('a database has one namespace, and mirrors do not overlap', () => {
   const mirror = (directory: string) => `[[mirror]]\ndirectory = "${directory}"\nfields = { model = "m" }\n`;
   expect(() => parseFile(mirror('/a/b') + mirror('/a'))).toThrow(/:5: \/a and \/a\/b overlap/);
   expect(parseFile(mirror('/a/b') + mirror('/a/bc')).mirrors).toHaveLength(2);
+});
+
+test('files of other hosts come into a directory that has a bound, and from peers', () => {
+  const mirror = '[[mirror]]\ndirectory = "/a"\nfields = { model = "m" }\n';
+  expect(parseFile(mirror).mirrors[0]).toMatchObject({ isReplicated: false });
+  expect(() => parseFile(`${mirror}replicate = true\n`)).toThrow(
+    /:4: replicate needs max_bytes, .*set max_bytes =/,
+  );
+  const replicated = `${mirror}replicate = true\nmax_bytes = "64MiB"\n`;
+  expect(() => parseFile(replicated)).toThrow(/\/a means nothing without peers: --peers/);
+  expect(parseFile(replicated, '--peers 127.0.0.1:1').mirrors[0]).toMatchObject({ isReplicated: true });
 });
 
 test('all that is wrong is told at once, each with its line', () => {

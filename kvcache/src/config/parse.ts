@@ -133,7 +133,8 @@ const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
   const seen: string[] = [];
   const bounds = { max: mirrorsMax, says: 'mirrors' };
   return entriesOf(sources, mirrorSection, bounds, (file, table, path) => {
-    const { directory: said, fields, max_bytes: bytesMax } = entryOf(mirrorSection, file, table, path);
+    const entry = entryOf(mirrorSection, file, table, path);
+    const { directory: said, fields, max_bytes: bytesMax, replicate } = entry;
     const directory = resolve(said);
     const other = seen.find(
       (one) => `${directory}/`.startsWith(`${one}/`) || one.startsWith(`${directory}/`),
@@ -144,7 +145,13 @@ const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
       );
     }
     seen.push(directory);
-    return { directory, fields, bytesMax };
+    if (replicate && bytesMax === undefined) {
+      throw new ConfigError(
+        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill the ` +
+          'disk: set max_bytes = "100GiB", or what the directory may have.',
+      );
+    }
+    return { directory, fields, bytesMax, isReplicated: replicate };
   });
 };
 
@@ -226,6 +233,13 @@ export const parseOptions = (
   const mirrors = problems.within(() => mirrorsOf(sources)) ?? [];
   problems.throwIfAny();
   if (top === undefined) throw new Error('nothing was read, and nothing was wrong');
+  const replicated = mirrors.find(({ isReplicated }) => isReplicated);
+  if (replicated !== undefined && peers === undefined) {
+    throw new ConfigError(
+      `replicate of the [[mirror]] of ${replicated.directory} means nothing without peers: --peers ` +
+        '0.0.0.0:6381, or listen in [peers].',
+    );
+  }
   const options: DaemonOptions = { ...top.options, peers, namespaces, mirrors };
   return { options, path: file?.path, isCheck: values['check-config'] === true };
 };

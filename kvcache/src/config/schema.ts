@@ -6,13 +6,16 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as kinds from '@cognitora/protocol/config/kinds';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
-import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
+import { kvDaemonSocketName, peerTransports } from '@cognitora/protocol/kv-daemon';
+import { kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { address, advertised, directory, fields, listen, rate } from './kinds.ts';
 
 const gibibyte = 2 ** 30;
 const factCharsMax = 256;
 /** A daemon's own; more are no configuration that a person keeps. */
-export const addressesMax = 8;
+const addressesMax = 8;
+/** Where peers connect: each of them by all transports. */
+const endpointsMax = kvPeerAddressesMax / peerTransports.length;
 export const namespacesMax = 16;
 export const mirrorsMax = 16;
 const ttlMsMax = 20 * 24 * 3_600_000;
@@ -94,7 +97,7 @@ export const topKeys = {
 } as const satisfies Keys;
 
 export const peersKeys = {
-  listen: key(kinds.list(listen, addressesMax, 'a list of addresses such as "10.0.0.7:6381"'))({
+  listen: key(kinds.list(listen, endpointsMax, 'a list of addresses such as "10.0.0.7:6381"'))({
     doc:
       'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides ' +
       'known by their keys.',
@@ -103,10 +106,10 @@ export const peersKeys = {
     says: 'none: values are not shared with other hosts',
     option: ['peers', 'LIST'],
   }),
-  advertise: key(kinds.list(advertised, addressesMax, 'a list such as "kv7.example:6381"'))({
-    doc: 'Where other hosts reach this one, if that is not where it listens.',
+  advertise: key(kinds.list(advertised, endpointsMax, 'a list such as "kv7.example:6381"'))({
+    doc: 'Where other hosts reach this one, if that is not where it listens: at most four places.',
     example: '["10.0.0.7:6381"]',
-    says: "where it listens, or there on each of this host's addresses",
+    says: "where it listens, or there on the first four of this host's addresses",
     option: ['advertise', 'LIST'],
   }),
   bandwidth_max: key(rate)({
@@ -194,6 +197,13 @@ export const mirrorKeys = {
     doc: 'Of the directory: what was not used for longest is removed, once kvcached has it.',
     example: '"100GiB"',
     says: "the engine's own bound",
+  }),
+  replicate: key(kinds.flag)({
+    doc:
+      "Put the newest files of other hosts' engines there before this host's engine looks for them, within half " +
+      'of max_bytes. For engines that name files by their content, such as vLLM and SGLang.',
+    example: 'true',
+    fallback: () => false,
   }),
 } as const satisfies Keys;
 

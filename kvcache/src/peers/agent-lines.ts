@@ -111,9 +111,9 @@ export class AgentLines {
   #tellHeld(): void {
     this.#heldTimer = undefined;
     const change = this.#send && this.#held().take();
-    if (change === undefined) return;
-    this.#say({ type: 'held', ...change });
-    if (this.#send !== undefined) this.#heldTimer ??= setTimeout(() => this.#tellHeld(), 0);
+    if (change !== undefined) this.#say({ type: 'held', ...change });
+    if (this.#send !== undefined && !this.#held().isTold)
+      this.#heldTimer ??= setTimeout(() => this.#tellHeld(), 0);
   }
 
   #tellReach(): void {

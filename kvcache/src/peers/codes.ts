@@ -1,6 +1,6 @@
 /** Why something between two daemons failed: a closed set, the same in errors, counters and answers. */
 
-export const peerFailures = {
+const peerFailures = {
   /** No connection within its time. */
   unreachable: 'no connection',
   /** The other end is not who it should be, or not of the fleet; or it does not take us for that. */

@@ -29,7 +29,7 @@ type Writable = { bytesIn: number; bytesOut: number; fetched: number; served: nu
 
 export class PeerCounters {
   readonly #rows = new Map<NodeId, Record<PeerTransport, Writable>>();
-  readonly #refused: Record<PeerTransport, Failures> = { tls: {}, quic: {} };
+  readonly #refused: Record<PeerTransport, Failures> = byTransport(() => ({}));
 
   get counts(): PeersCounts {
     const peers = [...this.#rows].flatMap(([node, row]) =>
@@ -39,7 +39,7 @@ export class PeerCounters {
   }
 
   of(node: NodeId, transport: PeerTransport): Writable {
-    const row = this.#rows.get(node) ?? { tls: empty(), quic: empty() };
+    const row = this.#rows.get(node) ?? byTransport(empty);
     this.#rows.set(node, row);
     return row[transport];
   }
@@ -59,5 +59,8 @@ export class PeerCounters {
     for (const node of this.#rows.keys()) if (!isThere(node)) this.#rows.delete(node);
   }
 }
+
+const byTransport = <Each>(make: () => Each): Record<PeerTransport, Each> =>
+  Object.fromEntries(peerTransports.map((name) => [name, make()])) as Record<PeerTransport, Each>;
 
 const empty = (): Writable => ({ bytesIn: 0, bytesOut: 0, fetched: 0, served: 0, failures: {} });

@@ -1,10 +1,39 @@
 /** Who is of the fleet, what is reached by which path, and what is told of it. */
 import { createSocket } from 'node:dgram';
-import { peerTransports } from '@cognitora/protocol/kv-daemon';
-import { expect, onTestFinished, test } from 'vitest';
+import { networkInterfaces } from 'node:os';
+import { parseFromDaemon, peerTransports } from '@cognitora/protocol/kv-daemon';
+import { kvPeerAddressesMax } from '@cognitora/protocol/limits';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { PeerCounters } from './counts.ts';
+import { Fabric } from './fabric.ts';
+import { probeMsMean, probesMax } from './limits.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { Fleet } from './testing/fleet.ts';
-import { authority, newValue } from './testing/pair.ts';
+import { authority, certifiedOf, newValue } from './testing/pair.ts';
+
+vi.mock('node:os', async (original) => {
+  const real = await original<typeof import('node:os')>();
+  return { ...real, networkInterfaces: vi.fn(real.networkInterfaces) };
+});
+
+test('a host with many addresses tells as many as fit, by each transport, and says so', async () => {
+  const plain = { netmask: '', family: 'IPv4', mac: '', internal: false, cidr: null } as const;
+  const cards = Array.from({ length: 9 }, (_, at) => [`eth${at}`, [{ ...plain, address: `10.0.0.${at}` }]]);
+  vi.mocked(networkInterfaces).mockReturnValueOnce(Object.fromEntries(cards));
+  const errors: string[] = [];
+  const { peers } = await new Fleet().daemon({
+    listen: [{ host: '0.0.0.0', port: 0 }],
+    onError: (message) => errors.push(message),
+  });
+  const self = { type: 'self', ...peers.fabric.self } as const;
+  expect(parseFromDaemon(JSON.stringify(self))).toEqual(self);
+  const hosts = ['10.0.0.0', '10.0.0.1', '10.0.0.2', '10.0.0.3'];
+  expect(self.addresses.map(({ transport, host }) => [host, transport])).toEqual(
+    hosts.flatMap((host) => peerTransports.map((name) => [host, name])),
+  );
+  expect(self.addresses).toHaveLength(kvPeerAddressesMax);
+  expect(errors).toMatchObject([/10\.0\.0\.4.*10\.0\.0\.8/]);
+});
 
 test('every address of every peer is looked at, and the better path of each is told', async () => {
   const fleet = new Fleet();
@@ -108,4 +137,31 @@ test('what is reached is told when it changes', async () => {
   fleet.remove(other.node);
   fleet.tell('tls');
   await expect.poll(told, { timeout: 5_000 }).toEqual({ type: 'reach', peers: [] });
+});
+
+test('a path that waited for its look and was dropped meanwhile is not looked at again', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const ours = newNodeKey();
+  const fabric = new Fabric({
+    ...{ key: ours, counters: new PeerCounters(), nowMs: () => 0, random: () => 0.5 },
+    onChannel: () => {},
+  });
+  onTestFinished(() => fabric.close());
+  const keys = Array.from({ length: probesMax + 1 }, () => newNodeKey());
+  const peers = keys.map(({ node, publicKey }) => ({
+    ...{ node, name: 'host', publicKey: publicKey.toString('base64url') },
+    addresses: [{ transport: 'tls', host: '127.0.0.1', port: 1 } as const],
+  }));
+  fabric.update({ ...certifiedOf(ours), peers });
+  const looks = keys.map(({ node }) => {
+    const [path] = fabric.pathsTo(node);
+    if (path === undefined) throw new Error('no path');
+    return vi.spyOn(path.trunk, 'take').mockReturnValue(new Promise(() => {}));
+  });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(looks.filter(({ mock }) => mock.calls.length > 0)).toHaveLength(probesMax);
+  fabric.update({ ...certifiedOf(ours), peers: [] });
+  await vi.advanceTimersByTimeAsync(probeMsMean);
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -14,19 +14,12 @@ import {
   type PeerTransport,
   peerTransports,
 } from '@cognitora/protocol/kv-daemon';
+import { kvFabricNodesMax, kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { type PeerFailure, peerErrorOf } from './codes.ts';
 import type { PeerCounters } from './counts.ts';
 import { ping, probe } from './exchange.ts';
 import { type NodeKey, nodeOf } from './identity.ts';
-import {
-  addressesPerNodeMax,
-  bandwidthMsMean,
-  probeBackoffMsMax,
-  probeBytes,
-  probeMsMean,
-  probesMax,
-  rosterNodesMax,
-} from './limits.ts';
+import { bandwidthMsMean, probeBackoffMsMax, probeBytes, probeMsMean, probesMax } from './limits.ts';
 import { bestFirst, Path } from './path.ts';
 import { Slots } from './slots.ts';
 import { type Channel, type Listener, type Transport, transports } from './transport.ts';
@@ -78,7 +71,7 @@ export class Fabric {
   readonly #members = new Map<NodeId, Member>();
   readonly #listeners: Listener[] = [];
   readonly #timers = new Map<Path, NodeJS.Timeout>();
-  readonly #probes = new Slots({ max: probesMax, waitingMax: rosterNodesMax * addressesPerNodeMax });
+  readonly #probes = new Slots({ max: probesMax, waitingMax: kvFabricNodesMax * kvPeerAddressesMax });
   readonly #bandwidthDueMs = new Map<Path, number>();
   #certified: KvFabric | undefined;
   readonly #addresses: PeerAddress[] = [];
@@ -96,7 +89,7 @@ export class Fabric {
    */
   async listen({ host, port }: Endpoint, advertise?: readonly Endpoint[]): Promise<void> {
     let at = port;
-    let isListening = false;
+    const listening: PeerTransport[] = [];
     for (const transport of this.#transports) {
       try {
         const listener = await transport.listen({
@@ -107,16 +100,16 @@ export class Fabric {
           onRefused: (code) => this.#options.counters.refused(transport.name, code),
         });
         at = listener.port;
-        isListening = true;
+        listening.push(transport.name);
         this.#listeners.push(listener);
-        const told = advertise ?? hostsOf(host).map((name) => ({ host: name, port: at }));
-        for (const endpoint of told) this.#tell({ transport: transport.name, ...endpoint });
       } catch (thrown) {
         this.#failed(`${transport.name} does not listen on ${host}:${at}`, thrown);
         // Without the first there is nothing to go on with.
-        if (!isListening) throw thrown;
+        if (listening.length === 0) throw thrown;
       }
     }
+    const told = advertise ?? hostsOf(host).map((name) => ({ host: name, port: at }));
+    this.#tell(told.flatMap((endpoint) => listening.map((transport) => ({ transport, ...endpoint }))));
   }
 
   get node(): NodeId {
@@ -178,7 +171,7 @@ export class Fabric {
     this.#certified = fabric;
     const before = new Map(this.#members);
     this.#members.clear();
-    for (const peer of fabric.peers.slice(0, rosterNodesMax)) {
+    for (const peer of fabric.peers.slice(0, kvFabricNodesMax)) {
       const member = this.#memberOf(peer, before.get(peer.node));
       if (member !== undefined) this.#members.set(peer.node, member);
     }
@@ -210,8 +203,15 @@ export class Fabric {
     await Promise.all(paths.map((path) => this.#look(path)));
   }
 
-  #tell(address: PeerAddress): void {
-    if (!this.#addresses.some((known) => isSame(known, address))) this.#addresses.push(address);
+  /** Of too many the first, each by all transports: to a peer one matters that it reaches. */
+  #tell(addresses: readonly PeerAddress[]): void {
+    const fresh = addresses.filter((address) => !this.#addresses.some((known) => isSame(known, address)));
+    const room = kvPeerAddressesMax - this.#addresses.length;
+    this.#addresses.push(...fresh.slice(0, room));
+    if (fresh.length > room) {
+      const left = fresh.slice(room).map(({ transport, host, port }) => `${transport} ${host}:${port}`);
+      this.#options.onError?.(`too many addresses: peers are not told ${left.join(', ')}; see "advertise"`);
+    }
   }
 
   #failed(what: string, thrown: unknown): void {
@@ -229,7 +229,7 @@ export class Fabric {
     const publicKey = Buffer.from(peer.publicKey, 'base64url');
     if (publicKey.length !== 32 || nodeOf(publicKey) !== peer.node || peer.node === this.node)
       return undefined;
-    const paths = peer.addresses.slice(0, addressesPerNodeMax).flatMap((address) => {
+    const paths = peer.addresses.slice(0, kvPeerAddressesMax).flatMap((address) => {
       const transport = this.#transports.find(({ name }) => name === address.transport);
       if (transport === undefined) return [];
       const known = before?.paths.find((path) => isSame(path.address, address));
@@ -264,7 +264,8 @@ export class Fabric {
     try {
       await this.#probes.take(probeMsMean);
     } catch {
-      return this.#schedule(path, probeMsMean);
+      if (this.#isPathOf(path)) this.#schedule(path, probeMsMean);
+      return;
     }
     try {
       if (this.#isPathOf(path)) await this.#probe(path);

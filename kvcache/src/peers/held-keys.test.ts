@@ -1,9 +1,14 @@
 /** What the fleet is told of keys: all at first, then what changed, and nothing that is not so. */
+import type { FromDaemon } from '@cognitora/protocol/kv-daemon';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { AgentLines } from './agent-lines.ts';
+import { PeerCounters } from './counts.ts';
+import { Fabric } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
 import { keyDigest } from './key-digest.ts';
-import { changedKeysMax } from './limits.ts';
+import { changedKeysMax, heldLooksMax } from './limits.ts';
+import { newNodeKey } from './testing/authority.ts';
 import { Fleet } from './testing/fleet.ts';
 import { newValue } from './testing/pair.ts';
 
@@ -33,6 +38,47 @@ test('a store with nothing in it is told too', () => {
   held.restart();
   expect(held.take()).toEqual({ isCleared: true, added: [], removed: [] });
   expect(held.take()).toBeUndefined();
+});
+
+test("keys that are nobody else's are passed in steps, between which others have their turn", () => {
+  let looks = 0;
+  function* keys(): Generator<string> {
+    for (; looks < 3 * heldLooksMax; looks += 1) yield `db0:${looks}`;
+    yield 'a';
+  }
+  const held = new HeldKeys({ has: () => true, keys });
+  held.restart();
+  expect(held.take()).toEqual({ isCleared: true, added: [], removed: [] });
+  expect(looks).toBeLessThan(heldLooksMax + 1);
+  let told = held.take();
+  for (let steps = 0; told === undefined && steps < 4; steps += 1) {
+    expect(held.isTold).toBe(false);
+    told = held.take();
+  }
+  expect(told?.added).toEqual(digests('a'));
+  expect([held.take(), held.isTold]).toEqual([undefined, true]);
+});
+
+test('however long only such keys come, the agent is told of those behind them', async () => {
+  const key = newNodeKey();
+  const plain = { counters: new PeerCounters(), nowMs: () => 0, random: () => 0.5, onChannel: () => {} };
+  const fabric = new Fabric({ key, ...plain });
+  onTestFinished(() => fabric.close());
+  function* keys(): Generator<string> {
+    for (let at = 0; at < 3 * heldLooksMax; at += 1) yield `db0:${at}`;
+    yield 'a';
+  }
+  const held: HeldKeys = new HeldKeys({ has: () => true, keys }, () => lines.onHeld());
+  const lines: AgentLines = new AgentLines({ fabric: () => fabric, held: () => held });
+  onTestFinished(() => lines.close());
+  const told: FromDaemon[] = [];
+  lines.attach((line) => told.push(line) > 0);
+  await expect
+    .poll(() => told.filter(({ type }) => type === 'held'))
+    .toEqual([
+      { type: 'held', isCleared: true, added: [], removed: [] },
+      { type: 'held', isCleared: false, added: digests('a'), removed: [] },
+    ]);
 });
 
 test('more changes than are kept: all is told anew', () => {

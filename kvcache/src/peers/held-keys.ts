@@ -2,9 +2,10 @@
  * Which keys this daemon holds, as it tells the fleet: all of them once a link begins, then what comes and goes. Keeps
  * no list of its own: a key that changed is looked up in the store when it is told, so what is told is what is.
  */
+import { kvHeldPerLineMax } from '@cognitora/protocol/kv-daemon';
 import { isSharedKey } from '../namespaces.ts';
 import { keyDigest } from './key-digest.ts';
-import { changedKeysMax, heldDigestsMax } from './limits.ts';
+import { changedKeysMax, heldLooksMax } from './limits.ts';
 
 export interface HeldChange {
   /** Forget all that was told before. */
@@ -50,13 +51,19 @@ export class HeldKeys {
     this.#onChange();
   }
 
-  /** What is to be told next; undefined: nothing. */
-  take(digestsMax = heldDigestsMax): HeldChange | undefined {
+  /** There is nothing left to take. */
+  get isTold(): boolean {
+    return this.#left === undefined && this.#changed.size === 0 && !this.#isCleared;
+  }
+
+  /** What is to be told next; undefined: nothing of what was looked at. */
+  take(digestsMax = kvHeldPerLineMax): HeldChange | undefined {
     const added: string[] = [];
     const removed: string[] = [];
     const isCleared = this.#isCleared;
     this.#isCleared = false;
-    while (this.#left !== undefined && added.length < digestsMax) {
+    for (let looks = 0; looks < heldLooksMax && added.length < digestsMax; looks += 1) {
+      if (this.#left === undefined) break;
       const next = this.#left.next();
       if (next.done === true) this.#left = undefined;
       else if (isSharedKey(next.value)) added.push(keyDigest(next.value));

@@ -47,16 +47,7 @@ export const publicKeyIn = (multiaddr: string): Buffer | undefined => {
   return bytes.subarray(6);
 };
 
-export const peerIdOf = (publicKey: Buffer): string => toBase58(Buffer.concat([peerIdPrefix, publicKey]));
-
 const base58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
-
-const toBase58 = (bytes: Buffer): string => {
-  let value = BigInt(`0x${bytes.toString('hex')}`);
-  let text = '';
-  for (; value > 0n; value /= 58n) text = (base58[Number(value % 58n)] ?? '') + text;
-  return '1'.repeat(leading(bytes, 0)) + text;
-};
 
 const fromBase58 = (text: string): Buffer => {
   let value = 0n;

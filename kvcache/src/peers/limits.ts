@@ -1,4 +1,5 @@
 /** Every bound between daemons: what waits, how long, how much at once, each with its reason. */
+import { kvFabricNodesMax } from '@cognitora/protocol/limits';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -13,11 +14,6 @@ export const probeBytesMax = 1 * MiB;
 /** A value that is written to be fetched back is small. */
 export const checkBytesMax = 4 * MiB;
 
-/** Nodes of a roster, as the edge tells them. */
-export const rosterNodesMax = 256;
-/** Addresses of one node: two transports on a few interfaces. */
-export const addressesPerNodeMax = 8;
-
 /** Connections to one peer by a transport whose connections carry one exchange at a time: measured best of 4 to 8. */
 export const connectionsPerPeerMax = 8;
 /** Connections accepted from one node: its pool, and one that is being replaced. */
@@ -28,6 +24,8 @@ export const acceptedMax = 2_048;
 export const streamsPerConnectionMax = 64;
 /** Who waits for a channel to one peer. */
 export const channelsWaitingMax = 256;
+/** And for how long: a look takes less, and a fetch has its place before it asks. */
+export const channelMsMax = 5_000;
 
 /** From the first packet to an identity on both ends. */
 export const dialMsMax = 3_000;
@@ -42,7 +40,8 @@ export const idleMsMax = 30_000;
 
 /** Values that are fetched at once, of all peers and of one; each has its room in memory reserved. */
 export const fetchesMax = 16;
-export const fetchesPerPeerMax = 8;
+/** One connection is left for what is short. */
+export const fetchesPerPeerMax = connectionsPerPeerMax - 1;
 /** Who waits for that: more would be late anyway. */
 export const fetchesWaitingMax = 256;
 /** Tries of one value, all holders and paths together. */
@@ -53,8 +52,7 @@ export const servedPerPeerMax = 16;
 /** Unless the caller knows better: what a prefill of a long prompt takes. */
 export const fetchMsMax = 5_000;
 
-/** Keys of one question to the edge, and questions without an answer. */
-export const askDigestsMax = 64;
+/** Questions to the edge without an answer. */
 export const asksMax = 32;
 /** The edge's answer; a miss is not worth more. */
 export const askMsMax = 500;
@@ -75,8 +73,8 @@ export const probeBackoffMsMax = 600_000;
 
 /** Keys that came or went since the agent was told; with more all are told anew. */
 export const changedKeysMax = 65_536;
-/** Digests in one line to the agent, 17 characters each. */
-export const heldDigestsMax = 4_096;
+/** Keys looked at for one line to the agent: a few ms, in which nothing else is done. */
+export const heldLooksMax = 16_384;
 /** What came and went is gathered this long; predictions at the edge bridge it. */
 export const heldMs = 50;
 /** Reach is told no more often. */
@@ -84,3 +82,19 @@ export const reachMs = 1_000;
 /** Keys of one request that are fetched side by side; and peers that are probed so. */
 export const fetchedTogetherMax = 32;
 export const probedTogetherMax = 4;
+
+/** Files of a mirrored namespace that are listed for others: what they may pull in a minute or two, 300 KB. */
+export const newestKeysMax = 1_024;
+/** Of one answer: more than is pulled until the next one, unless they are small. */
+export const newestAskedMax = 256;
+/** Lists asked for at once, and who waits: all peers for each mirror. */
+export const newestAsksMax = 8;
+export const newestAsksWaitingMax = 16 * kvFabricNodesMax;
+/** Values taken without being asked for, at once: of 16 fetches, so that those that somebody waits for go on. */
+export const pullsMax = 2;
+export const pullsWaitingMax = newestAsksWaitingMax;
+/** Of each of them: together a tenth of what an SSD writes. */
+export const pullsBytesPerMs = (32 * MiB) / 1_000;
+/** Until it is one's turn, and until a value is here: nobody waits for it. */
+export const pullWaitMsMax = 60_000;
+export const pullMsMax = 20_000;

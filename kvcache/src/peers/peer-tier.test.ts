@@ -2,6 +2,7 @@
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { describe, expect, test } from 'vitest';
 import { checksumIn, sumOf } from '../tiers/checksum.ts';
+import { connectionsPerPeerMax } from './limits.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
 import { certifiedOf, newHolder, newValue } from './testing/pair.ts';
@@ -42,6 +43,49 @@ test.each([...peerTransports])('a value that a peer holds comes by %s, and stays
   await expect
     .poll(() => holder.peers.counts.peers.find(({ served }) => served === 1))
     .toMatchObject({ node: asker.node, transport: name, bytesOut: mebibyte });
+});
+
+test('a fetch that a path is known to be too slow for is not begun', async () => {
+  const { asker, holder } = await two('tls');
+  const [path] = asker.peers.fabric.pathsTo(holder.node);
+  if (path === undefined) throw new Error('no path');
+  path.rttMs = 1;
+  path.bytesPerMs = mebibyte / 60_000;
+  const options = { node: holder.node, deadlineMs: 10_000 };
+  expect(await asker.peers.tier.fetch('k', options)).toBeUndefined();
+  expect(failuresOf(asker)).toEqual(['late']);
+  expect(sum(asker.peers.counts.peers)).toBe(0);
+  path.bytesPerMs = mebibyte;
+  const held = await asker.peers.tier.fetch('k', options);
+  expect(held?.bytes.length).toBe(mebibyte);
+  held?.release();
+});
+
+test('however much is fetched, what is short has a connection at once', async () => {
+  const fleet = new Fleet();
+  const [asker, holder] = [await fleet.daemon(), await fleet.daemon({ bytesPerSecondMax: mebibyte })];
+  fleet.tell('tls');
+  const keys = Array.from({ length: connectionsPerPeerMax }, (_, at) => `k${at}`);
+  for (const key of keys) holder.put(key, newValue(mebibyte));
+  const over: string[] = [];
+  const fetching = keys.map(async (key) => {
+    (await asker.peers.tier.fetch(key, { node: holder.node, deadlineMs: 1_500 }))?.release();
+    over.push(key);
+  });
+  await expect.poll(() => sum(asker.peers.counts.peers)).toBeGreaterThan(0);
+  const channel = await asker.peers.fabric.pathsTo(holder.node)[0]?.trunk.take();
+  channel?.giveBack();
+  expect(over).toEqual([]);
+  await Promise.all(fetching);
+});
+
+test('how fast a path is shows in what it brings, unless a cap made it slow', async () => {
+  const { fleet, asker, holder } = await two('tls');
+  const capped = await fleet.daemon({ bytesPerSecondMax: 64 * mebibyte });
+  fleet.tell('tls');
+  for (const { peers } of [asker, capped]) (await peers.tier.fetch('k', { node: holder.node }))?.release();
+  const known = [asker, capped].map(({ peers }) => peers.fabric.pathsTo(holder.node)[0]?.bytesPerMs);
+  expect(known).toEqual([expect.any(Number), undefined]);
 });
 
 test('what a value has left of its time goes with it', async () => {

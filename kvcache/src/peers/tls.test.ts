@@ -1,10 +1,11 @@
 /** Who is refused by TLS: everybody whose certificate is not the fleet's, or not of the node that it should be of. */
 import { connect, type TLSSocket } from 'node:tls';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { PeerError } from './codes.ts';
+import { channelMsMax, connectionsPerPeerMax } from './limits.ts';
 import { newAuthority, newNodeKey, selfSigned } from './testing/authority.ts';
 import { authority, certifiedOf, fetchFrom, newAsker, newHolder, newValue } from './testing/pair.ts';
-import type { Certified } from './transport.ts';
+import type { Certified, Channel } from './transport.ts';
 
 const hourMs = 3_600_000;
 const key = newNodeKey();
@@ -113,4 +114,21 @@ test('a node has no more connections than its pool needs', async () => {
   holder.admit(key);
   for (let index = 0; index < 20; index += 1) await dialled(holder.listener.port, certifiedOf(key));
   await expect.poll(() => holder.refused.filter((code) => code === 'excess')).toHaveLength(4);
+});
+
+test('who waits for a connection does so for a while, and the next one given back is for who still waits', async () => {
+  const asker = newAsker('tls', await newHolder('tls'));
+  const all = await Promise.all(Array.from({ length: connectionsPerPeerMax }, () => asker.take()));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const codes: string[] = [];
+  const late = asker.take().catch((thrown: PeerError) => codes.push(thrown.code));
+  await vi.advanceTimersByTimeAsync(channelMsMax - 1);
+  const waits: Promise<Channel> = asker.take();
+  expect(codes).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  await late;
+  expect(codes).toEqual(['busy']);
+  all[0]?.giveBack();
+  expect(await waits).toBe(all[0]);
 });

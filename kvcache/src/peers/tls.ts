@@ -12,6 +12,7 @@ import { Inbox } from './inbox.ts';
 import {
   acceptedMax,
   acceptedPerPeerMax,
+  channelMsMax,
   channelsWaitingMax,
   connectionsPerPeerMax,
   dialMsMax,
@@ -114,6 +115,7 @@ class TlsChannel implements Channel {
 interface Waiting {
   readonly resolve: (channel: TlsChannel) => void;
   readonly reject: (error: PeerError) => void;
+  readonly timer: NodeJS.Timeout;
 }
 
 /** The pool of connections to one peer. */
@@ -123,7 +125,7 @@ class TlsTrunk implements Trunk {
   readonly #open = new Set<TlsChannel>();
   readonly #idle: TlsChannel[] = [];
   readonly #timers = new Map<TlsChannel, NodeJS.Timeout>();
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting = new Set<Waiting>();
   readonly #sockets = new Set<TLSSocket>();
   #isCut = false;
 
@@ -141,14 +143,31 @@ class TlsTrunk implements Trunk {
       idle.cut();
     }
     if (this.#sockets.size < connectionsPerPeerMax) return this.#connect();
-    if (this.#waiting.length >= channelsWaitingMax) throw new PeerError('busy');
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    if (this.#waiting.size >= channelsWaitingMax) throw new PeerError('busy');
+    return new Promise((resolve, reject) => {
+      const onLate = (): void => {
+        this.#waiting.delete(waiting);
+        reject(new PeerError('busy'));
+      };
+      const waiting = { resolve, reject, timer: setTimeout(onLate, channelMsMax) };
+      this.#waiting.add(waiting);
+    });
+  }
+
+  /** Who waited longest, and does so no more. */
+  #first(): Waiting | undefined {
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    this.#waiting.delete(first);
+    clearTimeout(first.timer);
+    return first;
   }
 
   cut(): void {
     this.#isCut = true;
     for (const socket of this.#sockets) socket.destroy();
-    for (const { reject } of this.#waiting.splice(0)) reject(new PeerError('closed'));
+    for (let first = this.#first(); first !== undefined; first = this.#first())
+      first.reject(new PeerError('closed'));
   }
 
   #connect(): Promise<TlsChannel> {
@@ -201,7 +220,7 @@ class TlsTrunk implements Trunk {
   }
 
   #free(channel: TlsChannel): void {
-    const next = this.#waiting.shift();
+    const next = this.#first();
     if (next !== undefined) {
       next.resolve(channel);
       return;
@@ -225,7 +244,7 @@ class TlsTrunk implements Trunk {
     this.#settle(channel);
     const at = this.#idle.indexOf(channel);
     if (at >= 0) this.#idle.splice(at, 1);
-    const next = this.#isCut ? undefined : this.#waiting.shift();
+    const next = this.#isCut ? undefined : this.#first();
     if (next !== undefined) void this.#connect().then(next.resolve, next.reject);
   }
 }

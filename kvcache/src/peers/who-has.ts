@@ -3,8 +3,9 @@
  * time. "Nobody" is believed for a while; a question without an answer is a miss now, and asked again next time.
  */
 import type { NodeId } from '@cognitora/protocol/ids';
+import { kvAskDigestsMax } from '@cognitora/protocol/limits';
 import { keyDigest } from './key-digest.ts';
-import { askDigestsMax, askMsMax, asksMax, nobodyMsMax, rememberedMax } from './limits.ts';
+import { askMsMax, asksMax, nobodyMsMax, rememberedMax } from './limits.ts';
 import { Remembered } from './remembered.ts';
 import { within } from './within.ts';
 
@@ -43,7 +44,7 @@ export class WhoHas {
     this.#asked.set(digest, { promise, resolve });
     this.#next.push(digest);
     if (this.#next.length === 1) setImmediate(() => this.#send());
-    else if (this.#next.length === askDigestsMax) this.#send();
+    else if (this.#next.length === kvAskDigestsMax) this.#send();
     return promise;
   }
 

@@ -198,6 +198,18 @@ test('a daemon with the key of another host is told of, and nothing of it to the
   expect(fleet.status).toMatchObject({ isJoined: false, why: expect.stringContaining('--identity') });
 });
 
+test('one that says nothing else is asked less and less often', async () => {
+  const { fleet, link, sockets, movers, settle } = started();
+  fleet.linked(link(), movers);
+  for (let seconds = 0; seconds < 60; seconds += 1) {
+    const latest = sockets.at(-1);
+    if (latest?.destroyed === false) latest.push('{"type":"self"}\n');
+    await settle(1_000);
+  }
+  expect(sockets.length).toBeGreaterThan(2);
+  expect(sockets.length).toBeLessThan(15);
+});
+
 test('a line that nobody understands ends the connection, and the next one begins', async () => {
   const { fleet, link, sockets, movers, settle } = started();
   fleet.linked(link(), movers);

@@ -204,7 +204,6 @@ export class KvFleet {
     log('info', 'kvcached joins the fleet');
     this.#why = 'it has not told of itself yet';
     life.socket = socket;
-    life.failures = 0;
     const looked = Promise.race([own.found(), delay(lookMsMax)]);
     const lines = new TextLines(kvLineBytesMax);
     const refuse = (thrown: unknown): void => {
@@ -277,6 +276,7 @@ export class KvFleet {
       return;
     }
     life.self = self;
+    life.failures = 0;
     this.#why = undefined;
     this.changed();
   }

@@ -22,7 +22,7 @@ import { openPlain, readPlain } from './plain-file.ts';
 /** Each costs a look at its head once; twice as many are looked at, whose digests take 8 MiB at most. */
 export const filesMax = 256;
 /** Room of one of the largest envelopes and many usual ones. */
-export const directoryBytesMax = 64 * 1024 ** 3;
+const directoryBytesMax = 64 * 1024 ** 3;
 /** A burst of requests looks once. */
 const lookMs = 200;
 /** Who writes for longer is gone. */

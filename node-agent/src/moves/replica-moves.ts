@@ -23,7 +23,7 @@ import { type Probed, probeMoves } from './probe.ts';
 import { isStateOf, Slots, slotForRestore, slotOfAnswer } from './slots.ts';
 
 /** Of a prompt that the hand-over lacks, or that is not here: for less no file is worth its while. */
-export const movedTokensMin = 384;
+const movedTokensMin = 384;
 /** Fewer blocks are fewer tokens than that, whatever the tokeniser: nobody looks for them. */
 const movedBlocksMin = 2;
 /** Siblings of a burst, one after the other; more are better computed. */

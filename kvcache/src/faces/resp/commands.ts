@@ -281,13 +281,6 @@ const info: Command['run'] = (_, { store: all, nowMs, startedAtMs, version, clie
   return text(`${lines.join('\r\n')}\r\n`);
 };
 
-const sizeOf = (caller: Caller): number => {
-  const prefix = caller.prefixOf(caller.session.database);
-  let size = 0;
-  for (const key of caller.store.keys()) if (key.startsWith(prefix)) size += 1;
-  return size;
-};
-
 const describe = ([name, { arity, isRead }]: readonly [string, Command]): Reply =>
   array([
     text(name.toLowerCase()),
@@ -355,7 +348,10 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
     }),
   ],
   ['SCAN', reading(-2, scan)],
-  ['DBSIZE', reading(1, (_, caller) => integer(sizeOf(caller)))],
+  [
+    'DBSIZE',
+    reading(1, (_, { store: all, prefixOf, session }) => integer(all.sizeOf(prefixOf(session.database)))),
+  ],
   [
     'PING',
     reading(-1, ([, word]) =>

@@ -275,6 +275,27 @@ test('times that change all the while cost no more records than are written', as
   await tier.close();
 });
 
+test('deleting a key all the while costs no more records than are written, also where its values are refused', async () => {
+  const directory = directoryOf();
+  const tier = await opened(directory, { dirtyBytesMax: 2 ** 16 });
+  const before = tier.counts.bytes;
+  const written = write(tier, 'a', 'x'.repeat(40_000));
+  for (let turn = 0; turn < 1_000; turn += 1) tier.delete('a');
+  // More than may be dirty: each is refused, and what the disk has of the key is deleted.
+  for (let turn = 0; turn < 1_000; turn += 1) void write(tier, 'a', 'y'.repeat(40_000));
+  await written;
+  await tier.flush();
+  expect(tier.counts.bytes - before).toBeLessThanOrEqual(pagesOf(40_000) * pageBytes + 3 * headerBytes);
+  // Behind the deletion a value counts again, and so does the next deletion.
+  expect(await write(tier, 'a', 'again')).toBe(true);
+  expect(await read(tier, 'a')).toBe('again');
+  tier.delete('a');
+  await tier.close();
+  const next = await opened(directory);
+  expect(await read(next, 'a')).toBe('missing');
+  await next.close();
+});
+
 test('a time that the disk did not take costs the value, rather than that it comes back for longer', async () => {
   const directory = directoryOf();
   let nowMs = 1_000;

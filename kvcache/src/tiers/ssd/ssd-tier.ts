@@ -46,6 +46,8 @@ export interface SsdTierOptions {
   readonly monotonicMs?: () => number;
   /** Of each batch that was written. */
   readonly times?: { observe(ms: number): void };
+  /** A key has a place here from now on, or none any more. */
+  readonly onPlace?: ((key: string, isHere: boolean) => void) | undefined;
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -103,12 +105,14 @@ export class SsdTier {
   readonly #options: SsdTierOptions;
   readonly #segments: Segments;
   readonly #segmentBytes: number;
-  readonly #index = new SegmentIndex();
+  readonly #index: SegmentIndex;
   readonly #queue: Queued[] = [];
   /** Of the queue, by key: a time that changes again before it is written is one record. */
   readonly #expiries = new Map<string, Expiry>();
   /** Records of a key that wait or are being written. */
   readonly #queued = new Map<string, number>();
+  /** Of these, keys whose last record is a deletion: one more would say the same. */
+  readonly #deletions = new Set<string>();
   readonly #headers = openArena(batchRecordsMax * headerBytes).bytes;
   readonly #readsWaiting: (() => void)[] = [];
   #readers = 0;
@@ -130,6 +134,7 @@ export class SsdTier {
   private constructor(options: SsdTierOptions, segments: Segments, segmentBytes: number) {
     this.#options = options;
     this.#segments = segments;
+    this.#index = new SegmentIndex(options.onPlace);
     this.#segmentBytes = segmentBytes;
   }
 
@@ -161,6 +166,11 @@ export class SsdTier {
 
   keys(): IterableIterator<string> {
     return this.#index.keys();
+  }
+
+  /** Whether it has a place, over or not. */
+  has(key: string): boolean {
+    return this.#index.get(key) !== undefined;
   }
 
   /** Where it is; undefined for nothing, or nothing any more. */
@@ -215,7 +225,7 @@ export class SsdTier {
   delete(key: string): boolean {
     const isHere = this.#index.remove(key);
     // One that is being written this moment is found by a restart.
-    if (isHere || this.#queued.has(key)) this.#enqueue({ kind: 'deleted', key });
+    if (isHere || this.#queued.has(key)) this.#enqueueDeletion(key);
     return isHere;
   }
 
@@ -299,12 +309,19 @@ export class SsdTier {
   }
 
   #enqueueDeletions(): void {
-    for (const key of this.#deletionsLeft) this.#enqueue({ kind: 'deleted', key });
+    for (const key of this.#deletionsLeft) this.#enqueueDeletion(key);
     this.#deletionsLeft.clear();
+  }
+
+  #enqueueDeletion(key: string): void {
+    if (this.#deletions.has(key)) return;
+    this.#enqueue({ kind: 'deleted', key });
+    this.#deletions.add(key);
   }
 
   #enqueue(one: Queued): void {
     this.#queue.push(one);
+    this.#deletions.delete(one.key);
     this.#queued.set(one.key, (this.#queued.get(one.key) ?? 0) + 1);
     this.#taken += 1;
     this.#writing ??= this.#writeAll();
@@ -412,7 +429,10 @@ export class SsdTier {
     this.#settled += 1;
     const queued = (this.#queued.get(one.key) ?? 1) - 1;
     if (queued > 0) this.#queued.set(one.key, queued);
-    else this.#queued.delete(one.key);
+    else {
+      this.#queued.delete(one.key);
+      this.#deletions.delete(one.key);
+    }
     if (!('pages' in one)) return;
     // One that was replaced or deleted meanwhile has a record behind it that says so.
     if (place !== undefined && queued === 0 && one.isWanted()) this.#index.add(one.key, place);
