@@ -36,7 +36,7 @@ const kvDirectoryLines = (
   return [`kv_directory ${kvDirectory} does nothing: a running ${profile} has its own settings for KV`];
 };
 
-type Profiles = Pick<KnownProfiles, 'command' | 'handsOver'>;
+type Profiles = Pick<KnownProfiles, 'command' | 'handingOver'>;
 
 const engineLines = (engine: EngineConfig, config: AgentConfig, profiles: Profiles): string[] => {
   const { profile, role, kvOffload, source, aliases, apiKey, tokenizer } = engine;
@@ -45,7 +45,7 @@ const engineLines = (engine: EngineConfig, config: AgentConfig, profiles: Profil
   const [first, ...more] =
     source.kind === 'attached' ? attachedLines(source) : launchedLines(source, command);
   const isShared = (kvcached ?? kvHandover) !== undefined;
-  const kv = kvDirectoryLines(engine, { handsOver: profiles.handsOver(engine), isShared });
+  const kv = kvDirectoryLines(engine, { handsOver: profiles.handingOver.includes(profile), isShared });
   const lines = [`${profile}, ${first}`, ...more, ...kv];
   if (kvOffload !== 'none') lines.push(`KV offload ${kvOffload}`);
   if (role !== 'both') lines.push(`role ${role}: gets no requests`);

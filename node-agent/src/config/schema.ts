@@ -9,16 +9,14 @@ import { textCharsMax } from '@cognitora/protocol/config/limits';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
-import { engineProfiles } from '../engines/profiles/profiles.ts';
+import { knownProfiles } from '../engines/known-profiles.ts';
 import { logFormats, logLevels } from './agent-config.ts';
 import { region, replicaName, zeromqEndpoint } from './kinds.ts';
 import * as limits from './limits.ts';
 
 const file = kinds.path('a file', homedir);
 
-const handingOver = [...engineProfiles.values()]
-  .flatMap(({ name, handsOver }) => (handsOver === undefined ? [] : [kinds.quoted(name)]))
-  .join(' and ');
+const handingOver = knownProfiles.handingOver.map(kinds.quoted).join(' and ');
 
 /** At the top of the file, before the first table. */
 export const topKeys = {
