@@ -255,6 +255,9 @@ export interface KvProbe {
   readonly namespaces: readonly KvNamespace[];
 }
 
+/** Why a peer is not reached of whose kvcached nothing is known. */
+export const tellsNoAddress = 'its kvcached does not run, or has no [peers]';
+
 export interface KvDoctor {
   readonly namespaces: readonly KvNamespace[];
   readonly probes: readonly KvProbe[];
