@@ -96,7 +96,7 @@ export const topKeys = {
   }),
 } as const satisfies Keys;
 
-export const peersKeys = {
+const peersKeys = {
   listen: key(kinds.list(listen, endpointsMax, 'a list of addresses such as "10.0.0.7:6381"'))({
     doc:
       'Where the daemons of other hosts connect: TCP (TLS) and UDP (QUIC) on the same port, both sides ' +
@@ -127,7 +127,7 @@ const shortFact = {
   says: `a text of at most ${factCharsMax} characters`,
   read: (value: unknown) => (String(value).length <= factCharsMax ? fact.read(value) : undefined),
 };
-export const fieldKeys = {
+const fieldKeys = {
   model: key(shortFact)({
     doc: 'The model, as all hosts call it.',
     example: '"Qwen/Qwen3-8B"',
@@ -169,7 +169,7 @@ export const fieldKeys = {
 
 const fieldsKey = key(fields);
 
-export const namespaceKeys = {
+const namespaceKeys = {
   database: key(kinds.wholeNumber(0, 15))({
     doc: 'The Redis database (SELECT) whose keys these are; clients begin in 0.',
     example: '1',
