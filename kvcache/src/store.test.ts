@@ -178,7 +178,7 @@ test('all keys are listed, whichever tier has them', async () => {
   await store.close();
 });
 
-test('a value that was read stays on the disk when its segment goes, one that nobody asked for does not', async () => {
+test('a value that was read stays on the disk when its segment goes, another does not', async () => {
   const directory = directoryOf();
   const first = await opened(8, directory);
   put(first, 'read', 'here');

@@ -5,7 +5,7 @@
  */
 import type { KeyWalks } from '../../key-walks.ts';
 import type { HeldValue, KvStore, NewValue } from '../../store.ts';
-import { array, failure, integer, none, ok, type Reply, text, type Version } from './reply.ts';
+import { array, failure, integer, none, ok, type Pieces, type Reply, text, type Version } from './reply.ts';
 import { scan } from './scan.ts';
 
 export interface Caller {
@@ -44,7 +44,7 @@ export interface Command {
   readonly isFree?: boolean;
   /** Words that are values to be stored, by their place. */
   readonly isValue?: (place: number) => boolean;
-  readonly run: (words: readonly Buffer[], caller: Caller) => Answer;
+  readonly run: (words: readonly Buffer[], caller: Caller) => Answer | Pieces;
 }
 
 /** As Redis has by default. */
@@ -298,8 +298,23 @@ const commandNames: Command['run'] = ([, word]) => {
   return array([]);
 };
 
-/** Keys of one MGET that are read side by side: peers answer for many in the time of one. */
+/** Keys of one MGET that are read side by side and held: peers answer for many in the time of one. */
 const readsAtOnce = 64;
+/** Of those that are on this host: a client that reads slowly keeps so much of memory from being evicted. */
+const readBytesAtOnce = 16 * 2 ** 20;
+
+const mget = (keys: readonly Buffer[], caller: Caller): Pieces => {
+  let at = 0;
+  const next = async (): Promise<readonly Reply[] | undefined> => {
+    const from = at;
+    for (let bytes = 0; at < keys.length && at - from < readsAtOnce; at += 1) {
+      bytes += caller.store.lengthOf(keyOf(keys[at], caller)) ?? 0;
+      if (at > from && bytes > readBytesAtOnce) break;
+    }
+    return at === from ? undefined : Promise.all(keys.slice(from, at).map((key) => read(key, caller)));
+  };
+  return { kind: 'pieces', length: keys.length, next };
+};
 
 const isSecond = (place: number): boolean => place === 2;
 const isEverySecond = (place: number): boolean => place > 1 && place % 2 === 0;
@@ -311,17 +326,7 @@ const free = (arity: number, run: Command['run']): Command => ({ arity, isRead: 
 /** By name in capitals. */
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['GET', reading(2, ([, key], caller) => read(key, caller))],
-  [
-    'MGET',
-    reading(-2, async (words, caller) => {
-      const items: Reply[] = [];
-      for (let at = 1; at < words.length; at += readsAtOnce) {
-        const some = words.slice(at, at + readsAtOnce).map((word) => read(word, caller));
-        items.push(...(await Promise.all(some)));
-      }
-      return array(items);
-    }),
-  ],
+  ['MGET', reading(-2, ([, ...keys], caller) => mget(keys, caller))],
   ['SET', { ...writing(-3, set), isValue: isSecond }],
   ['MSET', { ...writing(-3, mset), isValue: isEverySecond }],
   ['EXISTS', reading(-2, exists)],

@@ -39,10 +39,12 @@ const started = async ({ ramBytesMax = 16 * mebibyte, isOnDisk = false, ...more 
 const talk = async (port: number) => {
   const socket: Socket = connect(port, '127.0.0.1');
   onTestFinished(() => void socket.destroy());
-  let got = Buffer.alloc(0);
+  let pieces: Buffer[] = [];
+  let length = 0;
   let isClosed = false;
   socket.on('data', (bytes) => {
-    got = Buffer.concat([got, bytes]);
+    pieces.push(bytes);
+    length += bytes.length;
   });
   socket.on('close', () => {
     isClosed = true;
@@ -53,9 +55,11 @@ const talk = async (port: number) => {
     say: (bytes: string | Buffer) => socket.write(bytes),
     hears: async (expected: string | Buffer) => {
       const wanted = Buffer.from(expected as string, 'latin1');
-      await vi.waitFor(() => expect(got.length).toBeGreaterThanOrEqual(wanted.length), { timeout: 10_000 });
+      await vi.waitFor(() => expect(length).toBeGreaterThanOrEqual(wanted.length), { timeout: 10_000 });
+      const got = Buffer.concat(pieces);
       expect(got.equals(wanted) || got.toString('latin1', 0, 300)).toBe(true);
-      got = Buffer.alloc(0);
+      pieces = [];
+      length = 0;
     },
     closes: () => vi.waitFor(() => expect(isClosed).toBe(true), { timeout: 10_000 }),
   };
@@ -227,6 +231,86 @@ test('without the password nothing is read or written, and a wrong one is told',
   client.say(Buffer.concat([wire('AUTH', 'default', 'open sesame'), wire('SET', 'a', '1')]));
   await client.hears('+OK\r\n+OK\r\n');
 });
+
+test('before the password a command is small, and one of more words ends the connection', async () => {
+  const { port } = await started({ password: 'open sesame' });
+  const client = await talk(port);
+  client.say(
+    Buffer.concat([
+      wire('MGET', ...Array.from({ length: 9 }, () => 'k'.repeat(2_000))),
+      wire('AUTH', 'p'.repeat(15_000), 'q'.repeat(15_000)),
+      wire('HELLO', '3', 'AUTH', 'default', 'wrong', 'SETNAME', 'me'),
+    ]),
+  );
+  const tooMuch = '-ERR words of more than 16384 bytes in one command\r\n';
+  await client.hears(
+    `${tooMuch}${tooMuch}-WRONGPASS invalid username-password pair or user is disabled.\r\n`,
+  );
+  client.say('*11\r\n');
+  await client.hears('-ERR Protocol error: invalid multibulk length\r\n');
+  await client.closes();
+});
+
+test('as many keys as fit into a command are answered, and longer ones are told what fits', async () => {
+  const { store, port } = await started();
+  store.reserve(`db0:${'k'.repeat(250)}`, 1)?.commit();
+  const client = await talk(port);
+  client.say(wire('MGET', ...Array.from({ length: 4_095 }, () => 'k'.repeat(250))));
+  await client.hears(`*4095\r\n${'$1\r\n\0\r\n'.repeat(4_095)}`);
+  client.say(
+    Buffer.concat([wire('MGET', ...Array.from({ length: 4_095 }, () => 'k'.repeat(300))), wire('PING')]),
+  );
+  await client.hears('-ERR words of more than 1048576 bytes in one command\r\n+PONG\r\n');
+});
+
+test('many short values of one command lie in the store before it is whole, not on the heap', async () => {
+  const { store, port } = await started({ ramBytesMax: 64 * mebibyte });
+  const client = await talk(port);
+  const pairs = Array.from({ length: 500 }, (_, at) => [`k${at}`, Buffer.alloc(15_000, at)]).flat();
+  const all = wire('MSET', ...pairs);
+  client.say(all.subarray(0, -20_000));
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBeGreaterThan(490 * 15_000), { timeout: 10_000 });
+  expect(store.ram.counts.values).toBe(0);
+  client.say(all.subarray(-20_000));
+  await client.hears('+OK\r\n');
+  client.say(wire('MGET', 'k0', 'k499'));
+  await client.hears(
+    Buffer.concat([Buffer.from('*2\r\n'), bulk(Buffer.alloc(15_000)), bulk(Buffer.alloc(15_000, 499))]),
+  );
+});
+
+test.each([
+  [20, mebibyte, 16],
+  [200, mebibyte / 16, 64],
+])(
+  'of an MGET of %s values of %s bytes no more than %s are held for a slow client',
+  async (count, bytes, held) => {
+    const { store, port } = await started({ ramBytesMax: 64 * mebibyte });
+    const names = Array.from({ length: count }, (_, at) => `k${at}`);
+    const values = names.map((_, at) => Buffer.alloc(bytes, at));
+    for (const [at, name] of names.entries()) {
+      const value = store.reserve(`db0:${name}`, bytes);
+      values[at]?.copy(value?.bytes ?? Buffer.alloc(0));
+      value?.commit();
+    }
+    const client = await talk(port);
+    client.socket.pause();
+    client.say(wire('MGET', ...names));
+    await vi.waitFor(() => expect(store.counts.ramHits).toBeGreaterThan(0), { timeout: 10_000 });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(store.counts.ramHits).toBe(held);
+    client.socket.resume();
+    await client.hears(Buffer.concat([Buffer.from(`*${count}\r\n`), ...values.map(bulk)]));
+    expect(store.counts.ramHits).toBe(count);
+    const leaving = await talk(port);
+    leaving.socket.pause();
+    leaving.say(wire('MGET', ...names));
+    await vi.waitFor(() => expect(store.counts.ramHits).toBe(count + held), { timeout: 10_000 });
+    leaving.socket.destroy();
+    for (const name of names) store.delete(`db0:${name}`);
+    await vi.waitFor(() => expect(store.ram.counts.bytes).toBe(0), { timeout: 10_000 });
+  },
+);
 
 test('version 3 has its own words for nothing and for pairs', async () => {
   const { port } = await started();

@@ -10,10 +10,17 @@ import { valueAt } from '../../tiers/ram/extents.ts';
 import { type Caller, type Command, commands, keyOf, noRoom, tooLarge } from './commands.ts';
 import type { DirectReader } from './direct-socket.ts';
 import { ProtocolError, RespParser } from './parser.ts';
-import { encodedIn, failure, type Reply, writeReply } from './reply.ts';
+import { encodedIn, failure, type Pieces, type Reply, type Version, writeReply } from './reply.ts';
 
 /** Of a string that is no value: a key, a word, an ECHO. */
 const wordBytesMax = 64 * 1024;
+/** Of one command: an MSET or MGET of as many keys as a client of ours asks at once. */
+const wordsMax = 4_096;
+/** Of its words that are no values: 256 bytes a key. */
+const commandBytesMax = 2 ** 20;
+/** Before the password, as Redis has it: a HELLO with AUTH and SETNAME has seven. */
+const wordsMaxOutside = 10;
+const commandBytesMaxOutside = 16 * 1024;
 /** So much may wait in a socket that its client does not read, before nothing more of it is answered. */
 const unreadBytesMax = 2 ** 20;
 
@@ -41,6 +48,8 @@ export class RespSession implements DirectReader {
   #left: Buffer = nothing;
   #isReading = true;
   #isBusy = false;
+  /** Of who waits until the client has read. */
+  #onRead: (() => void) | undefined;
 
   constructor(socket: Socket, { id, onError, ...options }: SessionOptions) {
     this.#socket = socket;
@@ -53,12 +62,19 @@ export class RespSession implements DirectReader {
     };
     this.#caller = { ...options, session, written: this.#written, hold };
     this.#parser = new RespParser({
-      onBulk: (words, bytes) => this.#roomFor(words, bytes),
+      wordsMax: () => (session.isIn ? wordsMax : wordsMaxOutside),
+      onBulk: (words, bytes, keptBytes) => this.#roomFor(words, bytes, keptBytes),
       onCommand: (words) => this.#run(words),
     });
-    socket.on('drain', () => this.#goOn());
+    socket.on('drain', () => {
+      this.#onRead?.();
+      this.#goOn();
+    });
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#abort());
+    socket.on('close', () => {
+      this.#onRead?.();
+      this.#abort();
+    });
     socket.setTimeout(stalledMsMax, () => {
       // Between commands a client may rest as long as it likes; within one it holds memory that others need.
       const { isOver } = this.#caller.session;
@@ -113,12 +129,16 @@ export class RespSession implements DirectReader {
   readonly #mayGoOn = (): boolean =>
     !this.#isBusy && !this.#caller.session.isOver && this.#socket.writableLength <= unreadBytesMax;
 
-  #roomFor(words: readonly Buffer[], bytes: number): Buffer | 'keep' | 'skip' {
+  #roomFor(words: readonly Buffer[], bytes: number, keptBytes: number): Buffer | 'keep' | 'skip' {
     const command = commands.get(nameOf(words));
     const { session, store } = this.#caller;
     if (command?.isValue?.(words.length) !== true) {
-      if (bytes <= wordBytesMax) return 'keep';
-      this.#refusal ??= failure(`ERR a word of ${bytes} bytes, where ${wordBytesMax} are the most`);
+      const max = session.isIn ? commandBytesMax : commandBytesMaxOutside;
+      if (bytes <= wordBytesMax && keptBytes + bytes <= max) return 'keep';
+      this.#refusal ??=
+        bytes > wordBytesMax
+          ? failure(`ERR a word of ${bytes} bytes, where ${wordBytesMax} are the most`)
+          : failure(`ERR words of more than ${max} bytes in one command`);
       return 'skip';
     }
     if (!session.isIn || this.#refusal !== undefined) return 'skip';
@@ -145,7 +165,36 @@ export class RespSession implements DirectReader {
     this.#written.clear();
     this.#refusal = undefined;
     if (answer instanceof Promise) void this.#wait(answer);
+    else if (answer.kind === 'pieces') void this.#tell(answer);
     else this.#reply(answer);
+  }
+
+  /** Each piece is held until it is sent, and the next is made when the client has read. Never rejects. */
+  async #tell({ length, next }: Pieces): Promise<void> {
+    this.#isBusy = true;
+    try {
+      this.#write([`*${length}\r\n`]);
+      for (let items = await next(); items !== undefined; items = await next()) {
+        this.#write(piecesOf(items, this.#caller.session.protocol));
+        await this.#untilRead();
+        if (this.#socket.destroyed) break;
+      }
+    } catch (thrown) {
+      // Of an array that is begun no error can be told.
+      this.#onError(thrown);
+      this.#socket.destroy();
+      this.#write([]);
+    }
+    this.#isBusy = false;
+    this.#goOn();
+  }
+
+  async #untilRead(): Promise<void> {
+    while (!this.#socket.destroyed && this.#socket.writableLength > unreadBytesMax)
+      await new Promise<void>((resolve) => {
+        this.#onRead = resolve;
+      });
+    this.#onRead = undefined;
   }
 
   /** For the disk. Never rejects. */
@@ -157,7 +206,7 @@ export class RespSession implements DirectReader {
     this.#goOn();
   }
 
-  #answer(words: readonly Buffer[]): Reply | Promise<Reply> {
+  #answer(words: readonly Buffer[]): Reply | Promise<Reply> | Pieces {
     const name = nameOf(words);
     const command = commands.get(name);
     const complaint = this.#complaintOf(name, command, words);
@@ -189,6 +238,11 @@ export class RespSession implements DirectReader {
   }
 
   #reply(reply: Reply): void {
+    this.#write(piecesOf([reply], this.#caller.session.protocol));
+  }
+
+  /** What is held now is given back when these are sent. */
+  #write(pieces: readonly (string | Buffer)[]): void {
     const held = [...this.#held];
     this.#held.clear();
     const release = (): void => {
@@ -198,13 +252,10 @@ export class RespSession implements DirectReader {
       release();
       return;
     }
-    const pieces: (string | Buffer)[] = [];
-    writeReply(reply, this.#caller.session.protocol, (piece) => pieces.push(piece));
-    const last = pieces.pop();
     this.#socket.cork();
-    for (const piece of pieces) this.#socket.write(piece);
+    for (const piece of pieces.slice(0, -1)) this.#socket.write(piece);
     // Called also when the socket is gone: then nobody reads the bytes any more either.
-    this.#socket.write(last ?? '', release);
+    this.#socket.write(pieces.at(-1) ?? '', release);
     this.#socket.uncork();
   }
 
@@ -213,6 +264,12 @@ export class RespSession implements DirectReader {
     this.#written.clear();
   }
 }
+
+const piecesOf = (replies: readonly Reply[], version: Version): readonly (string | Buffer)[] => {
+  const pieces: (string | Buffer)[] = [];
+  for (const reply of replies) writeReply(reply, version, (piece) => pieces.push(piece));
+  return pieces;
+};
 
 const nameOf = ([word]: readonly Buffer[]): string => word?.toString('latin1').toUpperCase() ?? '';
 

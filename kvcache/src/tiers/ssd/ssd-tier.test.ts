@@ -275,7 +275,7 @@ test('times that change all the while cost no more records than are written', as
   await tier.close();
 });
 
-test('deleting a key all the while costs no more records than are written, also where its values are refused', async () => {
+test('deleting a key all the while, or storing what is refused, costs no more records than that', async () => {
   const directory = directoryOf();
   const tier = await opened(directory, { dirtyBytesMax: 2 ** 16 });
   const before = tier.counts.bytes;
