@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { type MirrorCounts, nothingIgnored, Tally } from './faces/directory/counts.ts';
+import { startMirror } from './faces/directory/mirror.ts';
 import { metricsText } from './metrics.ts';
 import { KvStore } from './store.ts';
 
@@ -57,15 +61,37 @@ test('what went between this host and a peer is told by node and transport', asy
   expect(page).toContain('cognitora_kv_get_seconds_count{tier="peer"} 0\n');
 });
 
+test('what a mirror took of other hosts, and what not and why, is told by directory', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'kv-metrics-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const store = await KvStore.open({ ramBytesMax: 2 ** 20, ssd: undefined, nowMs: () => 1 });
+  const mirror = await startMirror({ directory, namespace: 'n1', nowMs: () => 1 }, store);
+  onTestFinished(() => mirror.close());
+  const { unreplicated } = mirror.counts;
+  const counts = {
+    ...mirror.counts,
+    replicated: 3,
+    replicaBytes: 7,
+    unreplicated: { ...unreplicated, full: 2 },
+  };
+  const page = metricsText(store, { mirrors: [{ directory, namespace: 'n1', counts }] });
+  const labels = `{directory="${directory}",namespace="n1"`;
+  expect(page).toContain(`cognitora_kv_mirror_replicated_total${labels}} 3\n`);
+  expect(page).toContain(`cognitora_kv_mirror_replica_bytes${labels}} 7\n`);
+  expect(page).toContain(`cognitora_kv_mirror_unreplicated_total${labels},why="full"} 2\n`);
+  expect(page).toContain(`cognitora_kv_mirror_unreplicated_total${labels},why="removed"} 0\n`);
+});
+
 test('all that a mirror counts is told, its cap only where it has one', async () => {
   const store = await KvStore.open({ ramBytesMax: 2 ** 20, ssd: undefined, nowMs: () => 1 });
   const numbers = Array.from({ length: 15 }, (_, at) => 1_001 + at);
   const [files, bytes, bytesMax, waiting, watches, watchFailures, unchanged, present, removedBytes] = numbers;
   const ignored = { ...nothingIgnored(), many: 1_010 };
-  const { totals, ...reasons } = new Tally();
+  const { totals, failures, unreplicated } = new Tally();
   const known = { files, bytes, waiting, watches, watchFailures } as Record<string, number>;
   const counts = {
     ...totals,
+    unreplicated,
     ...known,
     unchanged,
     present,
@@ -73,7 +99,7 @@ test('all that a mirror counts is told, its cap only where it has one', async ()
     bytesMax,
     isThere: true,
     ignored,
-    ...reasons,
+    failures,
   };
   const mirror = { directory: '/kv', namespace: 'n0123456789abcdef', counts: counts as MirrorCounts };
   const page = metricsText(store, { mirrors: [mirror] });

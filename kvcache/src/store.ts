@@ -8,6 +8,7 @@
  *                                     +------- get -----------+
  */
 import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { Incoming, type Sender } from './incoming.ts';
 import { KeyCounts } from './key-counts.ts';
 import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
@@ -104,6 +105,7 @@ export class KvStore {
   /** A key's value came or went. */
   onChanged: ((key: string) => void) | undefined;
   readonly times: StoreTimes;
+  readonly incoming: Incoming;
   readonly #monotonicMs: () => number;
   readonly #nowMs: () => number;
   readonly #ttlMs: number | undefined;
@@ -133,6 +135,7 @@ export class KvStore {
     this.#sizes = sizes;
     this.#monotonicMs = monotonicMs;
     this.ram = ram;
+    this.incoming = new Incoming(ram.counts.bytesMax);
     this.ssd = ssd;
     this.#nowMs = nowMs;
     this.#ttlMs = ttlMs;
@@ -265,6 +268,16 @@ export class KvStore {
       },
       abort: () => this.ram.abandon(value),
     };
+  }
+
+  /** As `reserve`, of what somebody sends: of all of these together not much may be under way, and none too slowly. */
+  receive(key: string, length: number, sender: Sender): NewValue | undefined {
+    if (!this.incoming.hasRoomFor(length)) {
+      this.#refusals += 1;
+      return undefined;
+    }
+    const value = this.reserve(key, length);
+    return value && this.incoming.watched(value, sender);
   }
 
   delete(key: string): boolean {

@@ -255,6 +255,9 @@ export interface KvProbe {
   readonly namespaces: readonly KvNamespace[];
 }
 
+/** Why a peer is not reached of whose kvcached nothing is known. */
+export const tellsNoAddress = 'its kvcached does not run, or has no [peers]';
+
 export interface KvDoctor {
   readonly namespaces: readonly KvNamespace[];
   readonly probes: readonly KvProbe[];
@@ -270,6 +273,7 @@ export const kvFetchMsMax = 25_000;
 export const kvLineBytesMax = 2 ** 20;
 /** Of a daemon: whose fields it keeps. */
 export const kvNamespacesMax = 256;
+/** Mirrors of a daemon, each with its own directory. */
 export const kvMirrorsMax = 16;
 /** Digests of one line, 19 characters each; who has more to tell sends several. */
 export const kvHeldPerLineMax = 4_096;

@@ -146,8 +146,8 @@ const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
     seen.push(directory);
     if (replicate && bytesMax === undefined) {
       throw new ConfigError(
-        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill the ` +
-          'disk: set max_bytes = "100GiB", or what the directory may have.',
+        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill ` +
+          'the disk: set max_bytes = "100GiB", or what the directory may have.',
       );
     }
     return { directory, fields, bytesMax, isReplicated: replicate };

@@ -386,7 +386,7 @@ test('what each tier gave and did not, and what the mirrors do, is told', async 
     watchFailures: 0,
     replicaBytes: 0,
   };
-  const counts = { ...totals, adopted: 2, unchanged: 1, ...place, unreplicated, ignored: nothingIgnored() };
+  const counts = { ...totals, unreplicated, adopted: 2, unchanged: 1, ...place, ignored: nothingIgnored() };
   const mirror = {
     directory: '/kv',
     namespace: 'n0123456789abcdef',
