@@ -140,6 +140,10 @@ export class KvcachedHandover implements KvHandover {
     }
   }
 
+  rttMsTo(node: NodeId): number | undefined {
+    return this.#options.reachOf(node)?.rttMs;
+  }
+
   async has(
     fingerprint: Uint8Array,
     chain: BigUint64Array,
