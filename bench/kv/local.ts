@@ -48,6 +48,7 @@ const socketTimes = async (path: string) => {
     if (value.length !== mebibyte || value[mebibyte - 1] !== turn % keys) throw new Error('another value');
   };
   const http = await timesOf((turn) => client.get(name(turn), mebibyte));
+  const httpPieces = await timesOf((turn) => client.getPieces(name(turn), mebibyte));
   const copied = await timesOf((turn) =>
     client.see(name(turn), (value) => {
       value.copy(into);
@@ -56,7 +57,7 @@ const socketTimes = async (path: string) => {
   );
   const seen = await timesOf((turn) => client.see(name(turn), (value) => isWhole(turn, value)));
   client.close();
-  return { http, copied, seen };
+  return { http, httpPieces, copied, seen };
 };
 
 export const localRow = async (): Promise<RowResult> => {
@@ -68,12 +69,13 @@ export const localRow = async (): Promise<RowResult> => {
   try {
     await waitUntil('kvcached to serve', startMsMax, async () => daemon.tail().includes('"serving"'));
     const redisGet = await redisTimes(redis);
-    const { http, copied, seen } = await socketTimes(socket);
-    const rows = { redisGet, http, placeCopied: copied, place: seen };
+    const { http, httpPieces, copied, seen } = await socketTimes(socket);
+    const rows = { redisGet, http, httpPieces, placeCopied: copied, place: seen };
     const summaries = Object.entries(rows).map(([name, ms]) => [name, summarize(ms)] as const);
     const names: Readonly<Record<string, string>> = {
       redisGet: 'Redis GET, Unix socket',
       http: 'GET of the daemon, Unix socket',
+      httpPieces: 'the same, read by node:http',
       placeCopied: 'its place, and a copy out of mapped memory',
       place: 'its place, read where it lies',
     };

@@ -72,6 +72,7 @@ const served: Served = {
   hold: (name) => store.get(name),
   leftMs: () => 0,
   namespaces: () => [],
+  newest: () => undefined,
   check: () => Promise.reject(new Error('nobody asks')),
   cap: () => undefined,
   nowMs: () => performance.now(),

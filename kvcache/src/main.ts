@@ -6,19 +6,23 @@ import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
+import { unlessInUse } from './address-in-use.ts';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
 import { kvcachedHelp } from './config/help.ts';
+import { hostNotes, thisHost } from './config/host-notes.ts';
 import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
-import { startMirror } from './faces/directory/mirror.ts';
+import { type Mirror, startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
 import { startRespServer } from './faces/resp/server.ts';
 import { metricsText } from './metrics.ts';
 import { Namespaces } from './namespaces.ts';
+import { NewestKeys } from './peers/newest-keys.ts';
 import { Peers } from './peers/peers.ts';
+import { ReplicaSource } from './peers/replica-source.ts';
 import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
@@ -37,13 +41,21 @@ const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown
 const readOptions = (): DaemonOptions | undefined => {
   const parsed = parseOptions(process.argv.slice(2), process.env, defaultConfigPath);
   if (parsed !== 'help' && !parsed.isCheck) return parsed.options;
-  process.stdout.write(parsed === 'help' ? kvcachedHelp() : describeOptions(parsed));
+  const notes = parsed === 'help' ? [] : hostNotes(parsed.options, thisHost);
+  const told = parsed === 'help' ? kvcachedHelp() : describeOptions(parsed);
+  process.stdout.write([told, ...notes.map((note) => `\n${note}\n`)].join(''));
   return undefined;
 };
 
-const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): Promise<Peers> =>
+const startPeers = (
+  options: PeersOptions,
+  store: KvStore,
+  named: Namespaces,
+  newest: NewestKeys,
+): Promise<Peers> =>
   Peers.start(options, {
     store,
+    newest,
     namespaces: () => named.all,
     onError: (message) => say(`peers: ${message}`),
     nowMs: monotonicMs,
@@ -55,9 +67,32 @@ const startPeers = (options: PeersOptions, store: KvStore, named: Namespaces): P
 const fetchFrom = (peers: Peers) => (keys: readonly string[]) =>
   peers.fetch({ keys, node: anyNode, deadlineMs: kvFetchMsMax }, AbortSignal.timeout(kvFetchMsMax));
 
+interface Beside {
+  readonly named: Namespaces;
+  readonly newest: NewestKeys;
+  readonly peers: Peers | undefined;
+}
+
+const startMirrors = (
+  places: DaemonOptions['mirrors'],
+  store: KvStore,
+  { named, newest, peers }: Beside,
+): Promise<readonly Mirror[]> => {
+  const source = peers && new ReplicaSource(peers, store, monotonicMs);
+  const starting = places.map(({ directory, fields, bytesMax, isReplicated }) => {
+    const namespace = named.name(fields);
+    const mirror = { directory, namespace, bytesMax, nowMs: wallMs, onError: say };
+    const fetch = peers && fetchFrom(peers);
+    const onAdopted = (key: string, bytes: number): void => newest.add(namespace, key, bytes);
+    return startMirror({ ...mirror, fetch, onAdopted, replicas: isReplicated ? source : undefined }, store);
+  });
+  return Promise.all(starting);
+};
+
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
+  for (const note of hostNotes(options, thisHost)) say(note);
   const store = await KvStore.open({
     ramBytesMax,
     ssd,
@@ -71,21 +106,21 @@ const run = async (options: DaemonOptions): Promise<void> => {
     options.namespaces.map(({ database, fields }) => [database, named.name(fields)]),
   );
   const shared = { store, nowMs: wallMs, version, onError };
-  const peers = options.peers && (await startPeers(options.peers, store, named));
-  const mirrors = await Promise.all(
-    options.mirrors.map(({ directory, fields, bytesMax }) => {
-      const mirror = { directory, namespace: named.name(fields), bytesMax, nowMs: wallMs, onError: say };
-      return startMirror({ ...mirror, fetch: peers && fetchFrom(peers) }, store);
-    }),
-  );
+  const mirrored = options.mirrors.map(({ fields }) => named.name(fields));
+  const newest = new NewestKeys(mirrored, { has: (key) => store.has(key), wallMs });
+  const peers =
+    options.peers && (await unlessInUse('--peers', startPeers(options.peers, store, named, newest)));
+  const mirrors = await startMirrors(options.mirrors, store, { named, newest, peers });
   const startedAtMs = wallMs();
   const ours = { ...shared, namespaces: named, peers, mirrors, startedAtMs };
   const local = await startLocalServer({ ...ours, path: socket });
   const redis = await Promise.all(
-    options.resp.map((listen) => startRespServer({ ...shared, listen, password, namespaces })),
+    options.resp.map((listen) =>
+      unlessInUse('--listen', startRespServer({ ...shared, listen, password, namespaces })),
+    ),
   );
-  const told =
-    status && (await startStatusServer(status, () => metricsText(store, { peers: peers?.counts, mirrors })));
+  const metrics = (): string => metricsText(store, { peers: peers?.counts, mirrors });
+  const told = status && (await unlessInUse('--status', startStatusServer(status, metrics)));
   const end = async (): Promise<void> => {
     for (const server of redis) server.close();
     told?.close();

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { KvStore, keyBytesMax, valueBytesMax } from './store.ts';
 
 const page = 4096;
@@ -44,7 +44,7 @@ test('a value in memory is there at once, without a promise', async () => {
   expect(held).not.toBeInstanceOf(Promise);
   expect((await held)?.bytes.toString()).toBe('here');
   expect(store.get('b')).toBeUndefined();
-  expect(store.counts).toMatchObject({ ramHits: 1, misses: 1, puts: 1 });
+  expect(store.counts).toMatchObject({ ramHits: 1, ramMisses: 1, ssdMisses: 0, misses: 1, puts: 1 });
 });
 
 test('what memory has no room for comes back from the disk, and stands in memory again', async () => {
@@ -57,6 +57,33 @@ test('what memory has no room for comes back from the disk, and stands in memory
   expect(await read(store, 'key 3')).toBe('value 3');
   expect(store.counts).toMatchObject({ ssdHits: 1 });
   expect(store.get('key 3')).not.toBeInstanceOf(Promise);
+  await store.close();
+});
+
+test('who asks and is not given the value is counted once, at each tier that had none', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  for (const key of ['a', 'damaged']) put(first, key, 'here');
+  await first.close();
+  const store = await opened(8, directory);
+  expect(await read(store, 'a')).toBe('here');
+  const ssd = store.ssd;
+  if (ssd === undefined) throw new Error('no disk');
+  vi.spyOn(ssd, 'read').mockResolvedValue('corrupt');
+  const held = (key: string) => store.hold(key);
+  const fetch = async (key: string) => (put(store, key, 'far') ? held(key) : undefined);
+  expect(await read(store, 'damaged')).toBeUndefined();
+  expect(await read(store, 'nowhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ ramMisses: 3, ssdHits: 1, ssdMisses: 2, ssdUnread: 1, misses: 2 });
+  store.peers = { isOutOf: (key) => key === 'ours', has: async () => true, fetch };
+  expect(await read(store, 'damaged')).toBe('far');
+  expect(await read(store, 'ours')).toBeUndefined();
+  store.peers.fetch = async () => undefined;
+  expect(await read(store, 'nowhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ ramMisses: 6, ssdMisses: 5, ssdUnread: 2, misses: 4 });
+  expect(store.counts).toMatchObject({ peerHits: 1, peerMisses: 1 });
+  expect(await store.getHere('elsewhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ misses: 5, peerMisses: 1 });
   await store.close();
 });
 
@@ -178,12 +205,54 @@ test('all keys are listed, whichever tier has them', async () => {
   await store.close();
 });
 
+test('a value that was read stays on the disk when its segment goes, another does not', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  put(first, 'read', 'here');
+  put(first, 'unread', 'here');
+  await first.close();
+  // Segments of 16 pages, and memory for all.
+  const store = await opened(256, directory, undefined, 64);
+  const changed: string[] = [];
+  store.onChanged = (key) => changed.push(key);
+  expect(await read(store, 'read')).toBe('here');
+  for (let index = 0; index < 40; index += 1) {
+    put(store, `key ${index}`, 'x');
+    await store.flush();
+  }
+  expect(changed).toContain('unread');
+  await store.close();
+  const next = await opened(8, directory, undefined, 64);
+  expect([await read(next, 'read'), await read(next, 'unread')]).toEqual(['here', undefined]);
+  await next.close();
+});
+
+test('each namespace has its own number of keys, whichever tiers have them', async () => {
+  const directory = directoryOf();
+  const store = await opened(8, directory);
+  for (let index = 0; index < 30; index += 1) {
+    put(store, `db0:key ${index}`, 'x');
+    await store.flush();
+  }
+  put(store, 'db1:a', 'x');
+  put(store, 'db1:a', 'y');
+  store.delete('db0:key 0');
+  store.delete('db0:key 29');
+  store.delete('db0:missing');
+  expect(['db0:', 'db1:', 'db2:'].map((prefix) => store.sizeOf(prefix))).toEqual([28, 1, 0]);
+  await store.close();
+  const next = await opened(8, directory);
+  expect(['db0:', 'db1:'].map((prefix) => next.sizeOf(prefix))).toEqual([28, 1]);
+  await next.close();
+});
+
 const keys = fc.constantFrom(...'abcdefghij');
 const steps = fc.array(
   fc.oneof(
-    fc.record({ put: keys, chars: fc.nat({ max: 3 * page }) }),
+    fc.record({ put: keys, chars: fc.nat({ max: 3 * page }), forMs: fc.nat({ max: 20 }) }),
     fc.record({ get: keys }),
     fc.record({ get: keys }),
+    fc.record({ waitMs: fc.nat({ max: 10 }) }),
     fc.record({ delete: keys }),
     fc.constant({ flush: true }),
     fc.constant({ restart: true }),
@@ -191,19 +260,22 @@ const steps = fc.array(
   { maxLength: 120 },
 );
 
-test('over any operations and restarts an answer is the latest value or none, and budgets hold', async () => {
+test('over any operations an answer is the latest value or none, and budgets and counts hold', async () => {
   let stamp = 0;
   await fc.assert(
     fc.asyncProperty(steps, async (todo) => {
       const directory = mkdtempSync(join(tmpdir(), 'kv-store-'));
-      let store = await opened(16, directory, undefined, 64);
+      let now = 1_000;
+      let store = await opened(16, directory, () => now, 64);
       const latest = new Map<string, string>();
       for (const step of todo) {
         if ('put' in step) {
           stamp += 1;
           const text = `${stamp} `.padEnd(step.chars, '.');
-          if (put(store, step.put, text)) latest.set(step.put, text);
-        } else if ('get' in step) {
+          const endsAtMs = step.forMs < 10 ? now + step.forMs : undefined;
+          if (put(store, step.put, text, endsAtMs)) latest.set(step.put, text);
+        } else if ('waitMs' in step) now += step.waitMs;
+        else if ('get' in step) {
           const text = await read(store, step.get);
           if (text !== undefined) expect(text).toBe(latest.get(step.get));
         } else if ('delete' in step) {
@@ -212,8 +284,9 @@ test('over any operations and restarts an answer is the latest value or none, an
         } else if ('flush' in step) await store.flush();
         else {
           await store.close();
-          store = await opened(16, directory, undefined, 64);
+          store = await opened(16, directory, () => now, 64);
         }
+        expect(store.sizeOf('')).toBe(new Set(store.keys()).size);
         expect(store.ram.counts.bytes).toBeLessThanOrEqual(16 * page);
         expect(store.ssd?.counts.bytes).toBeLessThanOrEqual(64 * page);
       }

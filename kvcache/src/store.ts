@@ -8,6 +8,8 @@
  *                                     +------- get -----------+
  */
 import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { Incoming, type Sender } from './incoming.ts';
+import { KeyCounts } from './key-counts.ts';
 import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
@@ -82,11 +84,15 @@ export interface ValueFacts {
 
 export interface StoreCounts {
   readonly ramHits: number;
+  readonly ramMisses: number;
   readonly ssdHits: number;
-  readonly peerHits: number;
-  readonly misses: number;
-  /** On the disk, and not read: damaged, too many wait, or no room in memory. */
   readonly ssdMisses: number;
+  /** Of these: on the disk, and not read: damaged, too many wait, or no room in memory. */
+  readonly ssdUnread: number;
+  readonly peerHits: number;
+  readonly peerMisses: number;
+  /** Asked for, and given by no tier. */
+  readonly misses: number;
   readonly puts: number;
   readonly refusals: number;
 }
@@ -99,16 +105,22 @@ export class KvStore {
   /** A key's value came or went. */
   onChanged: ((key: string) => void) | undefined;
   readonly times: StoreTimes;
+  readonly incoming: Incoming;
   readonly #monotonicMs: () => number;
   readonly #nowMs: () => number;
   readonly #ttlMs: number | undefined;
   /** Reads from the disk under way: who asks for the same key waits for the same read. */
   readonly #reads = new Map<string, Promise<RamValue | undefined>>();
+  /** Of both tiers together. */
+  readonly #sizes: KeyCounts;
   #ramHits = 0;
+  #ramMisses = 0;
   #ssdHits = 0;
-  #peerHits = 0;
-  #misses = 0;
   #ssdMisses = 0;
+  #ssdUnread = 0;
+  #peerHits = 0;
+  #peerMisses = 0;
+  #misses = 0;
   #puts = 0;
   #refusals = 0;
 
@@ -117,10 +129,13 @@ export class KvStore {
     ssd: SsdTier | undefined,
     { nowMs, ttlMs, monotonicMs = systemMonotonicMs }: StoreOptions,
     times: StoreTimes,
+    sizes: KeyCounts,
   ) {
     this.times = times;
+    this.#sizes = sizes;
     this.#monotonicMs = monotonicMs;
     this.ram = ram;
+    this.incoming = new Incoming(ram.counts.bytesMax);
     this.ssd = ssd;
     this.#nowMs = nowMs;
     this.#ttlMs = ttlMs;
@@ -129,22 +144,31 @@ export class KvStore {
   static async open(options: StoreOptions): Promise<KvStore> {
     const { ramBytesMax, ssd, nowMs, monotonicMs = systemMonotonicMs, onError = () => {} } = options;
     const times = noTimes();
-    const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.onChanged?.(key) });
+    const sizes = new KeyCounts();
+    const ram = new RamTier({ bytesMax: ramBytesMax, onGone: ({ key }) => store.#goneFromMemory(key) });
     const dirtyBytesMax = Math.floor(ramBytesMax * dirtyShare);
     const onGone = (key: string, isAsked: boolean): void => store.#goneFromDisk(key, isAsked);
-    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone };
+    const onPlace = (key: string, isHere: boolean): void => {
+      if (ram.has(key)) return;
+      if (isHere) sizes.came(key);
+      else sizes.went(key);
+    };
+    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone, onPlace };
     const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
-    const store = new KvStore(ram, disk, options, times);
+    const store = new KvStore(ram, disk, options, times, sizes);
     return store;
   }
 
   get counts(): StoreCounts {
     return {
       ramHits: this.#ramHits,
+      ramMisses: this.#ramMisses,
       ssdHits: this.#ssdHits,
-      peerHits: this.#peerHits,
-      misses: this.#misses,
       ssdMisses: this.#ssdMisses,
+      ssdUnread: this.#ssdUnread,
+      peerHits: this.#peerHits,
+      peerMisses: this.#peerMisses,
+      misses: this.#misses,
       puts: this.#puts,
       refusals: this.#refusals,
     };
@@ -152,23 +176,20 @@ export class KvStore {
 
   /** The value, held. At once when it is in memory; a promise only where the disk must be read or a peer asked. */
   get(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
-    const here = this.#here(key);
-    if (here !== undefined && !(here instanceof Promise)) return here;
-    if (this.peers === undefined || this.peers.isOutOf(key)) {
-      this.#misses += here === undefined ? 1 : 0;
-      return here;
-    }
-    return this.#fromPeers(key, here);
+    const here = this.#fromMemory(key);
+    if (here !== undefined) return here;
+    const { peers } = this;
+    const behind = this.#behindMemory(key);
+    if (peers === undefined || peers.isOutOf(key)) return this.#last(behind);
+    return this.#last(this.#fromPeers(key, peers, behind));
   }
 
   /** Of this host alone. */
   getHere(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
-    const here = this.#here(key);
-    this.#misses += here === undefined ? 1 : 0;
-    return here;
+    return this.#fromMemory(key) ?? this.#last(this.#behindMemory(key));
   }
 
-  #here(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+  #fromMemory(key: string): HeldValue | undefined {
     const isTimed = this.#ramHits % timedEvery === 0;
     const startedMs = isTimed ? this.#monotonicMs() : 0;
     const value = this.ram.get(key, this.#nowMs());
@@ -178,7 +199,26 @@ export class KvStore {
       if (isTimed) this.times.ram.observe(this.#monotonicMs() - startedMs, timedEvery);
       return held;
     }
-    return this.ssd?.find(key) === undefined ? undefined : this.#fromDisk(key);
+    this.#ramMisses += 1;
+    return undefined;
+  }
+
+  /** Undefined: the disk has none. */
+  #behindMemory(key: string): Promise<HeldValue | undefined> | undefined {
+    if (this.ssd?.find(key) !== undefined) return this.#fromDisk(key);
+    this.#ssdMisses += this.ssd === undefined ? 0 : 1;
+    return undefined;
+  }
+
+  /** Nobody else is asked. */
+  #last(found: Promise<HeldValue | undefined> | undefined): Promise<HeldValue | undefined> | undefined {
+    const counted = (held: HeldValue | undefined): HeldValue | undefined => {
+      this.#misses += held === undefined ? 1 : 0;
+      return held;
+    };
+    if (found !== undefined) return found.then(counted);
+    this.#misses += 1;
+    return undefined;
   }
 
   /** What is in memory, without it being asked for. */
@@ -218,7 +258,7 @@ export class KvStore {
       pages: this.ram.pagesOf(value),
       commit: ({ expiresAtMs, isPinned = false, isFetched = false } = {}) => {
         value.expiresAtMs = expiresAtMs ?? (this.#ttlMs && this.#nowMs() + this.#ttlMs);
-        this.ram.publish(value);
+        this.#publish(value);
         if (isPinned) this.#pin(value, true);
         this.#writeBehind(value);
         this.onChanged?.(key);
@@ -228,6 +268,16 @@ export class KvStore {
       },
       abort: () => this.ram.abandon(value),
     };
+  }
+
+  /** As `reserve`, of what somebody sends: of all of these together not much may be under way, and none too slowly. */
+  receive(key: string, length: number, sender: Sender): NewValue | undefined {
+    if (!this.incoming.hasRoomFor(length)) {
+      this.#refusals += 1;
+      return undefined;
+    }
+    const value = this.reserve(key, length);
+    return value && this.incoming.watched(value, sender);
   }
 
   delete(key: string): boolean {
@@ -286,6 +336,11 @@ export class KvStore {
     return true;
   }
 
+  /** Keys behind a namespace and its colon, those too that nobody asked for since their time was over. */
+  sizeOf(prefix: string): number {
+    return this.#sizes.of(prefix);
+  }
+
   /** Each key at least once, as long as it stays. */
   *keys(): Generator<string> {
     for (const key of this.ram.keys()) if (this.ssd?.find(key) === undefined) yield key;
@@ -303,12 +358,13 @@ export class KvStore {
 
   async #fromPeers(
     key: string,
+    peers: ValueSource,
     here: Promise<HeldValue | undefined> | undefined,
   ): Promise<HeldValue | undefined> {
     const onDisk = await here;
     if (onDisk !== undefined) return onDisk;
-    const fetched = await this.peers?.fetch(key);
-    if (fetched === undefined) this.#misses += here === undefined ? 1 : 0;
+    const fetched = await peers.fetch(key);
+    if (fetched === undefined) this.#peerMisses += 1;
     else this.#peerHits += 1;
     return fetched;
   }
@@ -320,6 +376,7 @@ export class KvStore {
     const value = await reading;
     if (value === undefined) {
       this.#ssdMisses += 1;
+      this.#ssdUnread += 1;
       this.onChanged?.(key);
       return undefined;
     }
@@ -344,8 +401,19 @@ export class KvStore {
       return this.ram.peek(key, this.#nowMs());
     }
     value.expiresAtMs = place.expiresAtMs;
-    this.ram.publish(value);
+    this.#publish(value);
     return value;
+  }
+
+  #publish(value: RamValue): void {
+    const { key } = value;
+    if (!this.ram.has(key) && this.ssd?.has(key) !== true) this.#sizes.came(key);
+    this.ram.publish(value);
+  }
+
+  #goneFromMemory(key: string): void {
+    if (this.ssd?.has(key) !== true) this.#sizes.went(key);
+    this.onChanged?.(key);
   }
 
   #held(value: RamValue): HeldValue {

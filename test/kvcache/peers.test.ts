@@ -1,6 +1,14 @@
 /** Daemons as processes that fetch from each other, as Redis clients see it: values whole, or none, whoever dies. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FabricPeer } from '@cognitora/protocol/kv-daemon';
@@ -22,12 +30,22 @@ interface Host {
   readonly client: Client;
   readonly agent: AgentEnd;
   readonly member: FabricPeer;
+  /** Where its engine offloads to, if it mirrors one. */
+  readonly directory: string;
 }
 
-const fleetOf = async (
+/** Takes what engines of other hosts write, from those 32 MiB at most. */
+const mirrorOf = (directory: string): string =>
+  `[[mirror]]\ndirectory = "${directory}"\nfields = { model = "m" }\nmax_bytes = "64MiB"\nreplicate = true\n`;
+
+const fleetOf = (...options: readonly (readonly string[])[]): ReturnType<typeof fleetWith> =>
+  fleetWith(() => '', ...options);
+
+const fleetWith = async (
+  configOf: (directory: string) => string,
   ...options: readonly (readonly string[])[]
 ): Promise<{ hosts: Host[]; directory: Directory }> => {
-  const [authority, directory] = [newAuthority(), new Directory()];
+  const [authority, fleet] = [newAuthority(), new Directory()];
   const hosts = await Promise.all(
     options.map(async (more) => {
       const data = mkdtempSync(join(tmpdir(), 'kv-fleet-'));
@@ -36,24 +54,26 @@ const fleetOf = async (
       const identity = join(data, 'node.key');
       writeFileSync(identity, key.privateKey.export({ type: 'pkcs8', format: 'pem' }));
       const config = join(data, 'kvcached.toml');
-      writeFileSync(config, '[[namespace]]\ndatabase = 0\nfields = { model = "m" }\n');
+      const directory = join(data, 'offload');
+      mkdirSync(directory);
+      writeFileSync(config, `[[namespace]]\ndatabase = 0\nfields = { model = "m" }\n${configOf(directory)}`);
       const sizes = ['--disk', '0', '--ram', '128MiB'];
       const plain = ['--config', config, '--data-dir', data, ...sizes, '--identity', identity];
       const daemon = await startDaemon(...plain, '--peers', '127.0.0.1:0', ...more);
       const { node } = key;
-      const agent = await openFleetLines(daemon.socket, node, directory);
+      const agent = await openFleetLines(daemon.socket, node, fleet);
       const self = await until('self', () => agent.lines.find((line) => line.type === 'self'));
       const { publicKey, addresses } = self;
       expect(publicKey).toBe(key.publicKey.toString('base64url'));
       const certificate = authority.certify(key);
       const member = { node, name: 'host', publicKey, addresses };
-      return { daemon, agent, member, certificate, client: await Client.open(daemon.port) };
+      return { daemon, agent, member, certificate, directory, client: await Client.open(daemon.port) };
     }),
   );
   const peers = hosts.map(({ member }) => member);
   for (const { agent, certificate } of hosts)
     agent.say({ type: 'fabric', ca: authority.ca, certificate, peers });
-  return { hosts, directory };
+  return { hosts, directory: fleet };
 };
 
 const held = (directory: Directory, key: string, hosts: number): Promise<unknown> =>
@@ -135,4 +155,33 @@ test('a holder that stops and says nothing more is a miss in time, and serves ag
   expect(await asker.client.ask('GET', 'k')).toBeNull();
   process.kill(one.daemon.pid, 'SIGCONT');
   await until('the value', async () => hashOf(await asker.client.ask('GET', 'k')) === hashOf(value), 20_000);
+});
+
+test('a file that an engine writes is in the directory of another host within seconds, within its bound', async () => {
+  const { hosts } = await fleetWith(mirrorOf, [], []);
+  const [one, other] = hosts as [Host, Host];
+  await reached(other, 1);
+  const values = Array.from({ length: 6 }, () => randomBytes(8 * mebibyte));
+  const write = (index: number): void => {
+    const path = join(one.directory, `block${index}.bin`);
+    writeFileSync(`${path}_1.tmp`, values[index] ?? '');
+    renameSync(`${path}_1.tmp`, path);
+  };
+  const there = (): string[] => {
+    const names = readdirSync(other.directory).filter((name) => name.endsWith('.bin'));
+    for (const name of names) {
+      const [bytes, value] = [readFileSync(join(other.directory, name)), values[Number(name.charAt(5))]];
+      expect(value?.equals(bytes), name).toBe(true);
+    }
+    expect(names.length).toBeLessThanOrEqual(4);
+    return names.sort();
+  };
+  for (const index of [0, 1]) write(index);
+  await until('both files', () => there().length === 2, 20_000);
+  for (const index of [2, 3, 4, 5]) write(index);
+  const newest = [2, 3, 4, 5].map((index) => `block${index}.bin`);
+  await until('the newest', () => there().join() === newest.join(), 20_000);
+  expect(readdirSync(one.directory)).toHaveLength(6);
+  const page = await (await fetch(`${other.daemon.statusUrl}/metrics`)).text();
+  expect(page).toMatch(/^cognitora_kv_mirror_replicated_total\{.*\} 6$/m);
 });

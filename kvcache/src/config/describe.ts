@@ -25,9 +25,10 @@ export const describeOptions = ({ options, path }: ParsedOptions): string => {
     ['peers', peers === undefined ? 'none' : `on ${peers.listen.map(shownListen).join(', ')}`],
     ...(peers === undefined ? [] : [['identity', peers.identity] as const]),
     ...namespaces.map(({ database, fields }) => [`database ${database}`, shownFields(fields)] as const),
-    ...mirrors.map(({ directory, fields, bytesMax }) => {
+    ...mirrors.map(({ directory, fields, bytesMax, isReplicated }) => {
       const cap = bytesMax === undefined ? '' : `, at most ${shownSize(bytesMax)}`;
-      return ['mirror', `${directory}${cap}: ${shownFields(fields)}`] as const;
+      const how = isReplicated ? ', replicated' : '';
+      return ['mirror', `${directory}${cap}${how}: ${shownFields(fields)}`] as const;
     }),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));

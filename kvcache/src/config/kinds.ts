@@ -1,4 +1,5 @@
 /** What a configured value of kvcached alone may be, beside what every configuration knows. */
+import { homedir } from 'node:os';
 import { isAbsolute } from 'node:path';
 import {
   isText,
@@ -10,13 +11,15 @@ import {
   shownListen,
   shownSize,
   size,
+  withHome,
 } from '@cognitora/protocol/config/kinds';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import type { Address } from './options.ts';
 
 export const address: Kind<Address> = {
   says: 'an address and a port, or the path of a socket',
-  read: (value) => (isText(value) && value.includes('/') ? { path: value } : listenIn(value)),
+  read: (value) =>
+    isText(value) && value.includes('/') ? { path: withHome(value, homedir) } : listenIn(value),
   ofText: sameText,
   show: (at) => quoted('path' in at ? at.path : shownListen(at)),
 };
@@ -54,7 +57,10 @@ export const rate: Kind<number> = {
 
 export const directory: Kind<string> = {
   says: 'the absolute path of a directory',
-  read: (value) => (isText(value) && isAbsolute(value) ? value : undefined),
+  read: (value) => {
+    const path = isText(value) ? withHome(value, homedir) : '';
+    return isAbsolute(path) ? path : undefined;
+  },
   ofText: sameText,
   show: quoted,
 };

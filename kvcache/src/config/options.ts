@@ -18,6 +18,8 @@ export interface MirrorOptions {
   readonly fields: NamespaceFields;
   /** Of the directory's files; undefined: the engine's own cap is enough. */
   readonly bytesMax: number | undefined;
+  /** Files of other hosts' engines are put there. */
+  readonly isReplicated: boolean;
 }
 
 export interface PeersOptions {

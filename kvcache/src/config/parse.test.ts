@@ -69,6 +69,7 @@ test('a file says all of it, and options and variables go before it', () => {
     [[mirror]]
     directory = "/var/lib/engine/kv/"
     max_bytes = "100GiB"
+    replicate = true
     [mirror.fields]
     model = "m"
     hash_algorithm = "sha256"`;
@@ -92,6 +93,7 @@ test('a file says all of it, and options and variables go before it', () => {
       {
         directory: '/var/lib/engine/kv',
         bytesMax: 100 * 2 ** 30,
+        isReplicated: true,
         fields: { model: 'm', hashAlgorithm: 'sha256' },
       },
     ],
@@ -141,6 +143,8 @@ test.each([
     'rma = "2GiB"',
     /kvcached\.toml:1: there is no key "rma".*the nearest known one is "ram".*docs\/kvcached-config\.md/,
   ],
+  ['[peer]\nlisten = []', /the nearest known one is \[peers\]/],
+  ['[[namespaces]]\ndatabase = 1', /the nearest known one is \[\[namespace\]\]/],
   ['bandwidth_max = "1MiB/s"', /it belongs in \[peers\]/],
   ['password = "x"', /looks like a secret.*password_file = "\/etc\/cognitora\/password"/],
   ['listen = "127.0.0.1:1"', /kvcached\.toml:1: listen must be a list/],
@@ -168,13 +172,50 @@ test('a database has one namespace, and mirrors do not overlap', () => {
   expect(parseFile(mirror('/a/b') + mirror('/a/bc')).mirrors).toHaveLength(2);
 });
 
+test('files of other hosts come into a directory that has a bound, and from peers', () => {
+  const mirror = '[[mirror]]\ndirectory = "/a"\nfields = { model = "m" }\n';
+  expect(parseFile(mirror).mirrors[0]).toMatchObject({ isReplicated: false });
+  expect(() => parseFile(`${mirror}replicate = true\n`)).toThrow(
+    /:4: replicate needs max_bytes, .*set max_bytes =/,
+  );
+  const replicated = `${mirror}replicate = true\nmax_bytes = "64MiB"\n`;
+  expect(() => parseFile(replicated)).toThrow(/\/a means nothing without peers: --peers/);
+  expect(parseFile(replicated, '--peers 127.0.0.1:1').mirrors[0]).toMatchObject({ isReplicated: true });
+});
+
 test('all that is wrong is told at once, each with its line', () => {
   const text =
     'ram = 4\nstatsu = "off"\n[peers]\nlisten = ["x"]\n[[namespace]]\ndatabase = 99\nfields = { model = 1 }\n';
   expect(() => parseFile(text)).toThrow(
-    /:2: there is no key "statsu".*\n.*:4: listen must be .*\n.*:6: database must be/,
+    /:2: there is no key "statsu".*\n.*:1: ram must .*\n.*:4: listen must .*\n.*:6: database must .*\n.*:7: model must/,
   );
   expect(() => parse('--ram 1 --disk 2')).toThrow(/--ram must be .*\n--disk must be/);
+});
+
+test('a key that is none hides no wrong value, nor does a wrong value hide what two have to do with each other', () => {
+  const text = 'rma = "1GiB"\nttl = "3"\nstatus = "0.0.0.0:1"\n[peers]\nlsiten = []\nbandwidth_max = "1"\n';
+  expect(() => parseFile(text)).toThrow(
+    /no key "rma".*\n.*ttl must be .*\nstatus = "0\.0\.0\.0:1" can be .*\n.*"lsiten".*\n.*bandwidth_max must be/,
+  );
+  expect(() => parseFile('[[mirror]]\ndirectory = "x"\nfields = { model = 1 }')).toThrow(
+    /directory must be .*\n.*model must be/,
+  );
+});
+
+test('an empty list can be said as an option, and what was typed is told', () => {
+  expect(parseOptions(['--listen', ''], {}, nowhere)).toMatchObject({ options: { resp: [] } });
+  expect(() => parse('--peers 6381')).toThrow(
+    '--peers must be a list of addresses such as "10.0.0.7:6381", not "6381".',
+  );
+});
+
+test('a path that begins with ~/ lies in the home directory, a socket in a list too', () => {
+  const { dataDirectory, resp, mirrors } = parseFile(
+    'data_dir = "~/kv"\nlisten = ["~/r.sock"]\n[[mirror]]\ndirectory = "~/m"\nfields = { model = "m" }',
+  );
+  expect(dataDirectory).toBe(join(homedir(), 'kv'));
+  expect(resp).toEqual([{ path: join(homedir(), 'r.sock') }]);
+  expect(mirrors[0]?.directory).toBe(join(homedir(), 'm'));
 });
 
 test('the password comes from a file or the environment, and is not shown', () => {

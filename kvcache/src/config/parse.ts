@@ -8,18 +8,18 @@ import { parseArgs } from 'node:util';
 import { ConfigError, Problems } from '@cognitora/protocol/config/config-error';
 import { ConfigFile, type KeyPath, readSecret } from '@cognitora/protocol/config/config-file';
 import { shownListen } from '@cognitora/protocol/config/kinds';
-import { optionsOf, type Section } from '@cognitora/protocol/config/schema';
+import { optionsOf, type Section, type Values } from '@cognitora/protocol/config/schema';
 import {
   callerOf,
-  givenOf,
   readSection,
+  readTable,
   refuseUnknown,
   type Sources,
   tablesOf,
 } from '@cognitora/protocol/config/values';
 import { isLoopback } from '@cognitora/protocol/host-names';
-import { kvDaemonSocketName, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
-import type { JsonRecord } from '@cognitora/protocol/shape';
+import { kvDaemonSocketName, kvMirrorsMax, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { valueBytesMax } from '../store.ts';
 import { pageBytes } from '../tiers/ram/extents.ts';
 import { configHost } from './config-host.ts';
@@ -29,11 +29,11 @@ import {
   fieldsSection,
   kvcachedSchema,
   mirrorSection,
-  mirrorsMax,
   namespaceSection,
   namespacesMax,
   peersSection,
   secretVariables,
+  type topKeys,
   topSection,
 } from './schema.ts';
 
@@ -93,12 +93,30 @@ const entriesOf = <Entry>(
   return entries;
 };
 
+/** Its keys, and its facts as they are read; all that is wrong with both at once. */
+const entryOf = <Keys extends Section['keys']>(
+  section: Section<Keys>,
+  file: ConfigFile,
+  table: JsonRecord,
+  path: KeyPath,
+): Omit<Values<Keys>, 'fields'> & { readonly fields: NamespaceFields } => {
+  const given = { table, called: callerOf(file, path), options: {}, environment: {} };
+  const problems = new Problems();
+  const entry = problems.within(() => readSection(section, given));
+  const facts = table.fields;
+  const fields = isRecord(facts)
+    ? problems.within(() => readFields(file, facts, [...path, 'fields']))
+    : undefined;
+  problems.throwIfAny();
+  if (entry === undefined || fields === undefined) throw new Error('nothing was read, and nothing was wrong');
+  return { ...entry, fields };
+};
+
 const namespacesOf = (sources: Sources): readonly NamespaceOptions[] => {
   const seen = new Set<number>();
   const bounds = { max: namespacesMax, says: 'namespaces' };
   return entriesOf(sources, namespaceSection, bounds, (file, table, path) => {
-    const given = { table, called: callerOf(file, path), options: {}, environment: {} };
-    const { database, fields } = readSection(namespaceSection, given);
+    const { database, fields } = entryOf(namespaceSection, file, table, path);
     if (seen.has(database)) {
       const where = file.at([...path, 'database']);
       throw new ConfigError(
@@ -106,16 +124,16 @@ const namespacesOf = (sources: Sources): readonly NamespaceOptions[] => {
       );
     }
     seen.add(database);
-    return { database, fields: readFields(file, fields, [...path, 'fields']) };
+    return { database, fields };
   });
 };
 
 const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
   const seen: string[] = [];
-  const bounds = { max: mirrorsMax, says: 'mirrors' };
+  const bounds = { max: kvMirrorsMax, says: 'mirrors' };
   return entriesOf(sources, mirrorSection, bounds, (file, table, path) => {
-    const given = { table, called: callerOf(file, path), options: {}, environment: {} };
-    const { directory: said, fields, max_bytes: bytesMax } = readSection(mirrorSection, given);
+    const entry = entryOf(mirrorSection, file, table, path);
+    const { directory: said, fields, max_bytes: bytesMax, replicate } = entry;
     const directory = resolve(said);
     const other = seen.find(
       (one) => `${directory}/`.startsWith(`${one}/`) || one.startsWith(`${directory}/`),
@@ -126,13 +144,19 @@ const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
       );
     }
     seen.push(directory);
-    return { directory, fields: readFields(file, fields, [...path, 'fields']), bytesMax };
+    if (replicate && bytesMax === undefined) {
+      throw new ConfigError(
+        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill ` +
+          'the disk: set max_bytes = "100GiB", or what the directory may have.',
+      );
+    }
+    return { directory, fields, bytesMax, isReplicated: replicate };
   });
 };
 
 const peersOf = (sources: Sources, identity: string): PeersOptions | undefined => {
-  const given = givenOf(kvcachedSchema, peersSection, sources);
-  const { listen, advertise, bandwidth_max: bytesPerSecondMax } = readSection(peersSection, given);
+  const read = readTable(kvcachedSchema, peersSection, sources);
+  const { listen, advertise, bandwidth_max: bytesPerSecondMax } = read;
   if (listen.length > 0) return { listen, advertise, bytesPerSecondMax, identity };
   const alone = advertise !== undefined ? 'advertise' : bytesPerSecondMax && 'bandwidth_max';
   if (!alone) return undefined;
@@ -152,27 +176,30 @@ const passwordOf = (
   return readSecret(configHost.disk, path, 'The password of Redis clients');
 };
 
+type Top = Partial<Values<typeof topKeys>>;
+
+const refuseOpen = ({ listen = [] }: Top, password: string | undefined): void => {
+  const open = listen.find((at) => !('path' in at) && !isLoopback(at.host));
+  if (open === undefined || 'path' in open || password !== undefined) return;
+  throw new ConfigError(
+    `listen = "${shownListen(open)}" can be reached from other hosts, who could read every prompt. ` +
+      'Take 127.0.0.1, or give clients a password: password_file = "/etc/cognitora/kv-password".',
+  );
+};
+
+const refuseRemoteStatus = (status: Top['status']): void => {
+  if (status === undefined || status === 'off' || isLoopback(status.host)) return;
+  throw new ConfigError(`status = "${shownListen(status)}" can be reached from other hosts: take 127.0.0.1.`);
+};
+
 const topOf = (sources: Sources) => {
-  const given = givenOf(kvcachedSchema, topSection, sources);
-  const top = readSection(topSection, given);
+  let password: string | undefined;
+  const top = readTable(kvcachedSchema, topSection, sources, (values, problems) => {
+    password = problems.within(() => passwordOf(values.password_file, sources));
+    problems.within(() => refuseOpen(values, password));
+    problems.within(() => refuseRemoteStatus(values.status));
+  });
   const { data_dir: dataDirectory, ram, disk, listen: resp, status, socket, ttl: ttlMs } = top;
-  const problems = new Problems();
-  const password = problems.within(() => passwordOf(top.password_file, sources));
-  const open = resp.find((at) => !('path' in at) && !isLoopback(at.host));
-  problems.within(() => {
-    if (open === undefined || 'path' in open || password !== undefined) return;
-    throw new ConfigError(
-      `listen = "${shownListen(open)}" can be reached from other hosts, who could read every prompt. ` +
-        'Take 127.0.0.1, or give clients a password: password_file = "/etc/cognitora/kv-password".',
-    );
-  });
-  problems.within(() => {
-    if (status === 'off' || isLoopback(status.host)) return;
-    throw new ConfigError(
-      `status = "${shownListen(status)}" can be reached from other hosts: take 127.0.0.1.`,
-    );
-  });
-  problems.throwIfAny();
   const options = {
     dataDirectory,
     // The largest value takes a page more.
@@ -205,6 +232,13 @@ export const parseOptions = (
   const mirrors = problems.within(() => mirrorsOf(sources)) ?? [];
   problems.throwIfAny();
   if (top === undefined) throw new Error('nothing was read, and nothing was wrong');
+  const replicated = mirrors.find(({ isReplicated }) => isReplicated);
+  if (replicated !== undefined && peers === undefined) {
+    throw new ConfigError(
+      `replicate of the [[mirror]] of ${replicated.directory} means nothing without peers: --peers ` +
+        '0.0.0.0:6381, or listen in [peers].',
+    );
+  }
   const options: DaemonOptions = { ...top.options, peers, namespaces, mirrors };
   return { options, path: file?.path, isCheck: values['check-config'] === true };
 };

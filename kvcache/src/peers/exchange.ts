@@ -6,6 +6,7 @@
 import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
 import { fetchStallMsMax, stallMsMax } from './limits.ts';
+import type { NewestAsk } from './newest-keys.ts';
 import type { Channel } from './transport.ts';
 import { type Frame, type FrameName, frameOf, type Head, readFrame } from './wire.ts';
 
@@ -95,6 +96,10 @@ export const namespaces = (channel: Channel): Promise<Uint8Array> =>
 /** The peer fetches the key from us, and tells what it got. */
 export const check = (channel: Channel, key: string, msMax: number): Promise<Uint8Array> =>
   exchange(channel, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
+
+/** As the peer tells it. */
+export const newest = (channel: Channel, ask: NewestAsk): Promise<Uint8Array> =>
+  exchange(channel, { name: 'keys', ...ask }, async () => bytesOf(await next(channel, 'json')));
 
 const bytesOf = ({ text }: { readonly text: string }): Uint8Array => Buffer.from(text, 'utf8');
 

@@ -1,4 +1,5 @@
 /** Every bound between daemons: what waits, how long, how much at once, each with its reason. */
+import { kvFabricNodesMax } from '@cognitora/protocol/limits';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -32,6 +33,15 @@ export const dialMsMax = 3_000;
 export const stallMsMax = 5_000;
 /** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
 export const fetchStallMsMax = 1_500;
+/** Where others hold it too, one has this long at least: a pause of either end; and this long where nothing is known. */
+export const holderMsMin = 500;
+export const holderUnknownMsMax = 1_000;
+/** How often a try is held against that. */
+export const patienceLookMs = 100;
+/** For a place in the line of one peer, where others hold it too. */
+export const placeMsMax = 1_000;
+/** What is short, all of it, and the look at a path: more is as good as no answer. */
+export const askedMsMax = 5_000;
 /** Between two requests of a connection that was accepted: longer than two rounds of probes. */
 export const restMsMax = 180_000;
 /** A connection beyond the first that is not used. */
@@ -81,3 +91,19 @@ export const reachMs = 1_000;
 /** Keys of one request that are fetched side by side; and peers that are probed so. */
 export const fetchedTogetherMax = 32;
 export const probedTogetherMax = 4;
+
+/** Files of a mirrored namespace that are listed for others: what they may pull in a minute or two, 300 KB. */
+export const newestKeysMax = 1_024;
+/** Of one answer: more than is pulled until the next one, unless they are small. */
+export const newestAskedMax = 256;
+/** Lists asked for at once, and who waits: all peers for each mirror. */
+export const newestAsksMax = 8;
+export const newestAsksWaitingMax = 16 * kvFabricNodesMax;
+/** Values taken without being asked for, at once: of 16 fetches, so that those that somebody waits for go on. */
+export const pullsMax = 2;
+export const pullsWaitingMax = newestAsksWaitingMax;
+/** Of each of them: together a tenth of what an SSD writes. */
+export const pullsBytesPerMs = (32 * MiB) / 1_000;
+/** Until it is one's turn, and until a value is here: nobody waits for it. */
+export const pullWaitMsMax = 60_000;
+export const pullMsMax = 20_000;

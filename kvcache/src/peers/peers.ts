@@ -17,6 +17,7 @@ import {
   type KvProbe,
   type PeerReach,
   type PeerTransport,
+  tellsNoAddress,
 } from '@cognitora/protocol/kv-daemon';
 import { parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
 import type { PeersOptions } from '../config/options.ts';
@@ -27,11 +28,12 @@ import { AgentLines } from './agent-lines.ts';
 import { Checks, parseOutcome } from './check.ts';
 import { PeerError, peerErrorOf } from './codes.ts';
 import { PeerCounters, type PeersCounts } from './counts.ts';
-import { check, namespaces } from './exchange.ts';
+import { check, namespaces, newest } from './exchange.ts';
 import { Fabric, type MemberView } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
 import { type NodeKey, nodeKeyOf } from './identity.ts';
 import { dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
+import { type NewestAnswer, type NewestAsk, type NewestKeys, parseNewest } from './newest-keys.ts';
 import { PeerTier, type TierCounts } from './peer-tier.ts';
 import { ServedNow, serveChannel } from './serve.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -40,6 +42,8 @@ import type { Channel } from './transport.ts';
 export interface PeersContext {
   readonly store: KvStore;
   readonly namespaces: () => readonly KvNamespace[];
+  /** Undefined: nothing is mirrored here. */
+  readonly newest?: NewestKeys | undefined;
   readonly onError?: (message: string) => void;
   /** Monotonic, and since 1970. */
   readonly nowMs: () => number;
@@ -153,6 +157,11 @@ export class Peers implements PeerAccess {
     return asked.length > 0 ? { probes } : { probes, why: this.#whyNobody(node) };
   }
 
+  /** Files that its engines wrote last. Throws `PeerError`. */
+  newest(node: NodeId, ask: NewestAsk): Promise<NewestAnswer> {
+    return this.#asking(node, async (channel) => parseNewest(await newest(channel, ask), ask));
+  }
+
   async close(): Promise<void> {
     this.#context.store.peers = undefined;
     this.#context.store.onChanged = undefined;
@@ -204,7 +213,7 @@ export class Peers implements PeerAccess {
   }
 
   async #serve(channel: Channel, transport: PeerTransport): Promise<void> {
-    const { store, namespaces, nowMs, wallMs } = this.#context;
+    const { store, namespaces, nowMs, wallMs, newest: newestKeys } = this.#context;
     const { node } = channel;
     const onSent = (bytes: number, isValue: boolean): void => {
       const counts = this.#counters.of(node, transport);
@@ -216,6 +225,7 @@ export class Peers implements PeerAccess {
       leftMs: (key: string) => leftMsOf(store.expiresAtMs(key), wallMs()),
       namespaces,
       check: (asker: NodeId, key: string) => this.#checks.fetchFor(asker, key),
+      newest: (ask: NewestAsk) => newestKeys?.since(ask),
       cap: () => this.#cap(`to ${node}`),
       nowMs,
       onSent,
@@ -256,7 +266,7 @@ const whyOf = (paths: MemberView['paths']): string | undefined => {
   const failed = paths.flatMap(({ transport, host, port, why }) =>
     why === undefined ? [] : [`${transport} ${host}:${port} ${why}`],
   );
-  if (paths.length === 0) return 'it tells no address that this host can use';
+  if (paths.length === 0) return tellsNoAddress;
   return failed.length === paths.length ? failed.join(', ') : undefined;
 };
 

@@ -11,6 +11,7 @@ import { checksumOf } from '../tiers/checksum.ts';
 import type { CheckOutcome } from './check.ts';
 import { PeerError, type PeerFailure, peerErrorOf, toldFailures } from './codes.ts';
 import { dataBytesMax, jsonBytesMax, restMsMax, servedMax, servedPerPeerMax, stallMsMax } from './limits.ts';
+import type { NewestAnswer, NewestAsk } from './newest-keys.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import type { Channel } from './transport.ts';
 import { frameOf, headerOf, readFrame } from './wire.ts';
@@ -24,6 +25,8 @@ export interface Served {
   readonly namespaces: () => readonly KvNamespace[];
   /** Fetches the key from that node. */
   readonly check: (node: NodeId, key: string) => Promise<CheckOutcome>;
+  /** Undefined: of no namespace that is mirrored here. */
+  readonly newest: (ask: NewestAsk) => NewestAnswer | undefined;
   /** Undefined: as fast as it goes. */
   readonly cap: (node: NodeId) => TokenBucket | undefined;
   readonly nowMs: () => number;
@@ -85,6 +88,11 @@ const answerNext = async (channel: Channel, served: Served, now: ServedNow): Pro
     case 'check':
       await answerCheck(channel, frame.key, served);
       break;
+    case 'keys': {
+      const answer = served.newest(frame);
+      await (answer === undefined ? refuse(channel, 'missing') : sendJson(channel, answer));
+      break;
+    }
     default:
       throw new PeerError('garbage', frame.name);
   }

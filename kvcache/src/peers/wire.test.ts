@@ -42,6 +42,12 @@ const whole: fc.Arbitrary<Exclude<Frame, { name: 'data' }>> = fc.oneof(
   fc.record({ name: fc.constant('namespaces' as const) }),
   fc.record({ name: fc.constant('check' as const), key }),
   fc.record({
+    name: fc.constant('keys' as const),
+    limit: u32,
+    after: fc.maxSafeNat(),
+    namespace: fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 64 }),
+  }),
+  fc.record({
     name: fc.constant('head' as const),
     total: fc.constant(valueBytesMax),
     checksum: u32,
@@ -80,7 +86,7 @@ test('every frame comes out as it went in, in whatever pieces', async () => {
 test('whatever bytes come, they are a frame that may come or a named failure', async () => {
   const bytes = fc.uint8Array({ maxLength: 64 }).map((some) => Buffer.from(some));
   const begun = fc
-    .tuple(fc.constantFrom(1, 2, 3, 4, 5, 17, 18, 19, 20, 21), u32, bytes)
+    .tuple(fc.constantFrom(1, 2, 3, 4, 5, 6, 17, 18, 19, 20, 21), u32, bytes)
     .map(([type, length, rest]) => {
       const header = Buffer.alloc(8);
       header.writeUInt8(type);

@@ -11,13 +11,17 @@
  *   probe      u32 bytes                    data  so many
  *   namespaces                              json  {namespaces: [{namespace, fields}]}
  *   check      key                          json  what it was to fetch that key from the asker; or fail
+ *   keys       u32 limit, f64 after, namespace  json  {at, keys: [{key, bytes, ageMs}]}, the newest first; or fail
  *                                           fail  u8 code
  */
 import { keyBytesMax, valueBytesMax } from '../store.ts';
 import { PeerError, type PeerFailure, toldFailures } from './codes.ts';
 import { dataBytesMax, jsonBytesMax, probeBytesMax } from './limits.ts';
+import type { NewestAsk } from './newest-keys.ts';
 
 export const frameHeaderBytes = 8;
+/** `n` and 16 hex. */
+const namespaceBytesMax = 64;
 
 interface FrameType {
   readonly type: number;
@@ -35,6 +39,7 @@ export const frames = {
   probe: { type: 3, from: 'asker', bytesMin: 4, bytesMax: 4 },
   namespaces: { type: 4, from: 'asker', bytesMin: 0, bytesMax: 0 },
   check: { type: 5, from: 'asker', bytesMin: 1, bytesMax: keyBytesMax },
+  keys: { type: 6, from: 'asker', bytesMin: 13, bytesMax: 12 + namespaceBytesMax },
   head: { type: 17, from: 'holder', bytesMin: 24, bytesMax: 24 },
   data: { type: 18, from: 'holder', bytesMin: 1, bytesMax: dataBytesMax },
   pong: { type: 19, from: 'holder', bytesMin: 8, bytesMax: 8 },
@@ -59,6 +64,7 @@ export type Frame =
   | { readonly name: 'probe'; readonly bytes: number }
   | { readonly name: 'namespaces' }
   | { readonly name: 'check'; readonly key: string }
+  | ({ readonly name: 'keys' } & NewestAsk)
   | ({ readonly name: 'head' } & Head)
   /** Its payload has not been read: that is for whoever knows where it goes. */
   | { readonly name: 'data'; readonly length: number }
@@ -99,6 +105,8 @@ const parsePayload = (name: Exclude<FrameName, 'data'>, payload: Buffer): Frame 
       return { name };
     case 'check':
       return { name, key: payload.toString('latin1') };
+    case 'keys':
+      return { name, ...newestAskIn(payload) };
     case 'head':
       return { name, ...headIn(payload) };
     case 'json':
@@ -109,6 +117,13 @@ const parsePayload = (name: Exclude<FrameName, 'data'>, payload: Buffer): Frame 
       return { name, code };
     }
   }
+};
+
+const newestAskIn = (payload: Buffer): NewestAsk => {
+  const [limit, after] = [payload.readUInt32LE(0), payload.readDoubleLE(4)];
+  if (!Number.isSafeInteger(after) || after < 0)
+    throw new PeerError('garbage', 'keys after nothing possible');
+  return { namespace: payload.toString('latin1', 12), after, limit };
 };
 
 const headIn = (payload: Buffer): Head => {
@@ -160,6 +175,13 @@ const payloadOf = (frame: Exclude<Frame, { readonly name: 'data' }>): Buffer => 
       return Buffer.alloc(0);
     case 'check':
       return Buffer.from(frame.key, 'latin1');
+    case 'keys': {
+      const payload = Buffer.alloc(12 + frame.namespace.length);
+      payload.writeUInt32LE(frame.limit, 0);
+      payload.writeDoubleLE(frame.after, 4);
+      payload.write(frame.namespace, 12, 'latin1');
+      return payload;
+    }
     case 'head': {
       const payload = Buffer.alloc(24);
       payload.writeUInt32LE(frame.total, 0);

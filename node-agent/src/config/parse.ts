@@ -8,13 +8,13 @@ import { parseArgs } from 'node:util';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { ConfigFile, readSecret as readSecretFile } from '@cognitora/protocol/config/config-file';
 import { type Listen, shownListen } from '@cognitora/protocol/config/kinds';
-import { optionsOf, type Section } from '@cognitora/protocol/config/schema';
+import { optionsOf } from '@cognitora/protocol/config/schema';
 import {
   callerOf,
-  type Given,
-  givenOf,
   readSection,
+  readTable,
   refuseUnknown,
+  type Sources,
   tablesOf,
 } from '@cognitora/protocol/config/values';
 import { isLoopback } from '@cognitora/protocol/host-names';
@@ -90,8 +90,8 @@ const entriesOfFile = (file: ConfigFile): readonly EngineEntry[] =>
     return { entry, at };
   });
 
-const statusOf = (given: Given): Listen | undefined => {
-  const { listen, allow_remote } = readSection(statusSection, given);
+const statusOf = (sources: Sources): Listen | undefined => {
+  const { listen, allow_remote } = readTable(agentSchema, statusSection, sources);
   if (listen === 'off') return undefined;
   if (isLoopback(listen.host) || allow_remote) return listen;
   throw new ConfigError(
@@ -135,16 +135,15 @@ export const parseConfig = (
   if (values.help) return 'help';
   const named = values.config ?? (environment[configVariable] || undefined);
   const file = ConfigFile.find(named, hostsOwn, configHost);
-  const given = (section: Section): Given =>
-    givenOf(agentSchema, section, { file, options: values, environment });
-  const top = readSection(topSection, given(topSection));
+  const sources: Sources = { file, options: values, environment };
+  const top = readTable(agentSchema, topSection, sources);
   if (top.kv_handover !== undefined && top.kvcached !== undefined) {
     throw new ConfigError(
       'KV moves through a directory (kv_handover) or through KV daemons (kvcached): leave one out.',
     );
   }
-  const log = readSection(logSection, given(logSection));
-  const status = statusOf(given(statusSection));
+  const log = readTable(agentSchema, logSection, sources);
+  const status = statusOf(sources);
   const ofOptions = entriesOfOptions(values);
   const entries = ofOptions.length > 0 || file === undefined ? ofOptions : entriesOfFile(file);
   if (entries.length === 0) {

@@ -33,6 +33,15 @@ export const text = (says: string): Kind<string> => ({
   show: quoted,
 });
 
+/** What begins with "~/" lies in the home directory, as a shell has it. */
+export const path = (of: string, home: () => string): Kind<string> => ({
+  ...text(`the path of ${of}`),
+  read: (value) => (isText(value) ? withHome(value, home) : undefined),
+});
+
+export const withHome = (path: string, home: () => string): string =>
+  path.startsWith('~/') ? home() + path.slice(1) : path;
+
 export const name: Kind<string> = {
   says: `a name of at most ${nameCharsMax} characters`,
   read: (value) => (isText(value) && value.length <= nameCharsMax ? value : undefined),
@@ -141,7 +150,7 @@ export const list = <Value>(of: Kind<Value>, max: number, says: string): Kind<re
     const values = value.map(of.read);
     return values.some((each) => each === undefined) ? undefined : (values as Value[]);
   },
-  ofText: (given) => given.split(',').map((part) => of.ofText(part.trim())),
+  ofText: (given) => (given.trim() === '' ? [] : given.split(',').map((part) => of.ofText(part.trim()))),
   show: (values) => `[${values.map(of.show).join(', ')}]`,
 });
 

@@ -33,7 +33,11 @@ const placeOf = ({ header }: Section): string =>
 const meant = ({ sections }: Schema, section: Section, name: string): string => {
   const elsewhere = sections.find((other) => other !== section && Object.hasOwn(other.keys, name));
   if (elsewhere !== undefined) return `it belongs ${placeOf(elsewhere)}`;
-  return `the nearest known one is "${nearestOf(name, Object.keys(section.keys))}"`;
+  const tables = section.table === '' && section.header === '' ? sections : [];
+  const known = [...Object.keys(section.keys), ...tables.map(({ table }) => table)];
+  const nearest = nearestOf(name, known);
+  const header = tables.find(({ table }) => table === nearest)?.header;
+  return `the nearest known one is ${header ?? `"${nearest}"`}`;
 };
 
 /** Throws `ConfigError` for all keys of the table that the section does not have. */
@@ -83,15 +87,29 @@ export interface Sources {
   readonly environment: Environment;
 }
 
-/** What is given of one section. Throws `ConfigError` for keys of its table in the file that are none. */
-export const givenOf = (schema: Schema, section: Section, { file, options, environment }: Sources): Given => {
+/**
+ * All keys of a section of which there is one, out of all its sources. Throws one `ConfigError` for keys that are none
+ * and for all that are wrong, and for what `check` finds in those that are right.
+ */
+export const readTable = <Keys extends Section['keys']>(
+  schema: Schema,
+  section: Section<Keys>,
+  { file, options, environment }: Sources,
+  check?: (values: Partial<Values<Keys>>, problems: Problems) => void,
+): Values<Keys> => {
   const { table: name } = section;
   const path = name === '' ? [] : [name];
   const table = name === '' ? (file?.table ?? {}) : (file?.table[name] ?? {});
   if (!isRecord(table)) throw new ConfigError(`${file?.at(path)}: "${name}" must be a table: [${name}]`);
   const beside = name === '' ? schema.sections.map((other) => other.table) : [];
-  if (file !== undefined) refuseUnknown(file, schema, section, table, path, beside);
-  return { table, called: callerOf(file, path), options, environment };
+  const problems = new Problems();
+  if (file !== undefined) problems.within(() => refuseUnknown(file, schema, section, table, path, beside));
+  const given = { table, called: callerOf(file, path), options, environment };
+  const values = readKeys(section, given, problems);
+  check?.(values, problems);
+  problems.throwIfAny();
+  // None is wrong, so all are there.
+  return values as Values<Keys>;
 };
 
 /** The tables of an array of them. Throws `ConfigError`. */
@@ -110,6 +128,8 @@ export const tablesOf = (
 
 interface Found {
   readonly value: unknown;
+  /** As it was typed, where it was. */
+  readonly typed?: string;
   /** How it is called where it was found, for an error. */
   readonly called: () => string;
 }
@@ -119,12 +139,13 @@ const find = (section: Section, name: string, given: Given): Found | undefined =
   const { kind, option } = section.keys[name] ?? {};
   const [optionName] = option ?? [];
   const ofOption = optionName === undefined ? undefined : given.options[optionName];
-  if (typeof ofOption === 'string') return { value: kind?.ofText(ofOption), called: () => `--${optionName}` };
+  if (typeof ofOption === 'string')
+    return { value: kind?.ofText(ofOption), typed: ofOption, called: () => `--${optionName}` };
   const variable = variableOf(section, name);
   // An empty variable is how scripts say that there is none.
   const ofVariable = variable === undefined ? undefined : given.environment[variable] || undefined;
   if (ofVariable !== undefined && variable !== undefined)
-    return { value: kind?.ofText(ofVariable), called: () => variable };
+    return { value: kind?.ofText(ofVariable), typed: ofVariable, called: () => variable };
   if (!Object.hasOwn(given.table, name)) return undefined;
   return { value: given.table[name], called: () => given.called(name) };
 };
@@ -147,7 +168,9 @@ const readKey = (section: Section, name: string, given: Given): unknown => {
   if (hidden !== undefined) throw new ConfigError(`${found.called()} ${hidden}`);
   const value = key.kind.read(found.value);
   if (value !== undefined) return value;
-  throw new ConfigError(`${found.called()} must be ${key.kind.says}, not ${shown(found.value)}.`);
+  throw new ConfigError(
+    `${found.called()} must be ${key.kind.says}, not ${shown(found.typed ?? found.value)}.`,
+  );
 };
 
 const shownCharsMax = 80;
@@ -161,17 +184,27 @@ const shown = (value: unknown): string => {
   return text.length > shownCharsMax ? `${text.slice(0, shownCharsMax)}...` : text;
 };
 
+/** Keys that are wrong are undefined. */
+const readKeys = <Keys extends Section['keys']>(
+  section: Section<Keys>,
+  given: Given,
+  problems: Problems,
+): Partial<Values<Keys>> => {
+  const values = Object.keys(section.keys).map((name) => [
+    name,
+    problems.within(() => readKey(section, name, given)),
+  ]);
+  // Each value was read by its own key's kind.
+  return Object.fromEntries(values) as Partial<Values<Keys>>;
+};
+
 /** All keys of the section. Throws one `ConfigError` for all that are wrong. */
 export const readSection = <Keys extends Section['keys']>(
   section: Section<Keys>,
   given: Given,
 ): Values<Keys> => {
   const problems = new Problems();
-  const values = Object.keys(section.keys).map((name) => [
-    name,
-    problems.within(() => readKey(section, name, given)),
-  ]);
+  const values = readKeys(section, given, problems);
   problems.throwIfAny();
-  // Each value was read by its own key's kind.
-  return Object.fromEntries(values) as Values<Keys>;
+  return values as Values<Keys>;
 };

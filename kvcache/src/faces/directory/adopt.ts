@@ -79,14 +79,16 @@ const checksumAt = async (
   return sum === undefined ? checksumOf(buffer) : checksumIn(sum);
 };
 
+/** The store's disk has not taken enough of what waits for it. */
+export const isBehind = ({ ssd }: KvStore, bytes = 0, share = dirtyShare): boolean => {
+  if (ssd === undefined) return false;
+  const { dirtyBytes, dirtyBytesMax } = ssd.counts;
+  return dirtyBytes > 0 && dirtyBytes + bytes > dirtyBytesMax * share;
+};
+
 /** Until the store's disk has taken enough of what waits for it. */
-const whileDirty = async ({ ssd }: KvStore, bytes: number): Promise<void> => {
-  if (ssd === undefined) return;
-  for (;;) {
-    const { dirtyBytes, dirtyBytesMax } = ssd.counts;
-    if (dirtyBytes === 0 || dirtyBytes + bytes <= dirtyBytesMax * dirtyShare) return;
-    await pause(pauseMsMin);
-  }
+const whileDirty = async (store: KvStore, bytes: number): Promise<void> => {
+  while (isBehind(store, bytes)) await pause(pauseMsMin);
 };
 
 /** What the store knows to be the parts' checksums; undefined when it has no such file. */

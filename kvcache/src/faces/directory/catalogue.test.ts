@@ -4,7 +4,7 @@ import { Catalogue, type Known } from './catalogue.ts';
 
 const nowMs = 1_000_000;
 const known = (path: string, bytes: number, usedMs: number, more: Partial<Known> = {}): Known => ({
-  ...{ path, bytes, usedMs, identity: path, tries: 1, isUnreadable: false },
+  ...{ path, bytes, usedMs, identity: path, tries: 1, isUnreadable: false, isReplica: false },
   ...{ againMs: undefined, keptUntilMs: 0, look: 1, ...more },
 });
 
@@ -60,4 +60,41 @@ test('it knows no more files than it may, and bytes are those of the files that 
   expect(catalogue.bytes).toBe(7);
   catalogue.sweep(2, nowMs);
   expect([catalogue.size, catalogue.bytes, catalogue.hasRoomFor('c')]).toEqual([1, 5, true]);
+});
+
+test('what came from other hosts goes before what the engine wrote, however lately it was used', () => {
+  const catalogue = new Catalogue();
+  for (const path of ['a', 'b']) catalogue.set(known(path, 10, 1));
+  for (const path of ['later', 'late']) {
+    catalogue.set(known(path, 10, path === 'late' ? nowMs - 5 : nowMs, { isReplica: true }));
+  }
+  const victims = (bytesMax: number): string[] => catalogue.victims(bytesMax, nowMs).map(({ path }) => path);
+  expect(victims(40)).toEqual([]);
+  expect(victims(35)).toEqual(['late']);
+  expect(victims(25)).toEqual(['late', 'later']);
+  expect(victims(12).toSorted()).toEqual(['a', 'late', 'later']);
+});
+
+test('room for what comes from other hosts is that of what came before, and is older', () => {
+  const catalogue = new Catalogue();
+  catalogue.set(known('own', 50, 1));
+  for (const at of [1, 2]) catalogue.set(known(`r${at}`, 10, at, { isReplica: true }));
+  const roomFor = (more: number, bytesMax = 100, usedMsMax = 3): readonly string[] | undefined =>
+    catalogue
+      .replicaVictims({ bytesMax, replicaBytesMax: 40, usedMsMax }, nowMs, more)
+      ?.map(({ path }) => path)
+      .toSorted();
+  expect(catalogue.replicaBytes).toBe(20);
+  expect(roomFor(20)).toEqual([]);
+  expect(roomFor(21)).toEqual(['r1']);
+  expect(roomFor(40)).toEqual(['r1', 'r2']);
+  expect(roomFor(41)).toBeUndefined();
+  expect(roomFor(21, 100, 1)).toEqual(['r1']);
+  expect(roomFor(31, 100, 1)).toBeUndefined();
+  expect(roomFor(21, 100, 0)).toBeUndefined();
+  // A tenth stays free for the engine.
+  expect(roomFor(10, 80)).toEqual(['r1']);
+  expect(roomFor(30, 80)).toBeUndefined();
+  catalogue.delete('r1');
+  expect(catalogue.replicaBytes).toBe(10);
 });

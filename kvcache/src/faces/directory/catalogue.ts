@@ -8,6 +8,7 @@ import type { Seen } from './tree.ts';
 export const filesMax = 131_072;
 /** How far below the cap it goes, so that who goes is not looked for with each file that comes. */
 const lowShare = 0.9;
+
 export interface Known extends Seen {
   readonly path: string;
   usedMs: number;
@@ -19,14 +20,23 @@ export interface Known extends Seen {
   readonly againMs: number | undefined;
   /** It was put here for somebody who will look for it. */
   readonly keptUntilMs: number;
+  /** It came from another host without being asked for: such go first. */
+  readonly isReplica: boolean;
   /** The look that it was seen by last. */
   look: number;
+}
+
+export interface ReplicaBounds {
+  readonly bytesMax: number;
+  readonly replicaBytesMax: number;
+  readonly usedMsMax: number;
 }
 
 export class Catalogue {
   readonly #files = new Map<string, Known>();
   readonly #filesMax: number;
   #bytes = 0;
+  #replicaBytes = 0;
 
   constructor(most = filesMax) {
     this.#filesMax = most;
@@ -38,6 +48,10 @@ export class Catalogue {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get replicaBytes(): number {
+    return this.#replicaBytes;
   }
 
   get(path: string): Known | undefined {
@@ -52,12 +66,19 @@ export class Catalogue {
   set(file: Known): void {
     this.delete(file.path);
     this.#files.set(file.path, file);
-    this.#bytes += file.bytes;
+    this.#count(file, 1);
   }
 
   delete(path: string): void {
-    this.#bytes -= this.#files.get(path)?.bytes ?? 0;
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    this.#count(file, -1);
     this.#files.delete(path);
+  }
+
+  #count({ bytes, isReplica }: Known, sign: 1 | -1): void {
+    this.#bytes += sign * bytes;
+    if (isReplica) this.#replicaBytes += sign * bytes;
   }
 
   /** Whatever no look since `look` saw is gone. */
@@ -67,19 +88,55 @@ export class Catalogue {
     }
   }
 
-  /** Those that must go so that `more` bytes fit below the cap, oldest use first; none while all fit. */
+  /**
+   * Those that must go so that `more` bytes fit below the cap: what came from other hosts, then the engine's own, each
+   * oldest use first. None while all fit.
+   */
   victims(bytesMax: number, nowMs: number, more = 0): readonly Known[] {
     const excess = this.#bytes + more - bytesMax * lowShare;
     if (this.#bytes + more <= bytesMax) return [];
-    const mayGo = [...this.#files.values()].filter(
-      ({ keptUntilMs, isUnreadable }) => keptUntilMs <= nowMs && !isUnreadable,
+    const replicas = this.#replicaBytes > 0 ? oldestOf(this.#mayGo(nowMs, true), excess, nowMs) : [];
+    const left = excess - sumOf(replicas);
+    return left > 0 ? [...replicas, ...oldestOf(this.#mayGo(nowMs, false), left, nowMs)] : replicas;
+  }
+
+  /**
+   * Those of other hosts, not used since `usedMsMax`, that must go so that `more` bytes of theirs fit beside the
+   * engine's own; undefined: they do not, whatever of those goes.
+   */
+  replicaVictims(
+    { bytesMax, replicaBytesMax, usedMsMax }: ReplicaBounds,
+    nowMs: number,
+    more: number,
+  ): readonly Known[] | undefined {
+    const excess = Math.max(
+      this.#replicaBytes + more - replicaBytesMax,
+      // The engine's next files are to find room, too.
+      this.#bytes + more - bytesMax * lowShare,
     );
-    // About as many as have so many bytes: to sort all would take long, and is seldom needed.
-    const count = Math.ceil((2 * excess * this.#files.size) / Math.max(1, this.#bytes)) + 16;
-    const few = firstOf(oldestFirst(oldest(mayGo, count, nowMs), nowMs), excess);
-    return few ?? firstOf(oldestFirst(mayGo, nowMs), excess) ?? mayGo;
+    if (excess <= 0) return [];
+    if (excess > this.#replicaBytes) return undefined;
+    const older = this.#mayGo(nowMs, true).filter(({ usedMs }) => usedMs <= usedMsMax);
+    const victims = oldestOf(older, excess, nowMs);
+    return sumOf(victims) < excess ? undefined : victims;
+  }
+
+  #mayGo(nowMs: number, isReplica: boolean): readonly Known[] {
+    return [...this.#files.values()].filter(
+      (file) => file.isReplica === isReplica && file.keptUntilMs <= nowMs && !file.isUnreadable,
+    );
   }
 }
+
+const sumOf = (files: readonly Known[]): number => files.reduce((sum, { bytes }) => sum + bytes, 0);
+
+/** Of the oldest use as many as have so many bytes, or all. */
+const oldestOf = (files: readonly Known[], bytes: number, nowMs: number): readonly Known[] => {
+  // About as many as have so many bytes: to sort all would take long, and is seldom needed.
+  const count = Math.ceil((2 * bytes * files.length) / Math.max(1, sumOf(files))) + 16;
+  const few = firstOf(oldestFirst(oldest(files, count, nowMs), nowMs), bytes);
+  return few ?? firstOf(oldestFirst(files, nowMs), bytes) ?? files;
+};
 
 /** A clock that was set back leaves times of the future, which would never be the oldest. */
 const usedOf = ({ usedMs }: Known, nowMs: number): number => Math.min(usedMs, nowMs);

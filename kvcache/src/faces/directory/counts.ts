@@ -1,7 +1,7 @@
 /** What a mirror counts, for the metrics page and for tests. */
 import { type Ignored, ignoredReasons } from './scan.ts';
 
-export const failureReasons = [
+const failureReasons = [
   /** Read, and dropped because it changed meanwhile. */
   'changed',
   'large',
@@ -16,6 +16,24 @@ export const failureReasons = [
   'unwritable',
 ] as const;
 export type Failure = (typeof failureReasons)[number];
+
+/** Why a file that another host told of was not taken. */
+export const unreplicatedReasons = [
+  /** No path that a mirror writes. */
+  'foreign',
+  /** Of more than one value, or than there may be of other hosts'. */
+  'large',
+  'present',
+  /** By the bound, not long ago. */
+  'removed',
+  /** Not without pushing out the engine's own. */
+  'full',
+  /** Newer ones were too many. */
+  'old',
+  /** It did not come, or was not what was told. */
+  'failed',
+] as const;
+export type Unreplicated = (typeof unreplicatedReasons)[number];
 
 export interface MirrorCounts {
   /** The directory is there. */
@@ -34,6 +52,11 @@ export interface MirrorCounts {
   readonly unchanged: number;
   readonly restored: number;
   readonly restoredBytes: number;
+  /** Files of other hosts' engines that were put here, and their bytes that are here now. */
+  readonly replicated: number;
+  readonly replicatedBytes: number;
+  readonly replicaBytes: number;
+  readonly unreplicated: Readonly<Record<Unreplicated, number>>;
   /** Asked for, and there already. */
   readonly present: number;
   readonly removed: number;
@@ -45,10 +68,9 @@ export interface MirrorCounts {
   readonly ignored: Readonly<Record<Ignored, number>>;
 }
 
-export const noFailures = (): Record<Failure, number> =>
-  Object.fromEntries(failureReasons.map((reason) => [reason, 0])) as Record<Failure, number>;
-export const nothingIgnored = (): Record<Ignored, number> =>
-  Object.fromEntries(ignoredReasons.map((reason) => [reason, 0])) as Record<Ignored, number>;
+const noneOf = <Reason extends string>(reasons: readonly Reason[]): Record<Reason, number> =>
+  Object.fromEntries(reasons.map((reason) => [reason, 0])) as Record<Reason, number>;
+export const nothingIgnored = (): Record<Ignored, number> => noneOf(ignoredReasons);
 
 export type Counted =
   | 'adopted'
@@ -56,6 +78,8 @@ export type Counted =
   | 'unchanged'
   | 'restored'
   | 'restoredBytes'
+  | 'replicated'
+  | 'replicatedBytes'
   | 'present'
   | 'removed'
   | 'removedBytes'
@@ -63,13 +87,16 @@ export type Counted =
 
 /** What only grows. */
 export class Tally {
-  readonly failures = noFailures();
+  readonly failures = noneOf(failureReasons);
+  readonly unreplicated = noneOf(unreplicatedReasons);
   readonly totals: Record<Counted, number> = {
     adopted: 0,
     adoptedBytes: 0,
     unchanged: 0,
     restored: 0,
     restoredBytes: 0,
+    replicated: 0,
+    replicatedBytes: 0,
     present: 0,
     removed: 0,
     removedBytes: 0,
@@ -78,6 +105,10 @@ export class Tally {
 
   add(what: Counted, more = 1): void {
     this.totals[what] += more;
+  }
+
+  skipped(why: Unreplicated, files = 1): void {
+    this.unreplicated[why] += files;
   }
 
   failed(why: Failure): void {

@@ -3,11 +3,14 @@
  * before the engine looks for them. Owns when to look, and the directory's cap. Never opens a link, a pipe or a file
  * that is being written, and never shows an engine a part of a file. `docs/design/0008-kvcache.md` has the decisions.
  */
+import type { ReplicaSource } from '../../peers/replica-source.ts';
 import type { KvStore } from '../../store.ts';
-import { adopt, isKept } from './adopt.ts';
+import { adopt, isBehind, isKept } from './adopt.ts';
 import { Catalogue, type Known } from './catalogue.ts';
 import { type MirrorCounts, nothingIgnored, Tally } from './counts.ts';
 import { keyOf } from './paths.ts';
+import { Replicas } from './replicas.ts';
+import { Replication } from './replication.ts';
 import { isOurTemporary } from './restore.ts';
 import { type Restored, Restores } from './restores.ts';
 import { giveBackRoot, takeRoot } from './roots.ts';
@@ -30,6 +33,9 @@ const lookBytesMax = 2 ** 30;
 const lookFilesMax = 4_096;
 /** The store is asked so often to take what the cap wants to remove. */
 const triesMax = 2;
+/** Nothing is pulled from other hosts while more of this one's engine wait, or so much of what may be dirty is. */
+const waitingMax = 256;
+const pullingDirtyShare = 0.25;
 /** A crash leaves temporary files, and no write of ours takes so long. */
 const temporaryMsMax = 600_000;
 
@@ -48,6 +54,10 @@ export interface MirrorOptions extends MirrorPlace {
   readonly onError?: (message: string) => void;
   /** Brings what other hosts have of these keys into the store, if anybody has it. */
   readonly fetch?: ((keys: readonly string[]) => Promise<unknown>) | undefined;
+  /** An engine of this host wrote it, and the store has it. */
+  readonly onAdopted?: ((key: string, bytes: number) => void) | undefined;
+  /** Files of other hosts' engines are put here from there, within half of `bytesMax`. Undefined: none. */
+  readonly replicas?: Pick<ReplicaSource, 'reached' | 'newest' | 'pull'> | undefined;
 }
 
 export interface Mirror {
@@ -74,6 +84,8 @@ class DirectoryMirror implements Mirror {
   readonly #watches: Watches;
   readonly #tally = new Tally();
   readonly #restores: Restores;
+  readonly #replicas: Replicas;
+  readonly #replication: Replication | undefined;
   readonly #dirty = new Set<string>();
   #ignored = nothingIgnored();
   #isThere = false;
@@ -104,6 +116,15 @@ class DirectoryMirror implements Mirror {
       look: () => this.#looks,
       makeRoom: (bytes) => this.#makeRoom(bytes),
     });
+    this.#replicas = new Replicas({
+      bytesMax: options.bytesMax ?? 0,
+      catalogue: this.#catalogue,
+      tree: this.#tree,
+      nowMs: options.nowMs,
+      remove: (file) => this.#remove(file),
+      write: (key, writtenMs) => this.#restores.replicate(key, writtenMs),
+    });
+    this.#replication = options.replicas && this.#replicationFrom(options.replicas);
     this.#wake(0);
   }
 
@@ -112,9 +133,11 @@ class DirectoryMirror implements Mirror {
       ...this.#tally.totals,
       failures: { ...this.#tally.failures },
       ignored: { ...this.#ignored },
+      unreplicated: { ...this.#tally.unreplicated },
       isThere: this.#isThere,
       files: this.#catalogue.size,
       bytes: this.#catalogue.bytes,
+      replicaBytes: this.#catalogue.replicaBytes,
       bytesMax: this.#options.bytesMax,
       waiting: this.#waiting.size,
       watches: this.#watches.size,
@@ -141,8 +164,22 @@ class DirectoryMirror implements Mirror {
     clearTimeout(this.#timer);
     this.#watches.close();
     await this.#looking;
+    await this.#replication?.close();
     await this.#restores.settled();
     giveBackRoot(this.#tree.root);
+  }
+
+  #replicationFrom(source: NonNullable<MirrorOptions['replicas']>): Replication {
+    return new Replication({
+      source,
+      namespace: this.namespace,
+      nowMs: this.#options.nowMs,
+      isPaused: () =>
+        !this.#isThere || this.#waiting.size > waitingMax || isBehind(this.#store, 0, pullingDirtyShare),
+      whyNot: (path, offer) => this.#replicas.whyNot(path, offer),
+      place: (offer) => this.#replicas.place(offer),
+      onSkipped: (why, files) => this.#tally.skipped(why, files),
+    });
   }
 
   /** Looks in so many milliseconds, or sooner if that is to be anyway. */
@@ -271,6 +308,7 @@ class DirectoryMirror implements Mirror {
       else if (outcome === 'being written') this.#waiting.add(path, seen);
       else if (outcome === 'changed') this.#tally.failed('changed');
       else this.#know(path, seen, outcome);
+      if (outcome === 'adopted') this.#options.onAdopted?.(key, seen.bytes);
     } catch (thrown) {
       this.#tally.failed('unreadable');
       this.#know(path, seen, 'unreadable');
@@ -297,6 +335,7 @@ class DirectoryMirror implements Mirror {
       isUnreadable: outcome === 'unreadable',
       againMs: isTaken || outcome === 'large' ? undefined : nowMs + againMs,
       keptUntilMs: before?.keptUntilMs ?? 0,
+      isReplica: false,
       look: this.#looks,
     });
   }
@@ -316,7 +355,8 @@ class DirectoryMirror implements Mirror {
   async #remove(file: Known): Promise<void> {
     const key = keyOf(this.namespace, file.path) ?? '';
     const isStored = isKept(this.#store, key, file.bytes);
-    if (!isStored && file.tries < triesMax) {
+    // What came from another host is there.
+    if (!isStored && !file.isReplica && file.tries < triesMax) {
       // The store lost it: it is taken again, and goes at the look after that.
       this.#waiting.add(file.path, file);
       return;
@@ -325,9 +365,10 @@ class DirectoryMirror implements Mirror {
       const isRemoved = await this.#tree.remove(file.path, file.identity);
       if (this.#catalogue.get(file.path) === file) this.#catalogue.delete(file.path);
       if (!isRemoved) return;
+      this.#replicas.removed(file.path);
       this.#tally.add('removed');
       this.#tally.add('removedBytes', file.bytes);
-      if (!isStored) this.#tally.add('removedUnstored');
+      if (!isStored && !file.isReplica) this.#tally.add('removedUnstored');
     } catch (thrown) {
       this.#tally.failed('unremovable');
       this.#tell(thrown, file.path);

@@ -75,6 +75,14 @@ const writeValues = async (
   return true;
 };
 
+export interface FileToRestore {
+  readonly path: string;
+  readonly key: string;
+  readonly stored: Stored;
+  /** Its times; undefined: now. */
+  readonly writtenMs?: number | undefined;
+}
+
 /**
  * The file as it is seen from now on; undefined when the store did not have all of it after all. `onWritten` is told
  * before anybody can see the file. Throws what the system says; nothing of the file is left then.
@@ -82,7 +90,7 @@ const writeValues = async (
 export const restoreFile = async (
   tree: Tree,
   store: KvStore,
-  { path, key, stored }: { readonly path: string; readonly key: string; readonly stored: Stored },
+  { path, key, stored, writtenMs }: FileToRestore,
   onWritten: (seen: Seen) => void,
 ): Promise<Seen | undefined> =>
   tree.within(
@@ -91,7 +99,10 @@ export const restoreFile = async (
       const temporary = `.cgn-${randomBytes(8).toString('hex')}.tmp`;
       let isRenamed = false;
       try {
-        const seen = await written(store, key, stored, await createBeneath(directory, temporary));
+        const seen = await written(store, key, stored, {
+          file: await createBeneath(directory, temporary),
+          writtenMs,
+        });
         if (seen === undefined) return undefined;
         onWritten(seen);
         await renameBeneath(directory, temporary, nameOf(path));
@@ -109,12 +120,13 @@ const written = async (
   store: KvStore,
   key: string,
   stored: Stored,
-  file: FileHandle,
+  { file, writtenMs }: { readonly file: FileHandle; readonly writtenMs: number | undefined },
 ): Promise<Seen | undefined> => {
   try {
     if (!(await writeValues(store, key, stored, file))) return undefined;
     // A name that a crash leaves must not stand over blocks that it lost.
     await file.datasync();
+    if (writtenMs !== undefined) await file.utimes(writtenMs / 1_000, writtenMs / 1_000);
     return await seenOfHandle(file);
   } finally {
     await file.close();

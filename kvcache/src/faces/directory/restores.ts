@@ -40,6 +40,13 @@ export interface RestoresOptions {
   readonly makeRoom: (bytes: number) => Promise<boolean>;
 }
 
+interface How {
+  /** What the store lacks is asked of the peers. */
+  readonly isFetched: boolean;
+  /** On another host, that was not asked for it. */
+  readonly writtenMs: number | undefined;
+}
+
 export class Restores {
   readonly #options: RestoresOptions;
   readonly #running = new Map<string, Promise<Restored>>();
@@ -51,6 +58,15 @@ export class Restores {
   }
 
   restore(key: string, isFetched = true): Promise<Restored> {
+    return this.#once(key, { isFetched, writtenMs: undefined });
+  }
+
+  /** What the store has from a peer that nobody asked; whoever calls it made room. */
+  replicate(key: string, writtenMs: number): Promise<Restored> {
+    return this.#once(key, { isFetched: false, writtenMs });
+  }
+
+  #once(key: string, how: How): Promise<Restored> {
     const path = pathOf(this.#options.namespace, key);
     if (path === undefined) return Promise.resolve('foreign');
     const running = this.#running.get(path);
@@ -59,7 +75,7 @@ export class Restores {
       this.#options.tally.failed('busy');
       return Promise.resolve('failed');
     }
-    const restoring = this.#inTurn(path, key, isFetched).finally(() => this.#running.delete(path));
+    const restoring = this.#inTurn(path, key, how).finally(() => this.#running.delete(path));
     this.#running.set(path, restoring);
     return restoring;
   }
@@ -73,11 +89,11 @@ export class Restores {
     await Promise.all(this.#running.values());
   }
 
-  async #inTurn(path: string, key: string, isFetched: boolean): Promise<Restored> {
+  async #inTurn(path: string, key: string, how: How): Promise<Restored> {
     if (this.#writers < writersMax) this.#writers += 1;
     else await new Promise<void>((resolve) => this.#turns.push(resolve));
     try {
-      return await this.#restore(path, key, isFetched);
+      return await this.#restore(path, key, how);
     } catch (thrown) {
       this.#options.catalogue.delete(path);
       const code = codeOf(thrown);
@@ -92,29 +108,32 @@ export class Restores {
     }
   }
 
-  async #restore(path: string, key: string, isFetched: boolean): Promise<Restored> {
+  async #restore(path: string, key: string, { isFetched, writtenMs }: How): Promise<Restored> {
+    const isReplica = writtenMs !== undefined;
     const { tree, store, tally, makeRoom } = this.#options;
     const there = await tree.see(path);
     if (there !== undefined) {
-      this.#keep(path, there);
-      tally.add('present');
+      if (!isReplica) {
+        this.#keep(path, there);
+        tally.add('present');
+      }
       return 'present';
     }
     const stored = await this.#find(key, isFetched);
     if (stored === undefined) return 'missing';
-    if (!(await makeRoom(stored.bytes))) {
+    if (!isReplica && !(await makeRoom(stored.bytes))) {
       tally.failed('capped');
       return 'failed';
     }
-    const seen = await restoreFile(tree, store, { path, key, stored }, (written) =>
-      this.#know(path, written),
+    const seen = await restoreFile(tree, store, { path, key, stored, writtenMs }, (written) =>
+      this.#know(path, written, writtenMs),
     );
     if (seen === undefined) {
       tally.failed('lost');
       return 'missing';
     }
-    tally.add('restored');
-    tally.add('restoredBytes', seen.bytes);
+    tally.add(isReplica ? 'replicated' : 'restored');
+    tally.add(isReplica ? 'replicatedBytes' : 'restoredBytes', seen.bytes);
     return 'restored';
   }
 
@@ -145,16 +164,17 @@ export class Restores {
       this.#options.catalogue.set({ ...known, usedMs: nowMs, keptUntilMs: nowMs + keptMs });
   }
 
-  #know(path: string, seen: Seen): void {
+  #know(path: string, seen: Seen, writtenMs: number | undefined): void {
     const nowMs = this.#options.nowMs();
     this.#options.catalogue.set({
       ...seen,
       path,
-      usedMs: nowMs,
+      usedMs: writtenMs ?? nowMs,
       tries: 0,
       isUnreadable: false,
       againMs: undefined,
-      keptUntilMs: nowMs + keptMs,
+      keptUntilMs: writtenMs === undefined ? nowMs + keptMs : 0,
+      isReplica: writtenMs !== undefined,
       look: this.#options.look(),
     });
   }

@@ -73,6 +73,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
     leftMs: () => 0,
     namespaces: () => [],
     check: () => Promise.reject(new Error('no check here')),
+    newest: () => undefined,
     cap: () => undefined,
     nowMs: () => performance.now(),
     onSent: () => {},

@@ -28,8 +28,6 @@ export interface RamCounts {
   readonly bytesMax: number;
   readonly pinnedBytes: number;
   readonly evictions: number;
-  /** Asked for room that nothing may be evicted for. */
-  readonly refusals: number;
 }
 
 export interface RamTierOptions {
@@ -52,7 +50,6 @@ export class RamTier {
   #bytes = 0;
   #pinnedBytes = 0;
   #evictions = 0;
-  #refusals = 0;
 
   constructor({ bytesMax, onGone = () => {} }: RamTierOptions) {
     const pages = Math.max(1, Math.floor(bytesMax / pageBytes));
@@ -74,7 +71,6 @@ export class RamTier {
       bytesMax: this.#bytesMax,
       pinnedBytes: this.#pinnedBytes,
       evictions: this.#evictions,
-      refusals: this.#refusals,
     };
   }
 
@@ -85,6 +81,11 @@ export class RamTier {
 
   keys(): IterableIterator<string> {
     return this.#values.keys();
+  }
+
+  /** Whether there is one, over or not. */
+  has(key: string): boolean {
+    return this.#values.has(key);
   }
 
   /** The value, and it counts as asked for. An expired one is gone by that. */
@@ -137,10 +138,7 @@ export class RamTier {
     let at = this.#take(pages);
     while (at === undefined) {
       const victim = this.#queue.evict(mayGo);
-      if (victim === undefined) {
-        this.#refusals += 1;
-        return undefined;
-      }
+      if (victim === undefined) return undefined;
       this.#evictions += 1;
       this.#remove(victim);
       at = this.#take(pages);

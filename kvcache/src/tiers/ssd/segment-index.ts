@@ -23,7 +23,13 @@ export interface Dropped {
 export class SegmentIndex {
   readonly #places = new Map<string, Place>();
   readonly #keys = new Map<number, Set<string>>();
+  readonly #onPlace: (key: string, isHere: boolean) => void;
   #bytes = 0;
+
+  /** A key that gets another place loses the one it had first. */
+  constructor(onPlace: (key: string, isHere: boolean) => void = () => {}) {
+    this.#onPlace = onPlace;
+  }
 
   get size(): number {
     return this.#places.size;
@@ -43,9 +49,7 @@ export class SegmentIndex {
   }
 
   clear(): void {
-    this.#places.clear();
-    this.#keys.clear();
-    this.#bytes = 0;
+    for (const segment of [...this.#keys.keys()]) this.drop(segment);
   }
 
   /** False when a newer record of the key is known. */
@@ -58,6 +62,7 @@ export class SegmentIndex {
     const keys = this.#keys.get(place.segment);
     if (keys === undefined) this.#keys.set(place.segment, new Set([key]));
     else keys.add(key);
+    this.#onPlace(key, true);
     return true;
   }
 
@@ -67,6 +72,7 @@ export class SegmentIndex {
     this.#places.delete(key);
     this.#keys.get(place.segment)?.delete(key);
     this.#bytes -= place.length;
+    this.#onPlace(key, false);
     return true;
   }
 

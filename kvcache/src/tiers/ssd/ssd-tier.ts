@@ -42,10 +42,13 @@ export interface SsdTierOptions {
   readonly bytesMax: number;
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
+  /** Wall clock, of values' ends alone. */
   readonly nowMs: () => number;
   readonly monotonicMs?: () => number;
   /** Of each batch that was written. */
   readonly times?: { observe(ms: number): void };
+  /** A key has a place here from now on, or none any more. */
+  readonly onPlace?: ((key: string, isHere: boolean) => void) | undefined;
   /** A key's value went with its segment. */
   readonly onGone?: (key: string, isAsked: boolean) => void;
   readonly onError?: (message: string) => void;
@@ -101,14 +104,17 @@ const placeOf = async (one: Queued) => {
 
 export class SsdTier {
   readonly #options: SsdTierOptions;
+  readonly #monotonicMs: () => number;
   readonly #segments: Segments;
   readonly #segmentBytes: number;
-  readonly #index = new SegmentIndex();
+  readonly #index: SegmentIndex;
   readonly #queue: Queued[] = [];
   /** Of the queue, by key: a time that changes again before it is written is one record. */
   readonly #expiries = new Map<string, Expiry>();
   /** Records of a key that wait or are being written. */
   readonly #queued = new Map<string, number>();
+  /** Of these, keys whose last record is a deletion: one more would say the same. */
+  readonly #deletions = new Set<string>();
   readonly #headers = openArena(batchRecordsMax * headerBytes).bytes;
   readonly #readsWaiting: (() => void)[] = [];
   #readers = 0;
@@ -124,12 +130,14 @@ export class SsdTier {
   readonly #deletionsLeft = new Set<string>();
   #taken = 0;
   #settled = 0;
-  #restsUntilMs = 0;
+  #restsUntilMs = -Infinity;
   #isClosed = false;
 
   private constructor(options: SsdTierOptions, segments: Segments, segmentBytes: number) {
     this.#options = options;
+    this.#monotonicMs = options.monotonicMs ?? systemMonotonicMs;
     this.#segments = segments;
+    this.#index = new SegmentIndex(options.onPlace);
     this.#segmentBytes = segmentBytes;
   }
 
@@ -161,6 +169,11 @@ export class SsdTier {
 
   keys(): IterableIterator<string> {
     return this.#index.keys();
+  }
+
+  /** Whether it has a place, over or not. */
+  has(key: string): boolean {
+    return this.#index.get(key) !== undefined;
   }
 
   /** Where it is; undefined for nothing, or nothing any more. */
@@ -198,7 +211,7 @@ export class SsdTier {
       !this.#isClosed &&
       recordBytes(pending.length) <= this.#segmentBytes &&
       this.#dirtyBytes + pending.pages.length <= this.#options.dirtyBytesMax &&
-      this.#options.nowMs() >= this.#restsUntilMs;
+      this.#monotonicMs() >= this.#restsUntilMs;
     if (!isTaken) {
       this.#skipped += 1;
       this.delete(pending.key);
@@ -215,7 +228,7 @@ export class SsdTier {
   delete(key: string): boolean {
     const isHere = this.#index.remove(key);
     // One that is being written this moment is found by a restart.
-    if (isHere || this.#queued.has(key)) this.#enqueue({ kind: 'deleted', key });
+    if (isHere || this.#queued.has(key)) this.#enqueueDeletion(key);
     return isHere;
   }
 
@@ -291,20 +304,27 @@ export class SsdTier {
   }
 
   #damaged(key: string, place: Place): ReadOutcome {
-    // A segment that was dropped and begun anew meanwhile is no damage.
-    if (this.#index.get(key) !== place) return 'missing';
+    // Replaced, or in a segment that goes: its file leaves a moment before its keys do.
+    if (this.#index.get(key) !== place || !this.#segments.has(place.segment)) return 'missing';
     this.#corrupt += 1;
     this.#index.remove(key);
     return 'corrupt';
   }
 
   #enqueueDeletions(): void {
-    for (const key of this.#deletionsLeft) this.#enqueue({ kind: 'deleted', key });
+    for (const key of this.#deletionsLeft) this.#enqueueDeletion(key);
     this.#deletionsLeft.clear();
+  }
+
+  #enqueueDeletion(key: string): void {
+    if (this.#deletions.has(key)) return;
+    this.#enqueue({ kind: 'deleted', key });
+    this.#deletions.add(key);
   }
 
   #enqueue(one: Queued): void {
     this.#queue.push(one);
+    this.#deletions.delete(one.key);
     this.#queued.set(one.key, (this.#queued.get(one.key) ?? 0) + 1);
     this.#taken += 1;
     this.#writing ??= this.#writeAll();
@@ -327,7 +347,7 @@ export class SsdTier {
           if (this.#deletionsLeft.size < deletionsMax) this.#deletionsLeft.add(one.key);
           this.#done(one, false);
         }
-        this.#restsUntilMs = this.#options.nowMs() + restMs;
+        this.#restsUntilMs = this.#monotonicMs() + restMs;
       }
     }
     // In the same turn as the look at the queue: what comes from now on has a writer of its own.
@@ -380,10 +400,9 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
-    const { times, monotonicMs = systemMonotonicMs } = this.#options;
-    const startedMs = monotonicMs();
+    const startedMs = this.#monotonicMs();
     const { offset } = await this.#segments.append(pages);
-    times?.observe(monotonicMs() - startedMs);
+    this.#options.times?.observe(this.#monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
@@ -412,7 +431,10 @@ export class SsdTier {
     this.#settled += 1;
     const queued = (this.#queued.get(one.key) ?? 1) - 1;
     if (queued > 0) this.#queued.set(one.key, queued);
-    else this.#queued.delete(one.key);
+    else {
+      this.#queued.delete(one.key);
+      this.#deletions.delete(one.key);
+    }
     if (!('pages' in one)) return;
     // One that was replaced or deleted meanwhile has a record behind it that says so.
     if (place !== undefined && queued === 0 && one.isWanted()) this.#index.add(one.key, place);
