@@ -12,6 +12,7 @@ import {
 import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { openArena } from '../ram/arena.ts';
@@ -140,6 +141,28 @@ test('the disk never holds more than its budget; the oldest segment goes, and it
   expect(await read(tier, 'key 0')).toBe('missing');
   expect(gone[0]).toBe('key 0');
   expect(gone.length + tier.counts.values).toBe(200);
+  await tier.close();
+});
+
+test('what goes with its segment while it is read is missing, and no damage', async () => {
+  const tier = await opened(directoryOf(), { bytesMax: 64 * 4096 });
+  const outcomes = new Set<string>();
+  let isOver = false;
+  const reader = async (behind: number): Promise<void> => {
+    while (!isOver) {
+      const key = `key ${Math.max(0, written - behind)}`;
+      const value = await read(tier, key);
+      outcomes.add(value === `value of ${key}` ? 'right' : value);
+      await nextTurn();
+    }
+  };
+  let written = 0;
+  const readers = Array.from({ length: 20 }, (_, at) => reader(16 + at));
+  for (; written < 400; written += 1) await write(tier, `key ${written}`, `value of key ${written}`);
+  isOver = true;
+  await Promise.all(readers);
+  expect([...outcomes].sort()).toEqual(['missing', 'right']);
+  expect(tier.counts.corrupt).toBe(0);
   await tier.close();
 });
 
