@@ -33,7 +33,7 @@ export const dialMsMax = 3_000;
 export const stallMsMax = 5_000;
 /** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
 export const fetchStallMsMax = 1_500;
-/** Where others hold it too, one has this long at least: a pause of either end; and this long where nothing is known. */
+/** Where others hold it too, one has this long at least, a pause of either end; and so long where nothing is known. */
 export const holderMsMin = 500;
 export const holderUnknownMsMax = 1_000;
 /** How often a try is held against that. */

@@ -31,7 +31,7 @@ import { check, namespaces, newest } from './exchange.ts';
 import { Fabric, type MemberView } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
 import { type NodeKey, nodeKeyOf } from './identity.ts';
-import { dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
+import { askedMsMax, dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
 import { type NewestAnswer, type NewestAsk, type NewestKeys, parseNewest } from './newest-keys.ts';
 import { PeerTier, type TierCounts } from './peer-tier.ts';
 import { ServedNow, serveChannel } from './serve.ts';
@@ -196,16 +196,18 @@ export class Peers implements PeerAccess {
     }
   }
 
-  /** By the best path, and by the next where that fails. */
+  /** By the best path, and by the next where that fails, unless the peer is slow: it is so on all. */
   async #asking<Answer>(node: NodeId, asks: (channel: Channel) => Promise<Answer>): Promise<Answer> {
     let last = new PeerError('unreachable');
+    const endsAtMs = this.#context.nowMs() + askedMsMax;
     for (const path of this.fabric.pathsTo(node, 0)) {
       try {
         return await asks(await path.trunk.take());
       } catch (thrown) {
         last = peerErrorOf(thrown);
         this.#counters.failed(node, path.transport, last.code);
-        if (last.code === 'missing' || last.code === 'busy') break;
+        const isFinal = last.code === 'missing' || last.code === 'busy' || last.code === 'stalled';
+        if (isFinal || this.#context.nowMs() >= endsAtMs) break;
       }
     }
     throw last;
