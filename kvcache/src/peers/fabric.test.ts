@@ -5,6 +5,7 @@ import { parseFromDaemon, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { PeerCounters } from './counts.ts';
+import { ping } from './exchange.ts';
 import { Fabric } from './fabric.ts';
 import { askedMsMax, probeMsMean, probesMax } from './limits.ts';
 import { newNodeKey } from './testing/authority.ts';
@@ -122,6 +123,20 @@ test('a certificate that is none is told of, and the one before goes on', async 
   const held = await one.peers.tier.fetch('k', { node: other.node });
   expect(held?.bytes.length).toBe(10);
   held?.release();
+});
+
+test('a certificate that is none keeps nobody in who left, by whichever transport', async () => {
+  const fleet = new Fleet();
+  const [holder, asker] = [await fleet.daemon(), await fleet.daemon()];
+  fleet.tell();
+  const paths = asker.peers.fabric.pathsTo(holder.node);
+  const channels = await Promise.all(paths.map(({ trunk }) => trunk.take()));
+  await Promise.all(channels.map((channel) => ping(channel, Buffer.alloc(8), () => 0)));
+  const again = await Promise.all(paths.map(({ trunk }) => trunk.take()));
+  holder.peers.update({ ca: authority.ca, certificate: 'none', peers: [] });
+  const asked = again.map((channel) => ping(channel, Buffer.alloc(8), () => 0).catch(({ code }) => code));
+  expect((await Promise.all(asked)).filter((answer) => typeof answer === 'number')).toEqual([]);
+  expect(paths.map(({ transport }) => transport)).toEqual(peerTransports);
 });
 
 test('what is reached is told when it changes', async () => {

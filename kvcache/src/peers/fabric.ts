@@ -190,10 +190,9 @@ export class Fabric {
       for (const path of paths) if (!kept.has(path)) this.#drop(path);
     }
     this.#options.counters.keep((node) => this.#members.has(node));
-    try {
-      for (const listener of this.#listeners) listener.renew();
-    } catch (thrown) {
-      this.#failed('the certificate from the edge cannot be used', thrown);
+    const failures = this.#listeners.flatMap((listener) => failureOf(() => listener.renew()));
+    if (failures.length > 0) {
+      this.#failed('the certificate from the edge cannot be used', failures[0]);
       this.#certified = certifiedBefore;
     }
     this.#options.onReach?.();
@@ -281,6 +280,8 @@ export class Fabric {
       if (this.#isPathOf(path)) await this.#probe(path);
     } catch (thrown) {
       const { code } = peerErrorOf(thrown);
+      // It answers: only its bandwidth is still to be seen.
+      if (code === 'busy') return this.#schedule(path, soonMs * (0.5 + random()));
       path.failed(code, nowMs());
       counters.failed(path.node, path.transport, code);
     } finally {
@@ -337,6 +338,15 @@ export class Fabric {
     this.#bandwidthDueMs.set(path, nowMs() + bandwidthMsMean * (0.5 + random()));
   }
 }
+
+const failureOf = (does: () => void): readonly unknown[] => {
+  try {
+    does();
+    return [];
+  } catch (thrown) {
+    return [thrown];
+  }
+};
 
 /** Everywhere: the addresses that others can know this host by. */
 const hostsOf = (host: string): readonly string[] => {

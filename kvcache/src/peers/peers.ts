@@ -31,7 +31,7 @@ import { check, namespaces, newest } from './exchange.ts';
 import { Fabric, type MemberView } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
 import { type NodeKey, nodeKeyOf } from './identity.ts';
-import { askedMsMax, dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
+import { askedMsMax, dataBytesMax, fetchedTogetherMax, probedTogetherMax, servedShareMax } from './limits.ts';
 import { type NewestAnswer, type NewestAsk, type NewestKeys, parseNewest } from './newest-keys.ts';
 import { PeerTier, type TierCounts } from './peer-tier.ts';
 import { ServedNow, serveChannel } from './serve.ts';
@@ -59,7 +59,7 @@ export class Peers implements PeerAccess {
   readonly #lines = new AgentLines({ fabric: () => this.fabric, held: () => this.held });
   readonly #checks: Checks;
   readonly #counters = new PeerCounters();
-  readonly #serving = new ServedNow();
+  readonly #serving: ServedNow;
   readonly #caps = new Map<string, TokenBucket>();
 
   /** Listens, and is the store's source of values from then on. Throws without a key that can be read, or a port. */
@@ -75,6 +75,7 @@ export class Peers implements PeerAccess {
     const { store, nowMs, wallMs, random, onError = () => {} } = context;
     this.#options = options;
     this.#context = context;
+    this.#serving = new ServedNow(store.ram.counts.bytesMax * servedShareMax);
     this.held = new HeldKeys(store, () => this.#lines.onHeld());
     const counters = this.#counters;
     this.fabric = new Fabric({
