@@ -92,7 +92,7 @@ const hold = async (values: number, meeting: Meeting): Promise<void> => {
     value.bytes.fill(index);
     value.commit();
   }
-  const now = new ServedNow();
+  const now = new ServedNow(Number.POSITIVE_INFINITY);
   const { peer, host } = meeting;
   const listener = await openTransport(meeting).listen({
     ...{ host, port: 0 },
