@@ -50,7 +50,7 @@ export interface RouteContext {
   /** Undefined: this daemon has none. */
   readonly peers: PeerAccess | undefined;
   /** Directories where values are files. */
-  readonly mirrors?: readonly Pick<Mirror, 'restore'>[];
+  readonly mirrors?: readonly Pick<Mirror, 'restore' | 'directory' | 'namespace' | 'counts'>[];
   readonly nowMs: () => number;
   readonly startedAtMs: number;
   readonly version: string;

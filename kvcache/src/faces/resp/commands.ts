@@ -276,13 +276,21 @@ const info: Command['run'] = (_, { store: all, nowMs, startedAtMs, version, clie
     `maxmemory:${ram.counts.bytesMax}`,
     'maxmemory_policy:s3-fifo',
     '# Stats',
-    `keyspace_hits:${counts.ramHits + counts.ssdHits}`,
-    `keyspace_misses:${counts.misses + counts.ssdMisses}`,
+    `keyspace_hits:${counts.ramHits + counts.ssdHits + counts.peerHits}`,
+    `keyspace_misses:${counts.misses}`,
     `evicted_keys:${ram.counts.evictions}`,
+    `refused_keys:${counts.refusals}`,
+    '# Tiers',
+    `memory_hits:${counts.ramHits}`,
+    `disk_hits:${counts.ssdHits}`,
+    `peer_hits:${counts.peerHits}`,
     '# Disk',
     `disk_bytes:${ssd?.counts.bytes ?? 0}`,
     `disk_bytes_max:${ssd?.counts.bytesMax ?? 0}`,
     `disk_keys:${ssd?.counts.values ?? 0}`,
+    `disk_dirty_bytes:${ssd?.counts.dirtyBytes ?? 0}`,
+    `disk_corrupt_keys:${ssd?.counts.corrupt ?? 0}`,
+    `disk_errors:${ssd?.counts.errors ?? 0}`,
   ];
   return text(`${lines.join('\r\n')}\r\n`);
 };

@@ -335,6 +335,23 @@ test.each([
   },
 );
 
+test('INFO counts what peers gave as a hit, and tells the tiers apart', async () => {
+  const { store, port } = await started();
+  store.reserve('db0:a', 1)?.commit();
+  store.peers = { isOutOf: () => false, has: async () => true, fetch: async () => store.hold('db0:a') };
+  const client = await talk(port);
+  client.say('MGET a b\r\nGET c\r\n');
+  await client.hears('*2\r\n$1\r\n\0\r\n$1\r\n\0\r\n$1\r\n\0\r\n');
+  let info = '';
+  client.socket.on('data', (bytes) => {
+    info += bytes.toString();
+  });
+  client.say('INFO\r\n');
+  await vi.waitFor(() => expect(info).toContain('disk_errors:0\r\n'));
+  expect(info).toContain('keyspace_hits:3\r\nkeyspace_misses:0\r\n');
+  expect(info).toContain('memory_hits:1\r\ndisk_hits:0\r\npeer_hits:2\r\n');
+});
+
 test('version 3 has its own words for nothing and for pairs', async () => {
   const { port } = await started();
   const client = await talk(port);
