@@ -42,6 +42,10 @@ export interface NodesAnswer {
   }[];
 }
 
+/** Hosts' names by their ids. */
+export const namesIn = ({ regions, away }: NodesAnswer): ReadonlyMap<string, string> =>
+  new Map([...regions.flatMap(({ nodes }) => nodes), ...away].map(({ node, name }) => [node, name]));
+
 type Replica = NodesAnswer['regions'][number]['nodes'][number]['replicas'][number];
 
 /** And what keeps requests from it. */

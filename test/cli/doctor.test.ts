@@ -79,10 +79,17 @@ test('an engine of another kind than was configured does not know what it would 
   expect({ status, ok }).toEqual({ status: 1, ok: false });
 });
 
-test('running engines are asked where they are', async () => {
+test('running engines and the KV daemon are asked where they are', async () => {
+  const socket = join(directory, 'kv.sock');
+  const daemon = createServer(({ url }, response) =>
+    response.writeHead(url === '/v1/stat' ? 200 : 404).end(),
+  );
+  await new Promise<void>((resolve) => daemon.listen(socket, resolve));
   const up = `[[engine]]\nprofile = "vllm"\nurl = "${vllm.url}/v1"\n`;
   const down = '[[engine]]\nprofile = "vllm"\nurl = "http://127.0.0.1:1"\n';
-  const { status, found } = await doctor(up + down);
+  const { status, found } = await doctor(`kvcached = "${socket}"\n${up}${down}`);
+  daemon.close();
+  expect(found.kvcached).toBe(`ok: ${socket} answers`);
   expect(found['engine r0: API']).toBe(`ok: ${vllm.url} lists 1 model`);
   expect(found['engine r1: API']).toContain('failed: http://127.0.0.1:1/v1/models does not answer');
   expect(status).toBe(1);

@@ -123,6 +123,7 @@ test.each([
   ['--disk big', 'not "big"'],
   ['--listen 6379', '--listen must be a list of addresses'],
   ['--listen example.org:6379', '--listen must be a list of addresses'],
+  ['--advertise a:1,b:1,c:1,d:1,e:1', '--advertise must be a list such as'],
   ['--listen 127.0.0.1:99999', '--listen must be a list of addresses'],
   ['--listen 0.0.0.0:6379', 'listen = "0.0.0.0:6379" can be reached from other hosts'],
   ['--listen 127.0.0.1:1,0.0.0.0:6379', 'give clients a password'],

@@ -19,6 +19,7 @@ export class Inbox {
   #kept: Buffer[] = [];
   #wanted: Wanted | undefined;
   #over: PeerError | 'ended' | undefined;
+  #came = 0;
 
   /** `onHungry`: somebody waits and nothing is here. */
   constructor(onHungry: () => void) {
@@ -34,8 +35,14 @@ export class Inbox {
     return this.#kept.length === 0;
   }
 
+  /** Bytes, ever. */
+  get came(): number {
+    return this.#came;
+  }
+
   /** Takes what came; the bytes are the caller's again afterwards. */
   push(bytes: Buffer): void {
+    this.#came += bytes.length;
     const taken = this.#kept.length === 0 ? this.#give(bytes) : 0;
     if (taken < bytes.length && this.#over === undefined) this.#kept.push(Buffer.from(bytes.subarray(taken)));
   }

@@ -33,6 +33,15 @@ export const dialMsMax = 3_000;
 export const stallMsMax = 5_000;
 /** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
 export const fetchStallMsMax = 1_500;
+/** Where others hold it too, one has this long at least: a pause of either end; and this long where nothing is known. */
+export const holderMsMin = 500;
+export const holderUnknownMsMax = 1_000;
+/** How often a try is held against that. */
+export const patienceLookMs = 100;
+/** For a place in the line of one peer, where others hold it too. */
+export const placeMsMax = 1_000;
+/** What is short, all of it, and the look at a path: more is as good as no answer. */
+export const askedMsMax = 5_000;
 /** Between two requests of a connection that was accepted: longer than two rounds of probes. */
 export const restMsMax = 180_000;
 /** A connection beyond the first that is not used. */

@@ -1,13 +1,14 @@
 /** Values from peers: that they come, that they come once, and that nothing else ever does. */
 import { type PeerTransport, peerTransports } from '@cognitora/protocol/kv-daemon';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { checksumIn, sumOf } from '../tiers/checksum.ts';
+import type { NodeKey } from './identity.ts';
 import { connectionsPerPeerMax } from './limits.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { type Daemon, Fleet } from './testing/fleet.ts';
 import { certifiedOf, newHolder, newValue } from './testing/pair.ts';
 import type { Channel } from './transport.ts';
-import { frameOf, headerOf } from './wire.ts';
+import { frameOf, headerOf, readFrame } from './wire.ts';
 
 const mebibyte = 2 ** 20;
 
@@ -104,7 +105,7 @@ test('many who ask for the same key at once cause one fetch, and each holds the 
   const all = await Promise.all(Array.from({ length: 50 }, () => asker.store.get('k')));
   expect(all.every((held) => held?.bytes.equals(value))).toBe(true);
   for (const held of all) held?.release();
-  expect(asker.peers.counts.tier).toMatchObject({ fetches: 1, hits: 1, inFlight: 0 });
+  expect(asker.peers.counts.tier).toMatchObject({ fetches: 1, inFlight: 0 });
   expect(sum(asker.peers.counts.peers)).toBe(mebibyte);
   expect(holder.store.counts.ramHits).toBe(1);
 });
@@ -342,4 +343,72 @@ test('of a holder that lies nothing is kept: the value comes from an honest one'
   fleet.says('k', lying.key.node, holder.node);
   fleet.tell('tls');
   expect((await asker.read('k'))?.equals(value)).toBe(true);
+});
+
+/** One of the fleet that says it has all, and brings a byte now and then: dial it, and count the values begun. */
+const dripper = async (fleet: Fleet, asker: Daemon): Promise<{ key: NodeKey; begun: () => number }> => {
+  let begun = 0;
+  const forever = { firstMsMax: 60_000, stallMsMax: 60_000 };
+  const drip = async (channel: Channel): Promise<void> => {
+    const asked = await readFrame(channel, 'asker', forever);
+    if (asked?.name !== 'get') return channel.cut();
+    begun += 1;
+    const head = { name: 'head', total: mebibyte, checksum: 1, from: asked.from, leftMs: 0 } as const;
+    await channel.write(frameOf(head), headerOf('data', 65_536));
+    const timer = setInterval(() => void channel.write(Buffer.alloc(1)).catch(stop), 200);
+    const stop = (): void => clearInterval(timer);
+    onTestFinished(stop);
+  };
+  const onChannel = (channel: Channel): void => void drip(channel).catch(() => channel.cut());
+  const { key, listener, admit } = await newHolder('tls', { key: newNodeKey(), onChannel });
+  admit(asker.key);
+  fleet.add(key, [{ transport: 'tls', host: '127.0.0.1', port: listener.port }]);
+  return { key, begun: () => begun };
+};
+
+/** What a probe finds, so that who is better does not depend on this machine. */
+const known = (asker: Daemon, node: Daemon['node'], rttMs: number): void => {
+  for (const path of asker.peers.fabric.pathsTo(node)) {
+    path.answered(rttMs);
+    path.brought(mebibyte, 10);
+  }
+};
+
+test('holders that drip keep no value of others from coming', async () => {
+  const fleet = new Fleet();
+  const [asker, holder] = [await fleet.daemon(), await fleet.daemon()];
+  const slow = [await dripper(fleet, asker), await dripper(fleet, asker), await dripper(fleet, asker)];
+  fleet.tell('tls');
+  const evil = slow.flatMap(({ key }, at) =>
+    Array.from({ length: 20 }, (_, of) => [`e${at}.${of}`, key] as const),
+  );
+  for (const [name, { node }] of evil) fleet.says(name, node);
+  const good = Array.from({ length: 20 }, (_, at) => `good${at}`);
+  for (const name of good) holder.put(name, newValue(mebibyte));
+  for (const name of good) fleet.says(name, holder.node);
+  const dripping = evil.map(([name]) => asker.read(name));
+  await expect.poll(() => slow.reduce((all, { begun }) => all + begun(), 0)).toBeGreaterThanOrEqual(16);
+  const came = await Promise.all(good.map((name) => asker.read(name)));
+  expect(came.filter((value) => value !== undefined)).toHaveLength(good.length);
+  expect((await Promise.all(dripping)).every((value) => value === undefined)).toBe(true);
+  // None of those who waited in its line asked one that was known to drip by then.
+  for (const { begun } of slow) expect(begun()).toBeLessThanOrEqual(connectionsPerPeerMax - 1);
+  // Nobody asks it for anything for a while.
+  fleet.says('later', ...slow.map(({ key }) => key.node));
+  expect(await asker.read('later')).toBeUndefined();
+  expect(asker.peers.counts.tier.unheld).toBe(1);
+});
+
+test('one that drips is left for another that holds it too, and comes last from then on', async () => {
+  const { fleet, asker, holder, value } = await two('tls');
+  const slow = await dripper(fleet, asker);
+  fleet.tell('tls');
+  known(asker, slow.key.node, 1);
+  known(asker, holder.node, 20);
+  for (const name of ['k', 'l', 'm']) {
+    if (name !== 'k') holder.put(name, value);
+    fleet.says(name, slow.key.node, holder.node);
+    expect((await asker.read(name))?.equals(value)).toBe(true);
+  }
+  expect(slow.begun()).toBe(1);
 });

@@ -20,9 +20,13 @@ import {
   fetchesPerPeerMax,
   fetchesWaitingMax,
   fetchMsMax,
+  holderUnknownMsMax,
+  patienceLookMs,
+  placeMsMax,
   rememberedMax,
 } from './limits.ts';
 import type { Path } from './path.ts';
+import { Patience } from './patience.ts';
 import { Remembered } from './remembered.ts';
 import { Slots } from './slots.ts';
 import type { TokenBucket } from './token-bucket.ts';
@@ -56,7 +60,6 @@ export interface FetchOptions {
 
 export interface TierCounts {
   readonly fetches: number;
-  readonly hits: number;
   /** Nobody held it. */
   readonly unheld: number;
   /** Somebody was said to hold it, and it did not come. */
@@ -68,6 +71,8 @@ interface Going {
   readonly endsAtMs: number;
   readonly bytesMax: number;
   readonly key: string;
+  /** Holders that this fetch found slow itself: by another transport they get another try. */
+  readonly slow: Set<NodeId>;
   transfer: Transfer;
   room: NewValue | undefined;
 }
@@ -75,14 +80,13 @@ interface Going {
 export class PeerTier {
   readonly #options: PeerTierOptions;
   readonly #whoHas: WhoHas;
-  /** A holder and a key, or a holder alone, that failed a moment ago. */
+  /** What failed a moment ago: a holder, a holder and a key, or `slow` or `behind` and a holder, see `#learn`. */
   readonly #failed: Remembered;
   readonly #flights = new Map<string, Promise<HeldValue | undefined>>();
   readonly #slots = new Slots({ max: fetchesMax, waitingMax: fetchesWaitingMax });
   readonly #ofPeer = new Map<NodeId, Slots>();
   readonly #failures: Partial<Record<PeerFailure, number>> = {};
   #fetches = 0;
-  #hits = 0;
   #unheld = 0;
 
   constructor(options: PeerTierOptions) {
@@ -95,7 +99,6 @@ export class PeerTier {
   get counts(): TierCounts {
     return {
       fetches: this.#fetches,
-      hits: this.#hits,
       unheld: this.#unheld,
       failures: this.#failures,
       inFlight: this.#flights.size,
@@ -158,33 +161,31 @@ export class PeerTier {
       return undefined;
     }
     this.#fetches += 1;
-    await this.#slots.take(endsAtMs - nowMs());
     const { bytesMax = valueBytesMax } = options;
     const startedMs = nowMs();
-    const going: Going = { key, endsAtMs, bytesMax, transfer: newTransfer(), room: undefined };
+    const going: Going = {
+      ...{ key, endsAtMs, bytesMax, slow: new Set() },
+      ...{ transfer: newTransfer(), room: undefined },
+    };
     try {
       await this.#fromAnyOf(holders, going);
       const held = this.#commit(going);
       // All who wait take it in this turn, before anything can evict it.
       setImmediate(() => held?.release());
-      if (held !== undefined) {
-        this.#hits += 1;
-        this.#options.store.times.peer.observe(nowMs() - startedMs);
-      }
+      if (held !== undefined) this.#options.store.times.peer.observe(nowMs() - startedMs);
       return held;
     } finally {
       going.room?.abort();
-      this.#slots.free();
     }
   }
 
-  /** Reached, and not failed a moment ago; who brings it sooner first. */
+  /** Reached, and not failed a moment ago; who brings it sooner first, and who was left for others last. */
   #usable(key: string, holders: readonly NodeId[]): readonly NodeId[] {
     const { fabric } = this.#options;
-    const digest = keyDigest(key);
-    const msOf = (node: NodeId): number => fabric.pathsTo(node)[0]?.msFor(2 ** 20) ?? 1e6;
+    const msOf = (node: NodeId): number =>
+      (fabric.pathsTo(node)[0]?.msFor(2 ** 20) ?? 1e6) + (this.#failed.has(`behind ${node}`) ? 1e9 : 0);
     return holders
-      .filter((node) => !this.#failed.has(node) && !this.#failed.has(`${node} ${digest}`))
+      .filter((node) => !this.#isRefusing(node, key) && !this.#failed.has(`slow ${node}`))
       .filter((node) => fabric.pathsTo(node).length > 0)
       .sort((one, other) => msOf(one) - msOf(other));
   }
@@ -195,40 +196,83 @@ export class PeerTier {
     let paths = holders.flatMap((node) => fabric.pathsTo(node));
     let last = new PeerError('unreachable');
     for (let attempts = 0; attempts < attemptsMax; attempts += 1) {
+      paths = paths.filter(({ node }) => fabric.has(node) && this.#isToTry(node, going));
       const path = paths.shift();
       if (path === undefined) break;
-      if (this.#isRefusing(path.node, going.key) || !fabric.has(path.node)) {
-        attempts -= 1;
+      const isOther = ({ node }: Path): boolean => node !== path.node;
+      const hasOthers = paths.some(isOther);
+      const othersFirst = (): Path[] => [...paths.filter(isOther), ...paths.filter((one) => !isOther(one))];
+      const place = await this.#place(path.node, going.endsAtMs, hasOthers).catch(peerErrorOf);
+      if (place instanceof PeerError) {
+        last = place;
+        paths = othersFirst();
         continue;
       }
       const before = going.transfer.at;
       try {
-        return await this.#from(path, going);
+        // While it waited others may have learned of the holder.
+        if (this.#isToTry(path.node, going)) return await this.#from(path, going, hasOthers);
       } catch (thrown) {
         last = peerErrorOf(thrown);
         counters.failed(path.node, path.transport, last.code);
-        this.#learn(path, going, last.code);
+        this.#learn(path, going, last.code, hasOthers);
         if (last.code === 'late' || last.code === 'no room' || nowMs() >= going.endsAtMs) throw last;
         // Whoever goes mostly goes on all paths, and to notice takes time: the others first.
-        const isOther = ({ node }: Path): boolean => node !== path.node;
-        paths = [...paths.filter(isOther), ...paths.filter((one) => !isOther(one))];
+        paths = othersFirst();
+        // Who is slow is so at all addresses, but the network may let the other transport through.
+        if (last.code === 'stalled')
+          paths = paths.filter((one) => isOther(one) || one.transport !== path.transport);
         // What came before was of another value: this one may bring its own whole.
         if (last.code === 'changed') paths.unshift(path);
         // It moved: another connection of the same path may bring the rest.
-        else if (going.transfer.at > before) paths.push(path);
+        else if (last.code !== 'stalled' && going.transfer.at > before) paths.push(path);
+      } finally {
+        place.free();
       }
     }
     throw last;
+  }
+
+  /** The peer's first, so that who waits for a slow one takes nothing from the rest. */
+  async #place(node: NodeId, endsAtMs: number, hasOthers: boolean): Promise<{ readonly free: () => void }> {
+    const { nowMs } = this.#options;
+    const ofPeer = this.#slotsOf(node);
+    const leftMs = endsAtMs - nowMs();
+    await ofPeer.take(hasOthers ? Math.min(placeMsMax, leftMs) : leftMs);
+    const freeOfPeer = (): void => {
+      ofPeer.free();
+      if (ofPeer.isIdle) this.#ofPeer.delete(node);
+    };
+    try {
+      await this.#slots.take(endsAtMs - nowMs());
+    } catch (thrown) {
+      freeOfPeer();
+      throw thrown;
+    }
+    const free = (): void => {
+      this.#slots.free();
+      freeOfPeer();
+    };
+    return { free };
+  }
+
+  #isToTry(node: NodeId, { key, slow }: Going): boolean {
+    return !this.#isRefusing(node, key) && (slow.has(node) || !this.#failed.has(`slow ${node}`));
   }
 
   #isRefusing(node: NodeId, key: string): boolean {
     return this.#failed.has(node) || this.#failed.has(`${node} ${keyDigest(key)}`);
   }
 
-  #learn(path: Path, going: Going, code: PeerFailure): void {
+  #learn(path: Path, going: Going, code: PeerFailure, hasOthers: boolean): void {
     const { nowMs } = this.#options;
+    const { node } = path;
+    // Left because others may be quicker, it comes after them for a while; too slow by itself, it is no holder.
+    if (code === 'stalled') this.#failed.add(`${hasOthers ? 'behind' : 'slow'} ${node}`);
+    if (code === 'stalled') going.slow.add(node);
     if (code === 'missing' || code === 'busy') this.#failed.add(`${path.node} ${keyDigest(going.key)}`);
-    if (code === 'unreachable' || code === 'refused' || code === 'stalled') path.failed(code, nowMs());
+    const isOfPath = code === 'unreachable' || code === 'refused' || (code === 'stalled' && !hasOthers);
+    if (isOfPath) path.failed(code, nowMs());
     const isLying = code === 'garbage' || code === 'excess' || code === 'corrupt';
     if (isLying) this.#failed.add(path.node);
     // What came of it so far is not to be mixed with anything.
@@ -239,14 +283,17 @@ export class PeerTier {
     }
   }
 
-  async #from(path: Path, going: Going): Promise<void> {
+  async #from(path: Path, going: Going, hasOthers: boolean): Promise<void> {
     const { nowMs, counters, cap } = this.#options;
     const { key, endsAtMs, transfer } = going;
+    const { node } = path;
     const counts = counters.of(path.node, path.transport);
     const bucket = cap(path.node);
+    let patience: Patience | undefined;
     const onData = (bytes: number): Promise<void> | undefined => {
       counts.bytesIn += bytes;
       const waitMs = bucket?.take(bytes, nowMs()) ?? 0;
+      patience?.paused(waitMs);
       return waitMs > 0 ? delay(waitMs) : undefined;
     };
     const roomFor = (head: Head): Buffer => {
@@ -257,24 +304,53 @@ export class PeerTier {
       if (going.room === undefined) throw new PeerError('no room');
       return going.room.bytes;
     };
-    const slots = this.#slotsOf(path.node);
-    await slots.take(endsAtMs - nowMs());
+    const [startedMs, from] = [nowMs(), transfer.at];
+    const isOver = (came: number): boolean => {
+      const left = transfer.head && transfer.head.total - transfer.at;
+      const sharing = this.#ofPeer.get(node)?.taken ?? 1;
+      return patience?.isOver({ nowMs: nowMs(), left, came, sharing }) ?? false;
+    };
+    const exchanging = (channel: Channel): Promise<void> => {
+      const msFor = (bytes: number): number | undefined => path.msFor(bytes);
+      patience = new Patience({ startedMs: nowMs(), endsAtMs, hasOthers, msFor });
+      return this.#watched(channel, isOver, get(channel, key, transfer, { roomFor, onData }));
+    };
+    await this.#exchange(path, endsAtMs, exchanging, hasOthers ? holderUnknownMsMax : undefined);
+    if (bucket === undefined) path.brought(transfer.at - from, nowMs() - startedMs);
+    counts.fetched += 1;
+    for (const how of ['slow', 'behind']) this.#failed.delete(`${how} ${node}`);
+  }
+
+  /** Cut as soon as the holder is to be left. */
+  async #watched(channel: Channel, isOver: (came: number) => boolean, going: Promise<void>): Promise<void> {
+    const before = channel.came;
+    let isLeft = false;
+    const timer = setInterval(() => {
+      isLeft ||= isOver(channel.came - before);
+      if (isLeft) channel.cut();
+    }, patienceLookMs);
     try {
-      const [startedMs, from] = [nowMs(), transfer.at];
-      await this.#exchange(path, endsAtMs, (channel) => get(channel, key, transfer, { roomFor, onData }));
-      if (bucket === undefined) path.brought(transfer.at - from, nowMs() - startedMs);
-      counts.fetched += 1;
+      await going;
+    } catch (thrown) {
+      throw isLeft ? new PeerError('stalled', 'too slow') : thrown;
     } finally {
-      slots.free();
-      if (slots.isIdle) this.#ofPeer.delete(path.node);
+      clearInterval(timer);
     }
   }
 
   /** On a channel of that path, which is cut at the deadline. */
-  async #exchange(path: Path, endsAtMs: number, does: (channel: Channel) => Promise<void>): Promise<void> {
+  async #exchange(
+    path: Path,
+    endsAtMs: number,
+    does: (channel: Channel) => Promise<void>,
+    connectMsMax = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
     const { nowMs } = this.#options;
+    const leftMs = endsAtMs - nowMs();
+    const isShort = connectMsMax < leftMs;
+    const code = isShort ? 'unreachable' : 'late';
     const taken = path.trunk.take();
-    const channel = await within(taken, endsAtMs - nowMs(), 'late', (late) => late.giveBack());
+    const channel = await within(taken, Math.min(connectMsMax, leftMs), code, (late) => late.giveBack());
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;

@@ -92,6 +92,10 @@ class QuicChannel implements Channel {
     this.#onDone = onDone;
   }
 
+  get came(): number {
+    return this.#inbox.came;
+  }
+
   fill(target: Buffer, msMax: number): Promise<boolean> {
     return this.#inbox.fill(target, msMax);
   }

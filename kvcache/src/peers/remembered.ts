@@ -33,6 +33,10 @@ export class Remembered {
     return false;
   }
 
+  delete(what: string): void {
+    this.#untilMs.delete(what);
+  }
+
   clear(): void {
     this.#untilMs.clear();
   }

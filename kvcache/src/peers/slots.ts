@@ -17,6 +17,10 @@ export class Slots {
     this.#waitingMax = waitingMax;
   }
 
+  get taken(): number {
+    return this.#taken;
+  }
+
   get isIdle(): boolean {
     return this.#taken === 0;
   }

@@ -77,6 +77,10 @@ class TlsChannel implements Channel {
     socket.on('close', () => inbox.end(new PeerError('cut')));
   }
 
+  get came(): number {
+    return this.inbox.came;
+  }
+
   fill(target: Buffer, msMax: number): Promise<boolean> {
     return this.inbox.fill(target, msMax);
   }

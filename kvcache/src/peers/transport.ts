@@ -18,6 +18,8 @@ export interface Channel {
    * after so long without a byte, `cut` when it ended in the midst.
    */
   fill(target: Buffer, msMax: number): Promise<boolean>;
+  /** Bytes that came on it, ever. */
+  readonly came: number;
   /** In the order of the calls; resolves when the bytes are not needed any more. */
   write(...parts: readonly Buffer[]): Promise<void>;
   /** For the asker: the exchange is over, and all of its answer was read. */

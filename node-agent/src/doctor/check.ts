@@ -34,8 +34,12 @@ export interface Host {
     argv: readonly string[],
     environment: ReadonlyMap<string, string>,
   ) => Promise<RanProgram | string>;
-  /** A text is why there was no answer. */
-  readonly ask: (url: URL, headers: Readonly<Record<string, string>>) => Promise<Answered | string>;
+  /** A text is why there was no answer. `socket`: the path of one, on which it is asked. */
+  readonly ask: (
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    socket?: string,
+  ) => Promise<Answered | string>;
   /** Undefined: fine. Else what is wrong, in words. */
   readonly directoryTrouble: (path: string) => string | undefined;
   /** Whether the host whose key lies in the directory has joined that edge. */

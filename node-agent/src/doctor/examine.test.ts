@@ -61,9 +61,9 @@ const hostWith = (looks: Looks) => {
     nodeVersion: nodeVersion ?? '24.21.0',
     find: (program) => (programs.includes(program) ? `/bin/${program}` : undefined),
     run: async (program) => runs[program] ?? 'nobody said how it runs',
-    ask: async (url, headers) => {
+    ask: async (url, headers, socket = '') => {
       asked[url.href] = headers;
-      return { ...edgeAnswers, ...answers }[url.href] ?? 'connect ECONNREFUSED';
+      return { ...edgeAnswers, ...answers }[socket + url.href] ?? 'connect ECONNREFUSED';
     },
     directoryTrouble: (path) => (broken.includes(path) ? `${path} cannot be written` : undefined),
     isEnrolled: (directory, edge) =>
@@ -346,4 +346,16 @@ describe('the tokenizer of an engine that shows no prompts', () => {
   test('is nobody’s concern where the engine shows its prompts', async () => {
     expect(await of({}, engineOf())).toBeUndefined();
   });
+});
+
+test('of the KV daemon that is named it is told whether it answers', async () => {
+  const found = async (answers: Looks['answers'] = {}): Promise<string | undefined> => {
+    const config = { ...configOf(), kvcached: '/kv.sock' };
+    return (await allOf(examine(hostWith({ answers }).host, config, undefined))).kvcached;
+  };
+  const at = '/kv.sockhttp://localhost/v1/stat';
+  expect(await found({ [at]: { status: 200, text: '' } })).toBe('ok: /kv.sock answers');
+  expect(await found({ [at]: { status: 404, text: '' } })).toMatch(/^note: .*answers 404; no KV moves until/);
+  expect(await found()).toMatch(/^note: \/kv.sock: connect ECONNREFUSED; no KV moves until "cgn kvcached"/);
+  expect(await examined({})).not.toHaveProperty('kvcached');
 });

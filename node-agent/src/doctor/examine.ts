@@ -2,6 +2,7 @@
  * All that `cgn doctor` looks at on a host, in the order in which it matters. Decides what each finding means; looks at
  * nothing itself.
  */
+import { kvDaemonPaths, kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
 import type { AgentConfig } from '../config/agent-config.ts';
 import { notNeededTwice } from '../config/describe.ts';
 import type { EngineConfig } from '../engines/engine-config.ts';
@@ -61,6 +62,18 @@ const handoverChecks = (host: Host, path: string | undefined): Check[] => {
   if (says === undefined) return [];
   const fix = 'Make it a directory that the user that runs the agent can write, or leave kv_handover out.';
   return [{ what: 'kv_handover', outcome: 'failed', says, fix }];
+};
+
+/** The agent waits for it, however long that takes. */
+const kvcachedChecks = async (host: Host, socket: string | undefined): Promise<Check[]> => {
+  if (socket === undefined) return [];
+  const what = 'kvcached';
+  const answer = await host.ask(new URL(kvDaemonPaths.stat, 'http://localhost'), {}, socket);
+  if (typeof answer !== 'string' && answer.status === 200)
+    return [{ what, outcome: 'ok', says: `${socket} answers` }];
+  const why = typeof answer === 'string' ? answer : `what is there answers ${answer.status}`;
+  const until = `no KV moves until "cgn kvcached" runs as this user, with its ${kvDaemonSocketName} there`;
+  return [{ what, outcome: 'note', says: `${socket}: ${why}; ${until}` }];
 };
 
 const edgeCheck = async (host: Host, edge: URL): Promise<Check> => {
@@ -130,6 +143,7 @@ export async function* examine(
   yield directory;
   if (directory.outcome === 'ok') yield* agentChecks(host, config);
   yield* handoverChecks(host, config.kvHandover);
+  yield* await kvcachedChecks(host, config.kvcached);
   yield await edgeCheck(host, config.edge);
   yield await gpuCheck(host, config.engines);
   for (const engine of config.engines) {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
-import { request } from 'undici';
+import { Agent, request } from 'undici';
 import { agentLock } from '../directory-lock.ts';
 import { readBounded } from '../engines/engine.ts';
 import { isEnrolledIn } from '../identity.ts';
@@ -63,9 +63,11 @@ const run = (
     });
   });
 
-const ask: Host['ask'] = async (url, headers) => {
+const ask: Host['ask'] = async (url, headers, socket) => {
+  const through = socket === undefined ? {} : { dispatcher: new Agent({ connect: { socketPath: socket } }) };
   try {
-    const { statusCode, body } = await request(url, { headers, signal: AbortSignal.timeout(askMsMax) });
+    const signal = AbortSignal.timeout(askMsMax);
+    const { statusCode, body } = await request(url, { headers, signal, ...through });
     return { status: statusCode, text: new TextDecoder().decode(await readBounded(body, answerBytesMax)) };
   } catch (thrown) {
     if (!(thrown instanceof Error)) return String(thrown);

@@ -20,7 +20,7 @@ const there = `n${'b'.repeat(26)}` as NodeId;
 const reach = { node: there, transport: 'tls', rttMs: 2, bytesPerMs: 1_000 } as const;
 const partBytes = 1_024;
 
-const open = (daemon: MemoryKvDaemon, reached: NodeId | undefined = there): KvcachedHandover =>
+const open = (daemon: MemoryKvDaemon, reached: NodeId | 'nobody' = there): KvcachedHandover =>
   new KvcachedHandover({
     daemon,
     reachOf: (node) => (node === reached ? reach : undefined),
@@ -105,9 +105,12 @@ test('a host that is not reached, has lost it or is of no more use is not asked 
   mine.asked.length = 0;
   expect((await has(chain(1, 2, 3), 2))?.peer).toBeUndefined();
   expect(mine.asked.filter((what) => what.endsWith('there'))).toEqual([]);
-  const unreached = open(mine, undefined);
+  const unreached = open(mine, 'nobody');
+  expect([here.rttMsTo(there), unreached.rttMsTo(there)]).toEqual([reach.rttMs, undefined]);
   await serve(unreached);
   await put(other, chain(7, 8));
+  const said = { node: there, blocks: 2 };
+  expect(await unreached.has(fingerprintOf(facts), chain(7, 8), said)).toBeUndefined();
   const from = { node: `n${'c'.repeat(26)}` as NodeId, blocks: 2 };
   expect(await here.has(fingerprintOf(facts), chain(7, 8), from)).toBeUndefined();
   theirs.values.clear();
