@@ -391,7 +391,8 @@ test('holders that drip keep no value of others from coming', async () => {
   for (const name of good) holder.put(name, newValue(mebibyte));
   for (const name of good) fleet.says(name, holder.node);
   const dripping = evil.map(([name]) => asker.read(name));
-  await expect.poll(() => slow.reduce((all, { begun }) => all + begun(), 0)).toBeGreaterThanOrEqual(16);
+  const begun = (): number => slow.reduce((all, one) => all + one.begun(), 0);
+  await expect.poll(begun, { timeout: 10_000 }).toBeGreaterThanOrEqual(16);
   const came = await Promise.all(good.map((name) => asker.read(name)));
   expect(came.filter((value) => value !== undefined)).toHaveLength(good.length);
   expect((await Promise.all(dripping)).every((value) => value === undefined)).toBe(true);
