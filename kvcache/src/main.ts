@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { DirectoryTaken } from '@cognitora/protocol/directory-lock';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { unlessInUse } from './address-in-use.ts';
@@ -14,6 +15,7 @@ import { hostNotes, thisHost } from './config/host-notes.ts';
 import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
+import { kvcachedLock } from './directory-lock.ts';
 import { type Mirror, startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
@@ -31,6 +33,9 @@ import { servingWords, stoppingWords } from './terminal-words.ts';
 const version = '0.1.0';
 /** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
 const echoMsMax = 1_000;
+
+/** Enough to take over from one that was killed. One that ends may write for minutes: nobody waits for that here. */
+const lockPatienceMs = 1_000;
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -93,6 +98,7 @@ const startMirrors = (
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
+  process.once('exit', await kvcachedLock.take(options.dataDirectory, lockPatienceMs));
   for (const note of hostNotes(options, thisHost)) say(note);
   const store = await KvStore.open({
     ramBytesMax,
@@ -152,7 +158,7 @@ try {
   const options = readOptions();
   if (options !== undefined) await run(options);
 } catch (thrown) {
-  const isSetUp = thrown instanceof ConfigError || thrown instanceof SocketTaken;
+  const isSetUp = [ConfigError, DirectoryTaken, SocketTaken].some((kind) => thrown instanceof kind);
   say(messageOf(thrown));
   if (isSetUp) say('\n"cgn kvcached --help" says more.');
   process.exit(isSetUp ? 2 : 1);

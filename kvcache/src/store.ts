@@ -45,6 +45,8 @@ export interface HeldValue {
   /** Where the same bytes are for a program that maps the store's memory. */
   readonly arena: number;
   readonly offset: number;
+  /** The same object for all who hold the same value; another one for whatever takes its place. */
+  readonly value: object;
   release(): void;
 }
 
@@ -421,7 +423,7 @@ export class KvStore {
     const release = (): void => this.ram.release(value);
     const pages = this.ram.pagesOf(value);
     const offset = this.ram.offsetOf(value);
-    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, release };
+    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, value, release };
   }
 
   #writeBehind(value: RamValue): void {

@@ -8,7 +8,7 @@ import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
-import { type Place, SegmentIndex } from './segment-index.ts';
+import { type Dropped, type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
 
 /** Index entries cost about 300 bytes of heap each. */
@@ -420,9 +420,10 @@ export class SsdTier {
   }
 
   async #dropOldest(): Promise<void> {
-    const segment = await this.#segments.dropOldest();
-    if (segment === undefined) return;
-    const dropped = this.#index.drop(segment);
+    let dropped: readonly Dropped[] = [];
+    await this.#segments.dropOldest((segment) => {
+      dropped = this.#index.drop(segment);
+    });
     this.#evictions += dropped.length;
     for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
   }
