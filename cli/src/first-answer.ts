@@ -101,7 +101,10 @@ const probe = async (
     const text = await answer.text();
     const error = jsonRecordIn(text)?.error;
     const words = isRecord(error) && typeof error.message === 'string' ? error.message : text;
-    return { status: answer.status, words: words.slice(0, 300) };
+    // Of a refusal that header says what kept replicas back: "replicas=1; cordoned=1".
+    const route = answer.headers.get('x-cognitora-route');
+    const why = route === null || answer.ok ? '' : ` (${route})`;
+    return { status: answer.status, words: words.slice(0, 300) + why };
   } catch {
     return { status: 0, words: '' };
   }

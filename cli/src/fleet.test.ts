@@ -17,7 +17,7 @@ afterEach(() => {
   server = undefined;
 });
 
-type Said = { readonly status: number; readonly body?: unknown };
+type Said = { readonly status: number; readonly body?: unknown; readonly route?: string };
 
 /** An edge with one model; `say` answers each try, told how many there were before. */
 const edge = async (say: (path: string, before: number) => Said): Promise<string> => {
@@ -25,12 +25,14 @@ const edge = async (say: (path: string, before: number) => Said): Promise<string
   const listening = createServer((request, response) => {
     const path = request.url ?? '';
     const isModels = path === '/v1/models';
-    const { status, body } = isModels
+    const { status, body, route }: Said = isModels
       ? { status: 200, body: { data: [{ id: 'm' }] } }
       : say(path, tried.length);
     if (!isModels) tried.push(path.replace('/v1/', ''));
     request.resume();
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
+    response
+      .writeHead(status, { 'content-type': 'application/json', ...(route && { 'x-cognitora-route': route }) })
+      .end(JSON.stringify(body ?? {}));
   });
   server = listening;
   await new Promise<void>((accept) => listening.listen(0, '127.0.0.1', accept));
@@ -94,17 +96,16 @@ test('refusals are not taken for answers, and do not end the wait at once', asyn
 });
 
 test('who waits is told what the edge says, and what lifts a cordon', async () => {
-  const message = 'No replica may serve "m": 1 cordoned.';
+  const message = 'No replica can serve "m" now.';
+  const route = 'replicas=1; cordoned=1';
   const url = await edge((_, before) =>
-    before < 2 ? { status: 503, body: { error: { message } } } : { status: 200 },
+    before < 2 ? { status: 503, body: { error: { message } }, route } : { status: 200 },
   );
   const said: string[] = [];
   const progress = new Progress(true);
   progress.update = (_, text) => void said.push(text);
   await newFleet(progress).untilServed(url, 'key', { wordEveryMs: 0 });
-  expect(said.join('\n')).toContain(
-    `m: 503 ${message}; in another terminal: npm run cgn -- nodes uncordon NODE`,
-  );
+  expect(said.join('\n')).toMatch(/^m \(\d+ s\): cordoned: .* nodes uncordon NODE; 503 No replica can/m);
 });
 
 test('a model that goes on refusing everything ends the start in its own words', async () => {

@@ -271,10 +271,9 @@ export class Fleet {
     const { progress } = this.#options;
     if (model !== undefined) {
       const words = told === undefined ? 'no answer yet' : told;
-      const fix = words.includes('cordoned')
-        ? '; in another terminal: npm run cgn -- nodes uncordon NODE'
-        : '';
-      progress.update('model', `${model}: ${words}${fix}${howLong}`);
+      // First what a terminal's line has room for.
+      const fix = words.includes('cordoned=') ? 'cordoned: npm run cgn -- nodes uncordon NODE; ' : '';
+      progress.update('model', `${model}${howLong}: ${fix}${words}`);
       return;
     }
     for (const [step, trouble] of this.#troubles) progress.update(step, trouble + howLong);
