@@ -14,7 +14,7 @@ export interface PlaceClient {
   see(key: string, look: (value: Buffer) => void): Promise<void>;
   /** The value's bytes over the socket, into a buffer that is kept, as a local engine would. */
   get(key: string, bytes: number): Promise<void>;
-  /** By `node:http`, whose pieces of 64 KiB are garbage of this program's: 10 to 25 ms of collecting it, now and then. */
+  /** By `node:http`, whose pieces are garbage of this program: collecting it takes 10 to 25 ms, now and then. */
   getPieces(key: string, bytes: number): Promise<void>;
   close(): void;
 }

@@ -25,7 +25,7 @@ export interface DirectionCounts {
 }
 
 /** Larger than any packet of a device with an MTU of 1,500. */
-export const packetBytesMax = 2048;
+const packetBytesMax = 2048;
 /** 1 Gbit/s over 100 ms are 8,600 packets of 1,450 bytes, and as many may wait. */
 const packetsMax = 16_384;
 

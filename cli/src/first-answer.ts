@@ -33,8 +33,14 @@ export type FirstAnswer =
   | { readonly kind: 'answers'; readonly model: string; readonly surface: Surface }
   /** Every surface refuses: `told` is what the first one said. */
   | { readonly kind: 'refuses'; readonly model: string; readonly told: string }
-  /** Nobody there yet, or not able to answer now. */
-  | { readonly kind: 'silent'; readonly model?: string };
+  | SilentAnswer;
+
+/** Nobody there yet, or not able to answer now: `told` is what was said of that. */
+export interface SilentAnswer {
+  readonly kind: 'silent';
+  readonly model?: string;
+  readonly told?: string;
+}
 
 export interface Asked {
   readonly edgeUrl: string;
@@ -52,7 +58,8 @@ export const firstAnswer = async (asked: Asked): Promise<FirstAnswer> => {
   for (const surface of surfaces) {
     const { status, words } = await probe(asked, surface, model);
     if (status >= 200 && status < 300) return { kind: 'answers', model, surface };
-    if (!isRefusal(status)) return { kind: 'silent', model };
+    if (!isRefusal(status))
+      return { kind: 'silent', model, ...(status > 0 && { told: `${status} ${words}` }) };
     told ??= `${status} ${words}`;
   }
   return { kind: 'refuses', model, told: told ?? '' };

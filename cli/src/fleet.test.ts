@@ -37,13 +37,13 @@ const edge = async (say: (path: string, before: number) => Said): Promise<string
   return `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
 };
 
-const newFleet = (): Fleet => {
+const newFleet = (progress = new Progress(true)): Fleet => {
   const settings = parseUp(['--data-dir', newDirectory()]);
   if (settings === 'help') throw new Error('help');
   return new Fleet({
     settings,
     credentials: { adminKey: 'a', fleetSecret: 'f' },
-    progress: new Progress(true),
+    progress,
   });
 };
 
@@ -93,13 +93,27 @@ test('refusals are not taken for answers, and do not end the wait at once', asyn
   expect(fleet.served?.surface.path).toBe('/v1/chat/completions');
 });
 
+test('who waits is told what the edge says, and what lifts a cordon', async () => {
+  const message = 'No replica may serve "m": 1 cordoned.';
+  const url = await edge((_, before) =>
+    before < 2 ? { status: 503, body: { error: { message } } } : { status: 200 },
+  );
+  const said: string[] = [];
+  const progress = new Progress(true);
+  progress.update = (_, text) => void said.push(text);
+  await newFleet(progress).untilServed(url, 'key', { wordEveryMs: 0 });
+  expect(said.join('\n')).toContain(
+    `m: 503 ${message}; in another terminal: npm run cgn -- nodes uncordon NODE`,
+  );
+});
+
 test('a model that goes on refusing everything ends the start in its own words', async () => {
   const url = await edge((path) => ({
     status: path.includes('chat') ? 400 : 501,
     body: { error: { message: path.includes('chat') ? 'no chat template' : 'not this one' } },
   }));
   const fleet = newFleet();
-  const failing = fleet.untilServed(url, 'key', 0);
+  const failing = fleet.untilServed(url, 'key', { refusalsMsMax: 0 });
   await expect(failing).rejects.toThrow(UserError);
   await expect(failing).rejects.toThrow(
     '"m" refuses chats, completions and embeddings: 400 no chat template',

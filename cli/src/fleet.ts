@@ -3,6 +3,7 @@
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
 import { execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { devNull } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,8 +14,8 @@ import { Child } from './child.ts';
 import { monotonicMs } from './clock.ts';
 import type { UpSettings } from './commands/up.ts';
 import { adminKeyHashOf, type Credentials } from './credentials.ts';
-import { fileTrouble } from './file-trouble.ts';
-import { firstAnswer, type Surface } from './first-answer.ts';
+import { fileTrouble, withFile } from './file-trouble.ts';
+import { firstAnswer, type SilentAnswer, type Surface } from './first-answer.ts';
 import { freePort } from './free-port.ts';
 import { type Progress, UserError } from './terminal.ts';
 import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
@@ -31,14 +32,20 @@ const tryMs = 100;
 const refusedTryMs = 1_000;
 const tryTimeoutMs = 60_000;
 /** An engine that is still warming up may refuse for a while; one that goes on does not serve what we offer. */
-const refusalsMsMaxDefault = 30_000;
-/** Without any model for so long: a word that the wait goes on. */
-const waitingWordMs = 10_000;
+const usualWait = { refusalsMsMax: 30_000, wordEveryMs: 10_000 };
+
+interface WaitBounds {
+  readonly refusalsMsMax: number;
+  /** Without an answer for so long: a word that the wait goes on, and for what. */
+  readonly wordEveryMs: number;
+}
 
 interface StartedEngine {
   readonly url: string;
   /** Where it publishes events of its KV cache, and answers for missed ones; undefined for one that ran already. */
   readonly events: { readonly live: string; readonly replay: string } | undefined;
+  /** Where it saves slots; undefined: nowhere. */
+  readonly slots: string | undefined;
 }
 
 export interface FleetOptions {
@@ -83,7 +90,7 @@ export class Fleet {
     const { engineUrls, replicas } = this.#options.settings;
     this.#started =
       engineUrls.length > 0
-        ? Promise.resolve(engineUrls.map((url) => ({ url, events: undefined })))
+        ? Promise.resolve(engineUrls.map((url) => ({ url, events: undefined, slots: undefined })))
         : Promise.all(Array.from({ length: replicas }, (_, index) => this.#startEngine(index)));
     this.#started.catch(() => {});
     return this;
@@ -128,8 +135,10 @@ export class Fleet {
     // Not the file of this host, if it has one: that is for an agent that a service manager runs.
     const argv = ['--config', devNull, '--edge', edgeUrl];
     argv.push('--data-dir', join(settings.dataDirectory, 'agent'));
-    for (const { url, events } of engines) {
+    if (settings.kvcached !== undefined) argv.push('--kvcached', settings.kvcached);
+    for (const { url, events, slots } of engines) {
       argv.push('--engine-url', url);
+      if (slots !== undefined) argv.push('--kv-directory', slots);
       if (events === undefined) continue;
       argv.push('--profile', 'embedded', '--kv-events', events.live, '--kv-events-replay', events.replay);
     }
@@ -151,8 +160,9 @@ export class Fleet {
    * Waits until a model answers a client: a chat, else a text completion, else an embedding. Fails when everything was
    * refused for too long.
    */
-  async untilServed(edgeUrl: string, apiKey: string, refusalsMsMax = refusalsMsMaxDefault): Promise<void> {
+  async untilServed(edgeUrl: string, apiKey: string, bounds: Partial<WaitBounds> = {}): Promise<void> {
     const { progress } = this.#options;
+    const { refusalsMsMax, wordEveryMs } = { ...usualWait, ...bounds };
     let known = '';
     const onModel = (model: string): void => {
       if (model !== known) progress.update('model', `${model}: waiting for the first answer`);
@@ -160,7 +170,7 @@ export class Fleet {
     };
     let refusedSinceMs: number | undefined;
     const sinceMs = monotonicMs();
-    let wordMs = sinceMs + waitingWordMs;
+    let wordMs = sinceMs + wordEveryMs;
     while (!this.#stopping) {
       const answer = await firstAnswer({ edgeUrl, apiKey, timeoutMs: tryTimeoutMs, onModel });
       if (answer.kind === 'answers') {
@@ -176,9 +186,9 @@ export class Fleet {
         progress.update('model', refused);
       } else {
         refusedSinceMs = undefined;
-        if (answer.model === undefined && nowMs > wordMs) {
-          this.#sayWaiting(` (${Math.round((nowMs - sinceMs) / 1000)} s)`);
-          wordMs = nowMs + waitingWordMs;
+        if (nowMs > wordMs) {
+          this.#sayWaiting(` (${Math.round((nowMs - sinceMs) / 1000)} s)`, answer);
+          wordMs = nowMs + wordEveryMs;
         }
       }
       await new Promise((accept) => setTimeout(accept, answer.kind === 'refuses' ? refusedTryMs : tryMs));
@@ -208,6 +218,8 @@ export class Fleet {
     const argv = ['--model', settings.model, '--port', String(port), '--progress-json'];
     argv.push('--models-dir', join(settings.dataDirectory, 'models'));
     argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);
+    const slots = this.#slotsOf(index);
+    if (slots !== undefined) argv.push('--slot-save-path', slots);
     this.#engines.push(
       new Child({
         name: step,
@@ -226,7 +238,16 @@ export class Fleet {
         onGivenUp: (...told) => this.#givenUp(...told),
       }),
     );
-    return { url: `http://127.0.0.1:${port}`, events };
+    return { url: `http://127.0.0.1:${port}`, events, slots };
+  }
+
+  /** One directory an engine, for its user alone: what lies there is what people wrote. */
+  #slotsOf(index: number): string | undefined {
+    const { kvcached, dataDirectory } = this.#options.settings;
+    if (kvcached === undefined) return undefined;
+    const slots = join(dataDirectory, `slots/${index}`);
+    withFile(slots, () => mkdirSync(slots, { recursive: true, mode: 0o700 }));
+    return slots;
   }
 
   /** Of engines that we started we know more than the agent: it speaks for those that ran already. */
@@ -246,8 +267,16 @@ export class Fleet {
     }
   }
 
-  #sayWaiting(howLong: string): void {
+  #sayWaiting(howLong: string, { model, told }: SilentAnswer): void {
     const { progress } = this.#options;
+    if (model !== undefined) {
+      const words = told === undefined ? 'no answer yet' : told;
+      const fix = words.includes('cordoned')
+        ? '; in another terminal: npm run cgn -- nodes uncordon NODE'
+        : '';
+      progress.update('model', `${model}: ${words}${fix}${howLong}`);
+      return;
+    }
     for (const [step, trouble] of this.#troubles) progress.update(step, trouble + howLong);
     if (this.#troubles.size > 0) return;
     progress.update('model', `still waiting for an engine that answers${howLong}`);

@@ -79,7 +79,8 @@ const unreached = (socket: string, thrown: unknown): UserError => {
     case 'EACCES':
     case 'EPERM':
       return new UserError(
-        `${socket} may not be opened: ask as the user who runs kvcached, or as root (sudo cgn kv ...).`,
+        `${socket} may not be opened: ask as the user who runs kvcached, or as root: ` +
+          'sudo env PATH=$PATH cgn kv ...',
       );
     default:
       return new UserError(

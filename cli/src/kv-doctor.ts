@@ -12,11 +12,13 @@ import {
   type KvStat,
   kvDaemonPaths,
   kvValuePath,
+  tellsNoAddress,
 } from '@cognitora/protocol/kv-daemon';
 import {
   kvErrorIn,
   parseKvDoctor,
   parseKvKeysPage,
+  parseKvPeers,
   parseKvPlace,
   parseKvStat,
 } from '@cognitora/protocol/kv-daemon-bodies';
@@ -163,17 +165,29 @@ export const mismatches = (
     const says = nearest
       .map(([field, left, right]) => `${field} is ${left} here and ${right} there`)
       .join(', ');
-    const fix = 'Make it equal on both, if their KV can be: in the engine, or in the fields of kvcached.';
-    return [failed(`${model} with ${name}`, `nothing is shared: ${says}`, fix)];
+    const fix =
+      'Where that is not meant so, make it equal on both: in the engine, or in the fields of kvcached.';
+    return [note(`${model} with ${name}`, `nothing is shared: ${says}`, fix)];
   });
 };
 
-const probed = (probe: KvProbe): Finding => {
+const fixOf = (why: string): string => {
+  if (why === tellsNoAddress) return 'Start it there, with --peers 0.0.0.0:6381; there: cgn kv doctor.';
+  if (/\brefused\b|\bcut\b|of the fleet|connection ended/.test(why)) {
+    return (
+      'One of the two may be of the fleet no more, or its kvcached has another key than its agent: see ' +
+      '"cgn nodes" and identity in its file. A host that was removed joins again with a new token.'
+    );
+  }
+  return 'See that its [peers] listen can be reached from here (a firewall?), by TCP and UDP.';
+};
+
+export const probed = (probe: KvProbe): Finding => {
   const { name, node, isOk, transport, writeMs, readMs, why } = probe;
   const what = `peer ${name}`;
   if (!isOk) {
-    const fix = 'See that its [peers] listen can be reached from here (a firewall?), by TCP and UDP.';
-    return failed(what, `${node}: ${why ?? 'it does not answer'}`, fix);
+    const told = why ?? 'it does not answer';
+    return failed(what, `${node}: ${told}`, fixOf(told));
   }
   const times = [
     ...(writeMs === undefined ? [] : [`written in ${writeMs.toFixed(1)} ms`]),
@@ -197,6 +211,14 @@ async function* unnamed(client: KvClient): AsyncGenerator<Finding> {
   }
 }
 
+/** Where nobody was probed. Without a fleet `[peers]` shares nothing. */
+const nobody = async (client: KvClient, why: string): Promise<Finding> => {
+  const { hasFabric } = await client.read({ path: kvDaemonPaths.peers }, parseKvPeers);
+  if (hasFabric) return note('peers', why);
+  const fix = `Name this socket to the agent of this host: kvcached = "${client.socket}", or --kvcached.`;
+  return failed('peers', why, fix);
+};
+
 async function* peers(client: KvClient, node: string | undefined): AsyncGenerator<Finding> {
   if (node !== undefined && !isNodeId(node)) {
     throw new UserError(
@@ -216,7 +238,7 @@ async function* peers(client: KvClient, node: string | undefined): AsyncGenerato
   }
   if (answer.status !== 200) throw refusal(answer);
   const told: KvDoctor = parseKvDoctor(answer.body);
-  if (told.probes.length === 0) yield note('peers', told.why ?? 'there are none');
+  if (told.probes.length === 0) yield await nobody(client, told.why ?? 'there are none');
   else yield* unnamed(client);
   for (const probe of told.probes) {
     yield probed(probe);

@@ -1,5 +1,5 @@
 /** What kvcached tells of itself, for people. Pure. */
-import type { KvKey, KvPeers, KvStat, KvTierStat } from '@cognitora/protocol/kv-daemon';
+import type { KvKey, KvMirrorStat, KvPeers, KvStat, KvTierStat } from '@cognitora/protocol/kv-daemon';
 import { canonicalFields } from '@cognitora/protocol/kv-daemon-bodies';
 import { percent } from './figures.ts';
 import { shownKey } from './kv-keys.ts';
@@ -17,15 +17,31 @@ export const keysReport = (keys: readonly KvKey[]): string =>
     ]),
   );
 
-const tierRow = (name: string, { values, bytes, bytesMax, hits, evictions }: KvTierStat) => [
+const tierRow = (name: string, { values, bytes, bytesMax, hits, misses, evictions }: KvTierStat) => [
   name,
   values,
   byteSize(bytes),
   byteSize(bytesMax),
   percent(bytesMax === 0 ? undefined : bytes / bytesMax),
   hits,
+  misses,
   evictions,
 ];
+
+const mirrorsLines = (mirrors: readonly KvMirrorStat[]): readonly string[] => {
+  if (mirrors.length === 0) return [];
+  const rows = mirrors.map(
+    ({ directory, isThere, files, bytes, bytesMax, waiting, adopted, restored, removed, failures }) => [
+      isThere ? directory : `${directory} (is not there)`,
+      files,
+      byteSize(bytes),
+      bytesMax === undefined ? '-' : byteSize(bytesMax),
+      ...[waiting, adopted, restored, removed, failures],
+    ],
+  );
+  const columns = ['FILES', 'BYTES', 'OF', 'WAITING', 'TAKEN', 'RESTORED', 'REMOVED', 'FAILED'];
+  return ['', table(['MIRROR', ...columns], rows)];
+};
 
 const peersLines = ({ node, hasFabric, peers }: KvPeers): readonly string[] => {
   if (!hasFabric) return [`peers  none known: no agent of this host (${node}) has told of the fleet yet`];
@@ -49,7 +65,8 @@ const peersLines = ({ node, hasFabric, peers }: KvPeers): readonly string[] => {
 /** `peers` is undefined where the daemon has none. */
 export const statReport = (stat: KvStat, peers: KvPeers | undefined): string => {
   const { version, pid, uptimeMs, residentBytes, ram, ssd, misses, leases, namespaces } = stat;
-  const asked = ram.hits + (ssd?.hits ?? 0) + misses + (ssd?.unread ?? 0);
+  const fromPeers = stat.peers?.hits ?? 0;
+  const asked = ram.hits + (ssd?.hits ?? 0) + fromPeers + misses;
   const tiers = [tierRow('memory', ram), ...(ssd === undefined ? [] : [tierRow('disk', ssd)])];
   const disk =
     ssd === undefined
@@ -62,13 +79,14 @@ export const statReport = (stat: KvStat, peers: KvPeers | undefined): string => 
   const started = relativeTime(0, uptimeMs);
   return [
     `kvcached ${version}, pid ${pid}, started ${started}, ${byteSize(residentBytes)} resident`,
-    `asked  ${asked}, ${misses} of them nowhere`,
+    `asked  ${asked}, ${fromPeers} of them had from peers and ${misses} nowhere`,
     `stored ${ram.puts}, refused for want of room ${ram.refusals}`,
     `memory ${byteSize(ram.pinnedBytes)} pinned, ${leases} places held by other programs`,
     ...disk,
     ...(peers === undefined ? ['peers  none: it was started without'] : peersLines(peers)),
     '',
-    table(['TIER', 'VALUES', 'BYTES', 'OF', 'FULL', 'HITS', 'EVICTED'], tiers),
+    table(['TIER', 'VALUES', 'BYTES', 'OF', 'FULL', 'HITS', 'MISSES', 'EVICTED'], tiers),
+    ...mirrorsLines(stat.mirrors),
     ...(shown.length === 0 ? [] : ['', 'NAMESPACES', ...shown]),
   ].join('\n');
 };

@@ -44,9 +44,14 @@ test('a prompt too short to be tracked is said to be, and one that nobody read i
 
 test('what is to be fetched first is told with its source and its time, and only then', () => {
   const fetching = { ...candidate, node: 'n1', replica: 'r0', fetchMs: 41.6 };
-  const kvFrom = { node: 'n9', blocks: 8 };
-  const report = reportOf({ ...placed, kvFrom, considered: [fetching, ...placed.considered.slice(1)] });
-  expect(report).toContain('Of these, r0 was to fetch the first 512 or so from n9.');
+  const kvFrom = { node: 'n9', blocks: 6 };
+  const moved = { ...placed, kvFrom, considered: [fetching, ...placed.considered.slice(1)] };
+  const report = reportOf(moved);
+  // Six of nine blocks of 600 tokens, by the prompt's own scale.
+  expect(report).toContain('512 tokens expected in the chosen cache, fetched KV included (exact).');
+  expect(report).toContain('Of these, r0 was to fetch the first 400 or so from n9.');
+  const named = requestReport({ requestId: 'req_1', decisions: [moved] }, 0, new Map([['n9', 'rack-9']]));
+  expect(named).toContain('the first 400 or so from rack-9 (n9).');
   expect(report).toMatch(/PREFILL MS +FETCH MS/);
   expect(report.split('\n').filter((line) => /n[12] +r0/.test(line))).toEqual([
     expect.stringMatching(/9 +42$/),

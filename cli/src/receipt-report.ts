@@ -72,6 +72,9 @@ export interface RequestAnswer {
   readonly decisions: readonly (PlacedAnswer | RefusedAnswer)[];
 }
 
+/** Hosts' names by their ids, as far as they are known. */
+export type NodeNames = ReadonlyMap<string, string>;
+
 const endOf = ({ ended }: PlacedAnswer): string => {
   if (ended === undefined) return 'It is still running.';
   const { record } = ended;
@@ -108,17 +111,24 @@ const expectedIn = (placed: PlacedAnswer): string => {
   const { promptTokens, promptBlocks, blockTokens, expectedTokens, trust } = placed;
   if (promptTokens !== undefined && promptBlocks === 0)
     return `shorter than one block of ${blockTokens} tokens: not tracked.`;
-  return `${Math.round(expectedTokens)} tokens expected in the chosen cache (${trust}).`;
+  const fetched = placed.kvFrom === undefined ? '' : ', fetched KV included';
+  return `${Math.round(expectedTokens)} tokens expected in the chosen cache${fetched} (${trust}).`;
 };
 
 /** Nothing where no KV moves between hosts. */
-const fetchOf = ({ kvFrom, blockTokens, replica }: PlacedAnswer): readonly string[] => {
+const fetchOf = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
+  const { kvFrom, blockTokens, replica, promptTokens, promptBlocks, expectedTokens } = placed;
   if (kvFrom === undefined) return [];
-  const tokens = kvFrom.blocks * blockTokens;
-  return [`Of these, ${replica} was to fetch the first ${tokens} or so from ${kvFrom.node}.\n`];
+  // As all its figures: of the prompt's own scale, which knows better than a block's about.
+  const isScaled = promptTokens !== undefined && promptBlocks > 0;
+  const perBlock = isScaled ? promptTokens / promptBlocks : blockTokens;
+  const name = names.get(kvFrom.node);
+  const from = name === undefined ? kvFrom.node : `${printable(name)} (${kvFrom.node})`;
+  const tokens = Math.round(Math.min(expectedTokens, kvFrom.blocks * perBlock));
+  return [`Of these, ${replica} was to fetch the first ${tokens} or so from ${from}.\n`];
 };
 
-const placedReport = (placed: PlacedAnswer): readonly string[] => {
+const placedReport = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
   const isAnyFetch = placed.considered.some(({ fetchMs = 0 }) => fetchMs > 0);
   const rows = placed.considered.map((candidate) => [
     candidate.node === placed.node && candidate.replica === placed.replica ? '*' : '',
@@ -139,7 +149,7 @@ const placedReport = (placed: PlacedAnswer): readonly string[] => {
   return [
     `Decided by ${policy} among ${candidates}: ${length},`,
     `${expectedIn(placed)}\n`,
-    ...fetchOf(placed),
+    ...fetchOf(placed, names),
     ...(stale === 0 ? [] : [`Left out, since their load was told too long ago: ${stale}.\n`]),
     `${table(header, rows)}\n`,
     ...cellsOf(placed),
@@ -161,7 +171,11 @@ const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): re
 };
 
 /** All decisions under a request's id, for people. */
-export const requestReport = ({ requestId, decisions }: RequestAnswer, nowMs: number): string =>
+export const requestReport = (
+  { requestId, decisions }: RequestAnswer,
+  nowMs: number,
+  names: NodeNames = new Map(),
+): string =>
   decisions
     .map((decision) => {
       const { model, region, decidedAtMs, earlier } = decision;
@@ -170,7 +184,7 @@ export const requestReport = ({ requestId, decisions }: RequestAnswer, nowMs: nu
         `${requestId}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
         ...(before === '' ? [] : [`Attempt ${earlier.length + 1}, after ${before}.`]),
         '',
-        ...(decision.outcome === 'placed' ? placedReport(decision) : refusedReport(decision)),
+        ...(decision.outcome === 'placed' ? placedReport(decision, names) : refusedReport(decision)),
       ].join('\n');
     })
     .join('\n\n');

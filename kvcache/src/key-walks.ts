@@ -1,7 +1,7 @@
 /**
  * Walks over all keys in pieces, for SCAN and for the daemon's own list. A cursor is a number that stands for a walk
- * under way, of which there are few: the oldest is given up for a new one, and who had it begins anew, as after a
- * restart. A key that stays is told at least once; one may be told twice.
+ * under way, of which there are few: the oldest is given up for a new one, and who had it is told, as after a restart,
+ * to begin anew. A key that stays is told at least once; one may be told twice.
  */
 import type { KvStore } from './store.ts';
 
@@ -22,6 +22,14 @@ export interface WalkStep {
   readonly countMax: number;
   /** What is behind the prefix. */
   readonly isAsked?: (rest: string) => boolean;
+  /** That took long enough: the page ends before its time. */
+  readonly isTired?: () => boolean;
+}
+
+export interface WalkPage {
+  readonly keys: readonly string[];
+  /** 0 is the end. */
+  readonly cursor: number;
 }
 
 export class KeyWalks {
@@ -33,20 +41,18 @@ export class KeyWalks {
     this.#store = store;
   }
 
-  /** A cursor of 0 is the end; so is one that is not known any more. */
-  step({ prefix, cursor, looksMax, countMax, isAsked = () => true }: WalkStep): {
-    readonly keys: readonly string[];
-    readonly cursor: number;
-  } {
+  /** Undefined: the cursor is none, or not any more. */
+  step({ prefix, cursor, looksMax, countMax, isAsked, isTired }: WalkStep): WalkPage | undefined {
     const known = this.#walks.get(cursor);
-    if (cursor !== 0 && known?.prefix !== prefix) return { keys: [], cursor: 0 };
+    if (cursor !== 0 && known?.prefix !== prefix) return undefined;
     this.#walks.delete(cursor);
     const walk = known ?? { prefix, keys: this.#store.keys() };
     const keys: string[] = [];
     for (let looks = 0; looks < looksMax && keys.length < countMax; looks += 1) {
       const { done, value: key } = walk.keys.next();
       if (done === true) return { keys, cursor: 0 };
-      if (key.startsWith(prefix) && isAsked(key.slice(prefix.length))) keys.push(key);
+      if (key.startsWith(prefix) && isAsked?.(key.slice(prefix.length)) !== false) keys.push(key);
+      if (isTired?.() === true) break;
     }
     this.#latest += 1;
     this.#walks.set(this.#latest, walk);

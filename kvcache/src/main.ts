@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { DirectoryTaken } from '@cognitora/protocol/directory-lock';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { unlessInUse } from './address-in-use.ts';
@@ -14,6 +15,7 @@ import { hostNotes, thisHost } from './config/host-notes.ts';
 import type { DaemonOptions, PeersOptions } from './config/options.ts';
 import { parseOptions } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
+import { kvcachedLock } from './directory-lock.ts';
 import { type Mirror, startMirror } from './faces/directory/mirror.ts';
 import { startLocalServer } from './faces/local/server.ts';
 import { refuseTaken, SocketTaken } from './faces/local/socket-file.ts';
@@ -26,10 +28,14 @@ import { ReplicaSource } from './peers/replica-source.ts';
 import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
+import { servingWords, stoppingWords } from './terminal-words.ts';
 
 const version = '0.1.0';
 /** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
 const echoMsMax = 1_000;
+
+/** Enough to take over from one that was killed. One that ends may write for minutes: nobody waits for that here. */
+const lockPatienceMs = 1_000;
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -92,6 +98,7 @@ const startMirrors = (
 const run = async (options: DaemonOptions): Promise<void> => {
   const { ramBytesMax, ssd, ttlMs, status, password, socket } = options;
   await refuseTaken(socket);
+  process.once('exit', await kvcachedLock.take(options.dataDirectory, lockPatienceMs));
   for (const note of hostNotes(options, thisHost)) say(note);
   const store = await KvStore.open({
     ramBytesMax,
@@ -122,6 +129,7 @@ const run = async (options: DaemonOptions): Promise<void> => {
   const metrics = (): string => metricsText(store, { peers: peers?.counts, mirrors });
   const told = status && (await unlessInUse('--status', startStatusServer(status, metrics)));
   const end = async (): Promise<void> => {
+    if (process.stdout.isTTY) say(stoppingWords(store.ssd?.counts.dirtyBytes ?? 0));
     for (const server of redis) server.close();
     told?.close();
     await local.close();
@@ -140,16 +148,17 @@ const run = async (options: DaemonOptions): Promise<void> => {
     });
   }
   const values = store.ssd?.counts.values ?? 0;
-  const addresses = peers?.fabric.self.addresses;
-  const facts = { resp: redis[0]?.address(), status: told?.address(), socket, values, peers: addresses };
-  process.stdout.write(`${JSON.stringify({ event: 'serving', ...facts })}\n`);
+  const resp = redis.map((server) => server.address());
+  const facts = { status: told?.address(), socket, values, peers: peers?.fabric.self.addresses };
+  const line = `${JSON.stringify({ event: 'serving', resp: resp[0], ...facts })}\n`;
+  process.stdout.write(process.stdout.isTTY ? servingWords({ resp, ...facts }) : line);
 };
 
 try {
   const options = readOptions();
   if (options !== undefined) await run(options);
 } catch (thrown) {
-  const isSetUp = thrown instanceof ConfigError || thrown instanceof SocketTaken;
+  const isSetUp = [ConfigError, DirectoryTaken, SocketTaken].some((kind) => thrown instanceof kind);
   say(messageOf(thrown));
   if (isSetUp) say('\n"cgn kvcached --help" says more.');
   process.exit(isSetUp ? 2 : 1);

@@ -42,10 +42,11 @@ export interface PeerCounts {
   /** Values asked of peers. */
   readonly tier: {
     readonly fetches: number;
-    readonly hits: number;
     /** Nobody held it, as far as the edge knows. */
     readonly unheld: number;
     readonly inFlight: number;
+    /** Why values did not come, whoever they were asked of: also that too many were on their way already. */
+    readonly failures: Readonly<Record<string, number>>;
   };
   readonly peers: readonly {
     readonly node: NodeId;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { KvStore, keyBytesMax, valueBytesMax } from './store.ts';
 
 const page = 4096;
@@ -44,7 +44,7 @@ test('a value in memory is there at once, without a promise', async () => {
   expect(held).not.toBeInstanceOf(Promise);
   expect((await held)?.bytes.toString()).toBe('here');
   expect(store.get('b')).toBeUndefined();
-  expect(store.counts).toMatchObject({ ramHits: 1, misses: 1, puts: 1 });
+  expect(store.counts).toMatchObject({ ramHits: 1, ramMisses: 1, ssdMisses: 0, misses: 1, puts: 1 });
 });
 
 test('what memory has no room for comes back from the disk, and stands in memory again', async () => {
@@ -57,6 +57,33 @@ test('what memory has no room for comes back from the disk, and stands in memory
   expect(await read(store, 'key 3')).toBe('value 3');
   expect(store.counts).toMatchObject({ ssdHits: 1 });
   expect(store.get('key 3')).not.toBeInstanceOf(Promise);
+  await store.close();
+});
+
+test('who asks and is not given the value is counted once, at each tier that had none', async () => {
+  const directory = directoryOf();
+  const first = await opened(8, directory);
+  for (const key of ['a', 'damaged']) put(first, key, 'here');
+  await first.close();
+  const store = await opened(8, directory);
+  expect(await read(store, 'a')).toBe('here');
+  const ssd = store.ssd;
+  if (ssd === undefined) throw new Error('no disk');
+  vi.spyOn(ssd, 'read').mockResolvedValue('corrupt');
+  const held = (key: string) => store.hold(key);
+  const fetch = async (key: string) => (put(store, key, 'far') ? held(key) : undefined);
+  expect(await read(store, 'damaged')).toBeUndefined();
+  expect(await read(store, 'nowhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ ramMisses: 3, ssdHits: 1, ssdMisses: 2, ssdUnread: 1, misses: 2 });
+  store.peers = { isOutOf: (key) => key === 'ours', has: async () => true, fetch };
+  expect(await read(store, 'damaged')).toBe('far');
+  expect(await read(store, 'ours')).toBeUndefined();
+  store.peers.fetch = async () => undefined;
+  expect(await read(store, 'nowhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ ramMisses: 6, ssdMisses: 5, ssdUnread: 2, misses: 4 });
+  expect(store.counts).toMatchObject({ peerHits: 1, peerMisses: 1 });
+  expect(await store.getHere('elsewhere')).toBeUndefined();
+  expect(store.counts).toMatchObject({ misses: 5, peerMisses: 1 });
   await store.close();
 });
 
@@ -178,7 +205,7 @@ test('all keys are listed, whichever tier has them', async () => {
   await store.close();
 });
 
-test('a value that was read stays on the disk when its segment goes, one that nobody asked for does not', async () => {
+test('a value that was read stays on the disk when its segment goes, another does not', async () => {
   const directory = directoryOf();
   const first = await opened(8, directory);
   put(first, 'read', 'here');
@@ -233,7 +260,7 @@ const steps = fc.array(
   { maxLength: 120 },
 );
 
-test('over any operations and restarts an answer is the latest value or none, and budgets and counts hold', async () => {
+test('over any operations an answer is the latest value or none, and budgets and counts hold', async () => {
   let stamp = 0;
   await fc.assert(
     fc.asyncProperty(steps, async (todo) => {

@@ -8,6 +8,7 @@
  *                                     +------- get -----------+
  */
 import { monotonicMs as systemMonotonicMs } from './clock.ts';
+import { Incoming, type Sender } from './incoming.ts';
 import { KeyCounts } from './key-counts.ts';
 import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
@@ -85,11 +86,15 @@ export interface ValueFacts {
 
 export interface StoreCounts {
   readonly ramHits: number;
+  readonly ramMisses: number;
   readonly ssdHits: number;
-  readonly peerHits: number;
-  readonly misses: number;
-  /** On the disk, and not read: damaged, too many wait, or no room in memory. */
   readonly ssdMisses: number;
+  /** Of these: on the disk, and not read: damaged, too many wait, or no room in memory. */
+  readonly ssdUnread: number;
+  readonly peerHits: number;
+  readonly peerMisses: number;
+  /** Asked for, and given by no tier. */
+  readonly misses: number;
   readonly puts: number;
   readonly refusals: number;
 }
@@ -102,6 +107,7 @@ export class KvStore {
   /** A key's value came or went. */
   onChanged: ((key: string) => void) | undefined;
   readonly times: StoreTimes;
+  readonly incoming: Incoming;
   readonly #monotonicMs: () => number;
   readonly #nowMs: () => number;
   readonly #ttlMs: number | undefined;
@@ -110,10 +116,13 @@ export class KvStore {
   /** Of both tiers together. */
   readonly #sizes: KeyCounts;
   #ramHits = 0;
+  #ramMisses = 0;
   #ssdHits = 0;
-  #peerHits = 0;
-  #misses = 0;
   #ssdMisses = 0;
+  #ssdUnread = 0;
+  #peerHits = 0;
+  #peerMisses = 0;
+  #misses = 0;
   #puts = 0;
   #refusals = 0;
 
@@ -128,6 +137,7 @@ export class KvStore {
     this.#sizes = sizes;
     this.#monotonicMs = monotonicMs;
     this.ram = ram;
+    this.incoming = new Incoming(ram.counts.bytesMax);
     this.ssd = ssd;
     this.#nowMs = nowMs;
     this.#ttlMs = ttlMs;
@@ -154,10 +164,13 @@ export class KvStore {
   get counts(): StoreCounts {
     return {
       ramHits: this.#ramHits,
+      ramMisses: this.#ramMisses,
       ssdHits: this.#ssdHits,
-      peerHits: this.#peerHits,
-      misses: this.#misses,
       ssdMisses: this.#ssdMisses,
+      ssdUnread: this.#ssdUnread,
+      peerHits: this.#peerHits,
+      peerMisses: this.#peerMisses,
+      misses: this.#misses,
       puts: this.#puts,
       refusals: this.#refusals,
     };
@@ -165,23 +178,20 @@ export class KvStore {
 
   /** The value, held. At once when it is in memory; a promise only where the disk must be read or a peer asked. */
   get(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
-    const here = this.#here(key);
-    if (here !== undefined && !(here instanceof Promise)) return here;
-    if (this.peers === undefined || this.peers.isOutOf(key)) {
-      this.#misses += here === undefined ? 1 : 0;
-      return here;
-    }
-    return this.#fromPeers(key, here);
+    const here = this.#fromMemory(key);
+    if (here !== undefined) return here;
+    const { peers } = this;
+    const behind = this.#behindMemory(key);
+    if (peers === undefined || peers.isOutOf(key)) return this.#last(behind);
+    return this.#last(this.#fromPeers(key, peers, behind));
   }
 
   /** Of this host alone. */
   getHere(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
-    const here = this.#here(key);
-    this.#misses += here === undefined ? 1 : 0;
-    return here;
+    return this.#fromMemory(key) ?? this.#last(this.#behindMemory(key));
   }
 
-  #here(key: string): HeldValue | undefined | Promise<HeldValue | undefined> {
+  #fromMemory(key: string): HeldValue | undefined {
     const isTimed = this.#ramHits % timedEvery === 0;
     const startedMs = isTimed ? this.#monotonicMs() : 0;
     const value = this.ram.get(key, this.#nowMs());
@@ -191,7 +201,26 @@ export class KvStore {
       if (isTimed) this.times.ram.observe(this.#monotonicMs() - startedMs, timedEvery);
       return held;
     }
-    return this.ssd?.find(key) === undefined ? undefined : this.#fromDisk(key);
+    this.#ramMisses += 1;
+    return undefined;
+  }
+
+  /** Undefined: the disk has none. */
+  #behindMemory(key: string): Promise<HeldValue | undefined> | undefined {
+    if (this.ssd?.find(key) !== undefined) return this.#fromDisk(key);
+    this.#ssdMisses += this.ssd === undefined ? 0 : 1;
+    return undefined;
+  }
+
+  /** Nobody else is asked. */
+  #last(found: Promise<HeldValue | undefined> | undefined): Promise<HeldValue | undefined> | undefined {
+    const counted = (held: HeldValue | undefined): HeldValue | undefined => {
+      this.#misses += held === undefined ? 1 : 0;
+      return held;
+    };
+    if (found !== undefined) return found.then(counted);
+    this.#misses += 1;
+    return undefined;
   }
 
   /** What is in memory, without it being asked for. */
@@ -241,6 +270,16 @@ export class KvStore {
       },
       abort: () => this.ram.abandon(value),
     };
+  }
+
+  /** As `reserve`, of what somebody sends: of all of these together not much may be under way, and none too slowly. */
+  receive(key: string, length: number, sender: Sender): NewValue | undefined {
+    if (!this.incoming.hasRoomFor(length)) {
+      this.#refusals += 1;
+      return undefined;
+    }
+    const value = this.reserve(key, length);
+    return value && this.incoming.watched(value, sender);
   }
 
   delete(key: string): boolean {
@@ -321,12 +360,13 @@ export class KvStore {
 
   async #fromPeers(
     key: string,
+    peers: ValueSource,
     here: Promise<HeldValue | undefined> | undefined,
   ): Promise<HeldValue | undefined> {
     const onDisk = await here;
     if (onDisk !== undefined) return onDisk;
-    const fetched = await this.peers?.fetch(key);
-    if (fetched === undefined) this.#misses += here === undefined ? 1 : 0;
+    const fetched = await peers.fetch(key);
+    if (fetched === undefined) this.#peerMisses += 1;
     else this.#peerHits += 1;
     return fetched;
   }
@@ -338,6 +378,7 @@ export class KvStore {
     const value = await reading;
     if (value === undefined) {
       this.#ssdMisses += 1;
+      this.#ssdUnread += 1;
       this.onChanged?.(key);
       return undefined;
     }

@@ -6,6 +6,7 @@
 import { Socket } from 'node:net';
 import type { ProcessStatus, StatusAnswer } from '@cognitora/protocol/agent-status';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { DirectoryTaken } from '@cognitora/protocol/directory-lock';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { systemClock } from './clock.ts';
 import type { AgentConfig, ParentPipe } from './config/agent-config.ts';
@@ -14,7 +15,7 @@ import { agentHelp } from './config/help.ts';
 import { parseConfig } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
-import { DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { agentLock } from './directory-lock.ts';
 import { knownProfiles } from './engines/known-profiles.ts';
 import { secretsOf } from './engines/source.ts';
 import { HostIdentity, KeyUnreadable } from './identity.ts';
@@ -131,7 +132,7 @@ const tellStatus = async (
 const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   let orphaned = (): void => process.exit();
   if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
-  process.once('exit', await lockDirectory(parsed.dataDirectory));
+  process.once('exit', await agentLock.take(parsed.dataDirectory));
   const identity = new HostIdentity(parsed.dataDirectory, systemClock, log);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
   const terminal = { input: process.stdin, output: process.stderr };

@@ -13,6 +13,7 @@ import {
   type KvExists,
   type KvFetch,
   type KvKeysPage,
+  type KvMirrorStat,
   type KvNamespace,
   type KvPeers,
   type KvPlace,
@@ -22,6 +23,7 @@ import {
   kvFetchMsMax,
   kvKeyBytesMax,
   kvKeysPerRequestMax,
+  kvMirrorsMax,
   kvNamespacesMax,
   type NamespaceFields,
   namespacePattern,
@@ -151,13 +153,29 @@ const tierIn = (fields: FieldReader): KvTierStat => ({
   bytes: count(fields, 'bytes'),
   bytesMax: count(fields, 'bytesMax'),
   hits: count(fields, 'hits'),
+  misses: count(fields, 'misses'),
   evictions: count(fields, 'evictions'),
+});
+
+const mirrorIn = (each: FieldReader): KvMirrorStat => ({
+  directory: each.string('directory', textCharsMax),
+  namespace: each.string('namespace', 17),
+  isThere: each.boolean('isThere'),
+  files: count(each, 'files'),
+  bytes: count(each, 'bytes'),
+  ...(each.has('bytesMax') ? { bytesMax: count(each, 'bytesMax') } : {}),
+  waiting: count(each, 'waiting'),
+  adopted: count(each, 'adopted'),
+  restored: count(each, 'restored'),
+  removed: count(each, 'removed'),
+  failures: count(each, 'failures'),
 });
 
 export const parseKvStat = (bytes: Uint8Array): KvStat => {
   const body = bodyOf('The answer', bytes);
   const ram = reader(body.record('ram'), 'The answer: ram');
   const ssd = body.has('ssd') ? reader(body.record('ssd'), 'The answer: ssd') : undefined;
+  const peers = body.has('peers') ? reader(body.record('peers'), 'The answer: peers') : undefined;
   return {
     version: body.string('version', 64),
     pid: count(body, 'pid'),
@@ -181,7 +199,9 @@ export const parseKvStat = (bytes: Uint8Array): KvStat => {
             unread: count(ssd, 'unread'),
           },
         }),
+    ...(peers === undefined ? {} : { peers: { hits: count(peers, 'hits'), misses: count(peers, 'misses') } }),
     misses: count(body, 'misses'),
+    mirrors: body.records('mirrors', kvMirrorsMax, mirrorIn),
     leases: count(body, 'leases'),
     namespaces: namespacesIn(body),
   };

@@ -114,6 +114,12 @@ test('what is no line is a protocol error, whatever it is', () => {
   expect(() => parseToDaemon('{"type":"holders","ask":1,"holders":[["x"]]}')).toThrow('lists of nodes');
   const many = { type: 'ask', ask: 1, digests: Array.from({ length: 65 }, () => '0'.repeat(16)) };
   expect(() => parseFromDaemon(JSON.stringify(many))).toThrow('at most 64');
+  const addresses = Array.from({ length: 9 }, () => ({ transport: 'tls', host: 'h', port: 1 }));
+  const self = { type: 'self', publicKey: 'k', addresses };
+  expect(() => parseFromDaemon(JSON.stringify(self))).toThrow('at most 8');
+  const holders = Array.from({ length: 5 }, () => `n${'a'.repeat(26)}`);
+  const told = { type: 'holders', ask: 1, holders: [holders] };
+  expect(() => parseToDaemon(JSON.stringify(told))).toThrow('lists of nodes');
 });
 
 test('the canonical text of a namespace does not know in which order its fields were given', () => {

@@ -122,7 +122,29 @@ export interface KvTierStat {
   readonly bytesMax: number;
   /** Since the daemon started, as all counts here. */
   readonly hits: number;
+  /** Asked for, and not given by this tier. */
+  readonly misses: number;
   readonly evictions: number;
+}
+
+/** A directory whose files are values. */
+export interface KvMirrorStat {
+  readonly directory: string;
+  readonly namespace: string;
+  /** The directory is there. */
+  readonly isThere: boolean;
+  readonly files: number;
+  readonly bytes: number;
+  /** Absent: it has no cap. */
+  readonly bytesMax?: number;
+  /** Seen, and not known to be whole yet. */
+  readonly waiting: number;
+  /** Files that became values or were some already, values that became files, files that the cap removed. */
+  readonly adopted: number;
+  readonly restored: number;
+  readonly removed: number;
+  /** Files not taken or made, for whatever reason; the metrics tell them apart. */
+  readonly failures: number;
 }
 
 export interface KvStat {
@@ -144,7 +166,11 @@ export interface KvStat {
     /** On the disk, and not given: damaged, too many waited, or no room in memory. */
     readonly unread: number;
   };
+  /** Absent: it was started without. */
+  readonly peers?: { readonly hits: number; readonly misses: number };
+  /** Asked for, and given by no tier. */
   readonly misses: number;
+  readonly mirrors: readonly KvMirrorStat[];
   /** Places in the mapped memory that somebody holds. */
   readonly leases: number;
   readonly namespaces: readonly KvNamespace[];
@@ -229,6 +255,9 @@ export interface KvProbe {
   readonly namespaces: readonly KvNamespace[];
 }
 
+/** Why a peer is not reached of whose kvcached nothing is known. */
+export const tellsNoAddress = 'its kvcached does not run, or has no [peers]';
+
 export interface KvDoctor {
   readonly namespaces: readonly KvNamespace[];
   readonly probes: readonly KvProbe[];
@@ -244,6 +273,8 @@ export const kvFetchMsMax = 25_000;
 export const kvLineBytesMax = 2 ** 20;
 /** Of a daemon: whose fields it keeps. */
 export const kvNamespacesMax = 256;
+/** Mirrors of a daemon, each with its own directory. */
+export const kvMirrorsMax = 16;
 /** Digests of one line, 19 characters each; who has more to tell sends several. */
 export const kvHeldPerLineMax = 4_096;
 export const kvKeyBytesMax = 2_048;

@@ -31,6 +31,16 @@ test('values of an engine outlive an end in order', async () => {
   expect(await second.end('SIGINT')).toBe(0);
 }, 60_000);
 
+test('a directory is for one daemon, whatever its socket is, and free after one that was killed', async () => {
+  const directory = temporaryDirectory();
+  const first = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
+  const other = join(temporaryDirectory(), 'other.sock');
+  const second = startDaemon('--data-dir', directory, '--socket', other, '--ram', '64MiB', '--disk', '1GiB');
+  await expect(second).rejects.toThrow('the daemon ended with 2');
+  expect(await first.end('SIGKILL')).toBe('SIGKILL');
+  await startDaemon('--data-dir', directory, '--socket', other, '--ram', '64MiB', '--disk', '1GiB');
+}, 60_000);
+
 test('killed in the midst of writes, what it then knows is whole, and what was on the disk is there', async () => {
   const directory = temporaryDirectory();
   const durable = new Set<string>();

@@ -177,10 +177,10 @@ test('a file that an engine writes is in the directory of another host within se
     return names.sort();
   };
   for (const index of [0, 1]) write(index);
-  await until('both files', () => there().length === 2, 10_000);
+  await until('both files', () => there().length === 2, 20_000);
   for (const index of [2, 3, 4, 5]) write(index);
   const newest = [2, 3, 4, 5].map((index) => `block${index}.bin`);
-  await until('the newest', () => there().join() === newest.join(), 10_000);
+  await until('the newest', () => there().join() === newest.join(), 20_000);
   expect(readdirSync(one.directory)).toHaveLength(6);
   const page = await (await fetch(`${other.daemon.statusUrl}/metrics`)).text();
   expect(page).toMatch(/^cognitora_kv_mirror_replicated_total\{.*\} 6$/m);

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { printable } from '@cognitora/protocol/printable';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
+import { type NodesAnswer, namesIn } from '../node-report.ts';
 import { type RequestAnswer, requestReport } from '../receipt-report.ts';
 import { say, sayJson, table, UserError } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
@@ -94,8 +95,13 @@ const why = async (values: Values, names: readonly string[]): Promise<void> => {
   const [requestId = ''] = namesFor(names, 1, 'why REQUEST_ID');
   const path = `/requests/${encodeURIComponent(requestId)}`;
   const answer = (await clientOf(values).call('GET', path)) as RequestAnswer;
-  if (values.json) sayJson(answer);
-  else say(requestReport(answer, wallMs()));
+  if (values.json) {
+    sayJson(answer);
+    return;
+  }
+  const isAnyFetch = answer.decisions.some((each) => each.outcome === 'placed' && each.kvFrom !== undefined);
+  const nodes = isAnyFetch ? ((await clientOf(values).call('GET', '/nodes')) as NodesAnswer) : undefined;
+  say(requestReport(answer, wallMs(), nodes && namesIn(nodes)));
 };
 
 const list = async (values: Values, names: readonly string[]): Promise<void> => {

@@ -110,6 +110,7 @@ test.each([
   [['--origin', 'edge.example'], 'must be a URL'],
   [['--engine-url', 'http://user:hunter2@x'], 'COGNITORA_ENGINE_API_KEY'],
   [['--engine-url', 'http://x', '--model', 'm'], 'leave --model and --replicas out'],
+  [['--engine-url', 'http://x', '--kvcached', '/s'], '--kv-directory DIR'],
   [['--engine-url', 'http://x', '--replicas', '2'], 'leave --model and --replicas out'],
   [['--unknown'], 'cgn up --help'],
   [['8080'], 'Options go after "--": npm start -- --port 8080.'],

@@ -37,6 +37,7 @@ Options
                           COGNITORA_ENGINE_API_KEY is sent to it as a bearer token
   --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
   --replicas N            engines to start for the model (default: 1)
+  --kvcached SOCKET       share the engine's KV with other hosts through this host's "cgn kvcached"
   --origin URL            another origin under which agents reach this edge, such as a proxy's; repeatable
   --json                  one line of JSON once requests are served: url, apiKey, adminKey, joinToken, pid
   --help                  this text
@@ -49,6 +50,7 @@ const options = {
   'engine-url': { type: 'string', multiple: true },
   alias: { type: 'string', multiple: true },
   replicas: { type: 'string', default: '1' },
+  kvcached: { type: 'string' },
   origin: { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -61,6 +63,8 @@ export interface UpSettings {
   readonly engineUrls: readonly string[];
   readonly aliases: readonly string[];
   readonly replicas: number;
+  /** The socket of this host's kvcached; undefined: engines keep their KV to themselves. */
+  readonly kvcached: string | undefined;
   readonly origins: readonly string[];
   readonly json: boolean;
 }
@@ -89,6 +93,10 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   if (engineUrls.length > 0 && (values.model !== undefined || values.replicas !== '1')) {
     throw new UserError('--engine-url attaches to running engines: leave --model and --replicas out.', 2);
   }
+  if (engineUrls.length > 0 && values.kvcached !== undefined) {
+    const instead = 'cgn agent --kvcached SOCKET --engine-url URL --kv-directory DIR';
+    throw new UserError(`--kvcached is for the engines that cgn up starts; for others: ${instead}.`, 2);
+  }
   for (const url of [...engineUrls, ...(values.origin ?? [])]) {
     if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
       throw new UserError(`"${url}" must be a URL such as http://127.0.0.1:8000.`, 2);
@@ -110,6 +118,7 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
     engineUrls,
     aliases: values.alias ?? [],
     replicas: wholeNumber(values.replicas, '--replicas', 1, replicasMax),
+    kvcached: values.kvcached === undefined ? undefined : resolve(values.kvcached),
     origins: (values.origin ?? []).map((url) => new URL(url).origin),
     json: values.json,
   };

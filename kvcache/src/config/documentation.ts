@@ -30,10 +30,17 @@ fields = { model = "Qwen/Qwen3-8B", dtype = "bf16", layout = "tp1", block_tokens
 directory = "/var/lib/engine/kv"
 fields = { model = "Qwen/Qwen3-32B", engine = "vllm 0.12.0" }
 max_bytes = "100GiB"
+
+[peers]                         # other hosts fetch from here, and this one from them
+listen = ["0.0.0.0:6381"]
 \`\`\`
 
 A database without a \`[[namespace]]\` is namespace \`db<N>\`, whose values stay on this host:
-nobody knows what they were computed with. Where hosts share (\`[peers]\`), name the fields of each.`;
+nobody knows what they were computed with. Where hosts share (\`[peers]\`), name the fields of each.
+
+Sharing also needs the agent of this host, which joins its fleet, makes the key that \`identity\` names and
+tells kvcached who else there is: start it first, with the path of our \`socket\` as \`kvcached\` in its file.
+\`cgn kv doctor\` then writes to and reads from each of the others.`;
 
 const titles = {
   '': 'At the top of the file',

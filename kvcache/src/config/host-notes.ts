@@ -43,21 +43,21 @@ export const hostNotes = ({ ramBytesMax, ssd, peers }: DaemonOptions, host: Host
   const memory = host.memoryLeft();
   if (memory !== undefined && ramBytesMax > memory) {
     notes.push(
-      `ram is ${shownSize(ramBytesMax)}, and this host has ${shown(memory)} left: once values fill it, the ` +
-        'system ends kvcached, or swaps. Take less.',
+      `ram is ${shownSize(ramBytesMax)}, and this host has ${shown(memory)} left: once values fill it, ` +
+        'the system ends kvcached, or swaps. Take less.',
     );
   }
   const disk = ssd && host.diskLeft(ssd.directory);
   if (ssd !== undefined && disk !== undefined && ssd.bytesMax > disk) {
     notes.push(
-      `disk is ${shownSize(ssd.bytesMax)}, and the file system of ${ssd.directory} has ${shown(disk)} for it. ` +
-        'Take less, or make room.',
+      `disk is ${shownSize(ssd.bytesMax)}, and the file system of ${ssd.directory} has ` +
+        `${shown(disk)} for it. Take less, or make room.`,
     );
   }
   if (peers !== undefined && !host.isThere(peers.identity)) {
     notes.push(
-      `identity: ${peers.identity} is not there yet. The agent makes it when it first joins its fleet: start ` +
-        'the agent first; until then kvcached ends with status 1.',
+      `identity: ${peers.identity} is not there yet. The agent makes it when it first joins its fleet: ` +
+        'start the agent first; until then kvcached ends with status 1.',
     );
   }
   return notes;

@@ -18,7 +18,7 @@ import {
   tablesOf,
 } from '@cognitora/protocol/config/values';
 import { isLoopback } from '@cognitora/protocol/host-names';
-import { kvDaemonSocketName, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
+import { kvDaemonSocketName, kvMirrorsMax, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
 import { valueBytesMax } from '../store.ts';
 import { pageBytes } from '../tiers/ram/extents.ts';
@@ -29,7 +29,6 @@ import {
   fieldsSection,
   kvcachedSchema,
   mirrorSection,
-  mirrorsMax,
   namespaceSection,
   namespacesMax,
   peersSection,
@@ -131,7 +130,7 @@ const namespacesOf = (sources: Sources): readonly NamespaceOptions[] => {
 
 const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
   const seen: string[] = [];
-  const bounds = { max: mirrorsMax, says: 'mirrors' };
+  const bounds = { max: kvMirrorsMax, says: 'mirrors' };
   return entriesOf(sources, mirrorSection, bounds, (file, table, path) => {
     const entry = entryOf(mirrorSection, file, table, path);
     const { directory: said, fields, max_bytes: bytesMax, replicate } = entry;
@@ -147,8 +146,8 @@ const mirrorsOf = (sources: Sources): readonly MirrorOptions[] => {
     seen.push(directory);
     if (replicate && bytesMax === undefined) {
       throw new ConfigError(
-        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill the ` +
-          'disk: set max_bytes = "100GiB", or what the directory may have.',
+        `${file.at([...path, 'replicate'])}: replicate needs max_bytes, or other hosts' files would fill ` +
+          'the disk: set max_bytes = "100GiB", or what the directory may have.',
       );
     }
     return { directory, fields, bytesMax, isReplicated: replicate };

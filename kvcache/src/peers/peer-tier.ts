@@ -60,7 +60,6 @@ export interface FetchOptions {
 
 export interface TierCounts {
   readonly fetches: number;
-  readonly hits: number;
   /** Nobody held it. */
   readonly unheld: number;
   /** Somebody was said to hold it, and it did not come. */
@@ -88,7 +87,6 @@ export class PeerTier {
   readonly #ofPeer = new Map<NodeId, Slots>();
   readonly #failures: Partial<Record<PeerFailure, number>> = {};
   #fetches = 0;
-  #hits = 0;
   #unheld = 0;
 
   constructor(options: PeerTierOptions) {
@@ -101,7 +99,6 @@ export class PeerTier {
   get counts(): TierCounts {
     return {
       fetches: this.#fetches,
-      hits: this.#hits,
       unheld: this.#unheld,
       failures: this.#failures,
       inFlight: this.#flights.size,
@@ -175,10 +172,7 @@ export class PeerTier {
       const held = this.#commit(going);
       // All who wait take it in this turn, before anything can evict it.
       setImmediate(() => held?.release());
-      if (held !== undefined) {
-        this.#hits += 1;
-        this.#options.store.times.peer.observe(nowMs() - startedMs);
-      }
+      if (held !== undefined) this.#options.store.times.peer.observe(nowMs() - startedMs);
       return held;
     } finally {
       going.room?.abort();

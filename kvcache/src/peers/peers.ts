@@ -17,6 +17,7 @@ import {
   type KvProbe,
   type PeerReach,
   type PeerTransport,
+  tellsNoAddress,
 } from '@cognitora/protocol/kv-daemon';
 import { parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
 import type { PeersOptions } from '../config/options.ts';
@@ -268,7 +269,7 @@ const whyOf = (paths: MemberView['paths']): string | undefined => {
   const failed = paths.flatMap(({ transport, host, port, why }) =>
     why === undefined ? [] : [`${transport} ${host}:${port} ${why}`],
   );
-  if (paths.length === 0) return 'it tells no address that this host can use';
+  if (paths.length === 0) return tellsNoAddress;
   return failed.length === paths.length ? failed.join(', ') : undefined;
 };
 

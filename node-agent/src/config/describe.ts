@@ -23,11 +23,30 @@ const launchedLines = (source: LaunchedEngine, command: readonly string[]): stri
   ...(source.environment.size === 0 ? [] : [`with ${[...source.environment.keys()].join(', ')}`]),
 ];
 
-const engineLines = (engine: EngineConfig, command: readonly string[]): string[] => {
+/** What kv_directory is good for, and where it is missing. */
+const kvDirectoryLines = (
+  { profile, source }: EngineConfig,
+  { handsOver, isShared }: { readonly handsOver: boolean; readonly isShared: boolean },
+): string[] => {
+  const { kind, kvDirectory } = source;
+  if (kvDirectory === undefined) {
+    return handsOver && isShared ? ['no kv_directory: its KV is not handed over to other hosts'] : [];
+  }
+  if (handsOver || kind === 'launched') return [`kv_directory ${kvDirectory}`];
+  return [`kv_directory ${kvDirectory} does nothing: a running ${profile} has its own settings for KV`];
+};
+
+type Profiles = Pick<KnownProfiles, 'command' | 'handingOver'>;
+
+const engineLines = (engine: EngineConfig, config: AgentConfig, profiles: Profiles): string[] => {
   const { profile, role, kvOffload, source, aliases, apiKey, tokenizer } = engine;
+  const { kvcached, kvHandover, dataDirectory } = config;
+  const command = profiles.command(engine, replicaDirectory(dataDirectory, engine.name));
   const [first, ...more] =
     source.kind === 'attached' ? attachedLines(source) : launchedLines(source, command);
-  const lines = [`${profile}, ${first}`, ...more];
+  const isShared = (kvcached ?? kvHandover) !== undefined;
+  const kv = kvDirectoryLines(engine, { handsOver: profiles.handingOver.includes(profile), isShared });
+  const lines = [`${profile}, ${first}`, ...more, ...kv];
   if (kvOffload !== 'none') lines.push(`KV offload ${kvOffload}`);
   if (role !== 'both') lines.push(`role ${role}: gets no requests`);
   if (tokenizer !== undefined) lines.push(`tokenizer ${tokenizer}`);
@@ -45,9 +64,9 @@ const joinTokenWords = ({ joinToken, joinTokenMissing }: AgentConfig): string =>
 
 export const describeConfig = (
   { config, path }: Pick<ParsedConfig, 'config' | 'path'>,
-  { command }: Pick<KnownProfiles, 'command'>,
+  profiles: Profiles,
 ): string => {
-  const { status, log, dataDirectory } = config;
+  const { status, log, dataDirectory, kvcached, kvHandover } = config;
   const rows: (readonly [string, string])[] = [
     ['file', path ?? 'none'],
     ['edge', placeOf(config.edge)],
@@ -55,12 +74,12 @@ export const describeConfig = (
     ['name', config.name],
     ['data_dir', dataDirectory],
     ['join token', joinTokenWords(config)],
+    ...(kvcached === undefined ? [] : [['kvcached', kvcached] as const]),
+    ...(kvHandover === undefined ? [] : [['kv_handover', kvHandover] as const]),
     ['log', `${log.format}, ${log.level}`],
     ['status', kinds.listen.show(status ?? 'off')],
     ...config.engines.flatMap((engine) =>
-      engineLines(engine, command(engine, replicaDirectory(dataDirectory, engine.name))).map(
-        (line, at) => [at === 0 ? engine.name : '', line] as const,
-      ),
+      engineLines(engine, config, profiles).map((line, at) => [at === 0 ? engine.name : '', line] as const),
     ),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));

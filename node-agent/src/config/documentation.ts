@@ -36,6 +36,19 @@ gpus = [0, 1]
 arguments = ["--max-model-len", "16384"]
 \`\`\`
 
+Hosts share KV where each runs \`cgn kvcached\` with \`[peers]\` (docs/kvcached-config.md), and the
+agent names it:
+
+\`\`\`toml
+edge = "https://edge.example"
+kvcached = "/var/lib/cognitora/kvcached/kvcached.sock"
+
+[[engine]]
+profile = "${profiles.handingOver[0]}"
+model = "/models/qwen.gguf"
+kv_directory = "/var/lib/cognitora/slots"
+\`\`\`
+
 An engine with \`url\` runs already; one with \`model\` is started. Profiles:
 ${profiles.names.map((name) => `\`${name}\``).join(', ')}.
 `;

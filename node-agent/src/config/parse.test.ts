@@ -329,6 +329,24 @@ test('an engine to start is shown as it would be run', () => {
   expect(shown).toMatch(/^r0 +vllm, started with qwen\n +GPUs 1\n +runs .* "qwen" .* "--a b"$/m);
 });
 
+test('what moves KV is shown, and which engines leave it out', () => {
+  const engine = (text: string): string => `[[engine]]\n${text}\n`;
+  const slots = 'profile = "llama-cpp"\nurl = "http://127.0.0.1:1"';
+  const config = parseFile(
+    'edge = "http://x"\nkvcached = "~/kv.sock"\n' +
+      engine(`${slots}\nkv_directory = "/slots"`) +
+      engine(slots.replace(':1', ':2')) +
+      engine('profile = "vllm"\nurl = "http://127.0.0.1:3"\nkv_directory = "/kv"'),
+  );
+  const shown = describeConfig({ config, path: undefined }, knownProfiles);
+  expect(shown).toMatch(/^kvcached +\/.*\/kv\.sock$/m);
+  expect(shown).toMatch(/^ +kv_directory \/slots$/m);
+  expect(shown).toMatch(/:2\n.*\n +no kv_directory: its KV is not handed over/);
+  expect(shown).toMatch(/ kv_directory \/kv does nothing: a running vllm/);
+  const alone = parseFile(`edge = "http://x"\n${engine(slots)}`);
+  expect(describeConfig({ config: alone, path: undefined }, knownProfiles)).not.toContain('kv_directory');
+});
+
 test('the help names every option and where the keys are described', () => {
   for (const words of ['--config FILE', '--check-config', '--edge URL', '--data-dir DIR', '--alias']) {
     expect(agentHelp()).toContain(words);

@@ -9,11 +9,14 @@ import { textCharsMax } from '@cognitora/protocol/config/limits';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
 import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
+import { knownProfiles } from '../engines/known-profiles.ts';
 import { logFormats, logLevels } from './agent-config.ts';
 import { region, replicaName, zeromqEndpoint } from './kinds.ts';
 import * as limits from './limits.ts';
 
 const file = kinds.path('a file', homedir);
+
+const handingOver = knownProfiles.handingOver.map(kinds.quoted).join(' and ');
 
 /** At the top of the file, before the first table. */
 export const topKeys = {
@@ -45,16 +48,18 @@ export const topKeys = {
   }),
   kv_handover: key(kinds.path('a directory', homedir))({
     doc:
-      'A directory that hosts share: what one host computed, others restore. For engines that save slots ' +
-      'and have a kv_directory. The service may write there once its ReadWritePaths= names it.',
+      'A directory that hosts share: what one host computed, others restore. For engines ' +
+      `${handingOver} with a kv_directory. ` +
+      'The service may write there once its ReadWritePaths= names it.',
     example: '"/mnt/fleet/kv"',
     says: 'each host computes its own',
     option: ['kv-handover', 'DIR'],
   }),
   kvcached: key(kinds.path('a socket', homedir))({
     doc:
-      'The socket of this host\'s "cgn kvcached", which keeps what engines computed and fetches it from ' +
-      'other hosts. For engines that save slots and have a kv_directory. Not beside kv_handover.',
+      'The socket of this host\'s "cgn kvcached": with it hosts share what it holds, whatever the engine. ' +
+      `Engines ${handingOver} with a kv_directory also hand their KV over through it. ` +
+      'Not beside kv_handover.',
     example: '"/var/lib/cognitora/kvcached/kvcached.sock"',
     says: 'each host computes its own',
     option: ['kvcached', 'SOCKET'],

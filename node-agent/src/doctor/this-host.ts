@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { Agent, request } from 'undici';
-import { agentIn } from '../directory-lock.ts';
+import { agentLock } from '../directory-lock.ts';
 import { readBounded } from '../engines/engine.ts';
 import { isEnrolledIn } from '../identity.ts';
 import { hostFiles } from '../truth/render/local/find-tokenizer.ts';
@@ -110,7 +110,7 @@ export const thisHost: Host = {
   ask,
   directoryTrouble,
   isEnrolled,
-  agentIn,
+  agentIn: (directory) => agentLock.ownerIn(directory),
   isThere: existsSync,
   tokenizerFiles: hostFiles,
   environment: process.env,

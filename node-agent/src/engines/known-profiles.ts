@@ -6,6 +6,8 @@ import { engineProfiles } from './profiles/profiles.ts';
 
 export interface KnownProfiles {
   readonly names: readonly string[];
+  /** Those that can give their KV to another one of their kind. */
+  readonly handingOver: readonly string[];
   /** What is wrong with an engine's configuration, in words that say what is possible; undefined: nothing. */
   readonly check: (engine: EngineConfig) => string | undefined;
   /** What starts an engine, as far as it is known before its ports are. Throws `ConfigError`. */
@@ -17,6 +19,9 @@ const unknownPorts = { http: 0, transfer: 0 } as const;
 
 export const knownProfiles: KnownProfiles = {
   names: [...engineProfiles.keys()],
+  handingOver: [...engineProfiles.values()]
+    .filter((each) => each.handsOver !== undefined)
+    .map(({ name }) => name),
   check: (engine) => {
     const profile = engineProfiles.get(engine.profile);
     return profile && configProblem(profile, engine);

@@ -30,7 +30,7 @@ import {
   type KvPeer,
   peerRttMsMax,
 } from '@cognitora/protocol/kv-fabric';
-import { kvHeldDigestsPerSecond, kvPeerAddressesMax } from '@cognitora/protocol/limits';
+import { kvHeldDigestsPerSecond } from '@cognitora/protocol/limits';
 import { TextLines } from '@cognitora/protocol/text-lines';
 import { redialDelayMs } from '../link/backoff.ts';
 import type { Log } from '../log.ts';
@@ -295,7 +295,7 @@ export class KvFleet {
     if (self === undefined) return;
     link.kvPeer({
       publicKey: self.publicKey,
-      addresses: self.addresses.slice(0, kvPeerAddressesMax),
+      addresses: self.addresses,
       reach: reach.flatMap((peer) =>
         peer.rttMs > peerRttMsMax ? [] : [{ ...peer, bytesPerMs: Math.min(bytesPerMsMax, peer.bytesPerMs) }],
       ),

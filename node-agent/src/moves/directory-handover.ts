@@ -71,6 +71,8 @@ export class DirectoryHandover implements KvHandover {
     return true;
   }
 
+  rttMsTo(): undefined {}
+
   async has(fingerprint: Uint8Array, chain: BigUint64Array): Promise<SavedPrefix | undefined> {
     await this.#look();
     const mine = fingerprintHex(fingerprint);

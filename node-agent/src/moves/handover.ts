@@ -2,6 +2,7 @@
  * Where saved KV lies between two hosts, as the agent sees it: a store of envelopes, found by the prefix digests that
  * they stand for. An implementation carries bytes and need not understand them; whoever gets an envelope checks it.
  */
+import type { NodeId } from '@cognitora/protocol/ids';
 import type { PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { HostBlocks } from '../truth/host-blocks.ts';
@@ -36,6 +37,8 @@ export interface KvHandover {
   serve(replica: MovingReplica): void;
   /** Whether it can be asked of such states now; no: nothing is looked for and nothing saved. */
   isReady(fingerprint: Uint8Array): boolean;
+  /** The round trip to another host that it can ask; undefined: to none. */
+  rttMsTo(node: NodeId): number | undefined;
   /**
    * The envelope of this fingerprint that covers most of a chain; a request waits for the answer. `from`: another host
    * that is said to hold so many of its blocks.

@@ -14,13 +14,17 @@ import {
   serve,
 } from './handover.conformance.ts';
 import { keyHash } from './kept-prefixes.ts';
-import { KvcachedHandover } from './kvcached-handover.ts';
+import { KvcachedHandover, type KvcachedHandoverOptions } from './kvcached-handover.ts';
 
 const there = `n${'b'.repeat(26)}` as NodeId;
 const reach = { node: there, transport: 'tls', rttMs: 2, bytesPerMs: 1_000 } as const;
 const partBytes = 1_024;
 
-const open = (daemon: MemoryKvDaemon, reached: NodeId | undefined = there): KvcachedHandover =>
+const open = (
+  daemon: MemoryKvDaemon,
+  reached: NodeId | 'nobody' = there,
+  more: Partial<KvcachedHandoverOptions> = {},
+): KvcachedHandover =>
   new KvcachedHandover({
     daemon,
     reachOf: (node) => (node === reached ? reach : undefined),
@@ -28,6 +32,7 @@ const open = (daemon: MemoryKvDaemon, reached: NodeId | undefined = there): Kvca
     pause: () => new Promise((resolve) => setTimeout(resolve, 1)),
     log: () => {},
     partBytes,
+    ...more,
   });
 
 const flip = (daemon: MemoryKvDaemon): void => {
@@ -105,9 +110,12 @@ test('a host that is not reached, has lost it or is of no more use is not asked 
   mine.asked.length = 0;
   expect((await has(chain(1, 2, 3), 2))?.peer).toBeUndefined();
   expect(mine.asked.filter((what) => what.endsWith('there'))).toEqual([]);
-  const unreached = open(mine, undefined);
+  const unreached = open(mine, 'nobody');
+  expect([here.rttMsTo(there), unreached.rttMsTo(there)]).toEqual([reach.rttMs, undefined]);
   await serve(unreached);
   await put(other, chain(7, 8));
+  const said = { node: there, blocks: 2 };
+  expect(await unreached.has(fingerprintOf(facts), chain(7, 8), said)).toBeUndefined();
   const from = { node: `n${'c'.repeat(26)}` as NodeId, blocks: 2 };
   expect(await here.has(fingerprintOf(facts), chain(7, 8), from)).toBeUndefined();
   theirs.values.clear();
@@ -210,6 +218,26 @@ test('a daemon that goes is asked no more until it is back', async () => {
     expect(handover.isReady(fingerprint)).toBe(false);
   }
   daemon.isAway = false;
+});
+
+test('that the daemon is waited for is told once, and that it answers', async () => {
+  const daemon = new MemoryKvDaemon();
+  daemon.isAway = true;
+  const said: string[] = [];
+  let waits = 0;
+  const handover = open(daemon, there, {
+    log: (_, event) => void said.push(event),
+    pause: () => {
+      waits += 1;
+      return new Promise((resolve) => setTimeout(resolve, 1));
+    },
+  });
+  const fingerprint = fingerprintOf(facts);
+  handover.serve({ fingerprint, facts, held: new HostBlocks(() => {}) });
+  await expect.poll(() => waits).toBeGreaterThan(3);
+  daemon.isAway = false;
+  await expect.poll(() => handover.isReady(fingerprint)).toBe(true);
+  await expect.poll(() => said).toEqual(['kv waits for kvcached', 'kvcached answers']);
 });
 
 test('engines that differ in a fact have namespaces of their own', async () => {

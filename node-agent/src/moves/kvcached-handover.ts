@@ -110,7 +110,10 @@ export class KvcachedHandover implements KvHandover {
   async found(): Promise<void> {
     this.#isTold = true;
     this.#kept.clear();
-    for (const replica of this.#replicas.values()) await this.#meet(replica);
+    for (const replica of this.#replicas.values()) {
+      const why = await this.#meet(replica);
+      if (why !== undefined) this.#options.log('warn', 'kv waits for kvcached', { why });
+    }
   }
 
   /** Nobody knows what the daemon holds. */
@@ -135,6 +138,10 @@ export class KvcachedHandover implements KvHandover {
     } catch (thrown) {
       this.#options.log('warn', 'saved kv that is gone is not told', { why: String(thrown) });
     }
+  }
+
+  rttMsTo(node: NodeId): number | undefined {
+    return this.#options.reachOf(node)?.rttMs;
   }
 
   async has(
@@ -228,26 +235,35 @@ export class KvcachedHandover implements KvHandover {
   async #meetAgain(replica: MovingReplica): Promise<void> {
     if (this.#meeting.has(replica)) return;
     this.#meeting.add(replica);
+    const { log, pause } = this.#options;
     const isWanted = (): boolean => this.#replicas.get(replica.held) === replica;
-    while (isWanted() && !(await this.#meet(replica))) await this.#options.pause(meetAgainMs);
+    let told: string | undefined;
+    while (isWanted()) {
+      const why = await this.#meet(replica);
+      // Of a wait that goes on there is nothing new to say.
+      if (why !== undefined && why !== told) log('warn', 'kv waits for kvcached', { why });
+      if (why === undefined && told !== undefined) log('info', 'kvcached answers');
+      told = why;
+      if (why === undefined) break;
+      await pause(meetAgainMs);
+    }
     this.#meeting.delete(replica);
   }
 
-  /** Learns the name of the replica's namespace, and what the daemon holds of it. False: it does not answer. */
-  async #meet({ fingerprint, facts, held }: MovingReplica): Promise<boolean> {
-    const { daemon, log, onNamed } = this.#options;
+  /** Learns the name of the replica's namespace, and what the daemon holds of it. A text: why it does not answer. */
+  async #meet({ fingerprint, facts, held }: MovingReplica): Promise<string | undefined> {
+    const { daemon, onNamed } = this.#options;
     try {
       const namespace = await daemon.namespace(namespaceFieldsOf(facts));
-      if (this.#replicas.get(held)?.fingerprint !== fingerprint) return true;
+      if (this.#replicas.get(held)?.fingerprint !== fingerprint) return undefined;
       this.#namespaces.set(hexOfBytes(fingerprint), namespace);
       onNamed();
-      if (!this.#isTold) return true;
+      if (!this.#isTold) return undefined;
       this.#kept.follow(namespace, held);
       await this.#look(namespace);
-      return true;
+      return undefined;
     } catch (thrown) {
-      log('warn', 'kv waits for kvcached', { why: String(thrown) });
-      return false;
+      return String(thrown);
     }
   }
 

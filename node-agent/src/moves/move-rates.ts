@@ -5,6 +5,7 @@
  */
 
 import type { PeerReach } from '@cognitora/protocol/kv-daemon';
+import { prefixBlockBytesDefault } from '@cognitora/protocol/limits';
 
 /** Old measurements count for less with each new one. */
 const memory = 0.8;
@@ -37,6 +38,13 @@ class Rate {
   }
 }
 
+/** A hand-over that is near and answers later is none to wait for. */
+const lookMsMax = 500;
+/** A connection, who holds the prompt, and what. */
+const lookRoundTrips = 4;
+/** Of prompts whose tokens nobody counted yet: about four bytes each. */
+const blockTokens = prefixBlockBytesDefault / 4;
+
 /** Questions to the engine and the renaming of files, whatever their size. */
 const overheadMs = 10;
 
@@ -65,6 +73,12 @@ export class MoveRates {
 
   /** Of a state's bytes, the tokens that they are of; prior: a model of some billion parameters. */
   readonly state = new Rate(100_000, 1);
+
+  /** How long an answer is waited for: of a far peer as long as it takes there, if computing takes that long, too. */
+  lookMsMax(blocks: number, rttMs: number): number {
+    const farMs = lookMsMax + lookRoundTrips * rttMs;
+    return this.prefill.msFor(blocks * blockTokens) > farMs ? farMs : lookMsMax;
+  }
 
   isWorthMoving({ bytes, tokens, ahead, peer, msMax }: Move): boolean {
     const fetchMs = peer === undefined ? this.fetch.msFor(bytes) : msFrom(peer, bytes);

@@ -28,6 +28,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 class MemoryHandover implements KvHandover {
   readonly kept = new Map<string, { head: EnvelopeHead; bytes: Buffer }>();
   isStuck = false;
+  answersInMs = 0;
   /** Its bytes come never. */
   isSlow = false;
   /** How often nobody waited for them any more. */
@@ -41,12 +42,17 @@ class MemoryHandover implements KvHandover {
     return true;
   }
 
+  rttMsTo(): number | undefined {
+    return this.peer?.rttMs;
+  }
+
   async has(
     fingerprint: Uint8Array,
     chain: BigUint64Array,
     from?: KvSource,
   ): Promise<SavedPrefix | undefined> {
     if (this.isStuck) return new Promise(() => {});
+    if (this.answersInMs > 0) await new Promise((resolve) => setTimeout(resolve, this.answersInMs));
     if (this.peer !== undefined && from?.node !== this.peer.node) return undefined;
     for (const [id, { head, bytes }] of this.kept) {
       const differs = head.digests.findIndex((digest, at) => digest !== chain[at]);
@@ -341,6 +347,22 @@ test('what the edge says another host holds is fetched from there, if that way i
   expect(there.moves.status).toMatchObject({
     ...{ restored: { count: 1 }, refused: { slower_than_computing: 1 } },
   });
+});
+
+test('the answer of a far host is waited for as long as the way to it takes, if computing takes longer', async () => {
+  const [here, there, fast] = [await startHost(), await startHost(), await startHost({}, { computeMs: 1 })];
+  await compute(here);
+  handover.answersInMs = 700;
+  const ask = (host: Host, rttMs: number): Promise<unknown> => {
+    handover.peer = { ...peer, rttMs };
+    return request(host, undefined, { node, blocks: 4 });
+  };
+  await ask(there, 1);
+  expect(there.moves.status.refused).toEqual({ too_late: 1 });
+  await ask(there, 300);
+  expect(there.moves.status).toMatchObject({ restored: { count: 1 }, refused: { too_late: 1 } });
+  await ask(fast, 300);
+  expect(fast.moves.status.refused).toEqual({ too_late: 1 });
 });
 
 test('a host that the edge names and that has it no more costs no request, and is counted', async () => {

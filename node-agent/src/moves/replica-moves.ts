@@ -28,8 +28,6 @@ const movedTokensMin = 384;
 const movedBlocksMin = 2;
 /** Siblings of a burst, one after the other; more are better computed. */
 const restoresWaitingMax = 4;
-/** A hand-over that answers later is none to wait for. */
-const lookMsMax = 500;
 /** A restore that takes longer, or longer than computing would, was misjudged: the request goes on without it. */
 const restoreMsMax = 10_000;
 /** Answers whose states wait to be saved; an older one gives way, since its slot is the next to be used again. */
@@ -232,11 +230,13 @@ export class ReplicaMoves {
     { digests }: PromptChain,
     from: KvSource | undefined,
   ): Promise<SavedPrefix | undefined> {
-    const looked = this.#options.handover.has(fingerprint, digests, from).then(
+    const { handover } = this.#options;
+    const rttMs = from === undefined ? 0 : (handover.rttMsTo(from.node) ?? 0);
+    const looked = handover.has(fingerprint, digests, from).then(
       (found) => found ?? 'nothing',
       () => 'failed' as const,
     );
-    const found = await within(lookMsMax, looked);
+    const found = await within(this.#rates.lookMsMax(from?.blocks ?? 0, rttMs), looked);
     if (found === undefined) return this.#refused('too_late');
     if (found === 'failed') return this.#refused('failed');
     const prefix = found === 'nothing' ? undefined : found;

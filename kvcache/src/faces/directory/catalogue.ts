@@ -101,8 +101,8 @@ export class Catalogue {
   }
 
   /**
-   * Those of other hosts, not used since `usedMsMax`, that must go so that `more` bytes of theirs fit beside the engine's
-   * own; undefined: they do not, whatever of those goes.
+   * Those of other hosts, not used since `usedMsMax`, that must go so that `more` bytes of theirs fit beside the
+   * engine's own; undefined: they do not, whatever of those goes.
    */
   replicaVictims(
     { bytesMax, replicaBytesMax, usedMsMax }: ReplicaBounds,

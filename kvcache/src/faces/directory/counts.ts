@@ -1,7 +1,7 @@
 /** What a mirror counts, for the metrics page and for tests. */
 import { type Ignored, ignoredReasons } from './scan.ts';
 
-export const failureReasons = [
+const failureReasons = [
   /** Read, and dropped because it changed meanwhile. */
   'changed',
   'large',

@@ -1,7 +1,7 @@
 /**
  * Which files of other hosts this host's directory takes, and where their room comes from: at most half of the
- * directory's bound, out of what came from others alone, the oldest use first, and never for what is older. What the bound removed does not come
- * back for a while. Never removes what this host's engine wrote.
+ * directory's bound, out of what came from others alone, the oldest use first, and never for what is older. What the
+ * bound removed does not come back for a while. Never removes what this host's engine wrote.
  */
 import { Remembered } from '../../peers/remembered.ts';
 import { valueBytesMax } from '../../store.ts';

@@ -300,7 +300,7 @@ test('an engine that needs its whole bound gets it: what came goes, and nothing 
   const own = Array.from({ length: 9 }, (_, file) => `own${file}`);
   for (const path of own) write(directory, path, Buffer.alloc(mebibyte, path));
   await expect.poll(() => readdirSync(directory).sort(), within).toEqual(own);
-  expect(mirror.counts.replicaBytes).toBe(0);
+  await expect.poll(() => mirror.counts.replicaBytes, within).toBe(0);
   offers('b', 'b0');
   await expect.poll(() => skipped().full, within).toBe(1);
   // Of a bound that it is alone in, a file of another host has no place either.

@@ -50,7 +50,7 @@ export interface RouteContext {
   /** Undefined: this daemon has none. */
   readonly peers: PeerAccess | undefined;
   /** Directories where values are files. */
-  readonly mirrors?: readonly Pick<Mirror, 'restore'>[];
+  readonly mirrors?: readonly Pick<Mirror, 'restore' | 'directory' | 'namespace' | 'counts'>[];
   readonly nowMs: () => number;
   readonly startedAtMs: number;
   readonly version: string;
@@ -129,11 +129,11 @@ const putValue: Route = async (call, { store, nowMs }) => {
   if (bytes > valueBytesMax) {
     throw new LocalError('too_large', `A value has ${valueBytesMax} bytes at most: store it in parts.`);
   }
-  const room = store.reserve(key, bytes);
+  const room = store.receive(key, bytes, call.request.socket);
   if (room === undefined) {
     throw new LocalError(
       'no_room',
-      'All that is in memory is read, pinned or not on the disk yet: try later.',
+      'All that is in memory is read, being written, pinned or not on the disk yet: try later.',
     );
   }
   try {
@@ -191,6 +191,9 @@ const keys: Route = (call, { store, walks, nowMs }) => {
     looksMax,
     countMax: Math.max(1, countOf(call.query('count'), pageKeysDefault, kvKeysPerRequestMax)),
   });
+  if (page === undefined) {
+    throw new LocalError('not_found', 'The walk of this cursor was given up for newer ones: begin anew.');
+  }
   const found = page.keys.flatMap((key): KvKey[] => {
     const facts = store.factsOf(key);
     if (facts === undefined) return [];

@@ -29,6 +29,8 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { Namespaces } from '../../namespaces.ts';
 import type { PeerAccess } from '../../peer-access.ts';
 import { KvStore } from '../../store.ts';
+import { nothingIgnored, Tally } from '../directory/counts.ts';
+import type { RouteContext } from './routes.ts';
 import { startLocalServer } from './server.ts';
 import { SocketTaken } from './socket-file.ts';
 
@@ -46,9 +48,16 @@ interface Given {
   readonly ramBytes?: number;
   readonly peers?: (store: KvStore) => PeerAccess;
   readonly nowMs?: () => number;
+  readonly mirrors?: RouteContext['mirrors'];
 }
 
-const started = async ({ ramBytes = 4 * mebibyte, peers, nowMs = () => 1_000, ...given }: Given = {}) => {
+const started = async ({
+  ramBytes = 4 * mebibyte,
+  peers,
+  nowMs = () => 1_000,
+  mirrors = [],
+  ...given
+}: Given = {}) => {
   const path = given.path ?? join(directoryOf(), 'kvcached.sock');
   const store = await KvStore.open({ ramBytesMax: ramBytes, ssd: undefined, nowMs });
   const errors: unknown[] = [];
@@ -57,6 +66,7 @@ const started = async ({ ramBytes = 4 * mebibyte, peers, nowMs = () => 1_000, ..
     store,
     namespaces: new Namespaces(undefined, () => {}),
     peers: peers?.(store),
+    mirrors,
     nowMs,
     startedAtMs: 0,
     version: '9',
@@ -342,7 +352,7 @@ const somePeers =
       };
     },
     counts: {
-      tier: { fetches: 0, hits: 0, unheld: 0, inFlight: 0 },
+      tier: { fetches: 0, unheld: 0, inFlight: 0, failures: {} },
       peers: [],
       refused: { tls: {}, quic: {} },
     },
@@ -363,6 +373,46 @@ test('a value that is not here comes from the node that is named, or from whoeve
     { node, isOk: true },
   ]);
   expect(await post(path, '/v1/fetch', { keys: ['d'], deadlineMs: 25_001 })).toMatchObject({ status: 400 });
+});
+
+test('what each tier gave and did not, and what the mirrors do, is told', async () => {
+  const { totals, failures, unreplicated } = new Tally();
+  const place = {
+    isThere: true,
+    files: 2,
+    bytes: 30,
+    waiting: 1,
+    watches: 1,
+    watchFailures: 0,
+    replicaBytes: 0,
+  };
+  const counts = { ...totals, unreplicated, adopted: 2, unchanged: 1, ...place, ignored: nothingIgnored() };
+  const mirror = {
+    directory: '/kv',
+    namespace: 'n0123456789abcdef',
+    counts: { ...counts, bytesMax: 40, failures: { ...failures, busy: 3, full: 4 } },
+    restore: async () => 'missing' as const,
+  };
+  const { path, store } = await started({ peers: somePeers([], [], []), mirrors: [mirror] });
+  const fetch = async (key: string) => (key === 'far' ? store.hold('here') : undefined);
+  store.peers = { isOutOf: () => false, has: async () => true, fetch };
+  store.reserve('here', 1)?.commit();
+  for (const key of ['here', 'far', 'nowhere']) (await store.get(key))?.release();
+  const stat = parseKvStat((await ask(path, '/v1/stat')).body);
+  expect(stat).toMatchObject({ ram: { hits: 1, misses: 2 }, peers: { hits: 1, misses: 1 }, misses: 1 });
+  expect(stat.mirrors).toEqual([
+    {
+      ...{
+        directory: '/kv',
+        namespace: 'n0123456789abcdef',
+        isThere: true,
+        files: 2,
+        bytes: 30,
+        bytesMax: 40,
+      },
+      ...{ waiting: 1, adopted: 3, restored: 0, removed: 0, failures: 7 },
+    },
+  ]);
 });
 
 const fleetAt = async (path: string): Promise<{ socket: Socket; lines: FromDaemon[] }> => {
@@ -458,4 +508,20 @@ test('one who asks far ahead of the answers is cut', async () => {
   socket.write('GET /v1/values/x?node=any HTTP/1.1\r\nhost: h\r\n\r\n'.repeat(8));
   socket.write('GET /v1/stat HTTP/1.1\r\nhost: h\r\n\r\n');
   await vi.waitFor(() => expect(socket.closed).toBe(true));
+});
+
+test('values that are not whole leave most of memory to those that are, and their senders are cut', async () => {
+  const { path, store } = await started({ ramBytes: 8 * mebibyte });
+  await put(path, 'whole', Buffer.alloc(5 * mebibyte));
+  const slow = Array.from({ length: 12 }, () => connect(path));
+  for (const [at, socket] of slow.entries()) {
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => {});
+    socket.write(`PUT ${kvValuePath(`k${at}`)} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\nbegun`);
+  }
+  await vi.waitFor(() => expect(store.counts.refusals).toBe(8));
+  expect(store.has('whole')).toBe(true);
+  for (let look = 0; look < 10; look += 1) store.incoming.look();
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBeLessThan(5.1 * mebibyte));
+  expect(await put(path, 'new', Buffer.alloc(2 * mebibyte))).toMatchObject({ status: 204 });
 });

@@ -5,7 +5,7 @@
  */
 import type { KeyWalks } from '../../key-walks.ts';
 import type { HeldValue, KvStore, NewValue } from '../../store.ts';
-import { array, failure, integer, none, ok, type Reply, text, type Version } from './reply.ts';
+import { array, failure, integer, none, ok, type Pieces, type Reply, text, type Version } from './reply.ts';
 import { scan } from './scan.ts';
 
 export interface Caller {
@@ -44,7 +44,9 @@ export interface Command {
   readonly isFree?: boolean;
   /** Words that are values to be stored, by their place. */
   readonly isValue?: (place: number) => boolean;
-  readonly run: (words: readonly Buffer[], caller: Caller) => Answer;
+  /** Takes a millisecond or so, however few words it has. */
+  readonly isLong?: boolean;
+  readonly run: (words: readonly Buffer[], caller: Caller) => Answer | Pieces;
 }
 
 /** As Redis has by default. */
@@ -56,7 +58,8 @@ const invalidTime = failure("ERR invalid expire time in 'set' command");
 export const tooLarge = (bytesMax: number): Reply =>
   failure(`ERR a value has ${bytesMax} bytes at most here; store it in smaller chunks`);
 export const noRoom = failure(
-  'OOM no room for the value, and all that is here is read, pinned or not on the disk yet; try again later',
+  'OOM no room for the value, and all that is here is read, being written, pinned or not on the disk yet; ' +
+    'try again later',
 );
 
 /** Keys of one database stand apart from those of the others. */
@@ -133,24 +136,27 @@ const set: Command['run'] = ([, word, value, ...options], caller) => {
   return ok;
 };
 
-/** All or none, as Redis has it. */
+/** All or none, as Redis has it, and of a key that is named twice the last value. */
 const mset: Command['run'] = (words, caller) => {
-  const rooms: NewValue[] = [...caller.written.values()];
-  if (words.length % 2 === 0) {
-    for (const room of rooms) room.abort();
-    return failure("ERR wrong number of arguments for 'mset' command");
-  }
-  for (let place = 1; place < words.length; place += 2) {
-    if (caller.written.has(place + 1)) continue;
-    const room = store(place + 1, keyOf(words[place], caller), words[place + 1] ?? Buffer.alloc(0), caller);
-    if (room === undefined) {
-      for (const one of rooms) one.abort();
-      return noRoom;
+  const inHand = new Set(caller.written.values());
+  const rooms: NewValue[] = [];
+  const isOdd = words.length % 2 === 0;
+  let isWhole = false;
+  try {
+    for (let place = 2; place < words.length && !isOdd; place += 2) {
+      const room = store(place, keyOf(words[place - 1], caller), words[place] ?? Buffer.alloc(0), caller);
+      if (room === undefined) break;
+      rooms.push(room);
     }
-    rooms.push(room);
+    isWhole = rooms.length === (words.length - 1) / 2;
+  } finally {
+    // Those that the session wrote are its own to give back where this throws.
+    if (!isWhole) for (const room of rooms) if (!inHand.has(room)) room.abort();
   }
-  for (const room of rooms) room.commit();
-  return ok;
+  if (isWhole) for (const room of rooms) room.commit();
+  else for (const room of inHand) room.abort();
+  if (isWhole) return ok;
+  return isOdd ? failure("ERR wrong number of arguments for 'mset' command") : noRoom;
 };
 
 const count = (words: readonly Buffer[], does: (key: string) => boolean, caller: Caller): Reply =>
@@ -270,13 +276,21 @@ const info: Command['run'] = (_, { store: all, nowMs, startedAtMs, version, clie
     `maxmemory:${ram.counts.bytesMax}`,
     'maxmemory_policy:s3-fifo',
     '# Stats',
-    `keyspace_hits:${counts.ramHits + counts.ssdHits}`,
-    `keyspace_misses:${counts.misses + counts.ssdMisses}`,
+    `keyspace_hits:${counts.ramHits + counts.ssdHits + counts.peerHits}`,
+    `keyspace_misses:${counts.misses}`,
     `evicted_keys:${ram.counts.evictions}`,
+    `refused_keys:${counts.refusals}`,
+    '# Tiers',
+    `memory_hits:${counts.ramHits}`,
+    `disk_hits:${counts.ssdHits}`,
+    `peer_hits:${counts.peerHits}`,
     '# Disk',
     `disk_bytes:${ssd?.counts.bytes ?? 0}`,
     `disk_bytes_max:${ssd?.counts.bytesMax ?? 0}`,
     `disk_keys:${ssd?.counts.values ?? 0}`,
+    `disk_dirty_bytes:${ssd?.counts.dirtyBytes ?? 0}`,
+    `disk_corrupt_keys:${ssd?.counts.corrupt ?? 0}`,
+    `disk_errors:${ssd?.counts.errors ?? 0}`,
   ];
   return text(`${lines.join('\r\n')}\r\n`);
 };
@@ -298,8 +312,23 @@ const commandNames: Command['run'] = ([, word]) => {
   return array([]);
 };
 
-/** Keys of one MGET that are read side by side: peers answer for many in the time of one. */
+/** Keys of one MGET that are read side by side and held: peers answer for many in the time of one. */
 const readsAtOnce = 64;
+/** Of those that are on this host: a client that reads slowly keeps so much of memory from being evicted. */
+const readBytesAtOnce = 16 * 2 ** 20;
+
+const mget = (keys: readonly Buffer[], caller: Caller): Pieces => {
+  let at = 0;
+  const next = async (): Promise<readonly Reply[] | undefined> => {
+    const from = at;
+    for (let bytes = 0; at < keys.length && at - from < readsAtOnce; at += 1) {
+      bytes += caller.store.lengthOf(keyOf(keys[at], caller)) ?? 0;
+      if (at > from && bytes > readBytesAtOnce) break;
+    }
+    return at === from ? undefined : Promise.all(keys.slice(from, at).map((key) => read(key, caller)));
+  };
+  return { kind: 'pieces', length: keys.length, next };
+};
 
 const isSecond = (place: number): boolean => place === 2;
 const isEverySecond = (place: number): boolean => place > 1 && place % 2 === 0;
@@ -311,17 +340,7 @@ const free = (arity: number, run: Command['run']): Command => ({ arity, isRead: 
 /** By name in capitals. */
 export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['GET', reading(2, ([, key], caller) => read(key, caller))],
-  [
-    'MGET',
-    reading(-2, async (words, caller) => {
-      const items: Reply[] = [];
-      for (let at = 1; at < words.length; at += readsAtOnce) {
-        const some = words.slice(at, at + readsAtOnce).map((word) => read(word, caller));
-        items.push(...(await Promise.all(some)));
-      }
-      return array(items);
-    }),
-  ],
+  ['MGET', reading(-2, ([, ...keys], caller) => mget(keys, caller))],
   ['SET', { ...writing(-3, set), isValue: isSecond }],
   ['MSET', { ...writing(-3, mset), isValue: isEverySecond }],
   ['EXISTS', reading(-2, exists)],
@@ -347,7 +366,7 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
       return integer(isTimed && caller.store.expire(key, undefined) ? 1 : 0);
     }),
   ],
-  ['SCAN', reading(-2, scan)],
+  ['SCAN', { ...reading(-2, scan), isLong: true }],
   [
     'DBSIZE',
     reading(1, (_, { store: all, prefixOf, session }) => integer(all.sizeOf(prefixOf(session.database)))),
@@ -361,8 +380,8 @@ export const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['ECHO', reading(2, ([, word]) => ({ kind: 'bulk', bytes: word ?? Buffer.alloc(0) }))],
   ['SELECT', reading(2, select)],
   ['CLIENT', reading(-2, client)],
-  ['INFO', reading(-1, info)],
-  ['COMMAND', reading(-1, commandNames)],
+  ['INFO', { ...reading(-1, info), isLong: true }],
+  ['COMMAND', { ...reading(-1, commandNames), isLong: true }],
   // What `redis-benchmark` asks first; there is nothing to configure over a connection.
   [
     'CONFIG',

@@ -1,8 +1,18 @@
-/** Redis' patterns of keys: `*`, `?`, `[a-z]`, `[^a]`, `\x`. In time of pattern times key, whatever they hold. Pure. */
+/**
+ * Redis' patterns of keys: `*`, `?`, `[a-z]`, `[^a]`, `\x`. In time of pattern times key, whatever they hold, and it
+ * is told how much that was. Pure.
+ */
 
 interface Token {
   readonly kind: 'any run' | 'one';
   readonly isIt: (char: string) => boolean;
+}
+
+export interface Glob {
+  /** Whether a key is of the pattern. */
+  isOf(key: string): boolean;
+  /** At single characters, since it was made. */
+  readonly looks: number;
 }
 
 const tokensOf = (pattern: string): readonly Token[] => {
@@ -33,24 +43,33 @@ const classOf = (inside: string): ((char: string) => boolean) => {
     ranges.push([from, to ?? from]);
     if (to !== undefined) at += 2;
   }
-  return (char) => ranges.some(([from, to]) => char >= from && char <= to) !== isNot;
+  // Each character of a key then costs the same, however long the class is.
+  const chars = new Set<string>();
+  for (let code = 0; code < 256; code += 1) {
+    const char = String.fromCharCode(code);
+    if (ranges.some(([from, to]) => char >= from && char <= to)) chars.add(char);
+  }
+  return (char) => chars.has(char) !== isNot;
 };
 
-/** Whether a key is of the pattern. */
-export const globOf = (pattern: string): ((key: string) => boolean) => {
+/** Of keys whose characters are bytes. */
+export const globOf = (pattern: string): Glob => {
   const tokens = tokensOf(pattern);
-  return (key) => {
+  let looks = 0;
+  const isOf = (key: string): boolean => {
     let at = 0;
     let token = 0;
     // Where the latest run began, and how far it reaches: a mismatch makes it one longer.
     let run = -1;
     let runEnd = 0;
     while (at < key.length) {
+      looks += 1;
       const next = tokens[token];
       if (next?.kind === 'any run') {
         run = token;
         runEnd = at;
         token += 1;
+        if (token === tokens.length) return true;
       } else if (next?.isIt(key[at] ?? '') === true) {
         token += 1;
         at += 1;
@@ -61,5 +80,11 @@ export const globOf = (pattern: string): ((key: string) => boolean) => {
       } else return false;
     }
     return tokens.slice(token).every(({ kind }) => kind === 'any run');
+  };
+  return {
+    isOf,
+    get looks() {
+      return looks;
+    },
   };
 };

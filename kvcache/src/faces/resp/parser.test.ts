@@ -11,11 +11,13 @@ const wire = (...words: (string | Buffer)[]): Buffer =>
     }),
   ]);
 
+const wordsMax = (): number => 4_096;
+
 const readAll = (pieces: readonly Buffer[], onBulk: CommandSink['onBulk'] = () => 'keep'): string[][] => {
   const commands: string[][] = [];
   const onCommand = (words: readonly Buffer[]) =>
     void commands.push(words.map((word) => word.toString('latin1')));
-  const parser = new RespParser({ onBulk, onCommand });
+  const parser = new RespParser({ wordsMax, onBulk, onCommand });
   for (const piece of pieces) expect(parser.push(piece, () => true)).toHaveLength(0);
   return commands;
 };
@@ -75,6 +77,7 @@ test('who reads the stream may read a long string where it goes, whatever was th
       const into = Buffer.alloc(value.length + 2);
       const commands: string[] = [];
       const parser = new RespParser({
+        wordsMax,
         onBulk: () => into,
         onCommand: ([word]) => void commands.push(String(word)),
       });
@@ -103,6 +106,18 @@ test('who reads the stream may read a long string where it goes, whatever was th
   );
 });
 
+test('of one command no more is kept unasked than a long string has, however short its words are', () => {
+  const words = Array.from({ length: 100 }, (_, at) => String(at).padStart(1_000, '.'));
+  const asked: number[] = [];
+  const commands = readAll([wire(...words), wire(...words)], (_, bytes, keptBytes) => {
+    asked.push(keptBytes + bytes);
+    return keptBytes + bytes <= 20_000 ? 'keep' : 'skip';
+  });
+  expect(asked.slice(0, 5)).toEqual([17_000, 18_000, 19_000, 20_000, 21_000]);
+  expect(asked).toHaveLength(2 * 84);
+  for (const command of commands) expect(command.filter((word) => word !== '')).toHaveLength(20);
+});
+
 test('a line of words is a command, and empty ones are none', () => {
   expect(readAll([Buffer.from('PING\r\n\r\n  SET  a b\n*0\r\n*-1\r\nPING\r\n')])).toEqual([
     ['PING'],
@@ -114,6 +129,7 @@ test('a line of words is a command, and empty ones are none', () => {
 test('it stops after a command when told, and goes on with what was left', () => {
   const commands: string[] = [];
   const parser = new RespParser({
+    wordsMax,
     onBulk: () => 'keep',
     onCommand: ([word]) => void commands.push(String(word)),
   });
@@ -131,6 +147,7 @@ test.each([
   ['*1\r\n$99999999999\r\n', 'invalid bulk length'],
   ['*1\r\n$1\r\nab\r\n', 'expected CRLF'],
   ['x'.repeat(70_000), 'too big inline request'],
+  [`${'x '.repeat(5_000)}\r\n`, 'too big inline request'],
 ])('what is no such protocol is an error: %j', (text, complaint) => {
   expect(() => readAll([Buffer.from(text)])).toThrow(complaint);
 });

@@ -7,9 +7,7 @@
  *   *3\r\n $3\r\nSET\r\n $1\r\nk\r\n $1048576\r\n<bytes>\r\n
  */
 
-/** Words of one command: an MSET or MGET of as many keys as a client of ours asks at once, and more. */
-export const wordsMax = 4_096;
-/** A shorter string is kept as it came. */
+/** A shorter string is kept as it came, and of one command no more than this before the sink is asked of each. */
 const targetBytesMin = 16 * 1024;
 /** Redis' own bound of a line without a length. */
 const lineBytesMax = 64 * 1024;
@@ -17,11 +15,13 @@ const lineBytesMax = 64 * 1024;
 export class ProtocolError extends Error {}
 
 export interface CommandSink {
+  /** Of the command that begins: more end the stream. */
+  readonly wordsMax: () => number;
   /**
-   * A string of so many bytes begins, after these words. Where to, with room for the two bytes that end it; else it is
-   * kept on the heap. 'skip' loses it.
+   * A string of so many bytes begins, after these words, of which `keptBytes` are kept. Where to, with room for the two
+   * bytes that end it; else it is kept on the heap. 'skip' loses it.
    */
-  readonly onBulk: (words: readonly Buffer[], bytes: number) => Buffer | 'keep' | 'skip';
+  readonly onBulk: (words: readonly Buffer[], bytes: number, keptBytes: number) => Buffer | 'keep' | 'skip';
   /** A whole command. A string that was given a buffer is in it; one that was skipped is empty. */
   readonly onCommand: (words: readonly Buffer[]) => void;
 }
@@ -46,6 +46,8 @@ export class RespParser {
   #line: Buffer = nothing;
   #words: Buffer[] = [];
   #wordsLeft = 0;
+  /** Of the words, on the heap. */
+  #keptBytes = 0;
   #bulk: Bulk | undefined;
 
   constructor(sink: CommandSink) {
@@ -82,6 +84,7 @@ export class RespParser {
       if (this.#wordsLeft === 0 && this.#words.length > 0) {
         const words = this.#words;
         this.#words = [];
+        this.#keptBytes = 0;
         this.#sink.onCommand(words);
         if (!mayGoOn()) return bytes.subarray(at);
       }
@@ -110,17 +113,20 @@ export class RespParser {
       if (text[0] !== '$') throw new ProtocolError(`expected '$', got '${text[0] ?? ' '}'`);
       this.#beginBulk(lengthIn(text, 2 ** 32, 'invalid bulk length'));
     } else if (text[0] === '*') {
-      this.#wordsLeft = Math.max(0, lengthIn(text, wordsMax, 'invalid multibulk length'));
+      this.#wordsLeft = Math.max(0, lengthIn(text, this.#sink.wordsMax(), 'invalid multibulk length'));
     } else {
       this.#words = text
         .split(/[ \t]+/)
         .flatMap((word) => (word === '' ? [] : [Buffer.from(word, 'latin1')]));
+      if (this.#words.length > this.#sink.wordsMax()) throw new ProtocolError('too big inline request');
     }
   }
 
   #beginBulk(bytes: number): void {
     if (bytes < 0) throw new ProtocolError('invalid bulk length');
-    const target = bytes < targetBytesMin ? 'keep' : this.#sink.onBulk(this.#words, bytes);
+    const kept = this.#keptBytes;
+    const target = kept + bytes < targetBytesMin ? 'keep' : this.#sink.onBulk(this.#words, bytes, kept);
+    if (target === 'keep') this.#keptBytes += bytes;
     const into =
       target === 'keep' ? Buffer.allocUnsafe(bytes + endBytes) : target === 'skip' ? undefined : target;
     this.#bulk = { into, bytes, at: 0 };

@@ -18,6 +18,13 @@ export type Reply =
   /** Pairs in a row; an array for a client of version 2. */
   | { readonly kind: 'map'; readonly items: readonly Reply[] };
 
+/** An array of so many items that come some at a time, so that no more of them are held; undefined after the last. */
+export interface Pieces {
+  readonly kind: 'pieces';
+  readonly length: number;
+  readonly next: () => Promise<readonly Reply[] | undefined>;
+}
+
 export const ok: Reply = { kind: 'simple', text: 'OK' };
 export const none: Reply = { kind: 'null' };
 export const integer = (value: number): Reply => ({ kind: 'integer', value });

@@ -42,6 +42,8 @@ export class Segments {
   /** From the oldest to the one that is written. */
   readonly #segments: Segment[] = [];
   #bytes = 0;
+  /** The highest number that any name here has had: what is no file of ours keeps its own. */
+  #latest = 0;
   /** Only what this run began is written: an earlier one may have left a torn end. */
   #isBegun = false;
 
@@ -53,10 +55,12 @@ export class Segments {
   static async open(options: SegmentsOptions): Promise<Segments> {
     const segments = new Segments(options);
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
-    const numbers = (await readdir(options.directory)).flatMap((name) => {
-      const number = pattern.exec(name)?.[1];
-      return number === undefined ? [] : [Number(number)];
-    });
+    const numbers: number[] = [];
+    for (const entry of await readdir(options.directory, { withFileTypes: true })) {
+      const number = Number(pattern.exec(entry.name)?.[1] ?? 0);
+      segments.#latest = Math.max(segments.#latest, number);
+      if (number > 0 && entry.isFile()) numbers.push(number);
+    }
     for (const number of numbers.sort((left, right) => left - right)) {
       const file = await openFile(segments.#pathOf(number), constants.O_RDONLY);
       const { size } = await file.stat();
@@ -73,6 +77,10 @@ export class Segments {
 
   get numbers(): readonly number[] {
     return this.#segments.map(({ number }) => number);
+  }
+
+  has(segment: number): boolean {
+    return this.#find(segment) !== undefined;
   }
 
   sizeOf(segment: number): number {
@@ -96,10 +104,12 @@ export class Segments {
     return excess;
   }
 
-  /** Begins a new one behind all. Its number. */
+  /** Begins a new one behind all, in a directory that somebody may have removed. Its number. */
   async begin(): Promise<number> {
     await this.sync();
-    const number = (this.#segments.at(-1)?.number ?? 0) + 1;
+    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 });
+    this.#latest += 1;
+    const number = this.#latest;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
     const file = await openFile(this.#pathOf(number), flags);
     this.#segments.push({ number, file, bytes: 0, users: 0, isDropped: false });
@@ -155,17 +165,17 @@ export class Segments {
     return at === into.length;
   }
 
-  /** Deletes the oldest. Who reads it may end. Its number. */
-  async dropOldest(): Promise<number | undefined> {
+  /** Deletes the oldest. Who reads it may end; that it is gone is told at once, so that nobody else looks for it. */
+  async dropOldest(onGone: (segment: number) => void): Promise<void> {
     const segment = this.#segments[0];
-    if (segment === undefined) return undefined;
+    if (segment === undefined) return;
     // First: one that cannot be removed is found by a restart, so that it counts until it is.
     await rm(this.#pathOf(segment.number), { force: true });
     this.#segments.shift();
     this.#bytes -= segment.bytes;
     segment.isDropped = true;
+    onGone(segment.number);
     if (segment.users === 0) await segment.file.close();
-    return segment.number;
   }
 
   /** All that was appended is where a loss of power leaves it. */

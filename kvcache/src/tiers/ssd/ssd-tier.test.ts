@@ -1,21 +1,35 @@
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { openArena } from '../ram/arena.ts';
 import { pageBytes, pagesOf, valueAt, valueIn } from '../ram/extents.ts';
 import { headerBytes } from './record.ts';
 import { SsdTier, type SsdTierOptions } from './ssd-tier.ts';
+
+/** In the turn behind the one in which a file was removed. */
+const removal = vi.hoisted(() => ({ onDone: (): unknown => undefined }));
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  const rm = async (path: string): Promise<void> => {
+    await real.rm(path);
+    setImmediate(() => removal.onDone());
+  };
+  return { ...real, rm };
+});
 
 const directoryOf = (): string => {
   const directory = mkdtempSync(join(tmpdir(), 'kv-ssd-'));
@@ -130,6 +144,28 @@ test('the disk never holds more than its budget; the oldest segment goes, and it
   await tier.close();
 });
 
+test('what goes with its segment while it is read is missing, and no damage', async () => {
+  const tier = await opened(directoryOf(), { bytesMax: 64 * 4096 });
+  const outcomes = new Set<string>();
+  let isOver = false;
+  const reader = async (behind: number): Promise<void> => {
+    while (!isOver) {
+      const key = `key ${Math.max(0, written - behind)}`;
+      const value = await read(tier, key);
+      outcomes.add(value === `value of ${key}` ? 'right' : value);
+      await nextTurn();
+    }
+  };
+  let written = 0;
+  const readers = Array.from({ length: 20 }, (_, at) => reader(16 + at));
+  for (; written < 400; written += 1) await write(tier, `key ${written}`, `value of key ${written}`);
+  isOver = true;
+  await Promise.all(readers);
+  expect([...outcomes].sort()).toEqual(['missing', 'right']);
+  expect(tier.counts.corrupt).toBe(0);
+  await tier.close();
+});
+
 test('a flipped bit of a value is a miss and counted once', async () => {
   const directory = directoryOf();
   const tier = await opened(directory);
@@ -174,18 +210,65 @@ test('what is too large or too much at once is not taken, and an older value of 
   await tier.close();
 });
 
-test('a disk that fails costs the values that waited, and is used again later', async () => {
+test('a disk that fails costs what waited, and is used again later, whatever the wall clock does', async () => {
   const directory = directoryOf();
   const errors: string[] = [];
-  let nowMs = 1_000;
-  const tier = await opened(directory, { nowMs: () => nowMs, onError: (message) => errors.push(message) });
+  let nowMs = 86_400_000;
+  let monotonicMs = 1_000;
+  const clocks = { nowMs: () => nowMs, monotonicMs: () => monotonicMs };
+  const tier = await opened(directory, { ...clocks, onError: (message) => errors.push(message) });
   rmSync(directory, { recursive: true });
+  writeFileSync(directory, '');
   expect(await write(tier, 'a', 'a')).toBe(false);
-  expect(errors[0]).toContain('ENOENT');
+  expect(errors[0]).toContain('EEXIST');
+  nowMs = 1_000;
   expect(await write(tier, 'b', 'b')).toBe(false);
-  nowMs += 5_000;
+  expect(tier.counts.errors).toBe(1);
+  monotonicMs += 5_000;
   expect(await write(tier, 'c', 'c')).toBe(false);
   expect(tier.counts.errors).toBe(2);
+  rmSync(directory);
+  monotonicMs += 5_000;
+  expect(await write(tier, 'd', 'd')).toBe(true);
+  await tier.close();
+});
+
+test('a directory that is removed is made again for the next segment', async () => {
+  const directory = directoryOf();
+  const tier = await opened(directory, { bytesMax: 64 * 4096 });
+  await write(tier, 'a', 'a');
+  rmSync(directory, { recursive: true });
+  // Each segment holds eight: the one that was begun goes on without a name.
+  for (const key of 'bcdefghijk') expect(await write(tier, key, key)).toBe(true);
+  await tier.close();
+  const next = await opened(directory, { bytesMax: 64 * 4096 });
+  expect([await read(next, 'a'), await read(next, 'k')]).toEqual(['missing', 'k']);
+  await next.close();
+});
+
+test('a directory or a link that has the name of a segment stays, and values go to another', async () => {
+  const directory = directoryOf();
+  mkdirSync(join(directory, '000000000001.kv'));
+  symlinkSync('/dev/zero', join(directory, '000000000002.kv'));
+  const tier = await opened(directory);
+  expect(await write(tier, 'a', 'here')).toBe(true);
+  await tier.close();
+  expect(readdirSync(directory).sort()).toContain('000000000003.kv');
+  const next = await opened(directory);
+  expect(await read(next, 'a')).toBe('here');
+  await next.close();
+});
+
+test('a value that is asked for while its segment goes is a miss and no damage', async () => {
+  const directory = directoryOf();
+  const tier = await opened(directory, { bytesMax: 64 * 4096 });
+  await write(tier, 'a', 'a');
+  const outcomes: Promise<string>[] = [];
+  removal.onDone = () => outcomes.push(read(tier, 'a'));
+  for (let index = 0; outcomes.length === 0; index += 1) await write(tier, `key ${index}`, 'x');
+  removal.onDone = () => {};
+  expect(await Promise.all(outcomes)).toEqual(['missing']);
+  expect(tier.counts.corrupt).toBe(0);
   await tier.close();
 });
 
@@ -223,12 +306,12 @@ test.each([
   'behind a write that failed after %s pages a restart finds the latest values (cutting off fails: %s)',
   async (pagesWritten, isStuck) => {
     const directory = directoryOf();
-    let nowMs = 1_000;
-    const tier = await opened(directory, { nowMs: () => nowMs });
+    let monotonicMs = 1_000;
+    const tier = await opened(directory, { monotonicMs: () => monotonicMs });
     for (const key of ['replaced', 'deleted', 'failed']) await write(tier, key, 'old');
     await failNextWrite(directory, pagesWritten, isStuck);
     expect(await write(tier, 'failed', 'lost')).toBe(false);
-    nowMs += 5_000;
+    monotonicMs += 5_000;
     expect(await write(tier, 'replaced', 'new')).toBe(true);
     tier.delete('deleted');
     await tier.close();
@@ -275,7 +358,7 @@ test('times that change all the while cost no more records than are written', as
   await tier.close();
 });
 
-test('deleting a key all the while costs no more records than are written, also where its values are refused', async () => {
+test('deleting a key all the while, or storing what is refused, costs no more records than that', async () => {
   const directory = directoryOf();
   const tier = await opened(directory, { dirtyBytesMax: 2 ** 16 });
   const before = tier.counts.bytes;
@@ -298,14 +381,14 @@ test('deleting a key all the while costs no more records than are written, also 
 
 test('a time that the disk did not take costs the value, rather than that it comes back for longer', async () => {
   const directory = directoryOf();
-  let nowMs = 1_000;
-  const tier = await opened(directory, { nowMs: () => nowMs });
+  let monotonicMs = 1_000;
+  const tier = await opened(directory, { monotonicMs: () => monotonicMs });
   await write(tier, 'a', 'here');
   await failNextWrite(directory, 0, false);
   expect(tier.expire('a', 2_000)).toBe(true);
   await tier.flush();
   expect(await read(tier, 'a')).toBe('missing');
-  nowMs += 5_000;
+  monotonicMs += 5_000;
   await write(tier, 'b', 'b');
   await tier.close();
   const next = await opened(directory);

@@ -8,7 +8,7 @@ import { checksumOf } from '../checksum.ts';
 import { openArena } from '../ram/arena.ts';
 import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
-import { type Place, SegmentIndex } from './segment-index.ts';
+import { type Dropped, type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
 
 /** Index entries cost about 300 bytes of heap each. */
@@ -42,6 +42,7 @@ export interface SsdTierOptions {
   readonly bytesMax: number;
   /** Of values that wait to be written. */
   readonly dirtyBytesMax: number;
+  /** Wall clock, of values' ends alone. */
   readonly nowMs: () => number;
   readonly monotonicMs?: () => number;
   /** Of each batch that was written. */
@@ -103,6 +104,7 @@ const placeOf = async (one: Queued) => {
 
 export class SsdTier {
   readonly #options: SsdTierOptions;
+  readonly #monotonicMs: () => number;
   readonly #segments: Segments;
   readonly #segmentBytes: number;
   readonly #index: SegmentIndex;
@@ -128,11 +130,12 @@ export class SsdTier {
   readonly #deletionsLeft = new Set<string>();
   #taken = 0;
   #settled = 0;
-  #restsUntilMs = 0;
+  #restsUntilMs = -Infinity;
   #isClosed = false;
 
   private constructor(options: SsdTierOptions, segments: Segments, segmentBytes: number) {
     this.#options = options;
+    this.#monotonicMs = options.monotonicMs ?? systemMonotonicMs;
     this.#segments = segments;
     this.#index = new SegmentIndex(options.onPlace);
     this.#segmentBytes = segmentBytes;
@@ -208,7 +211,7 @@ export class SsdTier {
       !this.#isClosed &&
       recordBytes(pending.length) <= this.#segmentBytes &&
       this.#dirtyBytes + pending.pages.length <= this.#options.dirtyBytesMax &&
-      this.#options.nowMs() >= this.#restsUntilMs;
+      this.#monotonicMs() >= this.#restsUntilMs;
     if (!isTaken) {
       this.#skipped += 1;
       this.delete(pending.key);
@@ -301,8 +304,8 @@ export class SsdTier {
   }
 
   #damaged(key: string, place: Place): ReadOutcome {
-    // A segment that was dropped and begun anew meanwhile is no damage.
-    if (this.#index.get(key) !== place) return 'missing';
+    // Replaced, or in a segment that goes: its file leaves a moment before its keys do.
+    if (this.#index.get(key) !== place || !this.#segments.has(place.segment)) return 'missing';
     this.#corrupt += 1;
     this.#index.remove(key);
     return 'corrupt';
@@ -344,7 +347,7 @@ export class SsdTier {
           if (this.#deletionsLeft.size < deletionsMax) this.#deletionsLeft.add(one.key);
           this.#done(one, false);
         }
-        this.#restsUntilMs = this.#options.nowMs() + restMs;
+        this.#restsUntilMs = this.#monotonicMs() + restMs;
       }
     }
     // In the same turn as the look at the queue: what comes from now on has a writer of its own.
@@ -397,10 +400,9 @@ export class SsdTier {
       at = offset + (body[0]?.length ?? 0);
       places.push(body.length > 0 ? place : undefined);
     }
-    const { times, monotonicMs = systemMonotonicMs } = this.#options;
-    const startedMs = monotonicMs();
+    const startedMs = this.#monotonicMs();
     const { offset } = await this.#segments.append(pages);
-    times?.observe(monotonicMs() - startedMs);
+    this.#options.times?.observe(this.#monotonicMs() - startedMs);
     for (const [index, one] of batch.entries()) {
       const place = places[index];
       this.#done(one, true, place && { ...place, offset: offset + place.offset });
@@ -418,9 +420,10 @@ export class SsdTier {
   }
 
   async #dropOldest(): Promise<void> {
-    const segment = await this.#segments.dropOldest();
-    if (segment === undefined) return;
-    const dropped = this.#index.drop(segment);
+    let dropped: readonly Dropped[] = [];
+    await this.#segments.dropOldest((segment) => {
+      dropped = this.#index.drop(segment);
+    });
     this.#evictions += dropped.length;
     for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
   }

@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { expect, onTestFinished, test } from 'vitest';
-import { agentIn, DirectoryTaken, lockDirectory } from './directory-lock.ts';
+import { ConfigError } from './config/config-error.ts';
+import { DirectoryLock, DirectoryTaken } from './directory-lock.ts';
+
+const lock = new DirectoryLock({ program: 'agent', pid: process.pid, disk: fs });
 
 const newDirectory = (): string => {
   const directory = mkdtempSync(join(tmpdir(), 'cognitora-agent-'));
@@ -13,23 +15,30 @@ const newDirectory = (): string => {
 
 test('a directory is for one agent at a time, and free again after it', async () => {
   const directory = join(newDirectory(), 'agent');
-  const unlock = await lockDirectory(directory);
-  const second = lockDirectory(directory, 100);
-  expect(agentIn(directory)).toBe(process.pid);
+  const unlock = await lock.take(directory);
+  const second = lock.take(directory, 100);
+  expect(lock.ownerIn(directory)).toBe(process.pid);
   await expect(second).rejects.toThrow(DirectoryTaken);
   await expect(second).rejects.toThrow(
     `Another agent (pid ${process.pid}) uses ${directory}; give this one its own with --data-dir DIR.`,
   );
   unlock();
-  expect(agentIn(directory)).toBeUndefined();
+  expect(lock.ownerIn(directory)).toBeUndefined();
   expect(readdirSync(directory)).toEqual([]);
-  (await lockDirectory(directory, 0))();
+  (await lock.take(directory, 0))();
+});
+
+test('daemons of two kinds live in one directory', async () => {
+  const directory = newDirectory();
+  const unlock = await lock.take(directory);
+  (await new DirectoryLock({ program: 'other', pid: process.pid, disk: fs }).take(directory, 0))();
+  unlock();
 });
 
 test('one that waits gets the directory when its owner leaves', async () => {
   const directory = newDirectory();
-  const unlock = await lockDirectory(directory);
-  const second = lockDirectory(directory);
+  const unlock = await lock.take(directory);
+  const second = lock.take(directory);
   unlock();
   (await second)();
 });
@@ -39,13 +48,13 @@ test.each(['', 'nonsense', '4194999 1\n', `${process.pid} 1\n`])(
   async (owner) => {
     const directory = newDirectory();
     writeFileSync(join(directory, 'agent.lock'), owner);
-    (await lockDirectory(directory))();
+    (await lock.take(directory))();
   },
 );
 
 test('what is taken over is not taken back by who lost it', async () => {
   const directory = newDirectory();
-  const unlock = await lockDirectory(directory);
+  const unlock = await lock.take(directory);
   const path = join(directory, 'agent.lock');
   writeFileSync(path, '1 1\n');
   unlock();
@@ -57,10 +66,10 @@ test('a file in the place of the directory, or a directory in that of the lock, 
   const file = join(directory, 'file');
   writeFileSync(file, '');
   for (const wrong of [file, join(file, 'below')]) {
-    const locking = lockDirectory(wrong, 0);
+    const locking = lock.take(wrong, 0);
     await expect(locking).rejects.toThrow(ConfigError);
     await expect(locking).rejects.toThrow(`The data directory ${wrong} cannot be used (`);
   }
   mkdirSync(join(directory, 'agent.lock'));
-  await expect(lockDirectory(directory)).rejects.toThrow(ConfigError);
+  await expect(lock.take(directory)).rejects.toThrow(ConfigError);
 });
