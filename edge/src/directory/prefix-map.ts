@@ -32,6 +32,8 @@ const sweptPerCall = 4096;
 const sweptPerEviction = 256;
 /** Entries that the hand passes for one eviction, all touched: 96 KiB; then it drops one all the same. */
 const handStepsMax = 4096;
+/** So much of the largest replica's blocks is as good as as many: with fewer to choose from the hand would go far. */
+const largeShare = 7 / 8;
 
 export interface PrefixMapOptions {
   /** All that the map takes; the predictions have a budget of their own. */
@@ -40,6 +42,8 @@ export interface PrefixMapOptions {
   readonly secret: number;
   /** Consulted by matches, and cleared with a slot. */
   readonly predictions?: Predictions;
+  /** A full map drops, of the host's tier, what replicas with about the most of it told, before what others told. */
+  readonly isFair?: boolean;
 }
 
 export interface MatchOptions {
@@ -88,6 +92,9 @@ const lowestBitOf = (bits: number): number => 31 - Math.clz32(bits & -bits);
 export class PrefixMap {
   readonly #entries: DigestEntries;
   readonly #predictions: Predictions | undefined;
+  readonly #isFair: boolean;
+  /** Who has about the most on its host, slots 0 to 31 and 32 to 63. */
+  readonly #large = new Int32Array(2);
   readonly #slots = new ReplicaSlots();
   /** The sweep under way has looked at the entries below this word. */
   #sweptWords = 0;
@@ -109,9 +116,10 @@ export class PrefixMap {
   /** In the order of the masks of `#left`. */
   readonly #depthsByMask = [this.#depths.device, this.#depths.held, this.#depths.expected];
 
-  constructor({ bytesMax, secret, predictions }: PrefixMapOptions) {
+  constructor({ bytesMax, secret, predictions, isFair = false }: PrefixMapOptions) {
     this.#entries = new DigestEntries({ bytesMax, secret });
     this.#predictions = predictions;
+    this.#isFair = isFair;
   }
 
   get counts(): PrefixMapCounts {
@@ -388,15 +396,34 @@ export class PrefixMap {
     const entries = this.#entries;
     if (this.isSweepDue) this.sweep(sweptPerEviction);
     if (entries.entries < entries.entriesMax) return -1;
+    if (this.#isFair) this.#findLarge();
     let at = 0;
     for (let step = 0; step < handStepsMax; step += 1) {
       at = this.#handWord;
       this.#handWord = at + entryWords < entries.usedWords ? at + entryWords : 0;
+      if (this.#isFair && this.#isLive(at) && !this.#isOfLarge(at)) continue;
       if (!this.#unmark(at) || !this.#isLive(at)) break;
     }
     if (this.#isLive(at)) this.#evictions += 1;
     this.#drop(at);
     return at;
+  }
+
+  #findLarge(): void {
+    let most = 0;
+    for (let slot = 0; slot < replicasPerCellMax; slot += 1)
+      most = Math.max(most, this.blocksOf(slot as Slot, 'host'));
+    this.#large.fill(0);
+    for (let slot = 0; slot < replicasPerCellMax; slot += 1) {
+      const isLarge = this.blocksOf(slot as Slot, 'host') >= most * largeShare;
+      if (isLarge) this.#large[slot >>> 5] = (this.#large[slot >>> 5] ?? 0) | (1 << slot);
+    }
+  }
+
+  #isOfLarge(at: number): boolean {
+    const { words } = this.#entries;
+    const lo = (words[at + hostPlane] ?? 0) & (this.#large[0] ?? 0);
+    return (lo | ((words[at + hostPlane + 1] ?? 0) & (this.#large[1] ?? 0))) !== 0;
   }
 
   #touch(at: number): void {

@@ -2,7 +2,8 @@
  * Which nodes' KV daemons hold which keys, by their own word: prefix maps with nodes in the place of replicas. A key is
  * known by the first 8 bytes of its hash. Pure. Each map has 64 places; a node gets one when it first tells of a key,
  * and another map is made once all places are taken. Of nodes beyond the last map nothing is known, so they are never
- * named. A full map forgets what was neither told nor asked for lately.
+ * named. A full map forgets what was neither told nor asked for lately, of the node that told most first, so that who
+ * makes keys up by the thousand forgets its own.
  */
 import type { NodeId } from '@cognitora/protocol/ids';
 import type { KvHeld } from '@cognitora/protocol/kv-fabric';
@@ -34,6 +35,7 @@ export class KeyHolders {
   readonly #places = new Map<NodeId, Place>();
   /** Of the digest that is looked at: two words for each map. */
   readonly #holders: Int32Array[] = [];
+  #turn = 0;
 
   constructor(options: KeyHoldersOptions) {
     this.#options = options;
@@ -69,18 +71,24 @@ export class KeyHolders {
     this.#maps[place.map]?.clear(place.slot);
   }
 
-  /** For each digest those of `nodes` that hold it, as places in `nodes`: the first of them, in its order. */
+  /**
+   * For each digest those of `nodes` that hold it, as places in `nodes`, in its order: the first of them, and where
+   * there are more than may be named, of the rest a different one each time, so that nobody is hidden behind others.
+   */
   among(nodes: readonly NodeId[], digests: Uint32Array): readonly (readonly number[])[] {
     const places = nodes.map((node) => this.#places.get(node));
     const found: (readonly number[])[] = [];
+    this.#turn += 1;
     for (let next = 0; next < digests.length; next += 2) {
       this.#look(digests[next] ?? 0, digests[next + 1] ?? 0);
       const holders: number[] = [];
-      for (let at = 0; at < places.length && holders.length < kvHoldersPerDigestMax; at += 1) {
+      for (let at = 0; at < places.length; at += 1) {
         const place = places[at];
         if (place !== undefined && this.#isHolder(place)) holders.push(at);
       }
-      found.push(holders);
+      const rest = holders.splice(kvHoldersPerDigestMax - 1);
+      const last = rest[this.#turn % rest.length];
+      found.push(last === undefined ? holders : [...holders, last]);
     }
     return found;
   }
@@ -112,7 +120,7 @@ export class KeyHolders {
     const { secret, mapBytes = keyMapBytes } = this.#options;
     const known = this.#maps[at];
     if (known !== undefined) return known;
-    const map = new PrefixMap({ bytesMax: mapBytes, secret });
+    const map = new PrefixMap({ bytesMax: mapBytes, secret, isFair: true });
     this.#maps[at] = map;
     this.#holders[at] = new Int32Array(2);
     return map;

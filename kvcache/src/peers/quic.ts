@@ -26,7 +26,7 @@ import { within } from './within.ts';
 const packageName = '@chainsafe/libp2p-quic-linux-x64-gnu';
 /** What is read of a stream at once. */
 const readBytes = 256 * 1024;
-/** Handshakes that are awaited at once: as many may be slow, 3 s each, and hold up nobody. Costs a promise each. */
+/** Handshakes that are awaited at once: as many may be slow, 15 s each, and hold up nobody. Costs a promise each. */
 const acceptorsMax = 256;
 /** After one that failed. An endpoint that failed for good says so at once, again and again, to each who awaits. */
 const failedRestMs = 100;

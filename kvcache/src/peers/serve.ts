@@ -100,7 +100,7 @@ export class ServedNow {
     this.#bytes -= bytes;
   }
 
-  /** Made once of a value, as long as that is in memory: whoever asks for no byte of it would have it made each time. */
+  /** Made once of a value while that is in memory: whoever asks for no byte of it would have it made each time. */
   checksumOf({ value, bytes }: HeldValue): Promise<number> {
     const known = this.#checksums.get(value);
     if (known !== undefined) return known;

@@ -2,6 +2,7 @@
 import { connect, type TLSSocket } from 'node:tls';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { PeerError } from './codes.ts';
+import { ping } from './exchange.ts';
 import { channelMsMax, connectionsPerPeerMax } from './limits.ts';
 import { newAuthority, newNodeKey, selfSigned } from './testing/authority.ts';
 import { authority, certifiedOf, fetchFrom, newAsker, newHolder, newValue } from './testing/pair.ts';
@@ -105,7 +106,9 @@ test('a new certificate is used for new connections, and those that stand go on'
 test('who is not admitted any more is cut, whatever certificate came with that', async () => {
   let certified = certifiedOf(key);
   const holder = await newHolder('tls', { key, certified: () => certified });
-  const channel = await newAsker('tls', holder).take();
+  const trunk = newAsker('tls', holder);
+  await ping(await trunk.take(), Buffer.alloc(8), () => 0);
+  const channel = await trunk.take();
   certified = { ca: 'none', certificate: 'none' };
   holder.roster.clear();
   expect(() => holder.listener.renew()).toThrow();
