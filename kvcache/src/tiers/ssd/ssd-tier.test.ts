@@ -143,6 +143,27 @@ test('the disk never holds more than its budget; the oldest segment goes, and it
   await tier.close();
 });
 
+test('what is known of keys takes no more heap than it may: the oldest segment goes, also at a restart', async () => {
+  const directory = directoryOf();
+  const gone: string[] = [];
+  const indexBytesMax = 2 ** 17;
+  const tier = await opened(directory, { indexBytesMax, onGone: (key) => gone.push(key) });
+  const nameOf = (index: number): string => String(index).padStart(1_000, 'k');
+  const valuesMax = Math.floor(indexBytesMax / (1_000 + 256));
+  for (let index = 0; index < 150; index += 1) {
+    expect(await write(tier, nameOf(index), `value ${index}`)).toBe(true);
+    expect(tier.counts.values).toBeLessThanOrEqual(valuesMax);
+  }
+  expect(tier.counts.values).toBeGreaterThan(valuesMax / 2);
+  expect(gone[0]).toBe(nameOf(0));
+  expect(await read(tier, nameOf(149))).toBe('value 149');
+  await tier.close();
+  const next = await opened(directory, { indexBytesMax: indexBytesMax / 2, onGone: (key) => gone.push(key) });
+  expect(next.counts.values).toBeLessThanOrEqual(valuesMax / 2);
+  expect(await read(next, nameOf(149))).toBe('value 149');
+  await next.close();
+});
+
 test('a flipped bit of a value is a miss and counted once', async () => {
   const directory = directoryOf();
   const tier = await opened(directory);
