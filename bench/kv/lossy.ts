@@ -93,6 +93,7 @@ export const lossyRow = async (): Promise<RowResult> => {
   const figures = runs.map(({ path, singleMs, ...run }) => ({
     ...{ ...path, name: nameOf(run), ms: summarize(singleMs) },
     megabytesPerSecond: rounded(run.parallelMegabytesPerSecond),
+    carriedMegabytesPerSecond: rounded(run.carriedMegabytesPerSecond ?? Number.NaN),
     cpuSecondsPerGigabyte: rounded(run.cpuSecondsPerGigabyte),
     ...{ packets: run.packets, unwantedDrops: run.unwantedDrops },
   }));
@@ -122,11 +123,13 @@ export const lossyRow = async (): Promise<RowResult> => {
         'p90',
         'max',
         `MB/s, ${streams} at once`,
+        'carried',
         'CPU s/GB',
       ],
       figures.map(({ rttMs, lossShare, name, ms, ...of }) => [
         `${rttMs} ms, ${100 * lossShare} % lost: ${name}`,
-        ...[ms.count, ms.p50, ms.p90, ms.max, of.megabytesPerSecond, of.cpuSecondsPerGigabyte],
+        ...[ms.count, ms.p50, ms.p90, ms.max],
+        ...[of.megabytesPerSecond, of.carriedMegabytesPerSecond, of.cpuSecondsPerGigabyte],
       ]),
     ),
   };

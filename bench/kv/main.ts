@@ -27,8 +27,9 @@ const method =
   'TLS and QUIC in turn, three rounds; 400 values one after the other (p99 is the median of the rounds), ' +
   'then eight at a time for 2 s, with the CPU of both processes meanwhile. lossy: the same between two ' +
   "network namespaces, over bench/lossy-link's relay (1 Gbit/s, queue of 4 MiB, seeded); values one " +
-  'after the other for 5 s, then eight at a time for 3 s, for which the bytes of packets that arrived are ' +
-  "counted. TCP's congestion control is the machine's, and Reno.";
+  'after the other for 5 s, then eight at a time for 3 s and until as many were there whole (others before ' +
+  'them had all come); carried: the bytes of packets that arrived meanwhile, with headers and what was ' +
+  "sent again. TCP's congestion control is the machine's, and Reno.";
 
 const { values } = parseArgs({
   options: {

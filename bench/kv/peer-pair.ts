@@ -5,7 +5,6 @@ import { fleetCaOf } from '../../edge/src/kv/fleet-ca.ts';
 import { cpuUs } from '../machine/process-figures.ts';
 import { startWorkerProcess, type WorkerProcess } from '../machine/worker-process.ts';
 import type { PeerAnswer, PeerCommand } from './peer-worker.ts';
-import { mebibyte } from './row.ts';
 
 /** Where the two stand. */
 export interface Place {
@@ -24,14 +23,17 @@ export interface PairPlan {
   readonly single: { readonly fetchesMax: number; readonly msMax: number };
   /** Eight at a time. */
   readonly parallelMs: number;
-  /** Bytes that the path carried so far; undefined: values are counted that came whole. */
+  /** Bytes that the path carried so far, with headers and what was sent again. */
   readonly carriedBytes?: () => Promise<number>;
 }
 
 export interface PairFigures {
   readonly transport: PeerTransport;
   readonly singleMs: readonly number[];
+  /** Of values. */
   readonly parallelMegabytesPerSecond: number;
+  /** What the path carried for that; undefined: nobody counted it. */
+  readonly carriedMegabytesPerSecond: number | undefined;
   /** Of asker and holder together, while eight were fetched at a time. */
   readonly cpuSecondsPerGigabyte: number;
 }
@@ -74,19 +76,23 @@ export const measurePair = async (
     const always = { do: 'fetch', values, msMax: phaseMsMax, isCutOff: false } as const;
     await asker.ask({ ...always, atOnce: 1, fetchesMax: warm });
     const { ms } = await asker.ask({ ...always, atOnce: 1, ...single });
-    const isCutOff = carriedBytes !== undefined;
-    const eight = { ...always, atOnce: streams, isCutOff, fetchesMax: Number.MAX_SAFE_INTEGER };
+    const eight = { ...always, atOnce: streams, fetchesMax: Number.MAX_SAFE_INTEGER };
     // Connections are made, and windows opened.
     await asker.ask({ ...eight, msMax: parallelMs / 4 });
-    const bytesBefore = (await carriedBytes?.()) ?? 0;
+    const isCutOff = carriedBytes !== undefined;
+    const carriedBefore = await carriedBytes?.();
     const cpuBeforeUs = cpuUs(asker.pid) + cpuUs(holder.pid);
-    const { ms: whole, totalMs } = await asker.ask({ ...eight, msMax: parallelMs });
-    const bytes = ((await carriedBytes?.()) ?? whole.length * mebibyte) - bytesBefore;
+    const { bytes, totalMs } = await asker.ask({ ...eight, isCutOff, msMax: parallelMs });
+    const carriedAfter = await carriedBytes?.();
     const cpuSeconds = (cpuUs(asker.pid) + cpuUs(holder.pid) - cpuBeforeUs) / 1e6;
     return {
       transport,
       singleMs: ms,
       parallelMegabytesPerSecond: bytes / 1e3 / totalMs,
+      carriedMegabytesPerSecond:
+        carriedBefore === undefined || carriedAfter === undefined
+          ? undefined
+          : (carriedAfter - carriedBefore) / 1e3 / totalMs,
       cpuSecondsPerGigabyte: cpuSeconds / (bytes / 1e9),
     };
   } finally {

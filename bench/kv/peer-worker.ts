@@ -6,12 +6,11 @@
 import { generateKeyPairSync } from 'node:crypto';
 import type { NodeId } from '@cognitora/protocol/ids';
 import type { PeerTransport } from '@cognitora/protocol/kv-daemon';
-import { get, newTransfer } from '../../kvcache/src/peers/exchange.ts';
+import { get, newTransfer, type Transfer } from '../../kvcache/src/peers/exchange.ts';
 import { nodeKeyOf } from '../../kvcache/src/peers/identity.ts';
 import { type Served, ServedNow, serveChannel } from '../../kvcache/src/peers/serve.ts';
 import { type Transport, type Trunk, transports } from '../../kvcache/src/peers/transport.ts';
 import { KvStore, type NewValue } from '../../kvcache/src/store.ts';
-import { delayMs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import { mebibyte } from './row.ts';
 
@@ -40,7 +39,10 @@ export interface FetchPlan {
   readonly fetchesMax: number;
   readonly msMax: number;
   readonly values: number;
-  /** Those under way when the time is over are left to themselves; else they are waited for. */
+  /**
+   * The time is over only when `atOnce` values are there; those under way then are left to themselves, and what came
+   * of them counts. Else they are waited for.
+   */
   readonly isCutOff: boolean;
 }
 
@@ -49,6 +51,8 @@ export interface PeerAnswer {
   readonly port: number;
   /** Of each value that came whole. */
   readonly ms: readonly number[];
+  /** Those of values that came in part, too: in frames that are there. */
+  readonly bytes: number;
   /** Of all of them. */
   readonly totalMs: number;
 }
@@ -88,7 +92,7 @@ const hold = async (values: number, meeting: Meeting): Promise<void> => {
     value.bytes.fill(index);
     value.commit();
   }
-  const now = new ServedNow();
+  const now = new ServedNow(Number.POSITIVE_INFINITY);
   const { peer, host } = meeting;
   const listener = await openTransport(meeting).listen({
     ...{ host, port: 0 },
@@ -99,12 +103,12 @@ const hold = async (values: number, meeting: Meeting): Promise<void> => {
   port = listener.port;
 };
 
-const fetchOne = async (from: Trunk, index: number): Promise<number> => {
+const fetchOne = async (from: Trunk, index: number, transfer: Transfer): Promise<number> => {
   const beganMs = performance.now();
   const name = `value:${index}`;
   const channel = await from.take();
   const arrived: { value?: NewValue } = {};
-  await get(channel, name, newTransfer(), {
+  await get(channel, name, transfer, {
     roomFor: ({ total }) => {
       arrived.value = reserve(name, total);
       return arrived.value.bytes;
@@ -121,22 +125,28 @@ const fetchAll = async ({ atOnce, fetchesMax, msMax, values, isCutOff }: FetchPl
   const from = trunk;
   if (from === undefined) throw new Error('nobody was dialled');
   const ms: number[] = [];
+  const going = new Set<Transfer>();
   let next = 0;
   const beganMs = performance.now();
   const elapsedMs = (): number => performance.now() - beganMs;
+  const isOver = (): boolean => elapsedMs() >= msMax && (!isCutOff || ms.length >= atOnce);
   const one = async (): Promise<void> => {
-    while (next < fetchesMax && elapsedMs() < msMax) {
+    while (next < fetchesMax && !isOver()) {
       next += 1;
-      ms.push(await fetchOne(from, next % values));
+      const transfer = newTransfer();
+      going.add(transfer);
+      ms.push(await fetchOne(from, next % values, transfer));
+      going.delete(transfer);
     }
   };
-  const all = Promise.all(Array.from({ length: atOnce }, one));
-  await (isCutOff ? Promise.race([all, delayMs(msMax)]) : all);
-  return { ms: [...ms], totalMs: elapsedMs() };
+  const all = Array.from({ length: atOnce }, one);
+  await (isCutOff ? Promise.race(all) : Promise.all(all));
+  const inPart = [...going].reduce((bytes, { at }) => bytes + at, 0);
+  return { ms: [...ms], bytes: ms.length * mebibyte + inPart, totalMs: elapsedMs() };
 };
 
 serveCommands<PeerCommand, PeerAnswer>(async (command) => {
-  let figures = { ms: [] as readonly number[], totalMs: 0 };
+  let figures = { ms: [] as readonly number[], bytes: 0, totalMs: 0 };
   if (command.do === 'hold') await hold(command.values, command);
   if (command.do === 'dial') {
     const { host, peer } = command;

@@ -85,3 +85,14 @@ test('one that loads and has not said what has "-" for its models and their cach
   const [, line = ''] = nodesReport({ regions: [{ region: 'weur', nodes }], away: [] }, 60_000).split('\n');
   expect(line.split(/ {2,}/).slice(4)).toEqual(['loading', '2', '-', '-', '-', '-', '-', '60 s ago']);
 });
+
+test('how many peers a host reaches is shown where hosts share KV', () => {
+  const shed = { ...node('shed', false, [replica('r0', 'ready')]), kv: { reach: [{}, {}] } };
+  const nodes = [shed, node('attic', false, [replica('r0', 'ready')])];
+  const lines = nodesReport({ regions: [{ region: 'weur', nodes }], away: [] }, 60_000).split('\n');
+  expect(lines.map((line) => line.split(/ {2,}/).slice(10, 12))).toEqual([
+    ['CACHE', 'PEERS'],
+    ['exact', '2'],
+    ['exact', '-'],
+  ]);
+});

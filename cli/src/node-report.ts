@@ -33,6 +33,8 @@ export interface NodesAnswer {
         readonly caches: readonly { readonly model: string; readonly trust: string }[];
       }[];
       readonly gpus: readonly (GpuReport & { readonly replicas: readonly string[] })[];
+      /** Of one with a KV daemon: which others that reaches. */
+      readonly kv?: { readonly reach: readonly unknown[] };
     }[];
   }[];
   readonly away: readonly {
@@ -57,7 +59,7 @@ const stateOf = ({ state, role, failing = false }: Replica, isCordoned: boolean)
 
 const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[][] =>
   regions.flatMap(({ region, nodes }) =>
-    nodes.flatMap(({ node, name, connectedAtMs, cordoned, replicas }) =>
+    nodes.flatMap(({ node, name, connectedAtMs, cordoned, replicas, kv }) =>
       replicas.map((replica) => [
         region,
         name,
@@ -68,6 +70,7 @@ const linkedRows = ({ regions }: NodesAnswer, nowMs: number): (string | number)[
         ...loadCells(replica.load, replica.load?.kvPermille && replica.load.kvPermille / 1_000),
         replica.models.join(',') || '-',
         [...new Set(replica.caches.map(({ trust }) => trust))].join(',') || '-',
+        kv?.reach.length ?? '-',
         relativeTime(connectedAtMs, nowMs),
         replica.why ?? '',
       ]),
@@ -85,6 +88,7 @@ const header = [
     ...loadHeader,
     'MODELS',
     'CACHE',
+    'PEERS',
     'LINKED',
     'WHY',
   ],
@@ -101,18 +105,20 @@ const gpuRows = ({ regions }: NodesAnswer): (string | number)[][] =>
 export const nodesReport = (answer: NodesAnswer, nowMs: number): string => {
   const away = answer.away.map(({ node, name, cordonedAtMs }) => [
     ...['-', name, node, '-', cordonedAtMs === null ? 'away' : 'away,cordoned'],
-    ...['-', '-', '-', '-', '-', '-', '-', ''],
+    ...['-', '-', '-', '-', '-', '-', '-', '-', ''],
   ]);
   const rows = [...linkedRows(answer, nowMs), ...away];
   if (rows.length === 0) return 'No node has joined. "cgn keys join" makes a token for one.';
-  // Where nothing has failed there is nothing to say.
-  const isToldWhy = rows.some((row) => row.at(-1) !== '');
-  const nodes = isToldWhy
-    ? table(header, rows)
-    : table(
-        header.slice(0, -1),
-        rows.map((row) => row.slice(0, -1)),
-      );
+  // Where nothing has failed, and no KV is shared, there is nothing to say of it.
+  const told = header.map((title, at) => {
+    if (title === 'WHY') return rows.some((row) => row[at] !== '');
+    return title !== 'PEERS' || rows.some((row) => row[at] !== '-');
+  });
+  const shown = (row: readonly (string | number)[]) => row.filter((_, at) => told[at]);
+  const nodes = table(
+    header.filter((_, at) => told[at]),
+    rows.map(shown),
+  );
   const gpus = gpuRows(answer);
   return gpus.length === 0 ? nodes : `${nodes}\n\n${table(['HOST', 'NODE', ...gpuHeader, 'REPLICAS'], gpus)}`;
 };

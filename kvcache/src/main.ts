@@ -28,6 +28,7 @@ import { ReplicaSource } from './peers/replica-source.ts';
 import { random } from './random.ts';
 import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
+import { servingWords, stoppingWords } from './terminal-words.ts';
 
 const version = '0.1.0';
 /** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
@@ -128,6 +129,7 @@ const run = async (options: DaemonOptions): Promise<void> => {
   const metrics = (): string => metricsText(store, { peers: peers?.counts, mirrors });
   const told = status && (await unlessInUse('--status', startStatusServer(status, metrics)));
   const end = async (): Promise<void> => {
+    if (process.stdout.isTTY) say(stoppingWords(store.ssd?.counts.dirtyBytes ?? 0));
     for (const server of redis) server.close();
     told?.close();
     await local.close();
@@ -146,9 +148,10 @@ const run = async (options: DaemonOptions): Promise<void> => {
     });
   }
   const values = store.ssd?.counts.values ?? 0;
-  const addresses = peers?.fabric.self.addresses;
-  const facts = { resp: redis[0]?.address(), status: told?.address(), socket, values, peers: addresses };
-  process.stdout.write(`${JSON.stringify({ event: 'serving', ...facts })}\n`);
+  const resp = redis.map((server) => server.address());
+  const facts = { status: told?.address(), socket, values, peers: peers?.fabric.self.addresses };
+  const line = `${JSON.stringify({ event: 'serving', resp: resp[0], ...facts })}\n`;
+  process.stdout.write(process.stdout.isTTY ? servingWords({ resp, ...facts }) : line);
 };
 
 try {

@@ -14,7 +14,7 @@ import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
 import { keyBytesMax } from './tiers/ssd/record.ts';
-import { SsdTier } from './tiers/ssd/ssd-tier.ts';
+import { indexBytesMaxDefault, SsdTier } from './tiers/ssd/ssd-tier.ts';
 
 export { keyBytesMax };
 /** What engines call a block is far below; a slot's whole state may be above and is then none of this store's. */
@@ -45,6 +45,8 @@ export interface HeldValue {
   /** Where the same bytes are for a program that maps the store's memory. */
   readonly arena: number;
   readonly offset: number;
+  /** The same object for all who hold the same value; another one for whatever takes its place. */
+  readonly value: object;
   release(): void;
 }
 
@@ -153,7 +155,17 @@ export class KvStore {
       if (isHere) sizes.came(key);
       else sizes.went(key);
     };
-    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone, onPlace };
+    const indexBytesMax = Math.max(indexBytesMaxDefault, ramBytesMax / 8);
+    const shared = {
+      dirtyBytesMax,
+      indexBytesMax,
+      nowMs,
+      monotonicMs,
+      times: times.ssdWrite,
+      onError,
+      onGone,
+      onPlace,
+    };
     const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
     const store = new KvStore(ram, disk, options, times, sizes);
     return store;
@@ -421,7 +433,7 @@ export class KvStore {
     const release = (): void => this.ram.release(value);
     const pages = this.ram.pagesOf(value);
     const offset = this.ram.offsetOf(value);
-    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, release };
+    return { bytes: valueIn(pages, value.length), pages, arena: value.arena, offset, value, release };
   }
 
   #writeBehind(value: RamValue): void {

@@ -14,7 +14,7 @@ const [ramMiB, diskMiB] = [128, 1024];
 const besidesMiB = 192;
 const valueBytes = 60_000;
 const keys = Math.floor((3 * (ramMiB + diskMiB) * MiB) / valueBytes);
-const clients = 4;
+const clients = 16;
 
 const diskBytes = (directory: string): number =>
   readdirSync(directory).reduce((sum, name) => {

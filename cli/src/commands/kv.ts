@@ -54,7 +54,7 @@ Options
                     directory)
   --data-dir DIR    its data directory (default: COGNITORA_KV_DATA_DIR, else
                     ${usualKvDirectories().join(' or ').replaceAll(homedir(), '~')})
-  --json            JSON for programs
+  --json            JSON for programs; "key" has one character a byte, "typed" is what pin, unpin and rm take
   --help            this text
 `;
 
@@ -107,7 +107,7 @@ const list = async (client: KvClient, values: Values, [prefix = '', ...more]: re
   for await (const keys of keysOf(client, typedKey(prefix), limit + 1)) found.push(...keys);
   const keys = found.slice(0, limit);
   const hasMore = found.length > limit;
-  if (values.json) sayJson({ keys, hasMore });
+  if (values.json) sayJson({ keys: keys.map((each) => ({ ...each, typed: shownKey(each.key) })), hasMore });
   else if (keys.length === 0) say(prefix === '' ? 'It holds nothing.' : `No key begins with ${prefix}.`);
   else say(`${keysReport(keys)}${hasMore ? `\n\nThere are more: --limit, or a longer PREFIX.` : ''}`);
   return 0;
@@ -154,6 +154,7 @@ const tell = ({ changed, absent }: Outcome, json: boolean, done: string): number
   else {
     say(`${changed} ${changed === 1 ? 'value' : 'values'} ${done}.`);
     if (absent.length > 0) warn(`Not there: ${absent.slice(0, 10).map(shownKey).join(', ')}`);
+    if (absent.some((key) => !key.includes(':'))) warn('A key is NAMESPACE:NAME, such as db0:hello.');
   }
   return absent.length > 0 ? 1 : 0;
 };
@@ -224,7 +225,8 @@ export const kv = async (argv: readonly string[]): Promise<number> => {
   }
   for (const [option, verbs] of Object.entries(only)) {
     if (values[option as keyof typeof only] !== undefined && !verbs.some((each) => each === verb)) {
-      throw new UserError(`--${option} is for "cgn kv ${verbs.join('" and "cgn kv ')}".`, 2);
+      const hint = option === 'prefix' && verb === 'ls' ? ' Of ls: cgn kv ls PREFIX.' : '';
+      throw new UserError(`--${option} is for "cgn kv ${verbs.join('" and "cgn kv ')}".${hint}`, 2);
     }
   }
   if ((verb === 'stat' || verb === 'doctor') && rest.length > 0) {

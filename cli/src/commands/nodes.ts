@@ -25,7 +25,8 @@ STATE is the engine's, then what keeps requests from it: a role other than both,
 its latest requests (failing: the edge tries it now and then). WHY is the agent's word on one that failed.
 LIVE are the requests it serves for this edge; RUN, WAIT and KV what its engine says of all its requests and
 its memory. CACHE is how well its cache is known: exact (its engine tells), approximate (inferred from what it
-was sent), blind. What nobody knows is "-".
+was sent), blind. PEERS is how many other hosts its kvcached reaches, where hosts share KV. What nobody knows
+is "-".
 
 Options
   --timeout 5m      how long to wait: a number with s, m, h or d

@@ -3,11 +3,11 @@
  * when it comes. What changes often is told a few times a second. A question that is not answered in time is dropped.
  */
 import type { NodeId } from '@cognitora/protocol/ids';
-import type { FromDaemon, PeerReach } from '@cognitora/protocol/kv-daemon';
+import type { FromDaemon, KvFabric, PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { AgentChannel } from '../peer-access.ts';
 import type { Fabric } from './fabric.ts';
 import type { HeldKeys } from './held-keys.ts';
-import { askMsMax, heldMs, reachMs } from './limits.ts';
+import { askMsMax, fabricMs, heldMs, reachMs } from './limits.ts';
 
 type Send = (line: FromDaemon) => boolean;
 type Holders = readonly (readonly NodeId[])[];
@@ -27,6 +27,9 @@ export class AgentLines {
   #heldTimer: NodeJS.Timeout | undefined;
   #reachTimer: NodeJS.Timeout | undefined;
   #toldReach = '';
+  /** The newest that was not taken yet, and until when none is. */
+  #newest: KvFabric | undefined;
+  #fabricTimer: NodeJS.Timeout | undefined;
 
   constructor(parts: { readonly fabric: () => Fabric; readonly held: () => HeldKeys }) {
     this.#fabric = parts.fabric;
@@ -43,7 +46,7 @@ export class AgentLines {
     return {
       receive: (line) => {
         if (this.#send !== send) return;
-        if (line.type === 'fabric') this.#fabric().update(line);
+        if (line.type === 'fabric') this.#update(line);
         else this.#answer(line.ask, line.holders);
       },
       closed: () => {
@@ -80,6 +83,23 @@ export class AgentLines {
 
   close(): void {
     this.#detach();
+    this.#newest = undefined;
+    clearTimeout(this.#fabricTimer);
+  }
+
+  /** The first at once; of those that come on its heels the newest. It stands when the agent goes. */
+  #update(fabric: KvFabric): void {
+    if (this.#fabricTimer !== undefined) {
+      this.#newest = fabric;
+      return;
+    }
+    this.#fabric().update(fabric);
+    this.#fabricTimer = setTimeout(() => {
+      const newest = this.#newest;
+      this.#newest = undefined;
+      this.#fabricTimer = undefined;
+      if (newest !== undefined) this.#update(newest);
+    }, fabricMs);
   }
 
   #detach(): void {

@@ -1,11 +1,12 @@
 /**
  * What a daemon asks of another, one function for each: says it on a channel that it has for itself, reads the answer,
- * and gives the channel back when all of it was read. Whatever else happens cuts the channel. Believes nothing: lengths
- * are checked before bytes are taken, and a value counts once its bytes are those that were announced.
+ * and gives the channel back when all of it was read. Whatever else happens cuts the channel. What is no value has an
+ * end of its time, however steadily it comes; values have `patience.ts`. Believes nothing: lengths are checked before
+ * bytes are taken, and a value counts once its bytes are those that were announced.
  */
 import { ArrivingSum } from '../tiers/checksum.ts';
 import { PeerError } from './codes.ts';
-import { fetchStallMsMax, stallMsMax } from './limits.ts';
+import { askedMsMax, fetchStallMsMax, stallMsMax } from './limits.ts';
 import type { NewestAsk } from './newest-keys.ts';
 import type { Channel } from './transport.ts';
 import { type Frame, type FrameName, frameOf, type Head, readFrame } from './wire.ts';
@@ -68,8 +69,13 @@ const restart = (transfer: Transfer): void => {
 };
 
 /** Milliseconds for eight bytes there and back. */
-export const ping = (channel: Channel, nonce: Buffer, nowMs: () => number): Promise<number> =>
-  exchange(channel, { name: 'ping', bytes: nonce }, async () => {
+export const ping = (
+  channel: Channel,
+  nonce: Buffer,
+  nowMs: () => number,
+  msMax = askedMsMax,
+): Promise<number> =>
+  ended(channel, msMax, { name: 'ping', bytes: nonce }, async () => {
     const startedMs = nowMs();
     const { bytes } = await next(channel, 'pong');
     if (!bytes.equals(nonce)) throw new PeerError('garbage', 'not what was sent');
@@ -77,8 +83,13 @@ export const ping = (channel: Channel, nonce: Buffer, nowMs: () => number): Prom
   });
 
 /** Milliseconds until so many bytes were here. */
-export const probe = (channel: Channel, bytes: number, nowMs: () => number): Promise<number> =>
-  exchange(channel, { name: 'probe', bytes }, async () => {
+export const probe = (
+  channel: Channel,
+  bytes: number,
+  nowMs: () => number,
+  msMax = askedMsMax,
+): Promise<number> =>
+  ended(channel, msMax, { name: 'probe', bytes }, async () => {
     const startedMs = nowMs();
     for (let left = bytes; left > 0; ) {
       const { length } = await next(channel, 'data');
@@ -91,21 +102,44 @@ export const probe = (channel: Channel, bytes: number, nowMs: () => number): Pro
 
 /** As the peer tells it: whoever uses it parses it. */
 export const namespaces = (channel: Channel): Promise<Uint8Array> =>
-  exchange(channel, { name: 'namespaces' }, async () => bytesOf(await next(channel, 'json')));
+  ended(channel, askedMsMax, { name: 'namespaces' }, async () => bytesOf(await next(channel, 'json')));
 
 /** The peer fetches the key from us, and tells what it got. */
 export const check = (channel: Channel, key: string, msMax: number): Promise<Uint8Array> =>
-  exchange(channel, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
+  ended(channel, msMax, { name: 'check', key }, async () => bytesOf(await next(channel, 'json', msMax)));
 
 /** As the peer tells it. */
 export const newest = (channel: Channel, ask: NewestAsk): Promise<Uint8Array> =>
-  exchange(channel, { name: 'keys', ...ask }, async () => bytesOf(await next(channel, 'json')));
+  ended(channel, askedMsMax, { name: 'keys', ...ask }, async () => bytesOf(await next(channel, 'json')));
+
+type Asked = Exclude<Frame, { readonly name: 'data' }>;
 
 const bytesOf = ({ text }: { readonly text: string }): Uint8Array => Buffer.from(text, 'utf8');
 
+/** All of it within that time, or the channel is cut. */
+const ended = async <Answer>(
+  channel: Channel,
+  msMax: number,
+  asked: Asked,
+  answer: () => Promise<Answer>,
+): Promise<Answer> => {
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    channel.cut();
+  }, msMax);
+  try {
+    return await exchange(channel, asked, answer);
+  } catch (thrown) {
+    throw isLate ? new PeerError('stalled', `not all of it within ${msMax} ms`) : thrown;
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
 const exchange = async <Answer>(
   channel: Channel,
-  asked: Exclude<Frame, { readonly name: 'data' }>,
+  asked: Asked,
   answer: () => Promise<Answer>,
 ): Promise<Answer> => {
   try {

@@ -5,8 +5,9 @@ import { parseFromDaemon, peerTransports } from '@cognitora/protocol/kv-daemon';
 import { kvPeerAddressesMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { PeerCounters } from './counts.ts';
+import { ping } from './exchange.ts';
 import { Fabric } from './fabric.ts';
-import { probeMsMean, probesMax } from './limits.ts';
+import { askedMsMax, probeMsMean, probesMax } from './limits.ts';
 import { newNodeKey } from './testing/authority.ts';
 import { Fleet } from './testing/fleet.ts';
 import { authority, certifiedOf, newValue } from './testing/pair.ts';
@@ -124,6 +125,20 @@ test('a certificate that is none is told of, and the one before goes on', async 
   held?.release();
 });
 
+test('a certificate that is none keeps nobody in who left, by whichever transport', async () => {
+  const fleet = new Fleet();
+  const [holder, asker] = [await fleet.daemon(), await fleet.daemon()];
+  fleet.tell();
+  const paths = asker.peers.fabric.pathsTo(holder.node);
+  const channels = await Promise.all(paths.map(({ trunk }) => trunk.take()));
+  await Promise.all(channels.map((channel) => ping(channel, Buffer.alloc(8), () => 0)));
+  const again = await Promise.all(paths.map(({ trunk }) => trunk.take()));
+  holder.peers.update({ ca: authority.ca, certificate: 'none', peers: [] });
+  const asked = again.map((channel) => ping(channel, Buffer.alloc(8), () => 0).catch(({ code }) => code));
+  expect((await Promise.all(asked)).filter((answer) => typeof answer === 'number')).toEqual([]);
+  expect(paths.map(({ transport }) => transport)).toEqual(peerTransports);
+});
+
 test('what is reached is told when it changes', async () => {
   const fleet = new Fleet();
   const one = await fleet.daemon();
@@ -164,4 +179,32 @@ test('a path that waited for its look and was dropped meanwhile is not looked at
   fabric.update({ ...certifiedOf(ours), peers: [] });
   await vi.advanceTimersByTimeAsync(probeMsMean);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a member that is slow at many addresses does not keep others from being looked at', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const ours = newNodeKey();
+  const fabric = new Fabric({
+    ...{ key: ours, counters: new PeerCounters(), nowMs: () => 0, random: () => 0.5 },
+    onChannel: () => {},
+  });
+  onTestFinished(() => fabric.close());
+  const [slow, other] = [newNodeKey(), newNodeKey()];
+  const peerOf = ({ node, publicKey }: typeof slow, addresses: number) => ({
+    ...{ node, name: 'host', publicKey: publicKey.toString('base64url') },
+    addresses: Array.from({ length: addresses }, (_, at) => ({
+      ...({ transport: 'tls', host: '127.0.0.1', port: 1 + at } as const),
+    })),
+  });
+  fabric.update({ ...certifiedOf(ours), peers: [peerOf(slow, kvPeerAddressesMax), peerOf(other, 1)] });
+  const looksAt = ({ node }: typeof slow) =>
+    fabric.pathsTo(node).map(({ trunk }) => vi.spyOn(trunk, 'take').mockReturnValue(new Promise(() => {})));
+  const [slows, others] = [looksAt(slow), looksAt(other)];
+  const looked = (spies: typeof slows): number => spies.filter(({ mock }) => mock.calls.length > 0).length;
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([looked(slows), looked(others)]).toEqual([1, 1]);
+  // One that says nothing has an end too, and the next address its turn.
+  await vi.advanceTimersByTimeAsync(kvPeerAddressesMax * askedMsMax);
+  expect(looked(slows)).toBe(kvPeerAddressesMax);
 });

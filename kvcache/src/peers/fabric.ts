@@ -19,10 +19,18 @@ import { type PeerFailure, peerErrorOf } from './codes.ts';
 import type { PeerCounters } from './counts.ts';
 import { ping, probe } from './exchange.ts';
 import { type NodeKey, nodeOf } from './identity.ts';
-import { bandwidthMsMean, probeBackoffMsMax, probeBytes, probeMsMean, probesMax } from './limits.ts';
+import {
+  askedMsMax,
+  bandwidthMsMean,
+  probeBackoffMsMax,
+  probeBytes,
+  probeMsMean,
+  probesMax,
+} from './limits.ts';
 import { bestFirst, Path } from './path.ts';
 import { Slots } from './slots.ts';
 import { type Channel, type Listener, type Transport, transports } from './transport.ts';
+import { within } from './within.ts';
 
 /** What reach and its figures are compared for. */
 const typicalBytes = 2 ** 20;
@@ -50,6 +58,8 @@ interface Member {
   readonly peer: FabricPeer;
   readonly publicKey: Buffer;
   readonly paths: readonly Path[];
+  /** One path at a time, so that who answers slowly at many addresses takes one place of those for all. */
+  readonly looks: Slots;
 }
 
 /** A peer, and the paths to it, for whoever shows them. */
@@ -180,10 +190,9 @@ export class Fabric {
       for (const path of paths) if (!kept.has(path)) this.#drop(path);
     }
     this.#options.counters.keep((node) => this.#members.has(node));
-    try {
-      for (const listener of this.#listeners) listener.renew();
-    } catch (thrown) {
-      this.#failed('the certificate from the edge cannot be used', thrown);
+    const failures = this.#listeners.flatMap((listener) => failureOf(() => listener.renew()));
+    if (failures.length > 0) {
+      this.#failed('the certificate from the edge cannot be used', failures[0]);
       this.#certified = certifiedBefore;
     }
     this.#options.onReach?.();
@@ -235,7 +244,8 @@ export class Fabric {
       const known = before?.paths.find((path) => isSame(path.address, address));
       return [known ?? this.#newPath(peer.node, publicKey, address, transport)];
     });
-    return { peer, publicKey, paths };
+    const looks = before?.looks ?? new Slots({ max: 1, waitingMax: kvPeerAddressesMax });
+    return { peer, publicKey, paths, looks };
   }
 
   #newPath(node: NodeId, publicKey: Buffer, address: PeerAddress, transport: Transport): Path {
@@ -261,9 +271,8 @@ export class Fabric {
   /** Never rejects. */
   async #look(path: Path): Promise<void> {
     const { counters, nowMs, random } = this.#options;
-    try {
-      await this.#probes.take(probeMsMean);
-    } catch {
+    const free = await this.#lookPlace(path);
+    if (free === undefined) {
       if (this.#isPathOf(path)) this.#schedule(path, probeMsMean);
       return;
     }
@@ -271,10 +280,12 @@ export class Fabric {
       if (this.#isPathOf(path)) await this.#probe(path);
     } catch (thrown) {
       const { code } = peerErrorOf(thrown);
+      // It answers: only its bandwidth is still to be seen.
+      if (code === 'busy') return this.#schedule(path, soonMs * (0.5 + random()));
       path.failed(code, nowMs());
       counters.failed(path.node, path.transport, code);
     } finally {
-      this.#probes.free();
+      free();
     }
     if (!this.#isPathOf(path)) return;
     const meanMs =
@@ -283,25 +294,59 @@ export class Fabric {
     this.#options.onReach?.();
   }
 
+  /** Undefined: it took too long. */
+  async #lookPlace({ node }: Path): Promise<(() => void) | undefined> {
+    const looks = this.#members.get(node)?.looks;
+    try {
+      await looks?.take(probeMsMean);
+    } catch {
+      return undefined;
+    }
+    try {
+      await this.#probes.take(probeMsMean);
+    } catch {
+      looks?.free();
+      return undefined;
+    }
+    return () => {
+      this.#probes.free();
+      looks?.free();
+    };
+  }
+
   #isPathOf(path: Path): boolean {
     return this.#members.get(path.node)?.paths.includes(path) === true;
   }
 
+  /** All of it has one end. */
   async #probe(path: Path): Promise<void> {
     const { nowMs, random, counters } = this.#options;
+    const endsAtMs = nowMs() + askedMsMax;
+    const leftMs = (): number => Math.max(1, endsAtMs - nowMs());
+    const channel = (): Promise<Channel> =>
+      within(path.trunk.take(), leftMs(), 'unreachable', (late) => late.giveBack());
     // The first pays for the connection.
     const rtts: number[] = [];
     for (let count = 0; count < 3; count += 1) {
-      rtts.push(await ping(await path.trunk.take(), randomBytes(8), nowMs));
+      rtts.push(await ping(await channel(), randomBytes(8), nowMs, leftMs()));
     }
     path.answered(Math.min(...rtts));
     if (nowMs() < (this.#bandwidthDueMs.get(path) ?? 0)) return;
-    const ms = await probe(await path.trunk.take(), probeBytes, nowMs);
+    const ms = await probe(await channel(), probeBytes, nowMs, leftMs());
     path.brought(probeBytes, ms);
     counters.of(path.node, path.transport).bytesIn += probeBytes;
     this.#bandwidthDueMs.set(path, nowMs() + bandwidthMsMean * (0.5 + random()));
   }
 }
+
+const failureOf = (does: () => void): readonly unknown[] => {
+  try {
+    does();
+    return [];
+  } catch (thrown) {
+    return [thrown];
+  }
+};
 
 /** Everywhere: the addresses that others can know this host by. */
 const hostsOf = (host: string): readonly string[] => {

@@ -33,7 +33,7 @@ export const dialMsMax = 3_000;
 export const stallMsMax = 5_000;
 /** A holder that brings nothing of a value for so long is left for another, or another path: a third of its time. */
 export const fetchStallMsMax = 1_500;
-/** Where others hold it too, one has this long at least: a pause of either end; and this long where nothing is known. */
+/** Where others hold it too, one has this long at least, a pause of either end; and so long where nothing is known. */
 export const holderMsMin = 500;
 export const holderUnknownMsMax = 1_000;
 /** How often a try is held against that. */
@@ -58,6 +58,13 @@ export const attemptsMax = 4;
 /** Values that are sent at once, of all peers and to one: each is held in memory meanwhile. */
 export const servedMax = 64;
 export const servedPerPeerMax = 16;
+/** Probes that are answered at once, of all peers and of one, which looks at one path at a time. */
+export const probedMax = 64;
+export const probedPerPeerMax = 2;
+/** Of memory, what may be held at once because peers read it, one value always; the rest is this host's. */
+export const servedShareMax = 1 / 4;
+/** The fleet as the edge tells it is taken no more often: each time makes the listeners' certificate anew. */
+export const fabricMs = 100;
 /** Unless the caller knows better: what a prefill of a long prompt takes. */
 export const fetchMsMax = 5_000;
 

@@ -1,6 +1,6 @@
 /**
- * How long a try of a fetch stays with its holder. Where somebody else can be asked: no longer than a few times what the
- * path is known to take. Where nobody can: as long as what comes would be here in time at the rate at which it comes.
+ * How long a try of a fetch stays with its holder. Where somebody else can be asked: no longer than a few times what
+ * the path is known to take. Where nobody can: as long as it would be here in time at the rate at which it comes.
  * Pure: knows no timers and no channels.
  */
 import { fetchStallMsMax, holderMsMin, holderUnknownMsMax } from './limits.ts';

@@ -12,12 +12,15 @@ import { frameOf, headerOf, readFrame } from './wire.ts';
 
 const mebibyte = 2 ** 20;
 
+/** Paths are looked at when a test does so, however slow the machine. */
+const unlooked = { random: () => 1_000 };
+
 /** One that asks and one that holds a value of a MiB. */
 const two = async (
   only?: PeerTransport,
 ): Promise<{ fleet: Fleet; asker: Daemon; holder: Daemon; value: Buffer }> => {
   const fleet = new Fleet();
-  const [asker, holder] = [await fleet.daemon(), await fleet.daemon()];
+  const [asker, holder] = [await fleet.daemon(unlooked), await fleet.daemon(unlooked)];
   const value = newValue(mebibyte);
   holder.put('k', value);
   fleet.says('k', holder.node);
@@ -64,7 +67,8 @@ test('a fetch that a path is known to be too slow for is not begun', async () =>
 
 test('however much is fetched, what is short has a connection at once', async () => {
   const fleet = new Fleet();
-  const [asker, holder] = [await fleet.daemon(), await fleet.daemon({ bytesPerSecondMax: mebibyte })];
+  const slow = { bytesPerSecondMax: mebibyte, ...unlooked };
+  const [asker, holder] = [await fleet.daemon(unlooked), await fleet.daemon(slow)];
   fleet.tell('tls');
   const keys = Array.from({ length: connectionsPerPeerMax }, (_, at) => `k${at}`);
   for (const key of keys) holder.put(key, newValue(mebibyte));
@@ -82,7 +86,7 @@ test('however much is fetched, what is short has a connection at once', async ()
 
 test('how fast a path is shows in what it brings, unless a cap made it slow', async () => {
   const { fleet, asker, holder } = await two('tls');
-  const capped = await fleet.daemon({ bytesPerSecondMax: 64 * mebibyte });
+  const capped = await fleet.daemon({ bytesPerSecondMax: 64 * mebibyte, ...unlooked });
   fleet.tell('tls');
   for (const { peers } of [asker, capped]) (await peers.tier.fetch('k', { node: holder.node }))?.release();
   const known = [asker, capped].map(({ peers }) => peers.fabric.pathsTo(holder.node)[0]?.bytesPerMs);
@@ -387,7 +391,8 @@ test('holders that drip keep no value of others from coming', async () => {
   for (const name of good) holder.put(name, newValue(mebibyte));
   for (const name of good) fleet.says(name, holder.node);
   const dripping = evil.map(([name]) => asker.read(name));
-  await expect.poll(() => slow.reduce((all, { begun }) => all + begun(), 0)).toBeGreaterThanOrEqual(16);
+  const begun = (): number => slow.reduce((all, one) => all + one.begun(), 0);
+  await expect.poll(begun).toBeGreaterThanOrEqual(16);
   const came = await Promise.all(good.map((name) => asker.read(name)));
   expect(came.filter((value) => value !== undefined)).toHaveLength(good.length);
   expect((await Promise.all(dripping)).every((value) => value === undefined)).toBe(true);

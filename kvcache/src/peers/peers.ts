@@ -32,7 +32,7 @@ import { check, namespaces, newest } from './exchange.ts';
 import { Fabric, type MemberView } from './fabric.ts';
 import { HeldKeys } from './held-keys.ts';
 import { type NodeKey, nodeKeyOf } from './identity.ts';
-import { dataBytesMax, fetchedTogetherMax, probedTogetherMax } from './limits.ts';
+import { askedMsMax, dataBytesMax, fetchedTogetherMax, probedTogetherMax, servedShareMax } from './limits.ts';
 import { type NewestAnswer, type NewestAsk, type NewestKeys, parseNewest } from './newest-keys.ts';
 import { PeerTier, type TierCounts } from './peer-tier.ts';
 import { ServedNow, serveChannel } from './serve.ts';
@@ -60,7 +60,7 @@ export class Peers implements PeerAccess {
   readonly #lines = new AgentLines({ fabric: () => this.fabric, held: () => this.held });
   readonly #checks: Checks;
   readonly #counters = new PeerCounters();
-  readonly #serving = new ServedNow();
+  readonly #serving: ServedNow;
   readonly #caps = new Map<string, TokenBucket>();
 
   /** Listens, and is the store's source of values from then on. Throws without a key that can be read, or a port. */
@@ -76,6 +76,7 @@ export class Peers implements PeerAccess {
     const { store, nowMs, wallMs, random, onError = () => {} } = context;
     this.#options = options;
     this.#context = context;
+    this.#serving = new ServedNow(store.ram.counts.bytesMax * servedShareMax);
     this.held = new HeldKeys(store, () => this.#lines.onHeld());
     const counters = this.#counters;
     this.fabric = new Fabric({
@@ -197,16 +198,18 @@ export class Peers implements PeerAccess {
     }
   }
 
-  /** By the best path, and by the next where that fails. */
+  /** By the best path, and by the next where that fails, unless the peer is slow: it is so on all. */
   async #asking<Answer>(node: NodeId, asks: (channel: Channel) => Promise<Answer>): Promise<Answer> {
     let last = new PeerError('unreachable');
+    const endsAtMs = this.#context.nowMs() + askedMsMax;
     for (const path of this.fabric.pathsTo(node, 0)) {
       try {
         return await asks(await path.trunk.take());
       } catch (thrown) {
         last = peerErrorOf(thrown);
         this.#counters.failed(node, path.transport, last.code);
-        if (last.code === 'missing' || last.code === 'busy') break;
+        const isFinal = last.code === 'missing' || last.code === 'busy' || last.code === 'stalled';
+        if (isFinal || this.#context.nowMs() >= endsAtMs) break;
       }
     }
     throw last;

@@ -26,8 +26,10 @@ import { within } from './within.ts';
 const packageName = '@chainsafe/libp2p-quic-linux-x64-gnu';
 /** What is read of a stream at once. */
 const readBytes = 256 * 1024;
-/** Handshakes that are awaited at once: one that is slow does not hold up others. */
-const acceptorsMax = 8;
+/** Handshakes that are awaited at once: as many may be slow, 3 s each, and hold up nobody. Costs a promise each. */
+const acceptorsMax = 256;
+/** After one that failed. An endpoint that failed for good says so at once, again and again, to each who awaits. */
+const failedRestMs = 100;
 
 interface NativeStream {
   /** Null at the end. */
@@ -288,8 +290,7 @@ class QuicListener implements Listener {
       } catch (thrown) {
         if (this.#isClosed) return;
         this.#options.onRefused('refused', peerErrorOf(thrown).message);
-        // An endpoint that failed for good says so at once, again and again.
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await new Promise((resolve) => setTimeout(resolve, failedRestMs));
       }
     }
   }

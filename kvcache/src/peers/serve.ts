@@ -10,7 +10,17 @@ import type { HeldValue } from '../store.ts';
 import { checksumOf } from '../tiers/checksum.ts';
 import type { CheckOutcome } from './check.ts';
 import { PeerError, type PeerFailure, peerErrorOf, toldFailures } from './codes.ts';
-import { dataBytesMax, jsonBytesMax, restMsMax, servedMax, servedPerPeerMax, stallMsMax } from './limits.ts';
+import {
+  dataBytesMax,
+  jsonBytesMax,
+  probeBytesMax,
+  probedMax,
+  probedPerPeerMax,
+  restMsMax,
+  servedMax,
+  servedPerPeerMax,
+  stallMsMax,
+} from './limits.ts';
 import type { NewestAnswer, NewestAsk } from './newest-keys.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import type { Channel } from './transport.ts';
@@ -34,15 +44,25 @@ export interface Served {
   readonly onFailed: (code: PeerFailure) => void;
 }
 
-/** Values that are sent now. One for all listeners of a daemon. */
-export class ServedNow {
+/** All probes are answered out of these. */
+const zeros = Buffer.alloc(probeBytesMax);
+
+/** So many at once, of all peers and of one. */
+class Begun {
+  readonly #max: number;
+  readonly #ofPeerMax: number;
   readonly #ofPeer = new Map<NodeId, number>();
   #all = 0;
+
+  constructor(max: number, ofPeerMax: number) {
+    this.#max = max;
+    this.#ofPeerMax = ofPeerMax;
+  }
 
   /** False: too many. */
   begin(node: NodeId): boolean {
     const ofPeer = this.#ofPeer.get(node) ?? 0;
-    if (this.#all >= servedMax || ofPeer >= servedPerPeerMax) return false;
+    if (this.#all >= this.#max || ofPeer >= this.#ofPeerMax) return false;
     this.#all += 1;
     this.#ofPeer.set(node, ofPeer + 1);
     return true;
@@ -53,6 +73,40 @@ export class ServedNow {
     const ofPeer = (this.#ofPeer.get(node) ?? 1) - 1;
     if (ofPeer > 0) this.#ofPeer.set(node, ofPeer);
     else this.#ofPeer.delete(node);
+  }
+}
+
+/** What is sent now. One for all listeners of a daemon. */
+export class ServedNow {
+  readonly values = new Begun(servedMax, servedPerPeerMax);
+  readonly probes = new Begun(probedMax, probedPerPeerMax);
+  readonly #bytesMax: number;
+  readonly #checksums = new WeakMap<object, Promise<number>>();
+  #bytes = 0;
+
+  /** So much of memory may be held, and one value always. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** False: it would be too much. */
+  hold(bytes: number): boolean {
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+
+  /** Made once of a value, as long as that is in memory: whoever asks for no byte of it would have it made each time. */
+  checksumOf({ value, bytes }: HeldValue): Promise<number> {
+    const known = this.#checksums.get(value);
+    if (known !== undefined) return known;
+    const made = checksumOf(bytes);
+    this.#checksums.set(value, made);
+    return made;
   }
 }
 
@@ -80,7 +134,7 @@ const answerNext = async (channel: Channel, served: Served, now: ServedNow): Pro
       await send(channel, frameOf({ name: 'pong', bytes: frame.bytes }));
       break;
     case 'probe':
-      await sendAll(channel, Buffer.alloc(frame.bytes), served, false);
+      await answerProbe(channel, frame.bytes, served, now);
       break;
     case 'namespaces':
       await sendJson(channel, { namespaces: served.namespaces() });
@@ -111,6 +165,20 @@ const sendJson = async (channel: Channel, value: unknown): Promise<void> => {
 const refuse = (channel: Channel, code: (typeof toldFailures)[number]): Promise<void> =>
   send(channel, frameOf({ name: 'fail', code }));
 
+const answerProbe = async (
+  channel: Channel,
+  bytes: number,
+  served: Served,
+  { probes }: ServedNow,
+): Promise<void> => {
+  if (!probes.begin(channel.node)) return refuse(channel, 'busy');
+  try {
+    await sendAll(channel, zeros.subarray(0, bytes), served, false);
+  } finally {
+    probes.end(channel.node);
+  }
+};
+
 const giveOrRefuse = async (
   channel: Channel,
   key: string,
@@ -118,22 +186,38 @@ const giveOrRefuse = async (
   served: Served,
   now: ServedNow,
 ): Promise<void> => {
-  if (!now.begin(channel.node)) return refuse(channel, 'busy');
+  if (!now.values.begin(channel.node)) return refuse(channel, 'busy');
   try {
     const held = await served.hold(key);
     if (held === undefined) return await refuse(channel, 'missing');
     try {
-      const { length: total } = held.bytes;
-      // Of a value that is not the one that the asker has a part of.
-      if (from > total) return await refuse(channel, 'missing');
-      const checksum = await checksumOf(held.bytes);
-      await send(channel, frameOf({ name: 'head', total, checksum, from, leftMs: served.leftMs(key) }));
-      await sendAll(channel, held.bytes.subarray(from), served, true);
+      await giveHeld(channel, key, from, held, served, now);
     } finally {
       held.release();
     }
   } finally {
-    now.end(channel.node);
+    now.values.end(channel.node);
+  }
+};
+
+const giveHeld = async (
+  channel: Channel,
+  key: string,
+  from: number,
+  held: HeldValue,
+  served: Served,
+  now: ServedNow,
+): Promise<void> => {
+  const { length: total } = held.bytes;
+  // Of a value that is not the one that the asker has a part of.
+  if (from > total) return refuse(channel, 'missing');
+  if (!now.hold(total)) return refuse(channel, 'busy');
+  try {
+    const checksum = await now.checksumOf(held);
+    await send(channel, frameOf({ name: 'head', total, checksum, from, leftMs: served.leftMs(key) }));
+    await sendAll(channel, held.bytes.subarray(from), served, true);
+  } finally {
+    now.release(total);
   }
 };
 

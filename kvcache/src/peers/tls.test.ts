@@ -102,6 +102,16 @@ test('a new certificate is used for new connections, and those that stand go on'
   expect((await fetchFrom(fresh, 'k')).length).toBe(10);
 });
 
+test('who is not admitted any more is cut, whatever certificate came with that', async () => {
+  let certified = certifiedOf(key);
+  const holder = await newHolder('tls', { key, certified: () => certified });
+  const channel = await newAsker('tls', holder).take();
+  certified = { ca: 'none', certificate: 'none' };
+  holder.roster.clear();
+  expect(() => holder.listener.renew()).toThrow();
+  expect(await channel.fill(Buffer.alloc(1), 4_000).catch(({ code }) => code)).not.toBe('stalled');
+});
+
 test('before the edge told a certificate nobody is dialled and nobody let in', async () => {
   const holder = await newHolder('tls', { certified: () => undefined });
   await expect(newAsker('tls', holder).take()).rejects.toBeInstanceOf(PeerError);

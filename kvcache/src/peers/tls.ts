@@ -263,10 +263,11 @@ const listen = async (credentials: Credentials, options: ListenOptions): Promise
   const isAuthenticated = { requestCert: true, rejectUnauthorized: true, ALPNProtocols: [protocol] };
   const server = createServer({ ...isAuthenticated, handshakeTimeout: dialMsMax, noDelay: true });
   const renew = (): void => {
-    const certified = credentials.certified();
-    if (certified !== undefined) server.setSecureContext(contextOf(credentials, certified));
     for (const [socket, { publicKey }] of accepted)
       if (options.admit(publicKey) === undefined) socket.destroy();
+    // Throws with one that cannot be used.
+    const certified = credentials.certified();
+    if (certified !== undefined) server.setSecureContext(contextOf(credentials, certified));
   };
   renew();
   server.maxConnections = acceptedMax;

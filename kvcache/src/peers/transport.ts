@@ -39,7 +39,7 @@ export interface Trunk {
 
 export interface Listener {
   readonly port: number;
-  /** Ends the connections of those that are no longer admitted, and takes the certificate that is now. */
+  /** Ends the connections of those that are no longer admitted, and then takes the certificate that is now, or throws. */
   renew(): void;
   close(): Promise<void>;
 }

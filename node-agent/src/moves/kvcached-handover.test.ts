@@ -14,13 +14,17 @@ import {
   serve,
 } from './handover.conformance.ts';
 import { keyHash } from './kept-prefixes.ts';
-import { KvcachedHandover } from './kvcached-handover.ts';
+import { KvcachedHandover, type KvcachedHandoverOptions } from './kvcached-handover.ts';
 
 const there = `n${'b'.repeat(26)}` as NodeId;
 const reach = { node: there, transport: 'tls', rttMs: 2, bytesPerMs: 1_000 } as const;
 const partBytes = 1_024;
 
-const open = (daemon: MemoryKvDaemon, reached: NodeId | 'nobody' = there): KvcachedHandover =>
+const open = (
+  daemon: MemoryKvDaemon,
+  reached: NodeId | 'nobody' = there,
+  more: Partial<KvcachedHandoverOptions> = {},
+): KvcachedHandover =>
   new KvcachedHandover({
     daemon,
     reachOf: (node) => (node === reached ? reach : undefined),
@@ -28,6 +32,7 @@ const open = (daemon: MemoryKvDaemon, reached: NodeId | 'nobody' = there): Kvcac
     pause: () => new Promise((resolve) => setTimeout(resolve, 1)),
     log: () => {},
     partBytes,
+    ...more,
   });
 
 const flip = (daemon: MemoryKvDaemon): void => {
@@ -213,6 +218,26 @@ test('a daemon that goes is asked no more until it is back', async () => {
     expect(handover.isReady(fingerprint)).toBe(false);
   }
   daemon.isAway = false;
+});
+
+test('that the daemon is waited for is told once, and that it answers', async () => {
+  const daemon = new MemoryKvDaemon();
+  daemon.isAway = true;
+  const said: string[] = [];
+  let waits = 0;
+  const handover = open(daemon, there, {
+    log: (_, event) => void said.push(event),
+    pause: () => {
+      waits += 1;
+      return new Promise((resolve) => setTimeout(resolve, 1));
+    },
+  });
+  const fingerprint = fingerprintOf(facts);
+  handover.serve({ fingerprint, facts, held: new HostBlocks(() => {}) });
+  await expect.poll(() => waits).toBeGreaterThan(3);
+  daemon.isAway = false;
+  await expect.poll(() => handover.isReady(fingerprint)).toBe(true);
+  await expect.poll(() => said).toEqual(['kv waits for kvcached', 'kvcached answers']);
 });
 
 test('engines that differ in a fact have namespaces of their own', async () => {

@@ -110,7 +110,10 @@ export class KvcachedHandover implements KvHandover {
   async found(): Promise<void> {
     this.#isTold = true;
     this.#kept.clear();
-    for (const replica of this.#replicas.values()) await this.#meet(replica);
+    for (const replica of this.#replicas.values()) {
+      const why = await this.#meet(replica);
+      if (why !== undefined) this.#options.log('warn', 'kv waits for kvcached', { why });
+    }
   }
 
   /** Nobody knows what the daemon holds. */

@@ -109,7 +109,7 @@ class Others {
       pull: async (_, key, use) => {
         pulled.push(key.slice(namespace.length + 1));
         const bytes = values.get(key);
-        return use(bytes && { bytes, pages: bytes, arena: 0, offset: 0, release: () => {} });
+        return use(bytes && { bytes, pages: bytes, arena: 0, offset: 0, value: bytes, release: () => {} });
       },
     };
   }

@@ -509,3 +509,19 @@ test('one who asks far ahead of the answers is cut', async () => {
   socket.write('GET /v1/stat HTTP/1.1\r\nhost: h\r\n\r\n');
   await vi.waitFor(() => expect(socket.closed).toBe(true));
 });
+
+test('values that are not whole leave most of memory to those that are, and their senders are cut', async () => {
+  const { path, store } = await started({ ramBytes: 8 * mebibyte });
+  await put(path, 'whole', Buffer.alloc(5 * mebibyte));
+  const slow = Array.from({ length: 12 }, () => connect(path));
+  for (const [at, socket] of slow.entries()) {
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => {});
+    socket.write(`PUT ${kvValuePath(`k${at}`)} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\nbegun`);
+  }
+  await vi.waitFor(() => expect(store.counts.refusals).toBe(8));
+  expect(store.has('whole')).toBe(true);
+  for (let look = 0; look < 10; look += 1) store.incoming.look();
+  await vi.waitFor(() => expect(store.ram.counts.bytes).toBeLessThan(5.1 * mebibyte));
+  expect(await put(path, 'new', Buffer.alloc(2 * mebibyte))).toMatchObject({ status: 204 });
+});

@@ -58,7 +58,8 @@ const invalidTime = failure("ERR invalid expire time in 'set' command");
 export const tooLarge = (bytesMax: number): Reply =>
   failure(`ERR a value has ${bytesMax} bytes at most here; store it in smaller chunks`);
 export const noRoom = failure(
-  'OOM no room for the value, and all that is here is read, being written, pinned or not on the disk yet; try again later',
+  'OOM no room for the value, and all that is here is read, being written, pinned or not on the disk yet; ' +
+    'try again later',
 );
 
 /** Keys of one database stand apart from those of the others. */

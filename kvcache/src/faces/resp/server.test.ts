@@ -3,6 +3,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { wordsBytesMax } from '../../incoming.ts';
 import { KvStore } from '../../store.ts';
 import { pageBytes } from '../../tiers/ram/extents.ts';
 import { type RespServerOptions, startRespServer } from './server.ts';
@@ -203,8 +204,8 @@ test('a value without room is refused, one that is too large as well, and the co
   await store.pin('db0:a', true);
   client.say(Buffer.concat([wire('SET', 'b', Buffer.alloc(2 * mebibyte)), wire('PING')]));
   await client.hears(
-    '-OOM no room for the value, and all that is here is read, being written, pinned or not on the disk yet; try again later\r\n' +
-      '+PONG\r\n',
+    '-OOM no room for the value, and all that is here is read, being written, pinned or not on the disk yet; ' +
+      'try again later\r\n+PONG\r\n',
   );
   client.say(Buffer.concat([wire('SET', 'c', Buffer.alloc(65 * mebibyte)), wire('PING')]));
   await client.hears('-ERR a value has 67108864 bytes at most here; store it in smaller chunks\r\n+PONG\r\n');
@@ -266,6 +267,23 @@ test('as many keys as fit into a command are answered, and longer ones are told 
     Buffer.concat([wire('MGET', ...Array.from({ length: 4_095 }, () => 'k'.repeat(300))), wire('PING')]),
   );
   await client.hears('-ERR words of more than 1048576 bytes in one command\r\n+PONG\r\n');
+});
+
+test('the words of all clients have a bound together, and are given back with their command', async () => {
+  const { store, port } = await started();
+  const client = await talk(port);
+  const giveBack = store.incoming.keepWords(wordsBytesMax - mebibyte / 8, client.socket);
+  const many = (of: string) => wire(of, ...Array.from({ length: 1_000 }, () => 'k'.repeat(250)));
+  client.say(Buffer.concat([many('EXISTS'), wire('PING')]));
+  await client.hears(
+    '-OOM all clients together have sent as many words as are kept; try again later\r\n+PONG\r\n',
+  );
+  giveBack?.();
+  client.say(Buffer.concat([many('EXISTS'), many('MGET'), many('EXISTS').subarray(0, 100_000)]));
+  await client.hears(`:0\r\n*1000\r\n${'$-1\r\n'.repeat(1_000)}`);
+  await vi.waitFor(() => expect(store.incoming.keepWords(wordsBytesMax, client.socket)).toBeUndefined());
+  client.socket.destroy();
+  await vi.waitFor(() => expect(store.incoming.keepWords(wordsBytesMax, client.socket)).toBeDefined());
 });
 
 test('many short values of one command lie in the store before it is whole, not on the heap', async () => {

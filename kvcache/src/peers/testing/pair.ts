@@ -68,7 +68,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
   const all: Served = {
     hold: (asked) => {
       const bytes = values.get(asked);
-      return bytes && { bytes, pages: bytes, arena: 0, offset: 0, release: () => {} };
+      return bytes && { bytes, pages: bytes, arena: 0, offset: 0, value: bytes, release: () => {} };
     },
     leftMs: () => 0,
     namespaces: () => [],
@@ -80,7 +80,7 @@ export const newHolder = async (name: PeerTransport, options: HolderOptions = {}
     onFailed: (code) => failed.push(code),
     ...served,
   };
-  const now = new ServedNow();
+  const now = new ServedNow(Number.POSITIVE_INFINITY);
   const listener = await transport.listen({
     host: '127.0.0.1',
     port: options.port ?? 0,

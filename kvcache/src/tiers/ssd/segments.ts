@@ -79,10 +79,6 @@ export class Segments {
     return this.#segments.map(({ number }) => number);
   }
 
-  has(segment: number): boolean {
-    return this.#find(segment) !== undefined;
-  }
-
   sizeOf(segment: number): number {
     return this.#find(segment)?.bytes ?? 0;
   }
@@ -165,17 +161,17 @@ export class Segments {
     return at === into.length;
   }
 
-  /** Deletes the oldest. Who reads it may end. Its number. */
-  async dropOldest(): Promise<number | undefined> {
+  /** Deletes the oldest. Who reads it may end; that it is gone is told at once, so that nobody else looks for it. */
+  async dropOldest(onGone: (segment: number) => void): Promise<void> {
     const segment = this.#segments[0];
-    if (segment === undefined) return undefined;
+    if (segment === undefined) return;
     // First: one that cannot be removed is found by a restart, so that it counts until it is.
     await rm(this.#pathOf(segment.number), { force: true });
     this.#segments.shift();
     this.#bytes -= segment.bytes;
     segment.isDropped = true;
+    onGone(segment.number);
     if (segment.users === 0) await segment.file.close();
-    return segment.number;
   }
 
   /** All that was appended is where a loss of power leaves it. */
