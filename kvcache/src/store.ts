@@ -14,7 +14,7 @@ import { noTimes, type StoreTimes } from './store-times.ts';
 import { valueIn } from './tiers/ram/extents.ts';
 import { RamTier, type RamValue } from './tiers/ram/ram-tier.ts';
 import { keyBytesMax } from './tiers/ssd/record.ts';
-import { SsdTier } from './tiers/ssd/ssd-tier.ts';
+import { indexBytesMaxDefault, SsdTier } from './tiers/ssd/ssd-tier.ts';
 
 export { keyBytesMax };
 /** What engines call a block is far below; a slot's whole state may be above and is then none of this store's. */
@@ -155,7 +155,17 @@ export class KvStore {
       if (isHere) sizes.came(key);
       else sizes.went(key);
     };
-    const shared = { dirtyBytesMax, nowMs, monotonicMs, times: times.ssdWrite, onError, onGone, onPlace };
+    const indexBytesMax = Math.max(indexBytesMaxDefault, ramBytesMax / 8);
+    const shared = {
+      dirtyBytesMax,
+      indexBytesMax,
+      nowMs,
+      monotonicMs,
+      times: times.ssdWrite,
+      onError,
+      onGone,
+      onPlace,
+    };
     const disk = ssd && (await SsdTier.open({ ...ssd, ...shared }));
     const store = new KvStore(ram, disk, options, times, sizes);
     return store;

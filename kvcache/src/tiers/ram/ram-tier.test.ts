@@ -67,6 +67,20 @@ test('what is pinned or read does not go; room that only they have is refused', 
   expect(gone).toEqual(['c']);
 });
 
+test('long keys are charged: what they take of the heap is an eighth of the budget at most', () => {
+  const { tier, gone } = tierOf(64);
+  const nameOf = (index: number): string => String(index).padStart(2_000, 'k');
+  for (let index = 0; index < 64; index += 1) {
+    expect(put(tier, nameOf(index), Buffer.from('x'))).toBe(true);
+    expect(tier.counts.values * 2_000).toBeLessThanOrEqual((64 * pageBytes) / 8);
+    expect(tier.counts.bytes).toBeLessThanOrEqual(64 * pageBytes);
+  }
+  expect(tier.counts.values + gone.length).toBe(64);
+  expect(tier.counts.values).toBeGreaterThan(10);
+  for (const key of [...tier.keys()]) tier.delete(key);
+  expect(tier.counts.bytes).toBe(0);
+});
+
 test('a value whose time is over is gone when it is asked for', () => {
   const { tier, gone } = tierOf(2);
   put(tier, 'a', Buffer.from('a'));

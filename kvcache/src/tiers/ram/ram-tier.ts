@@ -3,6 +3,7 @@
  * written where it will stay, is seen once it is whole, and never changes after. Who reads one holds it; a value that
  * is replaced, deleted or evicted meanwhile keeps its bytes until the last hold is gone. Knows no disk and no protocol.
  */
+import { chargedBytes } from '../entry-cost.ts';
 import { type Arena, openArena } from './arena.ts';
 import { Extents, pageBytes, pagesOf, valueAt, valueIn } from './extents.ts';
 import { type Queued, S3Fifo } from './s3-fifo.ts';
@@ -11,8 +12,9 @@ import { type Queued, S3Fifo } from './s3-fifo.ts';
 const arenaBytesMax = 2 ** 30;
 
 export interface RamValue extends Queued {
-  /** Bytes of the value; `bytes` are those of its pages. */
+  /** Bytes of the value; `bytes` are what it is charged. */
   readonly length: number;
+  readonly pages: number;
   readonly arena: number;
   readonly firstPage: number;
   /** Wall clock; undefined for never. */
@@ -24,6 +26,7 @@ export interface RamValue extends Queued {
 
 export interface RamCounts {
   readonly values: number;
+  /** Charged (`entry-cost.ts`), pinned ones too. */
   readonly bytes: number;
   readonly bytesMax: number;
   readonly pinnedBytes: number;
@@ -109,10 +112,10 @@ export class RamTier {
   }
 
   /** Its whole pages, for a disk: before and behind the value is nothing of another one. */
-  pagesOf({ arena, firstPage, bytes }: RamValue): Buffer {
+  pagesOf({ arena, firstPage, pages }: RamValue): Buffer {
     const all = this.#rooms[arena]?.arena.bytes;
     if (all === undefined) throw new Error(`there is no arena ${arena}`);
-    return all.subarray(firstPage * pageBytes, firstPage * pageBytes + bytes);
+    return all.subarray(firstPage * pageBytes, (firstPage + pages) * pageBytes);
   }
 
   /** In its arena, bytes. */
@@ -135,20 +138,22 @@ export class RamTier {
    */
   reserve(key: string, length: number): RamValue | undefined {
     const pages = pagesOf(length);
-    let at = this.#take(pages);
+    const bytes = chargedBytes(key, pages * pageBytes);
+    let at = this.#take(pages, bytes);
     while (at === undefined) {
       const victim = this.#queue.evict(mayGo);
       if (victim === undefined) return undefined;
       this.#evictions += 1;
       this.#remove(victim);
-      at = this.#take(pages);
+      at = this.#take(pages, bytes);
     }
-    this.#bytes += pages * pageBytes;
+    this.#bytes += bytes;
     const plain = { expiresAtMs: undefined, isPinned: false, place: undefined, holds: 1 };
     const value: RamValue = {
       key,
       length,
-      bytes: pages * pageBytes,
+      pages,
+      bytes,
       ...at,
       ...plain,
       state: 'being written',
@@ -188,7 +193,8 @@ export class RamTier {
     this.#pinnedBytes += isPinned ? value.bytes : -value.bytes;
   }
 
-  #take(pages: number): { arena: number; firstPage: number } | undefined {
+  #take(pages: number, bytes: number): { arena: number; firstPage: number } | undefined {
+    if (this.#bytes + bytes > this.#bytesMax) return undefined;
     for (const [arena, { extents }] of this.#rooms.entries()) {
       const firstPage = extents.take(pages);
       if (firstPage !== undefined) return { arena, firstPage };

@@ -26,7 +26,10 @@ interface Place {
 
 const askedMax = 3;
 const smallShare = 0.1;
-/** Keys of values that went: a few dozen MiB at most, whatever the values' sizes. */
+/**
+ * Keys of values that went: some 30 MiB with keys of 64 bytes. Together their values were charged what memory has at
+ * most, for long keys too, so that ghosts never take more heap than values' entries may.
+ */
 const ghostsMax = 262_144;
 
 class Queue {

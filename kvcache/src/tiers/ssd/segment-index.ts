@@ -2,6 +2,7 @@
  * Where on the disk each value is: by key, and by segment, since a segment goes as a whole. Built from headers in any
  * order: of a key the record with the highest number counts. Pure.
  */
+import { diskEntryBytes } from '../entry-cost.ts';
 
 export interface Place {
   readonly segment: number;
@@ -20,11 +21,17 @@ export interface Dropped {
   readonly isAsked: boolean;
 }
 
+interface Listed {
+  readonly keys: Set<string>;
+  entryBytes: number;
+}
+
 export class SegmentIndex {
   readonly #places = new Map<string, Place>();
-  readonly #keys = new Map<number, Set<string>>();
+  readonly #segments = new Map<number, Listed>();
   readonly #onPlace: (key: string, isHere: boolean) => void;
   #bytes = 0;
+  #entryBytes = 0;
 
   /** A key that gets another place loses the one it had first. */
   constructor(onPlace: (key: string, isHere: boolean) => void = () => {}) {
@@ -40,6 +47,15 @@ export class SegmentIndex {
     return this.#bytes;
   }
 
+  /** Of heap, for keys and what is known of them. */
+  get entryBytes(): number {
+    return this.#entryBytes;
+  }
+
+  entryBytesIn(segment: number): number {
+    return this.#segments.get(segment)?.entryBytes ?? 0;
+  }
+
   keys(): IterableIterator<string> {
     return this.#places.keys();
   }
@@ -49,7 +65,7 @@ export class SegmentIndex {
   }
 
   clear(): void {
-    for (const segment of [...this.#keys.keys()]) this.drop(segment);
+    for (const segment of [...this.#segments.keys()]) this.drop(segment);
   }
 
   /** False when a newer record of the key is known. */
@@ -59,9 +75,11 @@ export class SegmentIndex {
     this.remove(key);
     this.#places.set(key, place);
     this.#bytes += place.length;
-    const keys = this.#keys.get(place.segment);
-    if (keys === undefined) this.#keys.set(place.segment, new Set([key]));
-    else keys.add(key);
+    const listed = this.#segments.get(place.segment) ?? { keys: new Set(), entryBytes: 0 };
+    this.#segments.set(place.segment, listed);
+    listed.keys.add(key);
+    listed.entryBytes += diskEntryBytes(key);
+    this.#entryBytes += diskEntryBytes(key);
     this.#onPlace(key, true);
     return true;
   }
@@ -70,8 +88,10 @@ export class SegmentIndex {
     const place = this.#places.get(key);
     if (place === undefined) return false;
     this.#places.delete(key);
-    this.#keys.get(place.segment)?.delete(key);
     this.#bytes -= place.length;
+    this.#entryBytes -= diskEntryBytes(key);
+    const listed = this.#segments.get(place.segment);
+    if (listed?.keys.delete(key) === true) listed.entryBytes -= diskEntryBytes(key);
     this.#onPlace(key, false);
     return true;
   }
@@ -79,11 +99,11 @@ export class SegmentIndex {
   /** Forgets all that lies in it. */
   drop(segment: number): readonly Dropped[] {
     const dropped: Dropped[] = [];
-    for (const key of this.#keys.get(segment) ?? []) {
+    for (const key of this.#segments.get(segment)?.keys ?? []) {
       dropped.push({ key, isAsked: this.#places.get(key)?.isAsked ?? false });
     }
     for (const { key } of dropped) this.remove(key);
-    this.#keys.delete(segment);
+    this.#segments.delete(segment);
     return dropped;
   }
 }

@@ -79,10 +79,6 @@ export class Segments {
     return this.#segments.map(({ number }) => number);
   }
 
-  has(segment: number): boolean {
-    return this.#find(segment) !== undefined;
-  }
-
   sizeOf(segment: number): number {
     return this.#find(segment)?.bytes ?? 0;
   }

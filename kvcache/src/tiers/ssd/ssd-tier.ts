@@ -5,14 +5,17 @@
  */
 import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
+import { chargedBytes, diskEntryBytes } from '../entry-cost.ts';
 import { openArena } from '../ram/arena.ts';
 import { valueIn } from '../ram/extents.ts';
 import { headerBytes, readHeader, recordBytes, writeHeader } from './record.ts';
 import { type Dropped, type Place, SegmentIndex } from './segment-index.ts';
 import { Segments } from './segments.ts';
 
-/** Index entries cost about 300 bytes of heap each. */
-const recordsMax = 1_000_000;
+/** Of heap: 400,000 keys of 64 bytes, or 60,000 of the longest. A store that has more memory may let it have more. */
+export const indexBytesMaxDefault = 128 * 2 ** 20;
+/** Of the disk's budget and of the index': what goes at once. */
+const segmentShare = 1 / 64;
 /** More at a time gives no more bytes a second, but each takes longer (host-libraries measured 1 against 4). */
 const readersMax = 2;
 /** Who waits longer than so many others computes sooner. */
@@ -40,8 +43,10 @@ export interface Pending {
 export interface SsdTierOptions {
   readonly directory: string;
   readonly bytesMax: number;
-  /** Of values that wait to be written. */
+  /** Of values that wait to be written, as memory charges them. */
   readonly dirtyBytesMax: number;
+  /** Of heap, for what is known of each value. */
+  readonly indexBytesMax?: number;
   /** Wall clock, of values' ends alone. */
   readonly nowMs: () => number;
   readonly monotonicMs?: () => number;
@@ -90,7 +95,7 @@ const recordBytesMax = 65 * 2 ** 20;
 
 /** A sixty-fourth of the budget goes at once, but the largest value has a segment to go into where that can be. */
 const segmentBytesOf = (bytesMax: number): number => {
-  const bytes = Math.max(bytesMax / 64, Math.min(recordBytesMax, bytesMax / 4));
+  const bytes = Math.max(bytesMax * segmentShare, Math.min(recordBytesMax, bytesMax / 4));
   return Math.max(2 * headerBytes, Math.floor(bytes / headerBytes) * headerBytes);
 };
 
@@ -108,6 +113,7 @@ export class SsdTier {
   readonly #segments: Segments;
   readonly #segmentBytes: number;
   readonly #index: SegmentIndex;
+  readonly #indexBytesMax: number;
   readonly #queue: Queued[] = [];
   /** Of the queue, by key: a time that changes again before it is written is one record. */
   readonly #expiries = new Map<string, Expiry>();
@@ -137,6 +143,7 @@ export class SsdTier {
     this.#options = options;
     this.#monotonicMs = options.monotonicMs ?? systemMonotonicMs;
     this.#segments = segments;
+    this.#indexBytesMax = options.indexBytesMax ?? indexBytesMaxDefault;
     this.#index = new SegmentIndex(options.onPlace);
     this.#segmentBytes = segmentBytes;
   }
@@ -147,7 +154,11 @@ export class SsdTier {
     const segmentBytes = segmentBytesOf(bytesMax);
     const segments = await Segments.open({ directory, bytesMax, segmentBytes });
     const tier = new SsdTier(options, segments, segmentBytes);
-    for (const segment of segments.numbers) await tier.#recover(segment);
+    for (const segment of segments.numbers) {
+      await tier.#recover(segment);
+      // Left by one that had more: nobody knows of these values yet.
+      await tier.#dropUntilIndexed(0, () => {});
+    }
     return tier;
   }
 
@@ -210,14 +221,14 @@ export class SsdTier {
     const isTaken =
       !this.#isClosed &&
       recordBytes(pending.length) <= this.#segmentBytes &&
-      this.#dirtyBytes + pending.pages.length <= this.#options.dirtyBytesMax &&
+      this.#dirtyBytes + chargedBytes(pending.key, pending.pages.length) <= this.#options.dirtyBytesMax &&
       this.#monotonicMs() >= this.#restsUntilMs;
     if (!isTaken) {
       this.#skipped += 1;
       this.delete(pending.key);
       return false;
     }
-    this.#dirtyBytes += pending.pages.length;
+    this.#dirtyBytes += chargedBytes(pending.key, pending.pages.length);
     this.#index.remove(pending.key);
     this.#enqueueDeletions();
     this.#enqueue(pending);
@@ -304,8 +315,8 @@ export class SsdTier {
   }
 
   #damaged(key: string, place: Place): ReadOutcome {
-    // Replaced, or in a segment that goes: its file leaves a moment before its keys do.
-    if (this.#index.get(key) !== place || !this.#segments.has(place.segment)) return 'missing';
+    // Replaced, or gone with its segment meanwhile: no damage.
+    if (this.#index.get(key) !== place) return 'missing';
     this.#corrupt += 1;
     this.#index.remove(key);
     return 'corrupt';
@@ -384,7 +395,8 @@ export class SsdTier {
   async #writeBatch(batch: readonly Queued[]): Promise<void> {
     if (batch.length === 0) return;
     const bytes = batch.reduce((sum, one) => sum + headerBytes + ('pages' in one ? one.pages.length : 0), 0);
-    const segment = await this.#roomFor(bytes);
+    const entryBytes = batch.reduce((sum, one) => sum + ('pages' in one ? diskEntryBytes(one.key) : 0), 0);
+    const segment = await this.#roomFor(bytes, entryBytes);
     const pages: Buffer[] = [];
     const places: (Place | undefined)[] = [];
     let at = 0;
@@ -409,23 +421,33 @@ export class SsdTier {
     }
   }
 
-  /** The number of the segment that so many bytes will be appended to. */
-  async #roomFor(bytes: number): Promise<number> {
-    if (this.#segments.isFullFor(bytes)) {
-      for (let left = this.#segments.excess; left > 0; left -= 1) await this.#dropOldest();
-      while (this.#index.size >= recordsMax) await this.#dropOldest();
-      return this.#segments.begin();
-    }
-    return this.#segments.numbers.at(-1) ?? this.#segments.begin();
+  /** The number of the segment that so many bytes will be appended to, of which the index will tell so much more. */
+  async #roomFor(bytes: number, entryBytes: number): Promise<number> {
+    const last = this.#segments.numbers.at(-1);
+    const listed = last === undefined ? 0 : this.#index.entryBytesIn(last);
+    const share = this.#indexBytesMax * segmentShare;
+    const isCrowded = listed > 0 && listed + entryBytes > share;
+    if (last !== undefined && !isCrowded && !this.#segments.isFullFor(bytes)) return last;
+    for (let left = this.#segments.excess; left > 0; left -= 1) await this.#dropOldest(this.#tellGone);
+    await this.#dropUntilIndexed(Math.max(share, entryBytes), this.#tellGone);
+    return this.#segments.begin();
   }
 
-  async #dropOldest(): Promise<void> {
+  readonly #tellGone = ({ key, isAsked }: Dropped): void => this.#options.onGone?.(key, isAsked);
+
+  /** The oldest go until the index has room for so much more. */
+  async #dropUntilIndexed(entryBytes: number, onGone: (gone: Dropped) => void): Promise<void> {
+    while (this.#index.entryBytes + entryBytes > this.#indexBytesMax && this.#segments.numbers.length > 0)
+      await this.#dropOldest(onGone);
+  }
+
+  async #dropOldest(onGone: (gone: Dropped) => void): Promise<void> {
     let dropped: readonly Dropped[] = [];
     await this.#segments.dropOldest((segment) => {
       dropped = this.#index.drop(segment);
     });
     this.#evictions += dropped.length;
-    for (const { key, isAsked } of dropped) this.#options.onGone?.(key, isAsked);
+    for (const gone of dropped) onGone(gone);
   }
 
   #done(one: Queued, isWritten: boolean, place?: Place): void {
@@ -440,7 +462,7 @@ export class SsdTier {
     // One that was replaced or deleted meanwhile has a record behind it that says so.
     if (place !== undefined && queued === 0 && one.isWanted()) this.#index.add(one.key, place);
     this.#written += isWritten ? 1 : 0;
-    this.#dirtyBytes -= one.pages.length;
+    this.#dirtyBytes -= chargedBytes(one.key, one.pages.length);
     one.onDone(isWritten);
   }
 
