@@ -56,6 +56,8 @@ export default defineConfig({
           include: ['{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,
+          // What is waited for comes, however busy the machine.
+          expect: { poll: { timeout: 15_000 } },
           maxWorkers: besideEachOther,
           sequence: { groupOrder: 0 },
         },

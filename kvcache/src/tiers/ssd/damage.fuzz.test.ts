@@ -120,6 +120,6 @@ test('whatever bit is flipped and wherever a segment is cut, a key has its value
         rmSync(directory, { recursive: true });
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
