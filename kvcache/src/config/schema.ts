@@ -36,8 +36,8 @@ export const topKeys = {
     doc:
       'Memory for values, which is never exceeded (but by one page at "64MiB", to take the largest value); ' +
       'the process itself takes some 150 MiB beside it, and what it knows of keys: some 0.4 KiB for each ' +
-      'value in memory, an eighth of ram at most, and 0.3 KiB for each on the disk, as much or 128 MiB ' +
-      'at most.',
+      'value in memory, an eighth of ram at most, and 0.3 KiB for each on the disk, as much at most, or ' +
+      '128 MiB where that is more.',
     example: '"16GiB"',
     fallback: () => gibibyte,
     option: ['ram', 'SIZE'],
