@@ -12,7 +12,7 @@ export const within = <Value>(
     const timer = setTimeout(() => {
       isLate = true;
       reject(new PeerError(code));
-    }, msMax);
+    }, Math.max(0, msMax));
     promise.then(
       (value) => {
         clearTimeout(timer);
