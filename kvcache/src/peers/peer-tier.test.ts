@@ -226,8 +226,8 @@ describe.each([...peerTransports])('over %s', (name) => {
     expect((await coming)?.equals(value)).toBe(true);
     const [one, other] = holders.map(from);
     expect((one ?? 0) > 0 && (other ?? 0) > 0).toBe(true);
-    // At most the frame that was under way came twice.
-    expect((one ?? 0) + (other ?? 0)).toBeLessThanOrEqual(3 * mebibyte + 262_144);
+    // At most the frame that was under way came twice, and the one behind it that a transport had read.
+    expect((one ?? 0) + (other ?? 0)).toBeLessThanOrEqual(3 * mebibyte + 2 * 262_144);
   });
 
   test('a holder that goes in the midst, and nobody else: a miss', async () => {

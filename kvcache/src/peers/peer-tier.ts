@@ -352,10 +352,13 @@ export class PeerTier {
     const taken = path.trunk.take();
     const channel = await within(taken, Math.min(connectMsMax, leftMs), code, (late) => late.giveBack());
     let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      channel.cut();
-    }, endsAtMs - nowMs());
+    const timer = setTimeout(
+      () => {
+        isLate = true;
+        channel.cut();
+      },
+      Math.max(0, endsAtMs - nowMs()),
+    );
     try {
       await does(channel);
     } catch (thrown) {

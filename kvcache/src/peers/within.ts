@@ -9,10 +9,13 @@ export const within = <Value>(
 ): Promise<Value> =>
   new Promise((resolve, reject) => {
     let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      reject(new PeerError(code));
-    }, Math.max(0, msMax));
+    const timer = setTimeout(
+      () => {
+        isLate = true;
+        reject(new PeerError(code));
+      },
+      Math.max(0, msMax),
+    );
     promise.then(
       (value) => {
         clearTimeout(timer);
