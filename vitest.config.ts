@@ -20,7 +20,6 @@ const patient = [
   'test/api/recorded.test.ts',
   'test/kvcache/daemon.test.ts',
   'test/kvcache/peers.test.ts',
-  'test/kvcache/full-disk.test.ts',
   'test/kvcache/lmcache.test.ts',
   'test/kvcache/redis-clients.test.ts',
   'test/kvcache/commands.test.ts',
@@ -31,7 +30,6 @@ const patient = [
   'test/agent/engine-program.test.ts',
   'test/kvcache/fleet-ca.test.ts',
   'test/kvcache/fabric.test.ts',
-  'test/kvcache/lossy-link.test.ts',
   'test/kvcache/mirror.test.ts',
 ];
 
@@ -45,6 +43,8 @@ const long = [
   'test/agent/busy.test.ts',
   'test/kvcache/crashes.test.ts',
   'test/kvcache/over-capacity.test.ts',
+  'test/kvcache/full-disk.test.ts',
+  'test/kvcache/lossy-link.test.ts',
 ];
 
 export default defineConfig({

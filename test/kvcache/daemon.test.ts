@@ -44,7 +44,7 @@ test('a directory is for one daemon, whatever its socket is, and free after one 
 test('killed in the midst of writes, what it then knows is whole, and what was on the disk is there', async () => {
   const directory = temporaryDirectory();
   const durable = new Set<string>();
-  for (let round = 0; round < 8; round += 1) {
+  for (let round = 0; round < 4; round += 1) {
     const daemon = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
     const client = await Client.open(daemon.port);
     for (const key of durable) {
@@ -63,7 +63,7 @@ test('killed in the midst of writes, what it then knows is whole, and what was o
   }
   const last = await startDaemon('--data-dir', directory, '--ram', '64MiB', '--disk', '1GiB');
   const client = await Client.open(last.port);
-  for (let round = 0; round < 8; round += 1) {
+  for (let round = 0; round < 4; round += 1) {
     for (let index = 0; index < 6; index += 1) {
       const key = `r${round}-${index}`;
       const value = await client.ask('GET', key);

@@ -58,10 +58,13 @@ const objectId = (...numbers: readonly number[]): Uint8Array => {
   return der(tags.objectId, Uint8Array.from([first * 40 + second, ...bytes]));
 };
 
-/** A positive integer: a byte of zero in front of one whose top bit is set. */
-const integer = (bytes: Uint8Array): Uint8Array => {
-  const isNegative = (bytes[0] ?? 0) >= 0x80;
-  return der(tags.integer, ...(isNegative ? [new Uint8Array(1)] : []), bytes);
+/** A positive integer whose first byte is 1 to 127: no shorter way to write it is left, and none is negative. */
+const integer = (bytes: Uint8Array): Uint8Array => der(tags.integer, bytes);
+
+const newSerial = (): Uint8Array => {
+  const serial = randomBytes(16);
+  serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
+  return serial;
 };
 
 const bitString = (bytes: Uint8Array, unusedBits = 0): Uint8Array =>
@@ -171,7 +174,7 @@ export const fleetCaOf = async (fleetSecret: string): Promise<FleetCa> => {
   const issue = async (node: NodeId, nodeKey: Uint8Array, nowMs: number): Promise<string> => {
     const usages = [1, 2].map((usage) => objectId(1, 3, 6, 1, 5, 5, 7, 3, usage));
     return sign(key, {
-      serial: randomBytes(16),
+      serial: newSerial(),
       ...{ issuer, subject: node, publicKey: nodeKey },
       ...{ notBefore: nowMs - skewMs, notAfter: nowMs + nodeCertificateMs },
       extensions: [
