@@ -412,6 +412,7 @@ test('an answer is saved once, only from the slot that holds it, and not too oft
     await settle(() => left().length === 0);
   }
   expect(saves() - probed).toBeLessThanOrEqual(12);
+  await settle(() => host.moves.status.saved.count === saves() - probed);
   const { refused, saved } = host.moves.status;
   // The first look of the second answer, and of the one whose tokens no slot has.
   expect([saved.count, refused.not_in_a_slot]).toEqual([saves() - probed, 1]);
