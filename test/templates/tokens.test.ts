@@ -9,6 +9,7 @@ import { type FoundProfile, findProfile } from '../../node-agent/src/truth/promp
 import { alignBlocks } from '../../protocol/src/prefix/align.ts';
 import { prefixChain, rootKey } from '../../protocol/src/prefix/chain.ts';
 import { type ProfileFacts, profileOf } from '../../protocol/src/prefix/profile.ts';
+import { sharedLength } from '../../protocol/src/prefix/shared-length.ts';
 import {
   type ChatTemplate,
   chatTemplates,
@@ -16,7 +17,6 @@ import {
 } from '../../protocol/src/prefix/testing/chat-templates.ts';
 import { type ConversationPair, conversationPair } from '../../protocol/src/prefix/testing/conversations.ts';
 import { llamaCppFile } from '../../protocol/src/prefix/testing/llama-cpp-files.ts';
-import { sharedLength } from '../../protocol/src/prefix/testing/shared-length.ts';
 import type { JsonRecord } from '../../protocol/src/shape.ts';
 import { type DrawnVocabulary, drawnVocabulary, tokenizerOf } from './made-tokenizers.ts';
 

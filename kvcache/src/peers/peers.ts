@@ -2,6 +2,7 @@
  * All that one daemon has to do with others, put together: who they are, what is fetched from them and given to them,
  * and what the agent is told. The rest of the daemon sees `PeerAccess`. Started from plain options.
  */
+
 import { readFileSync } from 'node:fs';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
@@ -20,6 +21,7 @@ import {
   tellsNoAddress,
 } from '@cognitora/protocol/kv-daemon';
 import { parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
+import { sideBySide } from '@cognitora/protocol/side-by-side';
 import type { PeersOptions } from '../config/options.ts';
 import { isSharedKey } from '../namespaces.ts';
 import type { AgentChannel, PeerAccess } from '../peer-access.ts';
@@ -271,16 +273,4 @@ const whyOf = (paths: MemberView['paths']): string | undefined => {
   );
   if (paths.length === 0) return tellsNoAddress;
   return failed.length === paths.length ? failed.join(', ') : undefined;
-};
-
-const sideBySide = async <Item>(
-  items: readonly Item[],
-  atOnceMax: number,
-  does: (item: Item) => Promise<void>,
-): Promise<void> => {
-  const left = items[Symbol.iterator]();
-  const worker = async (): Promise<void> => {
-    for (const item of left) await does(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, worker));
 };

@@ -5,9 +5,11 @@
  *
  *   <fingerprint, 16 hex>-<last digest, 16 hex>.kv    and while it is written    .<the same>.<random>
  */
+
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sharedLength } from '@cognitora/protocol/prefix/shared-length';
 import {
   type EnvelopeHead,
   EnvelopeRefused,
@@ -16,7 +18,7 @@ import {
   headPrefixBytes,
   parseHead,
 } from './envelope.ts';
-import { type KvHandover, type SavedPrefix, sharedBlocks } from './handover.ts';
+import type { KvHandover, SavedPrefix } from './handover.ts';
 import { openPlain, readPlain } from './plain-file.ts';
 
 /** Each costs a look at its head once; twice as many are looked at, whose digests take 8 MiB at most. */
@@ -79,7 +81,7 @@ export class DirectoryHandover implements KvHandover {
     let best: SavedPrefix | undefined;
     for (const { name, bytes, head } of this.#entries.values()) {
       if (head === undefined || !name.startsWith(mine)) continue;
-      const blocks = sharedBlocks(head.digests, chain);
+      const blocks = sharedLength(head.digests, chain);
       if (blocks === 0 || blocks < (best?.blocks ?? 0)) continue;
       if (blocks === best?.blocks && bytes >= best.bytes) continue;
       const tokens = Math.floor((head.tokens * blocks) / head.digests.length);
@@ -130,7 +132,7 @@ export class DirectoryHandover implements KvHandover {
       (entry) =>
         entry.head !== undefined &&
         entry.name.startsWith(fingerprintHex(head.fingerprint)) &&
-        sharedBlocks(entry.head.digests, head.digests) === entry.head.digests.length,
+        sharedLength(entry.head.digests, head.digests) === entry.head.digests.length,
     );
     for (const { name } of needless) await this.drop(name);
     const left = others.filter((entry) => !needless.includes(entry));

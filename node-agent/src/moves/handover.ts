@@ -51,10 +51,3 @@ export interface KvHandover {
   /** The envelope is of no use. */
   drop(id: string): Promise<void>;
 }
-
-/** How many blocks two chains have in common, from the first on. */
-export const sharedBlocks = (left: BigUint64Array, right: BigUint64Array): number => {
-  let blocks = 0;
-  while (blocks < left.length && blocks < right.length && left[blocks] === right[blocks]) blocks += 1;
-  return blocks;
-};

@@ -6,7 +6,9 @@
  *
  *   pointer <ns>:<digest> --> state <ns>:<last digest>/head, /0, /1 ...        gone(any of these) --> told
  */
+
 import { createHash } from 'node:crypto';
+import { sharedLength } from '@cognitora/protocol/prefix/shared-length';
 import type { HostBlocks } from '../truth/host-blocks.ts';
 
 /** Of all namespaces: each takes some hundred bytes. */
@@ -169,8 +171,7 @@ export class KeptPrefixes {
     let best: Heir | undefined;
     for (const state of this.#space(namespace).states.values()) {
       if (state.last === last) continue;
-      let blocks = 0;
-      while (blocks < digests.length && state.digests[blocks] === digests[blocks]) blocks += 1;
+      const blocks = sharedLength(state.digests, digests);
       if (blocks > (best?.blocks ?? 0)) best = { last: state.last, blocks };
     }
     return best;

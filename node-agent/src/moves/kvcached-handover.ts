@@ -6,14 +6,17 @@
  *
  *   <ns>:<last digest>/0, /1 ...   of 16 MiB      <ns>:<last digest>/head      <ns>:<digest> = last digest, 16 hex
  */
+
 import type { NodeId } from '@cognitora/protocol/ids';
 import type { NamespaceFields, PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
+import { sharedLength } from '@cognitora/protocol/prefix/shared-length';
+import { sideBySide } from '@cognitora/protocol/side-by-side';
 import { type KvDaemon, valueBytesMax } from '../kv-daemon/daemon-client.ts';
 import type { Log } from '../log.ts';
 import { type EnvelopeHead, encodeHead, envelopeBytesOf, parseHead } from './envelope.ts';
 import type { EngineFacts } from './fingerprint.ts';
-import { type KvHandover, type MovingReplica, type SavedPrefix, sharedBlocks } from './handover.ts';
+import type { KvHandover, MovingReplica, SavedPrefix } from './handover.ts';
 import {
   type Aftermath,
   type BlockDigest,
@@ -272,7 +275,7 @@ export class KvcachedHandover implements KvHandover {
     const heads = [...names].filter((name) => name.endsWith('/head')).slice(0, foundStatesMax);
     const ends = new Map<BlockDigest, BlockDigest>();
     const pointers = [...names].filter((name) => lastPattern.test(name));
-    await sideBySide(pointers, async (digest) => {
+    await sideBySide(pointers, sideBySideMax, async (digest) => {
       const end = await this.#pointer(namespace, digest);
       if (end !== undefined) ends.set(digest, end);
     });
@@ -344,7 +347,7 @@ export class KvcachedHandover implements KvHandover {
     node: NodeId | undefined,
   ): Promise<Found | undefined> {
     const head = await this.#head(namespace, last, node);
-    const blocks = head === undefined ? 0 : sharedBlocks(head.digests, chain);
+    const blocks = head === undefined ? 0 : sharedLength(head.digests, chain);
     if (head === undefined || blocks === 0) return undefined;
     const place = { namespace, last, parts: partsOf(head, this.#partBytes), node };
     // Of a peer's it is seen when they are fetched.
@@ -382,7 +385,9 @@ export class KvcachedHandover implements KvHandover {
 
   async #point(state: KeptState): Promise<void> {
     const value = Buffer.from(state.last, 'latin1');
-    await sideBySide(state.digests, (digest) => this.#put(pointerKey(state.namespace, digest), value));
+    await sideBySide(state.digests, sideBySideMax, (digest) =>
+      this.#put(pointerKey(state.namespace, digest), value),
+    );
     this.#kept.keep(state, state.digests);
   }
 
@@ -410,12 +415,12 @@ export class KvcachedHandover implements KvHandover {
   /** After states are gone. */
   async #tidy({ useless, moved }: Aftermath): Promise<void> {
     await this.#remove(useless);
-    await sideBySide(moved, ({ key, last }) => this.#put(key, Buffer.from(last, 'latin1')));
+    await sideBySide(moved, sideBySideMax, ({ key, last }) => this.#put(key, Buffer.from(last, 'latin1')));
   }
 
   /** Never rejects: what stays leads nowhere, and is evicted some day. */
   async #remove(keys: readonly string[]): Promise<void> {
-    await sideBySide(keys, (key) => this.#options.daemon.remove(key).catch(() => {}));
+    await sideBySide(keys, sideBySideMax, (key) => this.#options.daemon.remove(key).catch(() => {}));
   }
 }
 
@@ -458,14 +463,3 @@ async function* inPieces(bytes: AsyncIterable<Uint8Array>, pieceBytes: number): 
   }
   if (held > 0) yield Buffer.concat(parts);
 }
-
-const sideBySide = async <Item>(
-  items: readonly Item[],
-  work: (item: Item) => Promise<unknown>,
-): Promise<void> => {
-  const left = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of left) await work(item);
-  };
-  await Promise.all(Array.from({ length: sideBySideMax }, worker));
-};

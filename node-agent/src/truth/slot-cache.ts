@@ -5,6 +5,7 @@
  *   slot 1   A B C D        request A B X  ->  slot 1   A B X      C, D are gone
  *   slot 2   A E                               slot 2   A E
  */
+import { sharedLength } from '@cognitora/protocol/prefix/shared-length';
 import type { CacheModel, Run } from './cache-model.ts';
 import type { Digest, KvLedger } from './kv-ledger.ts';
 
@@ -14,12 +15,6 @@ interface Slot {
   run: Run | undefined;
   lastUse: number;
 }
-
-const sharedBlocks = (left: ArrayLike<Digest>, right: ArrayLike<Digest>): number => {
-  let blocks = 0;
-  while (blocks < left.length && blocks < right.length && left[blocks] === right[blocks]) blocks += 1;
-  return blocks;
-};
 
 export class SlotCache implements CacheModel {
   readonly #slots: readonly Slot[];
@@ -73,7 +68,7 @@ export class SlotCache implements CacheModel {
     let best: Slot | undefined;
     let bestShared = 0;
     for (const slot of free.length === 0 ? this.#slots : free) {
-      const shared = sharedBlocks(slot.chain, chain);
+      const shared = sharedLength(slot.chain, chain);
       const isBetter = best === undefined || shared > bestShared;
       if (!isBetter && (shared < bestShared || slot.lastUse >= (best?.lastUse ?? 0))) continue;
       best = slot;

@@ -23,6 +23,7 @@ import {
   type TextRole,
   textRoles,
 } from './profile.ts';
+import { sharedLength } from './shared-length.ts';
 import { type ToolText, toolTextOf, toolTextScopes, toolTextStyles } from './tool-text.ts';
 
 /**
@@ -304,14 +305,6 @@ interface Rendered {
   readonly request: PromptRequest;
   readonly prompt: string;
 }
-
-/** Positions of how many characters or bytes two sequences share; `from` of them are known to be. */
-const sharedLength = (left: ArrayLike<unknown>, right: ArrayLike<unknown>, from = 0): number => {
-  const max = Math.min(left.length, right.length);
-  let length = from;
-  while (length < max && left[length] === right[length]) length += 1;
-  return length;
-};
 
 /** Longer than any probe. */
 const probeBytesMax = 64 * 1024;

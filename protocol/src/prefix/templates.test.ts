@@ -5,9 +5,9 @@ import { alignBlocks } from './align.ts';
 import { blocksOf, type Chain } from './blake3.ts';
 import { prefixChain, rootKey } from './chain.ts';
 import { type DerivedProfile, deriveProfile } from './derive.ts';
+import { sharedLength } from './shared-length.ts';
 import { chatTemplates, renderer } from './testing/chat-templates.ts';
 import { type ConversationPair, conversationPair } from './testing/conversations.ts';
-import { sharedLength } from './testing/shared-length.ts';
 import { templateProfiles } from './testing/template-profiles.ts';
 
 const path = '/v1/chat/completions';
