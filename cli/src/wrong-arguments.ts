@@ -1,4 +1,5 @@
 /** What `parseArgs` complains of, as the commands say it: its first sentence, and where to read on. */
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { UserError } from './terminal.ts';
 
 /** `example` shows where options go: npm keeps those before a "--" and hands on their values alone. */
@@ -8,4 +9,18 @@ export const wrongArguments = (thrown: unknown, command: string, example: string
     thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
   const hint = isPositional ? ` Options go after "--": ${example}.` : '';
   return new UserError(`${told}.${hint} See "cgn ${command} --help".`, 2);
+};
+
+/** A command's words and options. Throws `UserError`, see `wrongArguments`. */
+export const argumentsOf = <const Options extends ParseArgsOptionsConfig>(
+  argv: readonly string[],
+  options: Options,
+  command: string,
+  example: string,
+) => {
+  try {
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
+  } catch (thrown) {
+    throw wrongArguments(thrown, command, example);
+  }
 };

@@ -1,10 +1,9 @@
 /** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
-import { parseArgs } from 'node:util';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { parseDuration } from '../duration.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
-import { wrongArguments } from '../wrong-arguments.ts';
+import { argumentsOf } from '../wrong-arguments.ts';
 
 export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
 
@@ -65,13 +64,8 @@ interface JoinRow {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
-  } catch (thrown) {
-    throw wrongArguments(thrown, 'keys', 'npm run cgn -- keys ls --json');
-  }
-};
+const parse = (argv: readonly string[]) =>
+  argumentsOf(argv, options, 'keys', 'npm run cgn -- keys ls --json');
 
 const create = async (values: Values): Promise<void> => {
   if (values.name === undefined) throw new UserError('Name the key: --name laptop', 2);

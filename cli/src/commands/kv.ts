@@ -1,7 +1,6 @@
 /** `cgn kv`: what this host's kvcached holds; to keep values, let them go, and see what is wrong. */
 
 import { homedir } from 'node:os';
-import { parseArgs } from 'node:util';
 import {
   type KvKey,
   kvDaemonPaths,
@@ -21,7 +20,7 @@ import { kvFindings } from '../kv-doctor.ts';
 import { shownKey, typedKey } from '../kv-keys.ts';
 import { keysReport, statReport } from '../kv-report.ts';
 import { say, sayJson, UserError, warn } from '../terminal.ts';
-import { wrongArguments } from '../wrong-arguments.ts';
+import { argumentsOf } from '../wrong-arguments.ts';
 import { findingReport } from './doctor.ts';
 
 const limitDefault = 100;
@@ -70,13 +69,7 @@ const options = {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
-  } catch (thrown) {
-    throw wrongArguments(thrown, 'kv', 'npm run cgn -- kv ls --json');
-  }
-};
+const parse = (argv: readonly string[]) => argumentsOf(argv, options, 'kv', 'npm run cgn -- kv ls --json');
 
 /** Keys that begin so, page by page, until there are no more or so many are found. */
 async function* keysOf(client: KvClient, prefix: string, max: number): AsyncGenerator<readonly KvKey[]> {

@@ -1,13 +1,12 @@
 /** `cgn nodes`: which hosts there are and how busy they are; and to keep new requests from one, empty it, remove it. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { monotonicMs, wallMs } from '../clock.ts';
 import { untilDrained } from '../drain.ts';
 import { parseDuration } from '../duration.ts';
 import { type NodesAnswer, nodesReport } from '../node-report.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
-import { wrongArguments } from '../wrong-arguments.ts';
+import { argumentsOf } from '../wrong-arguments.ts';
 
 export const nodesHelp = `cgn nodes: the hosts of the edge
 
@@ -48,13 +47,7 @@ const options = {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
-  } catch (thrown) {
-    throw wrongArguments(thrown, 'nodes', 'npm run cgn -- nodes --json');
-  }
-};
+const parse = (argv: readonly string[]) => argumentsOf(argv, options, 'nodes', 'npm run cgn -- nodes --json');
 
 /** One node as the edge's routes for it answer. */
 interface NodeStatus {

@@ -1,12 +1,11 @@
 /** `cgn route`: why a request went where it went, and by which policy each model is decided. */
-import { parseArgs } from 'node:util';
 import { printable } from '@cognitora/protocol/printable';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { type NodesAnswer, namesIn } from '../node-report.ts';
 import { type RequestAnswer, requestReport } from '../receipt-report.ts';
 import { say, sayJson, table, UserError } from '../terminal.ts';
-import { wrongArguments } from '../wrong-arguments.ts';
+import { argumentsOf } from '../wrong-arguments.ts';
 
 export const routeHelp = `cgn route: where requests go, and why
 
@@ -44,13 +43,8 @@ const options = {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: true });
-  } catch (thrown) {
-    throw wrongArguments(thrown, 'route', 'npm run cgn -- route policies --json');
-  }
-};
+const parse = (argv: readonly string[]) =>
+  argumentsOf(argv, options, 'route', 'npm run cgn -- route policies --json');
 
 export interface PoliciesAnswer {
   readonly policies: readonly string[];
