@@ -44,6 +44,8 @@ onLinux('an edge that a killed "cgn up" left behind is ended', async () => {
   const { dataDirectory, pidPath, configPath } = leftBehind(undefined);
   const child = startProcess('serve', '--control-fd=3', configPath);
   writeFileSync(pidPath, `${child.pid}\n`);
+  // For a moment after its start the system does not show its arguments yet.
+  expect(await answers(child)).toBe(true);
   await reapStaleEdge(dataDirectory);
   await expect.poll(() => child.signalCode).toBe('SIGKILL');
   expect(existsSync(pidPath)).toBe(false);
