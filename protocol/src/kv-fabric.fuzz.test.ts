@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { errorOf } from '../testing/bytes-in-pieces.ts';
+import { digests, name, outcome, sentBy, word } from '../testing/sent-messages.ts';
 import { toBase64Url } from './bytes.ts';
 import { nodeIdOf } from './identity.ts';
 import type { NodeId, ReplicaName } from './ids.ts';
@@ -21,12 +21,8 @@ import {
 } from './kv-fabric.ts';
 import { kvAskDigestsMax } from './limits.ts';
 
-const word = fc.nat({ max: 2 ** 32 - 1 });
-const digests = (max: number): fc.Arbitrary<Uint32Array> =>
-  fc.array(fc.tuple(word, word), { maxLength: max }).map((pairs) => Uint32Array.from(pairs.flat()));
 const node: fc.Arbitrary<NodeId> = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(nodeIdOf);
 const publicKey = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(toBase64Url);
-const name = fc.string({ minLength: 1, maxLength: 20, unit: 'binary' });
 const figure = (min: number, max: number): fc.Arbitrary<number> =>
   // Minus zero is zero in JSON.
   fc.double({ min, max, noNaN: true }).map((value) => value + 0);
@@ -38,20 +34,6 @@ const addresses = fc.array(
   }),
   { maxLength: 3 },
 );
-
-/** A message of any type with its bytes, and what reads them. */
-interface Sent {
-  readonly message: object;
-  readonly bytes: Uint8Array;
-  readonly parse: (payload: Uint8Array) => object;
-}
-
-const sentBy =
-  <Message extends object>(
-    encode: (message: Message) => Uint8Array,
-    parse: (payload: Uint8Array) => Message,
-  ): ((message: Message) => Sent) =>
-  (message) => ({ message, bytes: encode(message), parse });
 
 const reach = fc.record({
   node,
@@ -97,13 +79,6 @@ const held = fc
   .map(sentBy(encodeKvHeld, parseKvHeld));
 const ask = fc.record({ ask: word, digests: digests(8) }).map(sentBy(encodeKvAsk, parseKvAsk));
 const anySent = fc.oneof(peer, fabric, holders, held, ask);
-
-/** Throws when the message is neither read nor refused as what breaks the protocol. */
-const outcome = (parse: () => object): 'read' | 'protocol_error' => {
-  const code = errorOf(parse)?.code ?? 'read';
-  if (code !== 'read' && code !== 'protocol_error') throw new Error(`refused as ${code}`);
-  return code;
-};
 
 test('any message comes out as it went in', () => {
   fc.assert(

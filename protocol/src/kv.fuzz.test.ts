@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { errorOf } from '../testing/bytes-in-pieces.ts';
+import { digests, name, outcome, type Sent, sentBy, word } from '../testing/sent-messages.ts';
 import type { ReplicaName } from './ids.ts';
 import {
   encodeKvDelta,
@@ -21,32 +21,13 @@ import { kvFeedsPerLinkMax } from './limits.ts';
 import { profileOf } from './prefix/profile.ts';
 import { someFacts } from './prefix/testing/some-facts.ts';
 
-const word = fc.nat({ max: 2 ** 32 - 1 });
 const blocks: fc.Arbitrary<KvBlocks[]> = fc.array(
   fc.record({
     tier: fc.constantFrom(...tiers),
-    digests: fc.array(fc.tuple(word, word), { maxLength: 4 }).map((pairs) => Uint32Array.from(pairs.flat())),
+    digests: digests(4),
   }),
   { maxLength: 4 },
 );
-const name = fc.string({ minLength: 1, maxLength: 20, unit: 'binary' });
-
-/** A message of any type with its bytes, and what reads them. */
-interface Sent {
-  readonly message: object;
-  readonly bytes: Uint8Array;
-  readonly parse: (payload: Uint8Array) => object;
-  /** Behind so many bytes its sections begin, when it has any. */
-  readonly headBytes: number | undefined;
-}
-
-const sentBy =
-  <Message extends object>(
-    encode: (message: Message) => Uint8Array,
-    parse: (payload: Uint8Array) => Message,
-    headBytes?: number,
-  ): ((message: Message) => Sent) =>
-  (message) => ({ message, bytes: encode(message), parse, headBytes });
 
 const binary: fc.Arbitrary<Sent> = fc.oneof(
   fc
@@ -68,13 +49,6 @@ const feed: fc.Arbitrary<Sent> = fc
   })
   .map(sentBy(encodeKvFeed, parseKvFeed));
 const anySent = fc.oneof({ weight: 4, arbitrary: binary }, { weight: 1, arbitrary: feed });
-
-/** Throws when the message is neither read nor refused as what breaks the protocol. */
-const outcome = (parse: () => object): 'read' | 'protocol_error' => {
-  const code = errorOf(parse)?.code ?? 'read';
-  if (code !== 'read' && code !== 'protocol_error') throw new Error(`refused as ${code}`);
-  return code;
-};
 
 test('any message comes out as it went in', () => {
   fc.assert(
