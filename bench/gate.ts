@@ -3,6 +3,7 @@
  * programs, with margins that noise cannot cross. Each row has three tries and stops at the first success.
  * Ends with `N passed, N failed` and with status 1 when a row failed.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import './machine/exit-on-signal.ts';
 import { bringUp } from './gate/bring-up.ts';
 import { httpOverhead } from './gate/http-overhead.ts';
@@ -46,7 +47,7 @@ const run = async (row: GateRow): Promise<Outcome> => {
       tries.push(value.toFixed(2));
       if (value < row.limit) return { row, tries, passed: true };
     } catch (thrown) {
-      tries.push(thrown instanceof Error ? thrown.message : String(thrown));
+      tries.push(messageOf(thrown));
     }
   }
   return { row, tries, passed: false };

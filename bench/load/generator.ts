@@ -4,6 +4,7 @@
  * with what it measures. Opens its connections anew for each plan.
  */
 import { connect, type Socket } from 'node:net';
+import { messageOf } from '@cognitora/protocol/errors';
 import { monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import { bodyBytesOf, eventBytes, firstDifference, tagOf, writtenUs } from './event-script.ts';
@@ -120,7 +121,7 @@ const runConnection = (job: Job): Promise<void> =>
       try {
         reader.push(bytes);
       } catch (thrown) {
-        finish(`reader: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+        finish(`reader: ${messageOf(thrown)}`);
       }
     });
     const waitMs = (plan.spreadMs * job.connection) / plan.connections;

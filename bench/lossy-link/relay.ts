@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readSync, writeSync } from 'node:fs';
+import { messageOf } from '@cognitora/protocol/errors';
 import { monotonicUs } from '../machine/clock.ts';
 import { seededRandom } from '../sim/random.ts';
 import { Direction } from './direction.ts';
@@ -116,6 +117,6 @@ try {
   const second = setUp(ownOfSecond, ownOfFirst);
   relay(first, second, JSON.parse(process.argv[2] ?? '') as RelayStart);
 } catch (thrown) {
-  process.stderr.write(`${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+  process.stderr.write(`${messageOf(thrown)}\n`);
   process.exit(1);
 }

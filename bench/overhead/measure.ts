@@ -3,6 +3,7 @@
  * one-chunk request and per chunk of long streams. Any wrong byte makes the visit throw: there are no figures
  * of a system that answers wrongly.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { cpuUs } from '../machine/process-figures.ts';
@@ -161,7 +162,7 @@ export const visit = async (bench: Bench, system: System): Promise<Visit> => {
       requestsPerSecond: Math.round((short.requests * 1e3) / short.elapsedMs),
     };
   } catch (thrown) {
-    throw new Error(`${system.name}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    throw new Error(`${system.name}: ${messageOf(thrown)}`);
   } finally {
     await running.stop();
   }

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { messageOf } from '@cognitora/protocol/errors';
 import { replicasPerCellMax } from '../../edge/src/directory/replica-slots.ts';
 import type { Policy } from '../../edge/src/policy/policy.ts';
 import { simulatedPolicies } from './policies.ts';
@@ -150,7 +151,7 @@ const parseFlags = (args: readonly string[]) => {
   try {
     return parseArgs({ args: [...args], options: flags, allowPositionals: false }).values;
   } catch (thrown) {
-    throw new UsageError(`${thrown instanceof Error ? thrown.message : String(thrown)}\n\n${usage}`);
+    throw new UsageError(`${messageOf(thrown)}\n\n${usage}`);
   }
 };
 

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
+import { messageOf } from '@cognitora/protocol/errors';
 import { prefillMs } from './constants.ts';
 import { unpackTrace } from './packed-trace.ts';
 import { TraceError, type TraceRequest } from './trace-request.ts';
@@ -106,6 +107,6 @@ export const readTrace = (path: string): Trace => {
     const requests = lines.flatMap((line, index) => (line.trim() === '' ? [] : [parseLine(line, index + 1)]));
     return traceOf(name, requests);
   } catch (thrown) {
-    throw new TraceError(`${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    throw new TraceError(`${path}: ${messageOf(thrown)}`);
   }
 };

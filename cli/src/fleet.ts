@@ -8,6 +8,7 @@ import { devNull } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { messageOf } from '@cognitora/protocol/errors';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
@@ -319,7 +320,7 @@ const buildBundle = async (): Promise<void> => {
   try {
     await promisify(execFile)(process.execPath, [buildProgram]);
   } catch (thrown) {
-    const told = thrown instanceof Error ? thrown.message : String(thrown);
+    const told = messageOf(thrown);
     throw new UserError(`The edge's bundle could not be built: ${told}`);
   }
 };

@@ -6,6 +6,7 @@ import { statSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { messageOf } from '@cognitora/protocol/errors';
 import { kvDaemonSocketName } from '@cognitora/protocol/kv-daemon';
 import { kvErrorIn } from '@cognitora/protocol/kv-daemon-bodies';
 import { UserError } from './terminal.ts';
@@ -136,7 +137,7 @@ export class KvClient {
     try {
       return parse(body);
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       throw new UserError(`What answers on ${this.socket} is no kvcached of this version: ${why}`);
     }
   }

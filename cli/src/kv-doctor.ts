@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs';
+import { messageOf } from '@cognitora/protocol/errors';
 import {
   isNodeId,
   type KvDoctor,
@@ -39,8 +40,6 @@ const note = (what: string, says: string, fix?: string): Finding => ({
   ...(fix === undefined ? {} : { fix }),
 });
 const failed = (what: string, says: string, fix: string): Finding => ({ what, outcome: 'failed', says, fix });
-
-const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
 /** The value as it lies in the memory that kvcached maps; the lease ends with the connection. */
 const mapped = async (client: KvClient, key: string, value: Buffer): Promise<Finding> => {

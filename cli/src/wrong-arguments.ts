@@ -1,10 +1,11 @@
 /** What `parseArgs` complains of, as the commands say it: its first sentence, and where to read on. */
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import { messageOf } from '@cognitora/protocol/errors';
 import { UserError } from './terminal.ts';
 
 /** `example` shows where options go: npm keeps those before a "--" and hands on their values alone. */
 export const wrongArguments = (thrown: unknown, command: string, example: string): UserError => {
-  const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+  const [told = ''] = messageOf(thrown).split('. ');
   const isPositional =
     thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
   const hint = isPositional ? ` Options go after "--": ${example}.` : '';

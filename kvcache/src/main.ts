@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { DirectoryTaken } from '@cognitora/protocol/directory-lock';
+import { messageOf } from '@cognitora/protocol/errors';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { unlessInUse } from './address-in-use.ts';
@@ -40,8 +41,6 @@ const lockPatienceMs = 1_000;
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
-
-const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
 /** Undefined when there is nothing to run. */
 const readOptions = (): DaemonOptions | undefined => {

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { messageOf } from '@cognitora/protocol/errors';
 import { type KvNamespace, kvNamespacesMax, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
 import { canonicalFields, parseKvNamespaces } from '@cognitora/protocol/kv-daemon-bodies';
 
@@ -71,8 +72,6 @@ export class Namespaces {
   }
 
   #failed(what: string, thrown: unknown): void {
-    this.#onError(
-      `${this.#path} cannot be ${what}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-    );
+    this.#onError(`${this.#path} cannot be ${what}: ${messageOf(thrown)}`);
   }
 }

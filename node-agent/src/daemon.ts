@@ -4,6 +4,7 @@
  */
 import type { AgentStatus, LinkState, LinkStatus, ReplicaStatus } from '@cognitora/protocol/agent-status';
 import type { ErrorCode } from '@cognitora/protocol/errors';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import { agentLinkWindowBytes, agentStreamWindowBytes, drainMsMax } from '@cognitora/protocol/limits';
 import {
@@ -263,7 +264,7 @@ export class Agent {
       log('info', 'joined', { node: identity.node, edge: config.edge.origin });
       return true;
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       if (thrown instanceof EnrolmentRefused) onFatal(`The edge refused to let this host join: ${why}`);
       else this.#dialLater(`the edge does not answer: ${why}`);
       return false;

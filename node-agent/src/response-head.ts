@@ -2,6 +2,7 @@
  * The head of an engine's answer: which of its headers go on, whether the edge could read it, and whether it is an
  * answer at all. Pure; knows the forms of the API's answers, and no engine.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import { framePayloadBytesMax, headersPerMessageMax } from '@cognitora/protocol/limits';
 import { encodeJson, type HeaderList, parseHead, type ResponseHead } from '@cognitora/protocol/link';
 
@@ -45,7 +46,7 @@ export const faultOf = (head: ResponseHead): string | undefined => {
     parseHead(encoded);
     return undefined;
   } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const why = messageOf(thrown);
     return `The engine's headers cannot be carried: ${why}`;
   }
 };

@@ -96,3 +96,7 @@ export const openAiErrorJson = (error: CognitoraError): string =>
   JSON.stringify({
     error: { message: error.message, type: error.row.type, param: error.param ?? null, code: error.code },
   });
+
+/** What whatever was thrown says. */
+export const messageOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown);

@@ -17,6 +17,7 @@ import {
   type Sources,
   tablesOf,
 } from '@cognitora/protocol/config/values';
+import { messageOf } from '@cognitora/protocol/errors';
 import { isLoopback } from '@cognitora/protocol/host-names';
 import { kvDaemonSocketName, kvMirrorsMax, type NamespaceFields } from '@cognitora/protocol/kv-daemon';
 import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
@@ -56,7 +57,7 @@ const argvValues = (argv: readonly string[]) => {
   try {
     return parseArgs({ args: [...argv], options: argvOptions, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+    const [told = ''] = messageOf(thrown).split('. ');
     throw new ConfigError(`${told}. See "cgn kvcached --help".`);
   }
 };

@@ -1,4 +1,5 @@
 /** Why something between two daemons failed: a closed set, the same in errors, counters and answers. */
+import { messageOf } from '@cognitora/protocol/errors';
 
 const peerFailures = {
   /** No connection within its time. */
@@ -45,6 +46,4 @@ export class PeerError extends Error {
 
 /** Whatever was thrown on the way, as one of them. */
 export const peerErrorOf = (thrown: unknown): PeerError =>
-  thrown instanceof PeerError
-    ? thrown
-    : new PeerError('cut', thrown instanceof Error ? thrown.message : String(thrown));
+  thrown instanceof PeerError ? thrown : new PeerError('cut', messageOf(thrown));

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   type FabricPeer,
@@ -224,7 +225,7 @@ export class Fabric {
   }
 
   #failed(what: string, thrown: unknown): void {
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    const message = messageOf(thrown);
     this.#options.onError?.(`${what}: ${message}`);
   }
 

@@ -3,6 +3,7 @@
  * are asked for. Bounded, in memory alone, and never a walk over the store. What came from a peer is none of them:
  * whoever feeds it tells what was written here. Also what a peer's list may look like.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { keyBytesMax, valueBytesMax } from '../store.ts';
 import { PeerError } from './codes.ts';
@@ -107,6 +108,6 @@ export const parseNewest = (bytes: Uint8Array, { namespace, limit }: NewestAsk):
     });
     return { at: fields.integer('at', 0, Number.MAX_SAFE_INTEGER), keys };
   } catch (thrown) {
-    throw new PeerError('garbage', thrown instanceof Error ? thrown.message : String(thrown));
+    throw new PeerError('garbage', messageOf(thrown));
   }
 };

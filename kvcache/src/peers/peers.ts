@@ -2,8 +2,8 @@
  * All that one daemon has to do with others, put together: who they are, what is fetched from them and given to them,
  * and what the agent is told. The rest of the daemon sees `PeerAccess`. Started from plain options.
  */
-
 import { readFileSync } from 'node:fs';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { NodeId } from '@cognitora/protocol/ids';
 import {
   anyNode,
@@ -195,7 +195,7 @@ export class Peers implements PeerAccess {
       const { transport } = this.reach.find((one) => one.node === node) ?? {};
       return { node, name, isOk: true, ...checked, ...(transport && { transport }), namespaces: theirs };
     } catch (thrown) {
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       return { node, name, isOk: false, why: whyOf(paths) ?? why, namespaces: theirs };
     }
   }
@@ -254,7 +254,7 @@ const keyIn = (path: string): NodeKey => {
   try {
     return nodeKeyOf(readFileSync(path));
   } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const why = messageOf(thrown);
     // No mistake of the configuration: an agent that joins later makes it, so a service manager tries again.
     throw new Error(
       `This node's key cannot be read from ${path}: ${why}. The agent makes it when it joins a fleet; ` +

@@ -17,6 +17,7 @@ import {
   type Sources,
   tablesOf,
 } from '@cognitora/protocol/config/values';
+import { messageOf } from '@cognitora/protocol/errors';
 import { isLoopback } from '@cognitora/protocol/host-names';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
 import type { AgentConfig, ParentPipe } from './agent-config.ts';
@@ -66,7 +67,7 @@ const parseOptions = (argv: readonly string[]) => {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
-    const [told = ''] = (thrown instanceof Error ? thrown.message : String(thrown)).split('. ');
+    const [told = ''] = messageOf(thrown).split('. ');
     const isPositional =
       thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
     // npm keeps options before a "--" and hands on their values alone.

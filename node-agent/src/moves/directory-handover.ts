@@ -5,7 +5,6 @@
  *
  *   <fingerprint, 16 hex>-<last digest, 16 hex>.kv    and while it is written    .<the same>.<random>
  */
-
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -6,7 +6,6 @@
  *
  *   pointer <ns>:<digest> --> state <ns>:<last digest>/head, /0, /1 ...        gone(any of these) --> told
  */
-
 import { createHash } from 'node:crypto';
 import { sharedLength } from '@cognitora/protocol/prefix/shared-length';
 import type { HostBlocks } from '../truth/host-blocks.ts';

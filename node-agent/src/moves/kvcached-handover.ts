@@ -6,7 +6,6 @@
  *
  *   <ns>:<last digest>/0, /1 ...   of 16 MiB      <ns>:<last digest>/head      <ns>:<digest> = last digest, 16 hex
  */
-
 import type { NodeId } from '@cognitora/protocol/ids';
 import type { NamespaceFields, PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';

@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LaunchStatus } from '@cognitora/protocol/agent-status';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { Clock } from '../clock.ts';
 import type { EngineConfig, KvEventEndpoints, LaunchedEngine } from '../engines/engine-config.ts';
 import { type Launch, launchOf } from '../engines/profiles/launch.ts';
@@ -172,7 +173,7 @@ class LaunchedSource implements EngineSource {
       for (const [path, content] of launch.files) writeFileSync(path, content, { mode: 0o600 });
       this.#run(launch);
     } catch (thrown) {
-      this.#ended(`could not be started: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      this.#ended(`could not be started: ${messageOf(thrown)}`);
     }
   }
 

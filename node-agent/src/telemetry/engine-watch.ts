@@ -2,6 +2,7 @@
  * Looks at one engine's metrics: often while it works, seldom while it rests, bounded in time and bytes. Keeps what it
  * learned in a `LoadHistory`; says nothing to anybody.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import { type Ask, asker } from '../engines/ask.ts';
 import type { Engine } from '../engines/engine.ts';
 import type { Metrics } from '../engines/profiles/profile.ts';
@@ -75,7 +76,7 @@ export class EngineWatch {
       this.#toldWhy = undefined;
     } catch (thrown) {
       this.history.lost();
-      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      const why = messageOf(thrown);
       if (this.#stopped || why === this.#toldWhy) return;
       this.#toldWhy = why;
       log('warn', 'the load of an engine is not known', { engine: engine.name, why });

@@ -3,6 +3,7 @@
  * before the engine looks for them. Owns when to look, and the directory's cap. Never opens a link, a pipe or a file
  * that is being written, and never shows an engine a part of a file. `docs/design/0008-kvcache.md` has the decisions.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import type { ReplicaSource } from '../../peers/replica-source.ts';
 import type { KvStore } from '../../store.ts';
 import { adopt, isBehind, isKept } from './adopt.ts';
@@ -390,7 +391,7 @@ class DirectoryMirror implements Mirror {
     if (this.#hasTold) return;
     this.#hasTold = true;
     // What the system says of it names a place that nobody knows.
-    const message = codeOf(thrown) || (thrown instanceof Error ? thrown.message : String(thrown));
+    const message = codeOf(thrown) || messageOf(thrown);
     this.#options.onError?.(`mirror of ${this.directory}: ${message} ${path}`);
   }
 }

@@ -2,6 +2,7 @@
  * Who asks for files that are not there yet: one write for all who ask for the same, few at a time, bounded waiting.
  * What the store lacks is asked of the peers. Knows that a file that it wrote is none to adopt.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import type { KvStore } from '../../store.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Tally } from './counts.ts';
@@ -98,7 +99,7 @@ export class Restores {
       this.#options.catalogue.delete(path);
       const code = codeOf(thrown);
       this.#options.tally.failed(code === 'ENOSPC' || code === 'EDQUOT' ? 'full' : 'unwritable');
-      const message = code || (thrown instanceof Error ? thrown.message : String(thrown));
+      const message = code || messageOf(thrown);
       this.#options.onError?.(`restore of ${path}: ${message}`);
       return 'failed';
     } finally {

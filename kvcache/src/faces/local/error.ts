@@ -1,5 +1,5 @@
 /** Why a request on the daemon's socket was not done: one of the table's codes, and words that say what to do. */
-import { CognitoraError } from '@cognitora/protocol/errors';
+import { CognitoraError, messageOf } from '@cognitora/protocol/errors';
 import { type KvDaemonErrorCode, kvDaemonErrors } from '@cognitora/protocol/kv-daemon';
 
 export class LocalError extends Error {
@@ -17,7 +17,7 @@ export const localErrorOf = (thrown: unknown): LocalError => {
   if (thrown instanceof CognitoraError || thrown instanceof RangeError) {
     return new LocalError('bad_request', thrown.message);
   }
-  return new LocalError('failed', thrown instanceof Error ? thrown.message : String(thrown));
+  return new LocalError('failed', messageOf(thrown));
 };
 
 export const statusOf = ({ code }: LocalError): number => kvDaemonErrors[code];

@@ -4,6 +4,7 @@
  * another copy. Owns what of the store a connection holds: all of it is given back when it ends, however that is.
  */
 import type { Socket } from 'node:net';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { HeldValue, NewValue } from '../../store.ts';
 import { valueBytesMax } from '../../store.ts';
 import { valueAt } from '../../tiers/ram/extents.ts';
@@ -195,7 +196,7 @@ export class RespSession implements DirectReader {
         }
         this.#refusal = noRoom;
       } catch (thrown) {
-        this.#refusal = failure(`ERR ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+        this.#refusal = failure(`ERR ${messageOf(thrown)}`);
       }
     }
     return 'skip';
@@ -304,7 +305,7 @@ export class RespSession implements DirectReader {
   /** A key beyond its bound is the client's mistake; all else is ours, and is told. */
   #failed(thrown: unknown): Reply {
     if (!(thrown instanceof RangeError)) this.#onError(thrown);
-    return failure(`ERR ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    return failure(`ERR ${messageOf(thrown)}`);
   }
 
   #reply(reply: Reply): void {

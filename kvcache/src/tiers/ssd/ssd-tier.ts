@@ -3,6 +3,7 @@
  * oldest segment. What cannot be read as it was written is a miss that is counted, never an answer. Owns what waits to
  * be written and its bound; who holds the bytes meanwhile is the caller's.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import { monotonicMs as systemMonotonicMs } from '../../clock.ts';
 import { checksumOf } from '../checksum.ts';
 import { chargedBytes, diskEntryBytes } from '../entry-cost.ts';
@@ -468,7 +469,7 @@ export class SsdTier {
 
   #failed(what: 'read' | 'write', thrown: unknown): void {
     this.#errors += 1;
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    const message = messageOf(thrown);
     this.#options.onError?.(`${what} of ${this.#options.directory}: ${message}`);
   }
 }

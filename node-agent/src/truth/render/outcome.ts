@@ -1,4 +1,5 @@
 /** What an engine's answer to a question of ours means: it did, it refuses, it has no such route, or nobody knows. */
+import { messageOf } from '@cognitora/protocol/errors';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Answer, Ask } from '../../engines/ask.ts';
 
@@ -21,7 +22,7 @@ const answerTo = async (ask: Ask, path: string, body: JsonRecord): Promise<Answe
   try {
     return await ask(path, body);
   } catch (thrown) {
-    throw new NotAsked(thrown instanceof Error ? thrown.message : String(thrown));
+    throw new NotAsked(messageOf(thrown));
   }
 };
 

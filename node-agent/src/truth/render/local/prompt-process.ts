@@ -3,6 +3,7 @@
  * ends with the agent.
  */
 import { runInThisContext } from 'node:vm';
+import { messageOf } from '@cognitora/protocol/errors';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { ChatInput } from '../../../engines/chat-input.ts';
 import { LocalPrompts } from './local-prompts.ts';
@@ -37,7 +38,7 @@ const open = (directory: string): LocalPrompts | string => {
   try {
     return new LocalPrompts(readModelFiles(directory));
   } catch (thrown) {
-    return thrown instanceof Error ? thrown.message : String(thrown);
+    return messageOf(thrown);
   }
 };
 

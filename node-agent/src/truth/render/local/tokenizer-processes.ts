@@ -5,6 +5,7 @@
  * that leaves its heap no room ends all others. Owns the processes, decides nothing of prompts.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { messageOf } from '@cognitora/protocol/errors';
 import { NoSuchWay, NotAsked } from '../outcome.ts';
 import type { PromptAnswer, PromptQuestion } from './prompt-process.ts';
 
@@ -104,7 +105,7 @@ export class TokenizerProcess {
     try {
       return await promise;
     } catch (thrown) {
-      this.#lost(child, thrown instanceof Error ? thrown.message : String(thrown));
+      this.#lost(child, messageOf(thrown));
       throw new NotAsked(String(thrown));
     } finally {
       clearTimeout(timer);
