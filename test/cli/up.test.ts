@@ -133,7 +133,7 @@ describe('one data directory through its life', () => {
     const pids = [up.told.pid, ...descendantsOf(up.told.pid)];
     const stream = await up
       .sdk()
-      .chat.completions.create({ model: 'tiny', messages, max_tokens: 20, stream: true });
+      .chat.completions.create({ model: 'tiny', messages, max_tokens: 20, temperature: 0, stream: true });
     up.signal('SIGTERM');
     let finish: string | null | undefined;
     for await (const chunk of stream) finish = chunk.choices[0]?.finish_reason ?? finish;
@@ -170,7 +170,7 @@ describe('as the README starts it', () => {
     const pids = [up.told.pid, ...descendantsOf(up.told.pid)];
     const stream = await up
       .sdk()
-      .chat.completions.create({ model: 'tiny', messages, max_tokens: 20, stream: true });
+      .chat.completions.create({ model: 'tiny', messages, max_tokens: 20, temperature: 0, stream: true });
     up.signal('SIGTERM');
     let finish: string | null | undefined;
     for await (const chunk of stream) finish = chunk.choices[0]?.finish_reason ?? finish;

@@ -60,6 +60,7 @@ export interface CacheView {
   readonly model: string;
   readonly trust: 'exact' | 'approximate' | 'blind';
   readonly heldBlocks: number;
+  readonly hostBlocks: number;
   readonly predictedTokens: number;
   readonly confirmedTokens: number;
 }
@@ -85,6 +86,8 @@ export interface NodeView {
   readonly live: number;
   readonly replicas: readonly ReplicaView[];
   readonly gpus: readonly Readonly<Record<string, unknown>>[];
+  /** Of one whose KV daemon is in the fleet. */
+  readonly kv?: { readonly reach: readonly unknown[]; readonly replicas: readonly unknown[] };
 }
 
 export interface RegionView {

@@ -14,7 +14,6 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
 import type { AgentSpec, NodeView } from '../harness/cluster.ts';
 import { startEmbedded } from '../harness/embedded.ts';
-import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 import { ask, type Served, words } from '../routing/conversations.ts';
 
@@ -54,12 +53,6 @@ describe('two hosts with a kvcached each', () => {
     return { name: host, engines: [engine.url], kvEvents: [{ live, replay }], kvMoves };
   };
 
-  const said = (host: string, event: string): boolean =>
-    fixture.cluster.log
-      .text()
-      .split('\n')
-      .some((line) => line.includes(` ${host}: `) && line.includes(`"${event}"`));
-
   const statusOf = async (host: string): Promise<{ node: string; moves: MovesStatus }> => {
     const file = join(fixture.cluster.directory, 'agents', host, 'status.json');
     const { url } = JSON.parse(readFileSync(file, 'utf8')) as { url: string };
@@ -98,9 +91,8 @@ describe('two hosts with a kvcached each', () => {
     await Promise.all([cluster.startAgent(here), there]);
     for (const host of ['here', 'there']) {
       await cluster.node(host, isKnown);
-      await until(`the engine ${host} to be probed`, () => said(host, 'kv moves'));
-      const isReached = async () => (await peerOf(host))?.transport !== undefined;
-      await until(`${host} to reach the other`, isReached);
+      // The edge knows that the engine's KV moves, and that the host reaches the other one.
+      await cluster.node(host, ({ kv }) => kv?.reach.length === 1 && kv.replicas.length === 1);
     }
   });
 
@@ -108,7 +100,7 @@ describe('two hosts with a kvcached each', () => {
     const { cluster } = fixture;
     await cordon('there', 'PUT');
     const computed = await chat();
-    await until('the answer to be kept', () => said('here', 'kv saved'));
+    await cluster.node('here', ({ replicas }) => (replicas[0]?.caches[0]?.hostBlocks ?? 0) > 0);
     await cordon('there', 'DELETE');
     await cordon('here', 'PUT');
     const moved = await chat();
@@ -118,12 +110,12 @@ describe('two hosts with a kvcached each', () => {
     );
     const [giver, taker] = [await statusOf('here'), await statusOf('there')];
     expect([computed, moved].map(({ replica }) => replica)).toEqual([`${giver.node}/r0`, `${taker.node}/r0`]);
+    expect(taker.moves).toMatchObject({ restored: { count: 1 }, refused: {} });
     expect(moved.promptTokens).toBeGreaterThan(3_000);
     expect(moved.cachedTokens).toBeGreaterThan(0.9 * moved.promptTokens);
     expect(computed.cachedTokens).toBeLessThan(64);
     expect(moved.firstByteMs).toBeLessThan(computed.firstByteMs);
     expect(moved.text).toBe(computed.text);
-    expect(taker.moves).toMatchObject({ restored: { count: 1 }, refused: {} });
     expect((await peerOf('there'))?.receivedBytes).toBeGreaterThan(taker.moves.restored.bytes);
     const path = `/admin/requests/${moved.requestId}`;
     const { decisions } = await cluster.admin<{ readonly decisions: readonly object[] }>('GET', path);

@@ -5,7 +5,14 @@ import { addModels, addNodes, cachesShownMax, modelsShownMax } from './metrics.t
 test('trust, what was predicted and what of it was true are there per replica and model', () => {
   const page = new MetricsPage();
   const caches = [
-    { model: 'm', trust: 'exact' as const, heldBlocks: 7, predictedTokens: 640, confirmedTokens: 512 },
+    {
+      model: 'm',
+      trust: 'exact' as const,
+      heldBlocks: 7,
+      hostBlocks: 3,
+      predictedTokens: 640,
+      confirmedTokens: 512,
+    },
   ];
   const replicas = [{ name: 'r0', state: 'ready', models: ['m'], caches, live: 2 }];
   const ofNode = { node: 'n1', name: 'rack', epoch: 1, connectedAtMs: 0, cordoned: true, live: 2 };
@@ -83,7 +90,15 @@ const rowsOf = (page: MetricsPage, metric: string): string[] =>
 test('a node that makes models up makes a bounded number of rows, and takes none from others', () => {
   const page = new MetricsPage();
   const cacheOf = (model: string, heldBlocks: number) => ({
-    ...{ model, trust: 'approximate', heldBlocks, predictedTokens: 0, confirmedTokens: 0, missedReports: 0 },
+    ...{
+      model,
+      trust: 'approximate',
+      heldBlocks,
+      hostBlocks: 0,
+      predictedTokens: 0,
+      confirmedTokens: 0,
+      missedReports: 0,
+    },
   });
   const nodeOf = (node: string, replicas: number, models: number) => ({
     ...{ node, name: node, epoch: 1, connectedAtMs: 0, cordoned: false, live: 0, gpus: [] },

@@ -58,10 +58,11 @@ interface ShownCache {
 }
 
 const addCache = (page: MetricsPage, { labels, cache }: ShownCache): void => {
-  const { trust, heldBlocks, predictedTokens, confirmedTokens, missedReports } = cache;
+  const { trust, heldBlocks, hostBlocks, predictedTokens, confirmedTokens, missedReports } = cache;
   const known = 'What is known of its cache: 2 exact, 1 approximate, 0 blind.';
   page.gauge('cognitora_replica_trust', known, labels, trustLevels[trust]);
   page.gauge('cognitora_replica_cached_blocks', 'Prompt blocks in the prefix map.', labels, heldBlocks);
+  page.gauge('cognitora_replica_host_blocks', 'Those of them that the host keeps.', labels, hostBlocks);
   const predicted = 'Cached tokens that were predicted, over its latest requests.';
   page.gauge('cognitora_replica_predicted_tokens', predicted, labels, predictedTokens);
   const confirmed = 'Of those, the ones that its engine reported.';

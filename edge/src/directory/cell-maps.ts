@@ -119,6 +119,11 @@ export class CellMaps implements MapHolder {
     return map.blocksOf(slot, 'device') + map.blocksOf(slot, 'host');
   }
 
+  /** Those of them that its host keeps, for itself and for others to fetch. */
+  hostBlocks({ slot }: Member): number {
+    return slot === undefined ? 0 : (this.#maps?.map.blocksOf(slot, 'host') ?? 0);
+  }
+
   /** How far into a prompt each replica's blocks and guesses reach; undefined while no cache is known. */
   match(options: MatchOptions): Depths | undefined {
     return this.#maps?.map.match(options);

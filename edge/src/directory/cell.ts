@@ -222,6 +222,11 @@ export class Cell {
     return this.#maps.heldBlocks(member);
   }
 
+  /** Those of them that its host keeps. */
+  hostBlocks(member: Member): number {
+    return this.#maps.hostBlocks(member);
+  }
+
   /** The replica that the policy prefers; undefined when none is eligible. */
   weigh(request: CellRequest): Choice | undefined {
     const eligible = this.#eligible(request);

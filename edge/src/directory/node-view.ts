@@ -12,6 +12,8 @@ export interface CacheView {
   readonly trust: Trust;
   /** Blocks of prompts that the map holds of it. */
   readonly heldBlocks: number;
+  /** Those of them that its host keeps beside the engine. */
+  readonly hostBlocks: number;
   /** Of its latest requests: cached tokens that were predicted, and those of them that the engine had. */
   readonly predictedTokens: number;
   readonly confirmedTokens: number;
@@ -67,6 +69,7 @@ const viewReplica = (
       model,
       trust: member.trust,
       heldBlocks: cell.heldBlocks(member),
+      hostBlocks: cell.hostBlocks(member),
       predictedTokens: member.truth.predictedTokens,
       confirmedTokens: member.truth.confirmedTokens,
       missedReports: member.missedReports,
