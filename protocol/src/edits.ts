@@ -7,13 +7,14 @@
  * |---------|-------|-----------------------------------------------------------|-----------------------------------|
  * | `usage` | agent | adds `stream_options.include_usage` to a stream without it | dropping the usage event         |
  * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
+ * | `continue` | agent | adds the members by which the engine goes on from the last message | nothing: no answer shows them |
  */
 import { utf8 } from './bytes.ts';
 import { scanMembers } from './members.ts';
 import { isHidden, type Outline, refuseEscapes } from './outline.ts';
 import { FieldReader, isRecord, type JsonRecord } from './shape.ts';
 
-export const editNames = ['usage', 'model'] as const;
+export const editNames = ['usage', 'model', 'continue'] as const;
 export type EditName = (typeof editNames)[number];
 
 /** A byte range of the original body and what stands there instead. */
@@ -29,6 +30,8 @@ export interface RequestSpans {
   readonly model: readonly [start: number, end: number];
   /** How to make the engine report usage; absent when the request asks for it itself or does not stream. */
   readonly usage?: { readonly at: number; readonly removeBytes: number; readonly insert: string };
+  /** The body ends with a part of the answer: where members that make the engine go on from it are put. */
+  readonly continue?: number;
 }
 
 const withUsage = '"include_usage":true';

@@ -29,6 +29,7 @@ export const frameTypes = {
   kvwant: 0x13,
   kvfabric: 0x14,
   kvholders: 0x15,
+  resume: 0x16,
   ack: 0x20,
   head: 0x21,
   data: 0x22,

@@ -62,9 +62,9 @@ export const uploadBytesPerSecondMin = 64 * KiB;
 export const uploadYieldMs = 2_000;
 
 /** Text ping from the agent this often; answered by the platform without waking the object. */
-export const heartbeatMs = 5_000;
+export const heartbeatMs = 3_000;
 /** A node without a heartbeat for this long receives no work: three missed heartbeats. */
-export const leaseMsMax = 15_000;
+export const leaseMsMax = 10_000;
 /** A dial's signed time may differ from the edge's clock by this much. */
 export const dialSkewMsMax = 120_000;
 /** From an accepted socket to its HELLO. */
@@ -92,6 +92,20 @@ export const interTokenMsMax = 120_000;
 /** Reconnect delay of an agent: full jitter over this, doubled per failure up to the maximum. */
 export const redialMsMin = 250;
 export const redialMsMax = 10_000;
+/** Agent: without a link for this long, what no client can claim soon enough is cancelled. */
+export const linklessMsMax = 8_000;
+/** Agent: a stream of an older link that nobody claims this long after WELCOME is cancelled. */
+export const unclaimedMsMax = 3_000;
+/** Agent: the last bytes of a response that it keeps for a later link: what windows and buffers on the way hold, eightfold. */
+export const replayStreamBytesMax = 512 * KiB;
+/** Agent: those of all streams together; beyond it the streams that keep most lose their oldest bytes. */
+export const replayHostBytesMax = 64 * MiB;
+/** Agent: an answer that ended is kept for a later link this long. */
+export const endedKeptMsMax = linklessMsMax + unclaimedMsMax;
+/** Edge: the next link of a node is waited for this long where a stream can be continued elsewhere. */
+export const resumeMsContinuable = 3_000;
+/** Edge: the same where it cannot: by then its agent has given it up. */
+export const resumeMsMax = linklessMsMax;
 /** After GOAWAY an agent finishes its streams for this long before the socket closes. */
 export const drainMsMax = 30_000;
 
@@ -251,5 +265,7 @@ assertRelation(
 assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prompt fit one KV message');
 assertRelation(kvDigestsPerMessageMax <= kvKeysPerNodeMax, 'a node may tell a full message of keys');
 assertRelation(kvFabricNodesMax * 1 * KiB <= framePayloadBytesMax, 'a roster of usual nodes fits a frame');
+assertRelation(linklessMsMax + 2_000 <= 10_000, 'no engine works 10 s after its edge died');
+assertRelation(unclaimedMsMax >= resumeMsContinuable, 'who waits for a link finds the stream on it');
 assertRelation(telemetryMs < telemetryRefreshMs, 'what changed goes before what did not');
 assertRelation(telemetryRefreshMs * 3 <= telemetryMsMax, 'figures outlive two lost refreshes');

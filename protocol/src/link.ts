@@ -118,6 +118,18 @@ export interface OpenRequest {
   readonly remainingMs: number;
   /** Whose KV cache the replica's host had better fetch the prompt's beginning from. */
   readonly kvFrom?: KvSource;
+  /** By which a later link of the node may claim the stream; absent: it ends with its link. */
+  readonly resume?: ResumeToken;
+}
+
+/** 32 lower-case hex digits that nobody can guess; names one attempt at one request. */
+export type ResumeToken = string & { readonly resumeToken: unique symbol };
+
+/** RESUME: the stream of an older link goes on here, with the answer's bytes from `offset` on. */
+export interface ResumeRequest {
+  readonly token: ResumeToken;
+  /** Bytes of the response body that arrived. */
+  readonly offset: number;
 }
 
 export interface ResponseHead {
@@ -159,6 +171,7 @@ export const encodeJson = (
     | FinalRecord
     | StreamFailure
     | OpenRequest
+    | ResumeRequest
     | Telemetry
     | { readonly replicas: readonly ReplicaReport[] },
 ): Uint8Array => utf8(JSON.stringify(message));
@@ -267,6 +280,22 @@ export const parseOpenRequest = (meta: Uint8Array): OpenRequest => {
     spans: parseSpans(reader.record('spans'), bodyBytes),
     remainingMs: reader.integer('remainingMs', 0, requestMsMax),
     ...(reader.has('kvFrom') ? { kvFrom: readKvSource(reader.record('kvFrom')) } : {}),
+    ...(reader.has('resume') ? { resume: readToken(reader, 'resume') } : {}),
+  };
+};
+
+const tokenPattern = /^[0-9a-f]{32}$/;
+
+const readToken = (reader: FieldReader, field: string): ResumeToken => {
+  const token = reader.string(field, 32);
+  return tokenPattern.test(token) ? (token as ResumeToken) : reader.fail(field, '32 hex digits');
+};
+
+export const parseResume = (payload: Uint8Array): ResumeRequest => {
+  const reader = readerOf(payload, 'RESUME');
+  return {
+    token: readToken(reader, 'token'),
+    offset: reader.integer('offset', 0, Number.MAX_SAFE_INTEGER),
   };
 };
 
