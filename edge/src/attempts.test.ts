@@ -46,8 +46,9 @@ test('where no region was asked there is nothing to tell', () => {
   expect(tellFailure([], id)).toBeUndefined();
 });
 
-test('only a failure of ours that another region may not share lets the next be tried', () => {
-  expect(failureCode(new Response('{}', { status: 503 }))).toBeUndefined();
+test('only a failure that another replica or region may not share lets the next be tried', () => {
+  expect(failureCode(new Response('{}', { status: 500 }))).toBeUndefined();
+  expect(failureCode(new Response('{}', { status: 503 }))).toBe('engine_unavailable');
   expect(failureCode(failed('a', 'no_capacity').answer)).toBe('no_capacity');
   expect(
     ['no_capacity', 'model_not_found', 'link_lost'].map((code) => mayTryNext(code as ErrorCode)),

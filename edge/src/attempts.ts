@@ -1,24 +1,40 @@
 /**
- * What became of a request in the regions that were asked: which failure lets another one be tried, which of several
- * the client is told, and the headers that say what each region answered. Pure; asks nobody.
+ * What became of a request where it was: which failure lets another replica or region be tried, which of several the
+ * client is told, and the headers that say what each answered. Pure; asks nobody.
  */
 import { type ErrorCode, errorTable, isErrorCode } from '@cognitora/protocol/errors';
-import type { RequestId } from '@cognitora/protocol/ids';
+import type { NodeId, ReplicaName, RequestId } from '@cognitora/protocol/ids';
+import type { ReplicaPlace } from './directory/eligibility.ts';
 import type { EarlierAttempt } from './directory/receipts.ts';
-import { codeHeader, routeHeader } from './error-response.ts';
+import { codeHeader, nodeHeader, routeHeader } from './error-response.ts';
 
-/** A region that was asked and failed: the failure is ours, not the engine's. */
+/** A region that was asked and failed, and whom it chose if it chose somebody. */
 export interface FailedAttempt extends EarlierAttempt {
   readonly answer: Response;
 }
 
-/** The code of a failure of ours; undefined for an engine's answer. */
+/** With these an engine, or a proxy in front of it, says that it cannot serve now. */
+const passingStatuses: readonly number[] = [502, 503, 504];
+
+/** The code of a failure: ours, or the engine's where another one may do better; undefined for an answer. */
 export const failureCode = (answer: Response): ErrorCode | undefined => {
   const code = answer.headers.get(codeHeader) ?? '';
-  return isErrorCode(code) ? code : undefined;
+  if (isErrorCode(code)) return code;
+  return passingStatuses.includes(answer.status) ? 'engine_unavailable' : undefined;
 };
 
-/** Whether another region may not share this failure. */
+const replicaPattern = /(?:^|; )replica=([^;]+)/;
+
+/** Whom an answer is of; empty of one for which nobody was chosen. */
+export const placeOf = ({ headers }: Response): Partial<ReplicaPlace> => {
+  const node = headers.get(nodeHeader);
+  const replica = replicaPattern.exec(headers.get(routeHeader) ?? '')?.[1];
+  return node === null || replica === undefined
+    ? {}
+    : { node: node as NodeId, replica: decodeURIComponent(replica) as ReplicaName };
+};
+
+/** Whether another replica or region may not share this failure. */
 export const mayTryNext = (code: ErrorCode): boolean =>
   code === 'model_not_found' || errorTable[code].retryable;
 

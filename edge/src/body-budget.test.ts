@@ -15,7 +15,9 @@ import { type HeldBody, readBody, readSmallBody } from './body-budget.ts';
 
 beforeAll(installFixedLengthStream);
 
-const bounds = (bytesMax: number) => ({ bytesMax, bytesInFlightMax: bodyBytesInFlightMaxSelfHosted });
+const bounds = (bytesMax: number) => ({
+  ...{ bytesMax, bytesInFlightMax: bodyBytesInFlightMaxSelfHosted, bytesKeptMax: 0 },
+});
 
 /** A request whose body is what `start` puts into its stream, with a length announced or not. */
 const requestWith = (

@@ -13,11 +13,17 @@ export interface BodyBounds {
   readonly bytesMax: number;
   /** For all bodies together. */
   readonly bytesInFlightMax: number;
+  /** For all bodies that are kept while they are answered. */
+  readonly bytesKeptMax: number;
 }
 
 /** Bytes held per live body; the sum is derived from it. */
 const held = new Map<HeldBody, number>();
 let heldBytes = 0;
+
+/** Of those that are kept to be sent once more. */
+const kept = new Map<HeldBody, number>();
+let keptBytes = 0;
 
 const hold = (body: HeldBody, bytes: number): void => {
   heldBytes += bytes - (held.get(body) ?? 0);
@@ -27,6 +33,8 @@ const hold = (body: HeldBody, bytes: number): void => {
 const letGo = (body: HeldBody): void => {
   heldBytes -= held.get(body) ?? 0;
   held.delete(body);
+  keptBytes -= kept.get(body) ?? 0;
+  kept.delete(body);
 };
 
 /** Of the bodies that still come, the one with the least patience left, if it has used up enough of it. */
@@ -94,6 +102,11 @@ export class HeldBody {
     return this.#parts;
   }
 
+  /** All of its bytes, of one that is whole. */
+  get bytes(): Uint8Array {
+    return joinBytes(this.#parts);
+  }
+
   /** Whether all of it is still here, to be sent once more. */
   get isWhole(): boolean {
     return this.#isWhole;
@@ -108,6 +121,26 @@ export class HeldBody {
   giveWay(): void {
     this.#gaveWay = true;
     this.release();
+  }
+
+  /**
+   * It is being answered, and waits in case that it is needed once more. False: it is gone, since it is too large for
+   * that, or too many are kept.
+   */
+  keep(): boolean {
+    const bytes = this.#byteLength;
+    const { bytesKeptMax } = this.#bounds;
+    if (kept.has(this)) return true;
+    const mayStay = this.#isWhole && bytes <= replayBytesMax && keptBytes + bytes <= bytesKeptMax;
+    if (!mayStay || this.#parts.length === 0) {
+      this.#isWhole = false;
+      this.release();
+      return false;
+    }
+    letGo(this);
+    kept.set(this, bytes);
+    keptBytes += bytes;
+    return true;
   }
 
   /** The bytes are no longer needed; twice means nothing. What is being sent goes on to its end. */

@@ -1,37 +1,26 @@
 /**
- * HOT. One inference request from the client's bytes to the response's: authorize, read, parse what routing needs, try
- * the regions in order, hand the engine's bytes back as they are. Owns the one rule of when another region is tried:
- * nothing of the request was served, all of its body is still here, and the failure is not the client's.
+ * HOT. One inference request from the client's bytes to the response's: authorize, read, parse what routing needs, and
+ * hand over to the exchange, which finds an answer. Owns the request's body and its deadline; never retries itself.
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { parseRequestId, type Region as RegionName, type RequestId } from '@cognitora/protocol/ids';
+import { parseRequestId, type RequestId } from '@cognitora/protocol/ids';
 import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
-import {
-  type InferencePath,
-  type InferenceRequest,
-  inferenceEndpoints,
-  readInferenceRequest,
-} from '@cognitora/protocol/openai';
-import { type FailedAttempt, failureCode, mayTryNext, tellFailure, withRequestId } from './attempts.ts';
+import { type InferencePath, inferenceEndpoints, readInferenceRequest } from '@cognitora/protocol/openai';
+import { withRequestId } from './attempts.ts';
 import { type HeldBody, readBody } from './body-budget.ts';
-import { type PromptView, unreadPrompt } from './directory/decision.ts';
-import type { EarlierAttempt } from './directory/receipts.ts';
+import { systemClock } from './clock.ts';
+import { AnswerStream } from './continuity/answer-stream.ts';
+import type { AttemptTerms } from './continuity/attempt.ts';
+import { Exchange } from './continuity/exchange.ts';
+import { holdAnswer } from './continuity/held-answer.ts';
+import { restOf } from './continuity/rest.ts';
+import { clientHeaders, framedHeader } from './continuity/wire.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
-import { errorResponse, withRoute } from './error-response.ts';
+import { errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
-import {
-  type CarryRequest,
-  chainHeader,
-  encodeCarry,
-  encodeChain,
-  openHeader,
-} from './link/carry-request.ts';
-import { nodeLinkObject, regionObject } from './objects.ts';
-import { unwrap } from './outcome.ts';
 import { PromptDigests } from './prompt-digests.ts';
 import { orderRegions } from './region.ts';
-import { profileOf } from './roster.ts';
 import { discardBody } from './upload.ts';
 
 /** Of the client's headers, these reach the engine. */
@@ -65,95 +54,44 @@ export const queryOf = (url: string): string => {
 export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
 
 /**
- * A signal that fires with the client's. The client's own does not reach an object: the runtime passes on only those
- * that the Worker made.
+ * A controller that aborts with the client's signal, and when its answer is no longer read. The client's own signal does
+ * not reach an object: the runtime passes on only those that the Worker made.
  */
-const passOn = (client: AbortSignal): AbortSignal => {
+const leaving = (client: AbortSignal): AbortController => {
   const controller = new AbortController();
   client.addEventListener('abort', () => controller.abort(), { once: true });
-  return controller.signal;
+  return controller;
+};
+
+/** The client's own deadline, from when its request came; half a second is as exact as it gets. */
+const timeoutHeader = 'x-request-timeout-ms';
+/** `never`: an answer that breaks off is not continued by another replica. */
+const continueHeader = 'x-cognitora-continue';
+/** On an answer whose request cannot be sent again, should it break off: its body is too large to be kept. */
+const replayHeader = 'x-cognitora-replay';
+
+/** Throws `invalid_request`. */
+const timeoutMsOf = (headers: Headers): number => {
+  const text = headers.get(timeoutHeader);
+  if (text === null) return requestMsMax;
+  const ms = /^\d{1,15}$/.test(text.trim()) ? Number(text) : 0;
+  if (ms >= 1) return Math.min(ms, requestMsMax);
+  throw new CognitoraError('invalid_request', `${timeoutHeader} must be a whole number of milliseconds.`, {
+    param: timeoutHeader,
+  });
+};
+
+/** Throws `invalid_request`. */
+const refusesContinuation = (headers: Headers): boolean => {
+  const text = headers.get(continueHeader);
+  if (text === null || text === 'never') return text === 'never';
+  throw new CognitoraError('invalid_request', `${continueHeader} can only be "never".`, {
+    param: continueHeader,
+  });
 };
 
 /** Lets whatever else waits in this isolate go first. */
 const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
-
-interface Attempt {
-  readonly env: Env;
-  readonly settings: Settings;
-  readonly path: InferencePath;
-  readonly query: string;
-  readonly request: Request;
-  /** Fires when the client leaves before it has an answer. */
-  readonly gone: AbortSignal;
-  readonly requestId: RequestId;
-  readonly parsed: Omit<InferenceRequest, 'body'>;
-  readonly digests: PromptDigests;
-  readonly body: HeldBody;
-}
-
-/** The prompt's digests as this region's replicas have them; undefined where nobody's cache is known. */
-const promptFor = async (region: RegionName, options: Attempt): Promise<PromptView | undefined> => {
-  const { env, parsed, digests } = options;
-  return digests.isPossible ? digests.by(await profileOf(env, region, parsed.model)) : undefined;
-};
-
-/** Asks one region to decide and carry; `earlier` are those that were asked before. */
-const attempt = async (
-  region: RegionName,
-  earlier: readonly EarlierAttempt[],
-  options: Attempt,
-): Promise<Response> => {
-  const { env, parsed, body, path, query, requestId, request, gone } = options;
-  const open = {
-    requestId,
-    path,
-    ...(query === '' ? {} : { query }),
-    model: parsed.model,
-    stream: parsed.stream,
-    headers: headersFor(request, requestId),
-    bodyBytes: body.byteLength,
-    spans: parsed.spans,
-    remainingMs: requestMsMax,
-  };
-  const object = regionObject(env, region);
-  // Plain workerd's only: address and port.
-  const client = options.settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined;
-  const carry = { region, open, earlier, ...(client === undefined ? {} : { client }) };
-  const prompt = await promptFor(region, options);
-  const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest, digests?: string): Promise<Response> =>
-    stub.fetch('https://object/open', {
-      method: 'POST',
-      body: body.toSend(),
-      headers: {
-        [openHeader]: encodeCarry(carried),
-        ...(digests === undefined ? {} : { [chainHeader]: digests }),
-      },
-      // An engine's redirect is the client's to follow.
-      redirect: 'manual',
-      signal: gone,
-    });
-  if (options.settings.layout === 'one-object') {
-    if (prompt === undefined) return send(object, carry);
-    const { chain, ...note } = prompt;
-    return send(object, { ...carry, prompt: note }, encodeChain(chain));
-  }
-  const { model, stream: isStream } = parsed;
-  const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream, earlier };
-  const booked = unwrap(await object.decide(asked));
-  try {
-    return await send(nodeLinkObject(env, region, booked.node), { ...carry, booked });
-  } catch (thrown) {
-    // The node's object may never have heard of it; to release what it released too means nothing.
-    await object.settled([], [{ reservation: booked.reservation, record: undefined }]);
-    throw withRoute(regionError(thrown), booked.receipt.route);
-  }
-};
-
-/** A region's object that restarts or is overloaded throws whatever the platform throws: another region may serve. */
-const regionError = (thrown: unknown): CognitoraError =>
-  thrown instanceof CognitoraError
-    ? thrown
-    : new CognitoraError('link_lost', 'The region did not answer. Try again.');
 
 export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
   const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
@@ -181,27 +119,71 @@ const serve = async (
 ): Promise<Response> => {
   const settings = settingsOf(env);
   const query = queryOf(request.url);
+  const deadlineMs = systemClock() + timeoutMsOf(request.headers);
+  const isRefused = refusesContinuation(request.headers);
   const body = await readBody(request, settings.bodies);
   try {
     const { parsed, digests } = await parse(path, body, settings);
-    const gone = passOn(request.signal);
-    const options = { env, settings, path, query, request, gone, requestId, parsed, digests, body };
-    const continent = request.cf?.continent as string | undefined;
-    const failures: FailedAttempt[] = [];
-    for (const region of orderRegions(settings.regions, continent)) {
-      const earlier = failures.map(({ region: asked, code }) => ({ region: asked, code }));
-      const answer = await attempt(region, earlier, options).catch((thrown) =>
-        errorResponse(regionError(thrown)),
-      );
-      const code = failureCode(answer);
-      if (code === undefined) return answer;
-      failures.push({ region, code, answer });
-      if (gone.aborted || !mayTryNext(code) || !body.isWhole) break;
+    const left = leaving(request.signal);
+    const terms: AttemptTerms = {
+      ...{ env, settings, requestId, path, query, digests, model: parsed.model, stream: parsed.stream },
+      headers: headersFor(request, requestId),
+      // Plain workerd's only: address and port.
+      client: settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined,
+      gone: left.signal,
+      remainingMs: () => Math.max(0, deadlineMs - systemClock()),
+    };
+    const exchange = new Exchange({
+      terms,
+      body: { bytes: body.byteLength, spans: parsed.spans, toSend: () => body.toSend() },
+      regions: orderRegions(settings.regions, request.cf?.continent as string | undefined),
+      isReplayable: () => body.isWhole,
+    });
+    const answer = await exchange.begin();
+    if (answer.headers.has(framedHeader)) {
+      return await deliver({ answer, path, exchange, left, body, isRefused });
     }
-    const failure = tellFailure(failures, requestId);
-    if (failure === undefined) throw new CognitoraError('no_capacity', 'No region is configured.');
-    return failure;
-  } finally {
     body.release();
+    return answer;
+  } catch (thrown) {
+    body.release();
+    throw thrown;
   }
 };
+
+interface Delivery {
+  /** Its body is one to be read as `continuity/wire.ts` says. */
+  readonly answer: Response;
+  readonly path: InferencePath;
+  readonly exchange: Exchange;
+  readonly left: AbortController;
+  readonly body: HeldBody;
+  readonly isRefused: boolean;
+}
+
+/** An answer that is not whole yet, as the client gets it. */
+const deliver = ({
+  answer,
+  path,
+  exchange,
+  left,
+  body,
+  isRefused,
+}: Delivery): Promise<Response> | Response => {
+  const isKept = body.keep();
+  const onOver = (): void => body.release();
+  if (!isEventStream(answer)) return holdAnswer(answer, exchange, left.signal, onOver);
+  const stream = new AnswerStream({
+    ...{ answer, path, exchange, clock: systemClock, onOver },
+    restOf: (sent) => restOf(sent, { path, body: body.isWhole ? body.bytes : undefined, isRefused }),
+    onLeft: () => left.abort(),
+  });
+  const headers = clientHeaders(answer.headers);
+  if (!isKept) headers.set(replayHeader, 'no');
+  // `manual`: a body that the engine encoded is encoded already.
+  return new Response(stream.readable, { status: answer.status, headers, encodeBody: 'manual' });
+};
+
+/** A success: any other is no stream, whatever it calls itself. */
+const isEventStream = ({ ok, headers }: Response): boolean =>
+  ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');

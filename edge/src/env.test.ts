@@ -1,6 +1,8 @@
 import {
   bodyBytesInFlightMaxSelfHosted,
   bodyBytesInFlightMaxWorkers,
+  bodyBytesKeptMaxSelfHosted,
+  bodyBytesKeptMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
   prefixBlockBytesDefault,
@@ -17,7 +19,11 @@ test('what is not set has a default, but for the secrets', () => {
     origins: undefined,
     layout: 'one-object',
     isSelfHosted: false,
-    bodies: { bytesMax: bodyBytesMaxWorkers, bytesInFlightMax: bodyBytesInFlightMaxWorkers },
+    bodies: {
+      bytesMax: bodyBytesMaxWorkers,
+      bytesInFlightMax: bodyBytesInFlightMaxWorkers,
+      bytesKeptMax: bodyBytesKeptMaxWorkers,
+    },
     prefix: { salt: expect.stringMatching(/^[0-9a-f]{32}$/), blockBytes: prefixBlockBytesDefault },
     cellReplicasMax: undefined,
     mapsBytesMax: prefixMapsBytesMaxWorkers,
@@ -39,7 +45,11 @@ test('lists are split at commas, white space aside', () => {
     origins: ['https://a.example', 'http://b.example:8080'],
     layout: 'object-per-node',
     isSelfHosted: true,
-    bodies: { bytesMax: bodyBytesMaxSelfHosted, bytesInFlightMax: bodyBytesInFlightMaxSelfHosted },
+    bodies: {
+      bytesMax: bodyBytesMaxSelfHosted,
+      bytesInFlightMax: bodyBytesInFlightMaxSelfHosted,
+      bytesKeptMax: bodyBytesKeptMaxSelfHosted,
+    },
   });
 });
 

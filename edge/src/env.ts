@@ -8,6 +8,8 @@ import { parseRegion, type Region as RegionName } from '@cognitora/protocol/ids'
 import {
   bodyBytesInFlightMaxSelfHosted,
   bodyBytesInFlightMaxWorkers,
+  bodyBytesKeptMaxSelfHosted,
+  bodyBytesKeptMaxWorkers,
   bodyBytesMaxSelfHosted,
   bodyBytesMaxWorkers,
   kvFabricNodesMax,
@@ -70,10 +72,12 @@ export interface Settings {
 const bodiesSelfHosted: BodyBounds = {
   bytesMax: bodyBytesMaxSelfHosted,
   bytesInFlightMax: bodyBytesInFlightMaxSelfHosted,
+  bytesKeptMax: bodyBytesKeptMaxSelfHosted,
 };
 const bodiesOnWorkers: BodyBounds = {
   bytesMax: bodyBytesMaxWorkers,
   bytesInFlightMax: bodyBytesInFlightMaxWorkers,
+  bytesKeptMax: bodyBytesKeptMaxWorkers,
 };
 
 /** For as many nodes as share KV; on Workers for the first 64: an isolate holds it beside its prefix maps. */

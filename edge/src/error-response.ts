@@ -7,19 +7,25 @@ export const codeHeader = 'x-cognitora-code';
 /** On every answer to a request that was to be placed: what was chosen, or why nothing was. */
 export const routeHeader = 'x-cognitora-route';
 
+/** On every answer of a node, and on a failure of a request that was placed there. */
+export const nodeHeader = 'x-cognitora-node';
+
 /** Headers of an error answer. */
 export const errorHeaders = (error: CognitoraError): Headers => {
   const headers = new Headers({ 'content-type': 'application/json', [codeHeader]: error.code });
   const seconds = error.retryAfterSeconds ?? (error.row.status === 503 ? 1 : undefined);
   if (seconds !== undefined) headers.set('retry-after', String(seconds));
   if (error.route !== undefined) headers.set(routeHeader, error.route);
+  if (error.node !== undefined) headers.set(nodeHeader, error.node);
   if (error.row.status === 401) headers.set('www-authenticate', 'Bearer');
   return headers;
 };
 
 /** A failure of a request that had been placed: it says where. */
-export const withRoute = (thrown: unknown, route: string): unknown =>
-  thrown instanceof CognitoraError ? new CognitoraError(thrown.code, thrown.message, { route }) : thrown;
+export const withPlace = (thrown: unknown, route: string, node: string): unknown =>
+  thrown instanceof CognitoraError
+    ? new CognitoraError(thrown.code, thrown.message, { route, node })
+    : thrown;
 
 /** Anything thrown, as an answer. What was not foreseen is logged: its text never reaches a client. */
 export const errorResponse = (thrown: unknown): Response => {

@@ -12,7 +12,7 @@ interface Refusal extends ErrorExtra {
 }
 
 export const refusal = (error: CognitoraError): Outcome<never> => {
-  const { code, message, param, retryAfterSeconds, route } = error;
+  const { code, message, param, retryAfterSeconds, route, node } = error;
   return {
     refused: {
       code,
@@ -20,6 +20,7 @@ export const refusal = (error: CognitoraError): Outcome<never> => {
       ...(param === undefined ? {} : { param }),
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       ...(route === undefined ? {} : { route }),
+      ...(node === undefined ? {} : { node }),
     },
   };
 };

@@ -1,5 +1,6 @@
 /** A carried response with everything it says written down, and a reader of what it gives. Only tests import it. */
 import type { HeaderList } from '@cognitora/protocol/link';
+import { WireReader } from '../src/continuity/wire.ts';
 import { type CarriedOptions, CarriedResponse } from '../src/link/carried-response.ts';
 
 export const carry = (options: Partial<CarriedOptions> = {}) => {
@@ -44,21 +45,31 @@ export const jsonHead = (status = 200) => ({
   headers: [['content-type', 'application/json']] as HeaderList,
 });
 
-/** A body to its end: its text, and ` !message` behind it where it broke off. */
+/** A framed body to its end: its text, and behind it ` !code message` of a failure, or ` !cut` where it broke off. */
 export const readAll = async (body: ReadableStream<Uint8Array> | null): Promise<string> => {
-  if (body === null) return '';
-  const reader = body.getReader();
   const decoder = new TextDecoder();
   let all = '';
+  let isEnded = false;
+  const over = (how: string): void => {
+    isEnded = true;
+    all += how;
+  };
+  const say = (bytes: Uint8Array): void => {
+    all += isEnded ? ' !after its end' : decoder.decode(bytes, { stream: true });
+  };
+  const wire = new WireReader({
+    ...{ data: say, ours: say, end: () => over('') },
+    fail: ({ code, message }) => over(` !${code} ${message}`),
+  });
+  const reader = body?.getReader();
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return all;
-      all += decoder.decode(value, { stream: true });
+    for (let read = await reader?.read(); read !== undefined && !read.done; read = await reader?.read()) {
+      wire.push(read.value);
     }
-  } catch (thrown) {
-    return `${all} !${thrown instanceof Error ? thrown.message : String(thrown)}`;
+  } catch {
+    return `${all} !cut`;
   }
+  return isEnded ? all : `${all} !cut`;
 };
 
 /** Whether a promise has settled once everything that is ready has run. */

@@ -32,6 +32,7 @@ export const errorTable = {
   engine_unreachable: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
   engine_broke_off: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
   engine_not_understood: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
+  engine_unavailable: { status: 503, type: 'server_error', retryable: true, fault: 'engine' },
   engine_refused: { status: 502, type: 'server_error', retryable: false, fault: 'engine' },
   link_lost: { status: 502, type: 'server_error', retryable: true, fault: 'fleet' },
   ack_timeout: { status: 504, type: 'server_error', retryable: true, fault: 'fleet' },
@@ -65,6 +66,7 @@ export interface ErrorExtra {
   readonly param?: string;
   readonly retryAfterSeconds?: number;
   readonly route?: string;
+  readonly node?: string;
 }
 
 /** A failure with its row. `message` is for people and says what to do; it never holds a secret or a prompt. */
@@ -75,6 +77,8 @@ export class CognitoraError extends Error {
   readonly retryAfterSeconds: number | undefined;
   /** Of a request that was to be placed: what was chosen, or why nothing was; sent as `x-cognitora-route`. */
   readonly route: string | undefined;
+  /** Of one that was placed: on which node; sent as `x-cognitora-node`. */
+  readonly node: string | undefined;
 
   constructor(code: ErrorCode, message: string, extra: ErrorExtra = {}) {
     super(message);
@@ -83,6 +87,7 @@ export class CognitoraError extends Error {
     this.param = extra.param;
     this.retryAfterSeconds = extra.retryAfterSeconds;
     this.route = extra.route;
+    this.node = extra.node;
   }
 
   get row(): Row {

@@ -48,7 +48,11 @@ export const discardBytesMax = 32 * MiB;
 export const bodyBytesInFlightMaxSelfHosted = 64 * MiB;
 /** The same in an isolate on Workers: with what V8 has not collected yet it stays below 96 of its 128 MB. */
 export const bodyBytesInFlightMaxWorkers = 32 * MiB;
-/** A body is kept to be sent again, to another region, until this much of it has gone. */
+/** Bodies that are kept while they are answered, in case that another replica has to go on: 2,000 of 64 KiB. */
+export const bodyBytesKeptMaxSelfHosted = 128 * MiB;
+/** The same in an isolate on Workers, beside the bodies in flight and the maps. */
+export const bodyBytesKeptMaxWorkers = 16 * MiB;
+/** A body is kept to be sent again, to another replica, until this much of it has gone. */
 export const replayBytesMax = 1 * MiB;
 /** A body is read, kept and sent on in parts of this size: few turns of the event loop, little unused in the last. */
 export const bodyPartBytes = 64 * KiB;
@@ -102,6 +106,14 @@ export const replayStreamBytesMax = 512 * KiB;
 export const replayHostBytesMax = 64 * MiB;
 /** Agent: an answer that ended is kept for a later link this long. */
 export const endedKeptMsMax = linklessMsMax + unclaimedMsMax;
+/** Replicas that are asked for one request in one region before the next region is: a blip, and one that is broken. */
+export const attemptsPerRegionMax = 3;
+/** Replicas that go on with one answer: a request that ends each engine it meets ends no more than these. */
+export const continuationsMax = 3;
+/** Edge: the next link of a node is waited for this long by a request of whose answer nothing came yet. */
+export const resumeMsUnbegun = 1_000;
+/** Edge: an answer that is no stream is held up to this size, to be asked for anew if it breaks off. */
+export const heldAnswerBytesMax = 1 * MiB;
 /** Edge: the next link of a node is waited for this long where a stream can be continued elsewhere. */
 export const resumeMsContinuable = 3_000;
 /** Edge: the same where it cannot: by then its agent has given it up. */

@@ -14,7 +14,7 @@ import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { KvCacheMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
-import type { Cell, Settlement } from './cell.ts';
+import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
 import { type DecideOptions, type Decision, decisionOf, requestOf } from './decision.ts';
 import {
@@ -23,6 +23,7 @@ import {
   ineligibilityOf,
   lastResortOf,
   type NoReplicaError,
+  type ReplicaPlace,
   refusalOf,
 } from './eligibility.ts';
 import { GpuFigures } from './figures.ts';
@@ -31,7 +32,7 @@ import { MapBudget } from './map-budget.ts';
 import { ModelMemory } from './model-memory.ts';
 import { kvMovesOf, type NodeEntry, newReplica, nodeKvOf, type Replica } from './node-entry.ts';
 import { type NodeView, viewNode } from './node-view.ts';
-import { type Policies, type Seat, ServedModel } from './served-model.ts';
+import { type CellChoice, type Policies, type Seat, ServedModel } from './served-model.ts';
 import { SnapshotTurns } from './snapshot-turns.ts';
 import { TruthMemory } from './truth-memory.ts';
 
@@ -201,9 +202,37 @@ export class Directory {
       const last = lastResortOf(failing);
       chosen = served.choose({ ...request, isEligible: (member) => served.ownerOf(member) === last });
     }
-    const replica = chosen === undefined ? undefined : served.ownerOf(chosen.choice.member);
-    if (chosen === undefined || replica === undefined) throw this.#noReplica(options);
-    const promptBytes = options.prompt.bytes;
+    const booked =
+      chosen && this.#book(served, chosen, request, { promptBytes: options.prompt.bytes, failing });
+    if (booked === undefined) throw this.#noReplica(options);
+    return booked;
+  }
+
+  /**
+   * Books a stream that goes on where it is, over its node's next link. Throws `stream_gone` when its replica does not
+   * serve the model any more.
+   */
+  rebook(options: DecideOptions, { node, replica }: ReplicaPlace): Decision {
+    const served = this.#models.get(options.model);
+    const owner = this.#nodes.get(node)?.replicas.get(replica);
+    if (served !== undefined && owner !== undefined) {
+      const failing = new Set<Replica>();
+      const request = requestOf(served, options, failing);
+      const chosen = served.choose({ ...request, isEligible: (member) => served.ownerOf(member) === owner });
+      const booked = chosen && this.#book(served, chosen, request, { promptBytes: 0, failing });
+      if (booked !== undefined) return booked;
+    }
+    throw new CognitoraError('stream_gone', 'The replica that had the stream is gone.');
+  }
+
+  #book(
+    served: ServedModel<Replica>,
+    chosen: CellChoice,
+    request: CellRequest,
+    { promptBytes, failing }: { readonly promptBytes: number; readonly failing: ReadonlySet<Replica> },
+  ): Decision | undefined {
+    const replica = served.ownerOf(chosen.choice.member);
+    if (replica === undefined) return undefined;
     const promptTokens = promptBytes === 0 ? undefined : request.promptTokens;
     const reservation = this.#nextReservation as Reservation;
     this.#nextReservation += 1;

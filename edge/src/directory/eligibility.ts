@@ -19,6 +19,8 @@ export type Ineligibility =
   | 'unleased'
   /** Its link carries as many streams as it may. */
   | 'full'
+  /** It failed this very request. */
+  | 'tried'
   /** It failed several requests in a row, and is left alone or tried by one. */
   | 'failing'
   /** It loads and has not said which models it will serve. */
@@ -28,17 +30,25 @@ export interface EligibilityTerms {
   readonly nowMs: number;
   /** Whether the node's lease holds now. */
   readonly isLeased: (node: NodeId) => boolean;
+  /** Who had the request before and failed. */
+  readonly tried?: readonly ReplicaPlace[];
+}
+
+export interface ReplicaPlace {
+  readonly node: NodeId;
+  readonly replica: ReplicaName;
 }
 
 /** What keeps a replica that serves the model from a request; undefined when nothing does. */
 export const ineligibilityOf = (
-  { node, state, role, work }: Replica,
-  { nowMs, isLeased }: EligibilityTerms,
+  { node, name, state, role, work }: Replica,
+  { nowMs, isLeased, tried = [] }: EligibilityTerms,
 ): Exclude<Ineligibility, 'unnamed'> | undefined => {
   if (node.isCordoned) return 'cordoned';
   if (role !== 'both') return role;
   if (state !== 'ready') return state;
   if (!isLeased(node.node)) return 'unleased';
+  if (tried.some((place) => place.node === node.node && place.replica === name)) return 'tried';
   let live = 0;
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
   if (live >= streamsPerLinkMax) return 'full';
@@ -59,9 +69,7 @@ export const lastResortOf = (failing: Iterable<Replica>): Replica | undefined =>
 };
 
 /** One replica that might have served the request, and what kept it. */
-export interface KeptBack {
-  readonly node: NodeId;
-  readonly replica: ReplicaName;
+export interface KeptBack extends ReplicaPlace {
   readonly why: Ineligibility;
 }
 

@@ -10,7 +10,7 @@ import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision } from './decision.ts';
-import type { Exclusion, NoReplicaError } from './eligibility.ts';
+import type { Exclusion, NoReplicaError, ReplicaPlace } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import type { Replica } from './node-entry.ts';
@@ -51,11 +51,14 @@ export interface CandidateView {
   readonly isStale: boolean;
 }
 
-/** Another region that was asked before, and why it did not serve the request. */
-export interface EarlierAttempt {
+/** Where the request was before, and why it is not there any more; without a node nobody was chosen. */
+export interface EarlierAttempt extends Partial<ReplicaPlace> {
   readonly region: Region;
   readonly code: ErrorCode;
 }
+
+/** What a decision is for: a request that begins, one that failed elsewhere, or an answer that goes on. */
+export type Occasion = 'first' | 'retried' | 'resumed' | 'continued';
 
 /** Of a receipt, what the decision itself does not know. */
 export interface ReceiptSubject {
@@ -67,8 +70,9 @@ export interface ReceiptSubject {
   readonly promptBlocks: number;
   /** Of a block, at four bytes each, as in most text. */
   readonly blockTokens: number;
-  /** In the order they were asked; empty for the first region. */
+  /** In the order they were asked; empty for the first. */
   readonly earlier: readonly EarlierAttempt[];
+  readonly occasion: Occasion;
 }
 
 /** A replica was chosen. */

@@ -84,8 +84,9 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
   const decide = (prompt: PromptView = promptOf(new Uint32Array())) => {
     requests += 1;
     const requestId = `req-${requests}` as RequestId;
-    const asked = { requestId, region: local, model: 'm', prompt, isStream: true, earlier: [] };
-    const booked = unwrap(region.decide(asked));
+    const asked = { requestId, region: local, model: 'm', prompt, isStream: true };
+    const occasion = { earlier: [], occasion: 'first' as const };
+    const booked = unwrap(region.decide({ ...asked, ...occasion }));
     const considered = region
       .receipts(requestId)
       .flatMap((one) => (one.outcome === 'placed' ? one.considered : []));
@@ -157,6 +158,7 @@ test.each(['a decision', 'a word of any agent about its cache'])(
     expect(await silent.wanted()).toHaveLength(1);
     for (const forwardMs of [snapshotSilenceMsMax, snapshotRestMsMin]) {
       vi.setSystemTime(Date.now() + forwardMs);
+      for (const { socket } of [silent, other]) socket.pongedAt = new Date();
       if (occasion === 'a decision') decide();
       else await other.hold(new Uint32Array());
     }

@@ -87,7 +87,8 @@ const requestId = 'chosen-by-a-client' as RequestId;
 /** Asks the region to decide, after it was tried elsewhere. */
 const ask = (region: Region, model = 'm', earlier: Asked['earlier'] = []) =>
   region.decide({
-    ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true, earlier },
+    ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true },
+    ...{ earlier, occasion: 'first' as const },
   });
 
 test('requests under one id are settled each for itself, in whatever order they end', () => {

@@ -19,8 +19,11 @@ import {
   type DialTimes,
   decodeCarry,
   decodePrompt,
+  decodeResume,
   openHeader,
+  type ResumeCarry,
   readLinkRequest,
+  resumeHeader,
 } from '../link/carry-request.ts';
 import type { KvToAgent } from '../link/edge-link.ts';
 import { isOfFabric, type KvMessage } from '../link/kv-intake.ts';
@@ -30,16 +33,23 @@ import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
 import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
-import type { DecideOptions, Decision, PromptView } from './decision.ts';
+import { type DecideOptions, type Decision, type PromptView, unreadPrompt } from './decision.ts';
 import { Directory } from './directory.ts';
-import { NoReplicaError } from './eligibility.ts';
+import { NoReplicaError, type ReplicaPlace } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
 import { NodeStore } from './node-store.ts';
 import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
-import { type EarlierAttempt, noteOf, type Receipt, type ReceiptSubject, Receipts } from './receipts.ts';
+import {
+  type EarlierAttempt,
+  noteOf,
+  type Occasion,
+  type Receipt,
+  type ReceiptSubject,
+  Receipts,
+} from './receipts.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -60,8 +70,9 @@ export interface Asked {
   readonly model: string;
   readonly prompt: PromptView;
   readonly isStream: boolean;
-  /** The regions that were asked before. */
+  /** Where it was before. */
   readonly earlier: readonly EarlierAttempt[];
+  readonly occasion: Occasion;
 }
 
 /** What a cordon finds. */
@@ -125,6 +136,7 @@ export class Region extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request);
+      if (request.headers.has(resumeHeader)) return await this.#resume(request);
       const { region, node, ...dial } = readLinkRequest(request.headers);
       return this.#host.accept(region, node, unwrap(this.nextEpoch(node, dial)));
     } catch (thrown) {
@@ -239,6 +251,15 @@ export class Region extends DurableObject<Env> {
     }
   }
 
+  /** Layout `object-per-node`: books a stream that goes on over the link of its node that is open now. */
+  rebook(resume: ResumeCarry): Outcome<Booked> {
+    try {
+      return { value: this.#rebook(resume) };
+    } catch (thrown) {
+      return refusal(toCognitoraError(thrown));
+    }
+  }
+
   joined(node: NodeId, epoch: Epoch, hello: Hello, region: RegionName): void {
     this.#nodes.assertKept(node);
     this.#region = region;
@@ -317,17 +338,41 @@ export class Region extends DurableObject<Env> {
     }
   }
 
-  #decide({ requestId, region, model, prompt, isStream, earlier }: Asked): Booked {
+  #decide({ requestId, region, model, prompt, isStream, earlier, occasion }: Asked): Booked {
     const nowMs = systemClock();
     this.#directory.sweep(nowMs);
     const isLeased = (node: NodeId): boolean => this.#isLeased(node);
     const promptBlocks = prompt.chain.length / 2;
     const blockTokens = prompt.blockBytes / bytesPerToken;
-    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks, blockTokens, earlier };
+    const about = {
+      requestId,
+      region,
+      model,
+      decidedAtMs: nowMs,
+      promptBlocks,
+      blockTokens,
+      earlier,
+      occasion,
+    };
+    const tried = triedIn(region, earlier);
     const decision = this.#noted(about, {
-      ...{ model, prompt, isStream, nowMs, isLeased },
+      ...{ model, prompt, isStream, nowMs, isLeased, tried },
       random: systemRandom,
     });
+    return this.#booked(decision, earlier);
+  }
+
+  #rebook({ requestId, region, model, node, replica, stream: isStream, earlier }: ResumeCarry): Booked {
+    const nowMs = systemClock();
+    const isLeased = (other: NodeId): boolean => this.#isLeased(other);
+    const terms = { model, prompt: unreadPrompt, isStream, nowMs, isLeased, random: systemRandom };
+    const decision = this.#directory.rebook(terms, { node, replica });
+    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks: 0, blockTokens: 0, earlier };
+    this.#receipts.decided({ ...about, occasion: 'resumed' }, decision);
+    return this.#booked(decision, earlier);
+  }
+
+  #booked(decision: Decision, earlier: readonly EarlierAttempt[]): Booked {
     const { reservation, node, epoch, replica, kvFrom } = decision;
     try {
       const receipt = noteOf(decision, earlier);
@@ -359,10 +404,10 @@ export class Region extends DurableObject<Env> {
   }
 
   async #serve(request: Request): Promise<Response> {
-    const { region, open, client, prompt, earlier } = decodeCarry(request.headers);
-    const { requestId, model } = open;
+    const { region, open, client, prompt, earlier, occasion } = decodeCarry(request.headers);
+    const { requestId, model, stream: isStream } = open;
     const view = decodePrompt(request.headers, prompt);
-    const booked = this.#decide({ requestId, region, model, prompt: view, isStream: open.stream, earlier });
+    const booked = this.#decide({ requestId, region, model, prompt: view, isStream, earlier, occasion });
     const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
@@ -371,4 +416,21 @@ export class Region extends DurableObject<Env> {
       onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });
   }
+
+  async #resume(request: Request): Promise<Response> {
+    const resume = decodeResume(request.headers);
+    await this.#host.linked(resume.node, resume.waitMs, request.signal);
+    const { reservation, node, epoch, receipt } = this.#rebook(resume);
+    return this.#host.resume({
+      ...{ node, epoch, request, region: resume.region, client: resume.client, receipt, resume },
+      onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
+      onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
+    });
+  }
 }
+
+/** Who of this region had the request before. */
+const triedIn = (region: RegionName, earlier: readonly EarlierAttempt[]): readonly ReplicaPlace[] =>
+  earlier.flatMap(({ region: asked, node, replica }) =>
+    asked !== region || node === undefined || replica === undefined ? [] : [{ node, replica }],
+  );

@@ -111,10 +111,12 @@ export class BodyPipe {
     else this.#listen();
   }
 
-  /** Breaks the body off, so that the reader sees it was not whole. */
-  abort(reason: Error): void {
+  /** Gives up what waits for the reader and ends the body with these bytes instead, for when it reads again. */
+  replace(bytes: Uint8Array): void {
+    this.#queue = [];
+    this.#controller?.enqueue(bytes);
+    this.#controller?.close();
     this.#drop();
-    this.#controller?.error(reason);
   }
 
   /** The stream is empty and its reader waits. What it returns holds the next call back. */

@@ -1,7 +1,8 @@
 /**
- * One request on its way through a link, and the Response it becomes: the bridge between frames and the client's
- * bytes. Owns the order of things (acknowledged, head, bytes, end), the moment headers are committed, the comments
- * that keep a silent stream alive, and the credit that follows the reader. Never chooses a replica, never retries.
+ * One request on its way through a link, and the Response it becomes for the Worker: a body that does not end at once
+ * is written as `continuity/wire.ts` says. Owns the order of things (acknowledged, head, bytes, end), the moment headers
+ * are committed, the comments that keep a silent stream alive, and the credit that follows the reader. Never chooses a
+ * replica, never retries: what a failure means for the client is the Worker's.
  *
  *   sent -> acknowledged -> answered (engine's headers) ----> over
  *                       \-> committed (200 and a comment) -/
@@ -11,8 +12,9 @@ import { CognitoraError, type ErrorCode, errorTable, openAiErrorJson } from '@co
 import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
-import { endsEvent, keepAliveComment, sseError } from '@cognitora/protocol/sse';
+import { endsEvent, keepAliveComment } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
+import { dataHeader, endFrame, failFrame, framedHeader, oursFrame } from '../continuity/wire.ts';
 import type { Verdict } from '../directory/failures.ts';
 import { errorHeaders } from '../error-response.ts';
 import { BodyPipe } from './body-pipe.ts';
@@ -92,7 +94,7 @@ export class CarriedResponse implements StreamHandler {
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
     if (this.#isLateError() && this.#earlyBytes >= lateErrorBytesMax) this.#options.onConsumed(bytes.length);
     else if (this.#pipe === undefined || this.#isLateError()) this.#keepEarly(bytes);
-    else this.#pipe.write(bytes);
+    else writeData(this.#pipe, bytes);
   }
 
   end(record: FinalRecord): void {
@@ -123,7 +125,7 @@ export class CarriedResponse implements StreamHandler {
   /** The pipe counts them from here on. */
   #pourEarly(pipe: BodyPipe): void {
     this.#earlyBytes = 0;
-    for (const bytes of this.#early.splice(0)) pipe.write(bytes);
+    for (const bytes of this.#early.splice(0)) writeData(pipe, bytes);
   }
 
   #takeEarly(): readonly Uint8Array[] {
@@ -162,7 +164,7 @@ export class CarriedResponse implements StreamHandler {
     const ageMs = nowMs - this.#openedMs;
     if (this.#state === 'over') {
       // What the client has not read yet holds the link's credit.
-      if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.abort(stalledError());
+      if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.replace(failFrame(stalledError()));
     } else if (ageMs >= this.#options.remainingMs)
       this.#expire('total_timeout', 'The request took too long.');
     else if (this.#state === 'sent' && ageMs >= ackMsMax) {
@@ -183,7 +185,7 @@ export class CarriedResponse implements StreamHandler {
       pipe.isEmpty
     ) {
       this.#lastBytesMs = nowMs;
-      pipe.writeUncounted(keepAliveComment);
+      pipe.writeUncounted(oursFrame(keepAliveComment));
       pipe.flush();
     }
   }
@@ -218,34 +220,30 @@ export class CarriedResponse implements StreamHandler {
     if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
     else if (this.#ended) {
       this.#state = 'over';
+      pipe.writeUncounted(endFrame);
       pipe.close();
     } else pipe.flush();
   }
 
-  /** Headers are out: an SSE stream ends with an error event, any other body is cut so that it looks cut. */
+  /** Headers are out: the Worker hears of it behind what came before. */
   #failStream(pipe: BodyPipe, failure: CognitoraError): void {
     this.#state = 'over';
     this.#takeEarly();
-    // Whoever does not read would not read the event either, and what waits for him holds the link's credit.
-    if (!this.#isSse || failure.code === 'client_stalled') {
-      pipe.abort(failure);
-      return;
+    // What waits for whoever does not read holds the link's credit.
+    if (failure.code === 'client_stalled') pipe.replace(failFrame(failure));
+    else {
+      pipe.writeUncounted(failFrame(failure));
+      pipe.close();
     }
-    if (!this.#atEventBoundary) pipe.writeUncounted(new Uint8Array([0x0a, 0x0a]));
-    pipe.writeUncounted(sseError(failure));
-    pipe.close();
   }
 
   #answer(head: ResponseHead): void {
     // `manual`: a body that the engine encoded is encoded already.
-    const init = {
-      status: head.status,
-      headers: this.#headersOf(head.headers.filter(isEngines)),
-      encodeBody: 'manual' as const,
-    };
+    const init = { status: head.status, encodeBody: 'manual' as const };
+    const headers = this.#headersOf(head.headers.filter(isEngines));
     if (this.#ended) {
       this.#state = 'over';
-      this.#resolve(new Response(bodyOf(head.status, this.#takeEarly()), init));
+      this.#resolve(new Response(bodyOf(head.status, this.#takeEarly()), { ...init, headers }));
       this.#options.onDone();
       return;
     }
@@ -253,7 +251,7 @@ export class CarriedResponse implements StreamHandler {
     this.#isSse = isEventStream(head);
     this.#pourEarly(pipe);
     pipe.flush();
-    this.#resolve(new Response(pipe.readable, init));
+    this.#resolve(new Response(pipe.readable, { ...init, headers: [...headers, isFramed] }));
     if (this.#failure !== undefined) this.#failStream(pipe, this.#failure);
   }
 
@@ -261,7 +259,7 @@ export class CarriedResponse implements StreamHandler {
     this.#state = 'committed';
     this.#isSse = true;
     const pipe = this.#openPipe();
-    pipe.writeUncounted(keepAliveComment);
+    pipe.writeUncounted(oursFrame(keepAliveComment));
     // Bytes before a head are a node's fault, and go where those go that come before it from now on.
     this.#pourEarly(pipe);
     pipe.flush();
@@ -270,6 +268,7 @@ export class CarriedResponse implements StreamHandler {
       ['content-type', 'text/event-stream; charset=utf-8'],
       ['cache-control', 'no-cache'],
     ]);
+    headers.push(isFramed);
     this.#resolve(new Response(pipe.readable, { status: 200, headers }));
   }
 
@@ -309,6 +308,13 @@ export class CarriedResponse implements StreamHandler {
     return headers;
   }
 }
+
+const isFramed: [string, string] = [framedHeader, '1'];
+
+const writeData = (pipe: BodyPipe, bytes: Uint8Array): void => {
+  pipe.writeUncounted(dataHeader(bytes.length));
+  pipe.write(bytes);
+};
 
 /** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
 const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');

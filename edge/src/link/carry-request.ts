@@ -2,14 +2,15 @@
  * How the Worker asks an object to carry a request, or to accept a link: the few headers between them. Both ends are
  * one bundle and nothing from outside reaches an object without the Worker, so these are trusted.
  */
-import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
-import type { OpenRequest } from '@cognitora/protocol/link';
+import type { OpenRequest, ResumeToken } from '@cognitora/protocol/link';
 import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { Reservation } from '../directory/load.ts';
-import type { EarlierAttempt, ReceiptNote } from '../directory/receipts.ts';
+import type { EarlierAttempt, Occasion, ReceiptNote } from '../directory/receipts.ts';
 
 export const openHeader = 'x-cognitora-open';
+export const resumeHeader = 'x-cognitora-resume';
 export const chainHeader = 'x-cognitora-chain';
 const regionHeader = 'x-cognitora-region';
 const nodeHeader = 'x-cognitora-node';
@@ -36,9 +37,28 @@ export interface CarryRequest {
   /** Absent when it is booked, or when nobody's cache of the model is known. */
   readonly prompt?: PromptNote;
   readonly booked?: Booked;
-  /** The regions that were asked before. */
+  /** Where it was before. */
   readonly earlier: readonly EarlierAttempt[];
+  readonly occasion: Occasion;
   /** The client's address, where its supervisor may say that it hung up. */
+  readonly client?: string;
+}
+
+/** A stream whose link was lost, to go on over its node's next one. */
+export interface ResumeCarry {
+  readonly region: Region;
+  readonly node: NodeId;
+  readonly replica: ReplicaName;
+  readonly requestId: RequestId;
+  readonly model: string;
+  readonly stream: boolean;
+  readonly token: ResumeToken;
+  /** Bytes of the engine's answer that arrived. */
+  readonly offset: number;
+  readonly remainingMs: number;
+  /** How long the node's next link is waited for. */
+  readonly waitMs: number;
+  readonly earlier: readonly EarlierAttempt[];
   readonly client?: string;
 }
 
@@ -47,10 +67,13 @@ const toAscii = (json: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII is the point.
   json.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
-export const encodeCarry = (carry: CarryRequest): string => toAscii(JSON.stringify(carry));
+export const encodeCarry = (carry: CarryRequest | ResumeCarry): string => toAscii(JSON.stringify(carry));
 
 export const decodeCarry = (headers: Headers): CarryRequest =>
   JSON.parse(headers.get(openHeader) ?? '{}') as CarryRequest;
+
+export const decodeResume = (headers: Headers): ResumeCarry =>
+  JSON.parse(headers.get(resumeHeader) ?? '{}') as ResumeCarry;
 
 /** Digests as a header's value: base64 of their words, little endian; at most 16 KiB, so one call may spread them. */
 export const encodeChain = (chain: Uint32Array): string =>

@@ -37,6 +37,7 @@ import {
   parseStreamFailure,
   type ReplicaReport,
   type ResponseHead,
+  type ResumeRequest,
   type StreamFailure,
   type Welcome,
 } from '@cognitora/protocol/link';
@@ -145,6 +146,18 @@ export class EdgeLink {
 
   /** Opens a stream with the first bytes of its body (at most one frame); `isWhole` when there are no more. */
   open(request: OpenRequest, firstBytes: Uint8Array, isWhole: boolean, handler: StreamHandler): StreamId {
+    const payload = encodeOpenPayload(encodeJson(request), firstBytes);
+    const id = this.#begin(frameTypes.open, payload, isWhole ? flagLast : 0, 0, handler);
+    if (!isWhole) this.#outbox?.openStream(id, firstBytes.length);
+    return id;
+  }
+
+  /** Goes on with a stream of an older link, behind the bytes that came over that. */
+  resume(request: ResumeRequest, handler: StreamHandler): StreamId {
+    return this.#begin(frameTypes.resume, encodeJson(request), 0, request.offset, handler);
+  }
+
+  #begin(type: number, payload: Uint8Array, flags: number, offset: number, handler: StreamHandler): StreamId {
     const outbox = this.#outbox;
     if (outbox === undefined || this.#closed) throw new CognitoraError('link_lost', 'The link is not open.');
     if (this.#streams.size >= streamsPerLinkMax) {
@@ -152,16 +165,10 @@ export class EdgeLink {
     }
     const id = this.#nextStream as StreamId;
     this.#nextStream += 1;
-    const payload = encodeOpenPayload(encodeJson(request), firstBytes);
-    // Throws when the metadata is too large for a frame: before the stream counts as live.
-    outbox.control(frameTypes.open, id, payload, isWhole ? flagLast : 0);
-    this.#streams.set(id, {
-      handler,
-      window: new ReceiveWindow(edgeStreamWindowBytes),
-      offset: 0,
-      touched: false,
-    });
-    if (!isWhole) outbox.openStream(id, firstBytes.length);
+    // Throws when the payload is too large for a frame: before the stream counts as live.
+    outbox.control(type, id, payload, flags);
+    const window = new ReceiveWindow(edgeStreamWindowBytes);
+    this.#streams.set(id, { handler, window, offset, touched: false });
     this.#flushSoon();
     return id;
   }

@@ -35,8 +35,9 @@ import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { Clock } from '../clock.ts';
 import type { Verdict } from '../directory/failures.ts';
 import type { ReceiptNote } from '../directory/receipts.ts';
-import { routeHeader, withRoute } from '../error-response.ts';
+import { nodeHeader, routeHeader, withPlace } from '../error-response.ts';
 import { CarriedResponse } from './carried-response.ts';
+import type { ResumeCarry } from './carry-request.ts';
 import { watchClient } from './client-watch.ts';
 import { EdgeLink, type KvToAgent, type LinkEvents } from './edge-link.ts';
 import { KvIntake, type KvMessage, newFrameBucket } from './kv-intake.ts';
@@ -64,11 +65,11 @@ interface Hosted {
   readonly carried: Map<StreamId, CarriedResponse>;
 }
 
-export interface CarryOptions {
+/** What carrying has in common, of a request that begins and of one that goes on. */
+interface CarryCommon {
   readonly node: NodeId;
   readonly epoch: Epoch;
-  readonly open: OpenRequest;
-  /** Whose body is the client's. */
+  /** Whose signal is the client's, and of one that begins the body too. */
   readonly request: Request;
   readonly region: Region;
   /** The client's address, where somebody can tell that it hung up. */
@@ -81,6 +82,17 @@ export interface CarryOptions {
   readonly onOver: (record: FinalRecord | undefined, verdict?: Verdict) => void;
 }
 
+export interface CarryOptions extends CarryCommon {
+  readonly open: OpenRequest;
+}
+
+export interface ResumeOptions extends CarryCommon {
+  readonly resume: ResumeCarry;
+}
+
+/** How a stream is begun on a link, once there is somebody to hear of it. */
+type Begin = (link: EdgeLink, handler: CarriedResponse) => StreamId;
+
 /** Late sweeps in a row that judge nobody: an object that is always late must still end what is dead. */
 const lateSweepsMax = 4;
 
@@ -91,6 +103,8 @@ export class LinkHost {
   readonly #prefix: PrefixTerms;
   readonly #bySocket = new Map<WebSocket, Hosted>();
   readonly #byNode = new Map<NodeId, Hosted>();
+  /** Who waits for a node's next link: streams of its last one, so at most `streamsPerLinkMax` for each. */
+  readonly #waiting = new Map<NodeId, Set<() => void>>();
   /** What each node may say unasked, of the nodes that dialled last. */
   readonly #frames = new Map<NodeId, TokenBucket>();
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -191,16 +205,49 @@ export class LinkHost {
   }
 
   /** Carries one request over a node's link. Throws `link_lost` when the link of that epoch is not here. */
-  async carry(options: CarryOptions): Promise<Response> {
+  carry(options: CarryOptions): Promise<Response> {
+    return this.#attempted(options, (hosted) => this.#carry(hosted, options));
+  }
+
+  /** Goes on with a stream of an older link of the node over this one. Throws as `carry` does. */
+  resume(options: ResumeOptions): Promise<Response> {
+    const { token, offset, requestId, stream, remainingMs } = options.resume;
+    return this.#attempted(options, (hosted) => {
+      const begin: Begin = (link, handler) => link.resume({ token, offset }, handler);
+      return this.#answer(hosted, options, { requestId, stream, remainingMs }, begin).answer;
+    });
+  }
+
+  /** The epoch of the node's link, as soon as it has one; undefined: it has none within that time. */
+  async linked(node: NodeId, waitMs: number, signal: AbortSignal): Promise<Epoch | undefined> {
+    const epochOf = (): Epoch | undefined => this.#byNode.get(node)?.epoch;
+    if (epochOf() !== undefined || signal.aborted) return epochOf();
+    const waiting = this.#waiting.get(node) ?? new Set();
+    this.#waiting.set(node, waiting);
+    await new Promise<void>((resolve) => {
+      const over = (): void => {
+        clearTimeout(timer);
+        waiting.delete(over);
+        if (waiting.size === 0 && this.#waiting.get(node) === waiting) this.#waiting.delete(node);
+        resolve();
+      };
+      const timer = setTimeout(over, waitMs);
+      signal.addEventListener('abort', over, { once: true });
+      waiting.add(over);
+    });
+    return epochOf();
+  }
+
+  async #attempted(options: CarryCommon, serve: (hosted: Hosted) => Promise<Response>): Promise<Response> {
     try {
       const hosted = this.#byNode.get(options.node);
       if (hosted === undefined || hosted.epoch !== options.epoch) {
         throw new CognitoraError('link_lost', 'The link of the chosen node closed.');
       }
-      return await this.#carry(hosted, options);
+      return await serve(hosted);
     } catch (thrown) {
       options.onOver(undefined);
-      throw withRoute(thrown, options.receipt.route);
+      throw withPlace(thrown, options.receipt.route, options.node);
     }
   }
 
@@ -231,21 +278,35 @@ export class LinkHost {
   async #carry(hosted: Hosted, options: CarryOptions): Promise<Response> {
     const { open, request } = options;
     const { body, signal } = request;
-    const { link, carried } = hosted;
     const isWhole = open.bodyBytes <= frameBodyBytesMax;
     const firstBytes = isWhole ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
     if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
+    const begin: Begin = (link, handler) => link.open(open, firstBytes, isWhole, handler);
+    const { answer, id, abandon } = this.#answer(hosted, options, open, begin);
+    if (!isWhole && body !== null) this.#state.waitUntil(sendBody(hosted.link, id, body).catch(abandon));
+    return await answer;
+  }
+
+  /** Begins a stream and hears it to its end. */
+  #answer(
+    hosted: Hosted,
+    options: CarryCommon,
+    { requestId, stream, remainingMs }: Pick<OpenRequest, 'requestId' | 'stream' | 'remainingMs'>,
+    begin: Begin,
+  ): { readonly answer: Promise<Response>; readonly id: StreamId; readonly abandon: () => void } {
+    const { signal } = options.request;
+    const { link, carried } = hosted;
     const response = new CarriedResponse({
       clock: this.#clock,
-      isStream: open.stream,
+      isStream: stream,
       headers: [
-        ['x-request-id', open.requestId],
-        ['x-cognitora-node', hosted.node],
+        ['x-request-id', requestId],
+        [nodeHeader, hosted.node],
         ['x-cognitora-region', options.region],
         ['x-cognitora-cache', options.receipt.cache],
         [routeHeader, options.receipt.route],
       ],
-      remainingMs: open.remainingMs,
+      remainingMs,
       onConsumed: (bytes) => {
         client.wrote();
         link.consumed(id, bytes);
@@ -258,20 +319,18 @@ export class LinkHost {
         carried.delete(id);
       },
     });
-    const id = link.open(open, firstBytes, isWhole, response);
+    const id = begin(link, response);
     carried.set(id, response);
     const client = watchClient(options.client, this.#clock, () => {
       link.cancel(id, 'client_gone');
-      // Said to nobody: it ends what the runtime still keeps for the client.
+      // The Worker hears that nobody is there to be told more.
       response.fail({ code: 'client_gone', message: 'The client hung up.' });
       response.settled();
     });
     const abandon = (): void => response.abandon();
     signal.addEventListener('abort', abandon, { once: true });
-    if (!isWhole && body !== null) this.#state.waitUntil(sendBody(link, id, body).catch(abandon));
-    const answer = await response.response;
-    signal.removeEventListener('abort', abandon);
-    return answer;
+    const answer = response.response.finally(() => signal.removeEventListener('abort', abandon));
+    return { answer, id, abandon };
   }
 
   /** The same for each dial of a node: a new link brings it nothing new to say. */
@@ -314,6 +373,7 @@ export class LinkHost {
       prefix: this.#prefix,
     });
     this.#reports.joined(node, epoch, hello, region);
+    for (const wake of this.#waiting.get(node) ?? []) wake();
   }
 
   #heardAtMs(hosted: Hosted): number {

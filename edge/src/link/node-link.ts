@@ -14,7 +14,15 @@ import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { regionObject } from '../objects.ts';
 import { unwrap } from '../outcome.ts';
-import { type CarryRequest, decodeCarry, openHeader, readLinkRequest } from './carry-request.ts';
+import {
+  type CarryRequest,
+  decodeCarry,
+  decodeResume,
+  openHeader,
+  type ResumeCarry,
+  readLinkRequest,
+  resumeHeader,
+} from './carry-request.ts';
 import type { KvToAgent } from './edge-link.ts';
 import type { KvMessage } from './kv-intake.ts';
 import { LinkHost } from './link-host.ts';
@@ -56,6 +64,8 @@ export class NodeLink extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request, decodeCarry(request.headers));
+      if (request.headers.has(resumeHeader))
+        return await this.#resume(request, decodeResume(request.headers));
       const { region, node, ...dial } = readLinkRequest(request.headers);
       const stub = this.#regionStub(region);
       return this.#host.accept(region, node, unwrap(await stub.nextEpoch(node, dial)));
@@ -100,6 +110,19 @@ export class NodeLink extends DurableObject<Env> {
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica, ...(kvFrom && { kvFrom }) },
+      onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
+      onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
+    });
+  }
+
+  async #resume(request: Request, resume: ResumeCarry): Promise<Response> {
+    const { region, client } = resume;
+    await this.#host.linked(resume.node, resume.waitMs, request.signal);
+    // What was reported of the new link comes first.
+    await this.#reports;
+    const { node, epoch, reservation, receipt } = unwrap(await this.#regionStub(region).rebook(resume));
+    return this.#host.resume({
+      ...{ node, epoch, request, region, client, receipt, resume },
       onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
       onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
     });

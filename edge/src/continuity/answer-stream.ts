@@ -1,0 +1,228 @@
+/**
+ * HOT. The body that the client gets: the engine's bytes as they come, through however many attempts it takes. Reads
+ * what objects write (`wire.ts`), passes whole events on, and asks the exchange when an attempt breaks. Owns how the
+ * client is told that an answer could not be finished: never by a clean end.
+ */
+import { CognitoraError } from '@cognitora/protocol/errors';
+import { clientStallMsMax } from '@cognitora/protocol/limits';
+import type { InferencePath } from '@cognitora/protocol/openai';
+import { sseError } from '@cognitora/protocol/sse';
+import type { Clock } from '../clock.ts';
+import type { AttemptBody } from './attempt.ts';
+import type { Exchange, Progress, Recovered } from './exchange.ts';
+import type { Rest } from './rest.ts';
+import { type Sent, SentStream } from './sent-stream.ts';
+import { finishEvents, Stitch } from './stitch.ts';
+import { framedHeader, type WireFailure, WireReader } from './wire.ts';
+
+export interface AnswerStreamOptions {
+  readonly answer: Response;
+  readonly path: InferencePath;
+  readonly exchange: Pick<Exchange, 'recover'>;
+  /** How another replica goes on from what was sent, `spent` where nothing is left to do, or why none can. */
+  readonly restOf: (sent: Sent) => Rest;
+  readonly clock: Clock;
+  /** Called once, when the client has all it gets, or left. */
+  readonly onOver: () => void;
+  /** The client left. */
+  readonly onLeft: () => void;
+}
+
+/** What broke it: what its object said, or that the object is gone. */
+const cut: WireFailure = { code: 'link_lost', message: 'The answer broke off on its way.' };
+/** Between looks at whether the client still reads. */
+const stallLookMs = clientStallMsMax / 8;
+
+type Source = ReadableStreamDefaultReader<Uint8Array>;
+
+export class AnswerStream {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly #options: AnswerStreamOptions;
+  readonly #sent: SentStream;
+  #source: Source;
+  #wire: WireReader | undefined;
+  #stitch: Stitch | undefined;
+  #offset = 0;
+  #out: Uint8Array[] = [];
+  #end: 'clean' | WireFailure | undefined;
+  #isOver = false;
+  /** Since when a chunk waits for the client. */
+  #waitingSinceMs: number | undefined;
+  readonly #stallTimer: ReturnType<typeof setInterval>;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+
+  constructor(options: AnswerStreamOptions) {
+    this.#options = options;
+    this.#sent = new SentStream(options.path);
+    this.#source = this.#read(options.answer);
+    this.readable = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: (controller) => this.#pull(controller),
+        cancel: () => {
+          this.#options.onLeft();
+          void this.#source.cancel().catch(() => {});
+          this.#over();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    this.#stallTimer = setInterval(() => this.#lookForStall(), stallLookMs);
+  }
+
+  /** The next bytes for the client, or the end. */
+  async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    this.#waitingSinceMs = undefined;
+    while (!this.#isOver) {
+      if (this.#end === undefined) await this.#readOn();
+      if (this.#out.length > 0) {
+        this.#waitingSinceMs = this.#options.clock();
+        for (const bytes of this.#out.splice(0)) controller.enqueue(bytes);
+        return;
+      }
+      if (this.#end === 'clean') this.#close(controller);
+      else if (this.#end !== undefined) await this.#recover(this.#end, controller);
+    }
+  }
+
+  async #readOn(): Promise<void> {
+    try {
+      const { done, value } = await this.#source.read();
+      if (!done) this.#take(value);
+      else this.#end ??= this.#wire === undefined ? 'clean' : cut;
+    } catch {
+      this.#end ??= cut;
+    }
+  }
+
+  #take(bytes: Uint8Array): void {
+    if (this.#wire === undefined) this.#data(bytes);
+    else this.#wire.push(bytes);
+  }
+
+  /** An answer's body from its start. */
+  #read(answer: Response): Source {
+    this.#end = undefined;
+    const isFramed = answer.headers.has(framedHeader);
+    this.#wire = isFramed
+      ? new WireReader({
+          data: (bytes) => this.#data(bytes),
+          ours: (bytes) => this.#out.push(bytes),
+          end: () => {
+            this.#end = 'clean';
+          },
+          fail: (failure) => {
+            this.#end = failure;
+          },
+        })
+      : undefined;
+    return (answer.body ?? new Response('').body ?? emptyBody()).getReader();
+  }
+
+  #data(bytes: Uint8Array): void {
+    this.#offset += bytes.length;
+    this.#pass(this.#stitch === undefined ? bytes : this.#stitch.push(bytes));
+  }
+
+  #pass(bytes: Uint8Array): void {
+    const passed = this.#sent.push(bytes);
+    if (passed.length > 0) this.#out.push(passed);
+  }
+
+  /** The engine's answer is whole. */
+  #close(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    if (this.#stitch !== undefined) this.#pass(this.#stitch.end());
+    const rest = this.#sent.end();
+    if (rest.length > 0) controller.enqueue(rest);
+    controller.close();
+    this.#over();
+  }
+
+  async #recover(
+    failure: WireFailure,
+    controller: ReadableStreamDefaultController<Uint8Array>,
+  ): Promise<void> {
+    if (failure.code === 'client_gone' || failure.code === 'client_stalled') {
+      this.#breakOff(controller, new CognitoraError(failure.code, failure.message));
+      return;
+    }
+    const sent = this.#sent.sent;
+    if (sent.isDone || sent.finishReason !== undefined) {
+      // All of the text is there: what lacks is how streams end.
+      this.#finish(controller, finishEvents(sent, undefined));
+      return;
+    }
+    const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
+    if (rest === 'spent') {
+      this.#finish(controller, finishEvents(sent, 'length'));
+      return;
+    }
+    const because = rest !== undefined && 'because' in rest ? rest.because : undefined;
+    const progress: Progress = { offset: this.#offset, rest: because ?? (rest as AttemptBody | undefined) };
+    void this.#source.cancel().catch(() => {});
+    const recovered = await this.#options.exchange.recover(failure, progress);
+    if (this.#isOver) void recovered?.answer.body?.cancel().catch(() => {});
+    else if (recovered === undefined) this.#tell(controller, failure, because);
+    else await this.#goOn(controller, recovered);
+  }
+
+  async #goOn(
+    controller: ReadableStreamDefaultController<Uint8Array>,
+    { answer, how }: Recovered,
+  ): Promise<void> {
+    if (how !== 'resumed') {
+      const type = answer.headers.get('content-type') ?? '';
+      if (!answer.ok || !type.toLowerCase().startsWith('text/event-stream')) {
+        const message = `The answer broke off, and another engine refused to go on (${answer.status}).`;
+        void answer.body?.cancel().catch(() => {});
+        this.#finish(controller, sseError(new CognitoraError('stream_broken', message)));
+        return;
+      }
+      this.#offset = 0;
+      this.#stitch = how === 'continued' ? new Stitch(this.#sent.cut()) : undefined;
+      if (how === 'retried') this.#sent.cut();
+    }
+    this.#source = this.#read(answer);
+  }
+
+  /** The client is told that the answer is not whole, and by what. */
+  #tell(
+    controller: ReadableStreamDefaultController<Uint8Array>,
+    { code, message }: WireFailure,
+    because: string | undefined,
+  ): void {
+    const why = because === undefined ? '' : ` It could not be continued: ${because}.`;
+    this.#finish(controller, sseError(new CognitoraError(code, message + why)));
+  }
+
+  #finish(controller: ReadableStreamDefaultController<Uint8Array>, bytes: Uint8Array): void {
+    if (bytes.length > 0) controller.enqueue(bytes);
+    controller.close();
+    this.#over();
+  }
+
+  #breakOff(controller: ReadableStreamDefaultController<Uint8Array>, error: CognitoraError): void {
+    controller.error(error);
+    this.#over();
+  }
+
+  #lookForStall(): void {
+    const sinceMs = this.#waitingSinceMs;
+    if (sinceMs === undefined || this.#options.clock() - sinceMs < clientStallMsMax) return;
+    void this.#source.cancel().catch(() => {});
+    const error = new CognitoraError('client_stalled', 'The client stopped reading.');
+    if (this.#controller !== undefined) this.#breakOff(this.#controller, error);
+  }
+
+  #over(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearInterval(this.#stallTimer);
+    this.#options.onOver();
+  }
+}
+
+const emptyBody = (): ReadableStream<Uint8Array> =>
+  new ReadableStream({ start: (controller) => controller.close() });

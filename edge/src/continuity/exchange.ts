@@ -1,0 +1,175 @@
+/**
+ * One request and all that is tried for it: which replica is asked, and what follows when an attempt fails: another
+ * replica, another region, the same stream over its node's next link, or another replica that goes on from what was
+ * sent. Owns the order of these and their bounds, and the failures that the client is told if none succeeds. Touches
+ * no bytes of an answer (`answer-stream.ts`).
+ *
+ *   nothing sent --failed--> the stream over the next link, another replica, another region
+ *   partly sent  --failed--> the stream over the next link, another replica from prompt and text, an error
+ */
+import { CognitoraError, type ErrorCode } from '@cognitora/protocol/errors';
+import type { Region as RegionName } from '@cognitora/protocol/ids';
+import {
+  attemptsPerRegionMax,
+  continuationsMax,
+  resumeMsContinuable,
+  resumeMsMax,
+  resumeMsUnbegun,
+} from '@cognitora/protocol/limits';
+import type { ResumeToken } from '@cognitora/protocol/link';
+import { type FailedAttempt, failureCode, mayTryNext, placeOf, tellFailure } from '../attempts.ts';
+import type { EarlierAttempt, Occasion } from '../directory/receipts.ts';
+import { errorResponse } from '../error-response.ts';
+import { type AttemptBody, type AttemptTerms, attempt, type LostStream, resume } from './attempt.ts';
+import type { WireFailure } from './wire.ts';
+
+export interface ExchangeOptions {
+  readonly terms: AttemptTerms;
+  readonly body: AttemptBody;
+  /** In the order in which they are asked. */
+  readonly regions: readonly RegionName[];
+  /** Whether all of the body is still here. */
+  readonly isReplayable: () => boolean;
+}
+
+/** What the client has of an answer that broke. */
+export interface Progress {
+  /** Bytes of the engine's answer that arrived in this attempt. */
+  readonly offset: number;
+  /** Undefined while the client has nothing of it; else how another replica goes on, or why none can. */
+  readonly rest: AttemptBody | string | undefined;
+}
+
+export type Recovery = 'resumed' | 'retried' | 'continued';
+
+export interface Recovered {
+  readonly answer: Response;
+  readonly how: Recovery;
+}
+
+/** These are nobody's to mend: the client is gone, or its time is up. */
+const isFinal = (code: ErrorCode): boolean =>
+  code === 'client_gone' || code === 'client_stalled' || code === 'total_timeout';
+
+/** The engine may still work on it. */
+const isLinkGone = (code: ErrorCode): boolean => code === 'link_lost';
+
+interface Try {
+  readonly region: RegionName;
+  readonly token: ResumeToken;
+  readonly answer: Response;
+}
+
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  readonly #failures: FailedAttempt[] = [];
+  /** The attempt that is answered now. */
+  #current: Try | undefined;
+  /** The last of whose answer nothing came before its link was lost. */
+  #lost: Try | undefined;
+  #continuations = 0;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+  }
+
+  /** The first answer: an engine's, or the failure that says most. */
+  async begin(): Promise<Response> {
+    const found = await this.#place(this.#options.body, this.#options.regions, 'first');
+    // Nobody else could be asked: the stream is there for as long as its agent keeps it.
+    const answer =
+      found ?? (this.#lost && !this.#isGone ? await this.#resume(this.#lost, 0, resumeMsMax) : undefined);
+    return answer ?? this.#told();
+  }
+
+  /** The answer goes on, or undefined: then `failure` is what the client is told. */
+  async recover(failure: WireFailure, { offset, rest }: Progress): Promise<Recovered | undefined> {
+    const current = this.#current;
+    if (current === undefined || isFinal(failure.code) || this.#isGone) return undefined;
+    const canGoOn = typeof rest !== 'string' && this.#options.isReplayable();
+    if (isLinkGone(failure.code)) {
+      const patienceMs = rest === undefined ? resumeMsUnbegun : resumeMsContinuable;
+      const answer = await this.#resume(current, offset, canGoOn ? patienceMs : resumeMsMax);
+      if (answer !== undefined) return { answer, how: 'resumed' };
+    }
+    if (!canGoOn || this.#isGone) return undefined;
+    this.#failed(current.region, current.answer, failure.code);
+    if (rest === undefined) {
+      if (!mayTryNext(failure.code)) return undefined;
+      const answer = await this.#place(this.#options.body, this.#regionsFrom(current.region), 'retried');
+      return answer && { answer, how: 'retried' };
+    }
+    if (this.#continuations >= continuationsMax) return undefined;
+    this.#continuations += 1;
+    const answer = await this.#place(rest, this.#regionsFrom(current.region), 'continued');
+    return answer && { answer, how: 'continued' };
+  }
+
+  get #isGone(): boolean {
+    return this.#options.terms.gone.aborted;
+  }
+
+  /** Asks until somebody answers; undefined when nobody did who was asked. */
+  async #place(
+    body: AttemptBody,
+    regions: readonly RegionName[],
+    occasion: Occasion,
+  ): Promise<Response | undefined> {
+    for (const region of regions) {
+      for (let tries = 1; tries <= attemptsPerRegionMax; tries += 1) {
+        const isFirst = occasion === 'first' && this.#failures.length > 0;
+        const asking = { region, earlier: this.#earlier, occasion: isFirst ? 'retried' : occasion } as const;
+        const { answer, token } = await attempt(asking, body, this.#options.terms);
+        const code = failureCode(answer);
+        const tried: Try = { region, token, answer };
+        this.#current = tried;
+        if (code === undefined) return answer;
+        this.#failed(region, answer, code);
+        if (this.#isGone || !mayTryNext(code) || !this.#options.isReplayable()) return undefined;
+        // Whom it chose is not chosen again; where nobody was chosen, nobody is the next time.
+        if (placeOf(answer).node === undefined) break;
+        // The engine may be at work on it.
+        if (isLinkGone(code)) {
+          this.#lost = tried;
+          const resumed = await this.#resume(tried, 0, resumeMsUnbegun);
+          if (resumed !== undefined) return resumed;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** The rest of a stream, over its node's next link; undefined when it cannot be had. */
+  async #resume(
+    { region, token, answer }: Try,
+    offset: number,
+    waitMs: number,
+  ): Promise<Response | undefined> {
+    const { node, replica } = placeOf(answer);
+    if (node === undefined || replica === undefined) return undefined;
+    const lost: LostStream = { region, node, replica, token, offset };
+    const resumed = await resume(lost, this.#earlier, waitMs, this.#options.terms);
+    if (failureCode(resumed) !== undefined) return undefined;
+    this.#current = { region, token, answer: resumed };
+    return resumed;
+  }
+
+  get #earlier(): readonly EarlierAttempt[] {
+    return this.#failures.map(({ answer: _, ...earlier }) => earlier);
+  }
+
+  #failed(region: RegionName, answer: Response, code: ErrorCode): void {
+    this.#failures.push({ region, code, ...placeOf(answer), answer });
+  }
+
+  /** Where it was first, then those that were not asked before it. */
+  #regionsFrom(region: RegionName): readonly RegionName[] {
+    const { regions } = this.#options;
+    return [region, ...regions.filter((other) => other !== region)];
+  }
+
+  #told(): Response {
+    const told = tellFailure(this.#failures, this.#options.terms.requestId);
+    return told ?? errorResponse(new CognitoraError('no_capacity', 'No region is configured.'));
+  }
+}
