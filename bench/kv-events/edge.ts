@@ -13,7 +13,7 @@ export const terms = { salt: 'bench', blockBytes: 256 } as const;
 const welcome = (): Uint8Array => {
   const payload = utf8(
     JSON.stringify({
-      ...{ version: 1, epoch: 1, region: 'local', heartbeatMs: 5_000, leaseMs: 15_000, prefix: terms },
+      ...{ version: 1, epoch: 1, region: 'local', heartbeatMs: 3_000, leaseMs: 10_000, prefix: terms },
       ...{ streamWindowBytes: 65_536, linkWindowBytes: 1_048_576 },
     }),
   );

@@ -32,8 +32,8 @@ export const welcomeOf = (): Welcome => ({
   version: 1,
   epoch: 7 as Epoch,
   region: 'local' as Region,
-  heartbeatMs: 5000,
-  leaseMs: 15_000,
+  heartbeatMs: 3000,
+  leaseMs: 10_000,
   streamWindowBytes: 65_536,
   linkWindowBytes: 8_388_608,
 });

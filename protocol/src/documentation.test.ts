@@ -50,7 +50,7 @@ test('the limits are those of the code, with value and unit', () => {
   const unitOf = (name: string): string => {
     if (name.includes('Bytes')) return 'bytes';
     if (name.includes('Chars')) return 'characters';
-    return /Ms(Max|Min|Default)?$/.test(name) ? 'ms' : '';
+    return /Ms(Max|Min|Default|Continuable)?$/.test(name) ? 'ms' : '';
   };
   const expected = Object.entries(limits).map(
     ([name, value]) => `| \`${name}\` | ${value.toLocaleString('en-US')} | ${unitOf(name)} |`,
@@ -141,6 +141,7 @@ const described: readonly [heading: string, type: FrameName, path: readonly (str
   ['Spans, in bytes', 'open', ['spans']],
   ['A splice, inside', 'open', ['spans', 'usage']],
   ['A KV source. ', 'open', ['kvFrom']],
+  ['### RESUME', 'resume', []],
   ['### HEAD', 'head', []],
   ['### END', 'end', []],
   ['Usage:', 'end', ['usage']],
@@ -302,6 +303,13 @@ const readings: readonly [
     () => ({
       good: ['h', 'a.example', '10.0.0.1', 'fe80::1%eth0', 'x'.repeat(253)],
       bad: ['', 'a b', '[::1]', 'a/b', 'x'.repeat(254), 7],
+    }),
+  ],
+  [
+    /^32 lower-case hex digits$/,
+    () => ({
+      good: ['0'.repeat(32), 'f9'.repeat(16)],
+      bad: ['', 'a'.repeat(31), 'a'.repeat(33), 'F'.repeat(32), 7],
     }),
   ],
   [/^list of addresses$/, (_, row) => lists(atMost(row), () => peerAddress, [{}, 'x'])],

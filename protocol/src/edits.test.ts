@@ -244,6 +244,10 @@ describe('the spans of an OPEN', () => {
     ['usage without a text', { model: [3, 5], usage: { at: 1, removeBytes: 0 } }],
     ['usage inside model', { model: [3, 5], usage: { ...usage, at: 4 } }],
     ['usage over model', { model: [3, 5], usage: { ...usage, at: 2, removeBytes: 2 } }],
+    ['a place to go on beyond the body', { model: [3, 5], continue: 10 }],
+    ['a place to go on that is no offset', { model: [3, 5], continue: '1' }],
+    ['a place to go on inside model', { model: [3, 5], continue: 4 }],
+    ['a place to go on inside usage', { model: [3, 5], usage: { ...usage, removeBytes: 2 }, continue: 2 }],
   ])('%s is a protocol error', (_, spans) => {
     expect(errorOf(() => parseSpans(spans, 10))?.code).toBe('protocol_error');
   });

@@ -7,7 +7,7 @@
  * |---------|-------|-----------------------------------------------------------|-----------------------------------|
  * | `usage` | agent | adds `stream_options.include_usage` to a stream without it | dropping the usage event         |
  * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
- * | `continue` | agent | adds the members by which the engine goes on from the last message | nothing: no answer shows them |
+ * | `continue` | agent | adds members by which the engine goes on from a part of its answer | no answer shows them |
  */
 import { utf8 } from './bytes.ts';
 import { scanMembers } from './members.ts';
@@ -77,12 +77,25 @@ export const parseSpans = (record: JsonRecord, bodyBytes: number): RequestSpans 
   const [start, end, ...rest] = reader.list('model', 2);
   if (!isOffset(start) || !isOffset(end) || rest.length > 0) return reader.fail('model', 'a pair of offsets');
   if (start >= end || end > bodyBytes) reader.fail('model', 'a range inside the body');
-  if (!reader.has('usage')) return { model: [start, end] };
-  const usage = new FieldReader(reader.record('usage'), 'protocol_error', 'OPEN: spans.usage');
+  const usage = reader.has('usage') ? readUsageSplice(reader, [start, end], bodyBytes) : undefined;
+  const at = reader.has('continue') ? reader.integer('continue', 0, bodyBytes - 1) : undefined;
+  const removed = usage === undefined ? [] : [[usage.at, usage.at + usage.removeBytes] as const];
+  for (const [from, to] of [[start, end] as const, ...removed]) {
+    if (at !== undefined && at > from && at < to) reader.fail('continue', 'outside what other edits replace');
+  }
+  return {
+    model: [start, end],
+    ...(usage === undefined ? {} : { usage }),
+    ...(at === undefined ? {} : { continue: at }),
+  };
+};
+
+const readUsageSplice = (spans: FieldReader, [start, end]: RequestSpans['model'], bodyBytes: number) => {
+  const usage = new FieldReader(spans.record('usage'), 'protocol_error', 'OPEN: spans.usage');
   const at = usage.integer('at', 0, bodyBytes - 1);
   const removeBytes = usage.integer('removeBytes', 0, bodyBytes - at);
   if (at < end && at + removeBytes > start) usage.fail('at', 'outside the value of model');
-  return { model: [start, end], usage: { at, removeBytes, insert: usage.string('insert', 128) } };
+  return { at, removeBytes, insert: usage.string('insert', 128) };
 };
 
 const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;

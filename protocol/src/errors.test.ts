@@ -23,7 +23,7 @@ describe.each(rows)('%s', (code, row) => {
     const types =
       row.status >= 500
         ? ['server_error']
-        : ['invalid_request_error', 'authentication_error', 'permission_error'];
+        : ['invalid_request_error', 'authentication_error', 'permission_error', 'rate_limit_error'];
     expect(types).toContain(row.type);
   });
 

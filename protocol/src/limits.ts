@@ -96,11 +96,13 @@ export const interTokenMsMax = 120_000;
 /** Reconnect delay of an agent: full jitter over this, doubled per failure up to the maximum. */
 export const redialMsMin = 250;
 export const redialMsMax = 10_000;
+/** The same while it keeps streams for a later link, which wait for it. */
+export const redialKeptMsMax = 1_000;
 /** Agent: without a link for this long, what no client can claim soon enough is cancelled. */
 export const linklessMsMax = 8_000;
 /** Agent: a stream of an older link that nobody claims this long after WELCOME is cancelled. */
 export const unclaimedMsMax = 3_000;
-/** Agent: the last bytes of a response that it keeps for a later link: what windows and buffers on the way hold, eightfold. */
+/** Agent: the last bytes of a response that it keeps for a later link: an edge's window, eightfold. */
 export const replayStreamBytesMax = 512 * KiB;
 /** Agent: those of all streams together; beyond it the streams that keep most lose their oldest bytes. */
 export const replayHostBytesMax = 64 * MiB;
@@ -278,6 +280,10 @@ assertRelation(prefixBlocksMax <= kvDigestsPerMessageMax, 'the digests of a prom
 assertRelation(kvDigestsPerMessageMax <= kvKeysPerNodeMax, 'a node may tell a full message of keys');
 assertRelation(kvFabricNodesMax * 1 * KiB <= framePayloadBytesMax, 'a roster of usual nodes fits a frame');
 assertRelation(linklessMsMax + 2_000 <= 10_000, 'no engine works 10 s after its edge died');
+assertRelation(
+  edgeStreamWindowBytes + agentQueuedBytesMax + 64 * KiB <= replayStreamBytesMax / 2,
+  'what was on its way when a link ended is kept, and as much again may come',
+);
 assertRelation(unclaimedMsMax >= resumeMsContinuable, 'who waits for a link finds the stream on it');
 assertRelation(telemetryMs < telemetryRefreshMs, 'what changed goes before what did not');
 assertRelation(telemetryRefreshMs * 3 <= telemetryMsMax, 'figures outlive two lost refreshes');

@@ -19,10 +19,13 @@ import {
   parseHello,
   parseOpenRequest,
   parseReplicas,
+  parseResume,
   parseStreamFailure,
   parseWelcome,
   type ReplicaReport,
   type ResponseHead,
+  type ResumeRequest,
+  type ResumeToken,
   replicaRoles,
   replicaStates,
   type StreamFailure,
@@ -75,6 +78,10 @@ const goaway: fc.Arbitrary<Goaway> = fc.record({
   code: fc.oneof(code, fc.constant('leaving' as const)),
   message: name,
 });
+const token = fc
+  .array(fc.constantFrom(...'0123456789abcdef'), { minLength: 32, maxLength: 32 })
+  .map((digits) => digits.join('') as ResumeToken);
+const resume: fc.Arbitrary<ResumeRequest> = fc.record({ token, offset: count });
 const openFields = {
   requestId: name.map((text) => text as RequestId),
   replica: name.map((text) => text as ReplicaName),
@@ -93,11 +100,13 @@ const openFields = {
         removeBytes: fc.nat(9),
         insert: fc.constantFrom('true', '{}'),
       }),
+      continue: fc.nat(10),
     }),
   ),
   remainingMs: fc.nat(3_600_000),
+  resume: token,
 };
-const { query: _, ...openAlways } = openFields;
+const { query: _, resume: __, ...openAlways } = openFields;
 const open: fc.Arbitrary<OpenRequest> = fc.oneof(fc.record(openFields), fc.record(openAlways));
 const head: fc.Arbitrary<ResponseHead> = fc.record({ status: fc.integer({ min: 200, max: 599 }), headers });
 const usage = fc.record(
@@ -119,6 +128,7 @@ interface Case {
 }
 
 const missing = undefined;
+const wrongToken = [missing, '', 7, 'a'.repeat(31), 'a'.repeat(33), 'A'.repeat(32), 'g'.repeat(32)];
 const wrongName = [missing, null, '', 3, 'x'.repeat(257)];
 const wrongCount = [missing, null, -1, 1.5, '1', 2 ** 53];
 const wrongWindow = [missing, 0, 2 ** 30 + 1, '1', 1.5];
@@ -211,7 +221,14 @@ const cases: readonly Case[] = [
       bodyBytes: [...wrongCount, bodyBytesMaxSelfHosted + 1],
       spans: [missing, null, [], 'x'],
       remainingMs: [...wrongCount, 3_600_001],
+      resume: wrongToken.slice(1),
     },
+  },
+  {
+    what: 'RESUME',
+    parse: parseResume,
+    message: resume,
+    wrong: { token: wrongToken, offset: wrongCount },
   },
   {
     what: 'HEAD',

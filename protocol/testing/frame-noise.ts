@@ -32,12 +32,13 @@ const record = { bodyBytes: 3, totalMs: 5, firstByteMs: 1, usage: { promptTokens
 /** The JSON of each message that has one, as it should be. */
 const messages: Partial<Record<FrameName, object>> = {
   hello: { versionMin: 1, versionMax: 1, agent: 'a', name: 'n', ...windows, replicas: [replica] },
-  welcome: { version: 1, epoch: 3, region: 'local', heartbeatMs: 5000, leaseMs: 15_000, ...windows },
+  welcome: { version: 1, epoch: 3, region: 'local', heartbeatMs: 3000, leaseMs: 10_000, ...windows },
   replicas: { replicas: [replica] },
   goaway: { code: 'leaving', message: 'bye' },
   head: { status: 200, headers: [['content-type', 'text/event-stream']] },
   end: record,
   fail: { code: 'engine_broke_off', message: 'broke', record },
+  resume: { token: 'a1'.repeat(16), offset: 0 },
   telemetry: {
     rttMs: 42,
     replicas: [{ name: 'r0', running: 3, waiting: 1, othersRunning: 1, kvPermille: 250, gpus: [0, 1] }],

@@ -54,6 +54,7 @@ import {
   parseHello,
   parseOpenRequest,
   parseReplicas,
+  parseResume,
   parseStreamFailure,
   parseWelcome,
 } from '../src/link.ts';
@@ -192,6 +193,7 @@ export const codecs: Readonly<Record<FrameName, Codec>> = {
     encode: ({ reason }: { readonly reason: CancelReason }) => encodeCancel(reason),
     decode: (payload) => ({ reason: parseCancel(payload) }),
   },
+  resume: jsonCodec(parseResume),
   ack: { encode: () => new Uint8Array(), decode: () => ({}) },
   head: jsonCodec(parseHead),
   data: bodyCodec,

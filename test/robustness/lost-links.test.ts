@@ -1,6 +1,6 @@
 /**
  * What happens when a part dies, hangs or comes back: streams end in words, loads return to zero, and the fleet finds
- * together again by itself. The slow ones (a lease is 15 s) run beside each other, each on a cluster of its own.
+ * together again by itself. The slow ones (a lease is 10 s) run beside each other, each on a cluster of its own.
  */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';

@@ -40,8 +40,8 @@ const welcome: Welcome = {
   version: 1,
   epoch: 1 as Epoch,
   region: 'local' as Region,
-  heartbeatMs: 5000,
-  leaseMs: 15_000,
+  heartbeatMs: 3000,
+  leaseMs: 10_000,
   streamWindowBytes: edgeStreamWindowBytes,
   linkWindowBytes: edgeLinkWindowBytes,
 };

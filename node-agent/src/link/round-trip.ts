@@ -3,7 +3,7 @@
  * when it changed enough to matter to a decision. Pure; a ping that is never answered says nothing.
  */
 
-/** Pings that count: 20 s of heartbeats. */
+/** Pings that count: 12 s of heartbeats. */
 const samplesKept = 4;
 /** So many are made one after the other at first: a host that has just started answers late. */
 const quickSamples = 3;
