@@ -113,7 +113,7 @@ export const attemptsPerRegionMax = 3;
 /** Replicas that go on with one answer: a request that ends each engine it meets ends no more than these. */
 export const continuationsMax = 3;
 /** Edge: the next link of a node is waited for this long by a request of whose answer nothing came yet. */
-export const resumeMsUnbegun = 1_000;
+export const resumeMsMin = 1_000;
 /** Edge: an answer that is no stream is held up to this size, to be asked for anew if it breaks off. */
 export const heldAnswerBytesMax = 1 * MiB;
 /** Edge: the next link of a node is waited for this long where a stream can be continued elsewhere. */

@@ -14,7 +14,7 @@ import {
   continuationsMax,
   resumeMsContinuable,
   resumeMsMax,
-  resumeMsUnbegun,
+  resumeMsMin,
 } from '@cognitora/protocol/limits';
 import type { ResumeToken } from '@cognitora/protocol/link';
 import { type FailedAttempt, failureCode, mayTryNext, placeOf, tellFailure } from '../attempts.ts';
@@ -88,7 +88,7 @@ export class Exchange {
     if (current === undefined || isFinal(failure.code) || this.#isGone) return undefined;
     const canGoOn = typeof rest !== 'string' && this.#options.isReplayable();
     if (isLinkGone(failure.code)) {
-      const patienceMs = rest === undefined ? resumeMsUnbegun : resumeMsContinuable;
+      const patienceMs = rest === undefined ? resumeMsMin : resumeMsContinuable;
       const answer = await this.#resume(current, offset, canGoOn ? patienceMs : resumeMsMax);
       if (answer !== undefined) return { answer, how: 'resumed' };
     }
@@ -131,7 +131,7 @@ export class Exchange {
         // The engine may be at work on it.
         if (isLinkGone(code)) {
           this.#lost = tried;
-          const resumed = await this.#resume(tried, 0, resumeMsUnbegun);
+          const resumed = await this.#resume(tried, 0, resumeMsMin);
           if (resumed !== undefined) return resumed;
         }
       }
