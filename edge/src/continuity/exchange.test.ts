@@ -1,0 +1,254 @@
+import { CognitoraError, type ErrorCode } from '@cognitora/protocol/errors';
+import type { Region, RequestId } from '@cognitora/protocol/ids';
+import {
+  attemptsPerRegionMax,
+  continuationsMax,
+  resumeMsContinuable,
+  resumeMsMax,
+  resumeMsMin,
+} from '@cognitora/protocol/limits';
+import { describe, expect, test } from 'vitest';
+import { envOf } from '../../testing/env.ts';
+import { settingsOf } from '../env.ts';
+import { errorResponse, nodeHeader, routeHeader } from '../error-response.ts';
+import { decodeCarry, decodeResume, openHeader, resumeHeader } from '../link/carry-request.ts';
+import type { PromptDigests } from '../prompt-digests.ts';
+import type { AttemptBody } from './attempt.ts';
+import { Exchange } from './exchange.ts';
+
+type Layout = 'one-object' | 'object-per-node';
+
+/** What the objects say in turn: an answer of a node, a failure there, or a failure where nobody was chosen. */
+type Script = readonly (readonly [node: string | undefined, said: number | ErrorCode])[];
+
+const answerOf = ([node, said]: Script[number]): Response => {
+  const placed = node === undefined ? {} : { node, route: `replica=r0; policy=p` };
+  if (typeof said === 'string') return errorResponse(new CognitoraError(said, 'x', placed));
+  return new Response('ok', {
+    status: said,
+    headers: { [nodeHeader]: node ?? '', [routeHeader]: 'replica=r0' },
+  });
+};
+
+const bodyOf = (text: string): AttemptBody => {
+  const bytes = new TextEncoder().encode(text);
+  return { bytes: bytes.length, spans: { model: [0, 1] }, toSend: () => bytes };
+};
+
+/** An exchange whose objects follow a script, and what they were asked, one line each. */
+const exchanging = (
+  script: Script,
+  { regions = ['a'], isReplayable = true, layout = 'one-object' as Layout } = {},
+) => {
+  const asked: string[] = [];
+  const left = new AbortController();
+  const turns = [...script];
+  const turn = (): Response => answerOf(turns.shift() ?? [undefined, 'internal']);
+  const object = {
+    fetch: (_: string, { headers, body }: { headers: Record<string, string>; body?: Uint8Array }) => {
+      const named = new Headers(headers);
+      if (named.has(resumeHeader)) {
+        const { node, offset, region, waitMs } = decodeResume(named);
+        asked.push(`resume ${region}/${node} from ${offset} for ${waitMs}`);
+      } else if (named.has(openHeader)) {
+        const { region, occasion, earlier } = decodeCarry(named);
+        const after = earlier.map(({ node = '', code }) => `${node}:${code}`).join(' ');
+        asked.push(
+          `${occasion} ${region} ${new TextDecoder().decode(body)}${after === '' ? '' : ` after ${after}`}`,
+        );
+      }
+      return Promise.resolve(turn());
+    },
+  };
+  const env = envOf({ REGIONS: regions.join(','), LAYOUT: layout }, object as never);
+  const exchange = new Exchange({
+    terms: {
+      ...{ env, settings: settingsOf(env), requestId: 'r' as RequestId, path: '/v1/completions', query: '' },
+      ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
+      digests: { isPossible: false } as PromptDigests,
+      remainingMs: () => 1_000,
+    },
+    body: bodyOf('body'),
+    regions: regions as Region[],
+    isReplayable: () => isReplayable,
+  });
+  const begun = async (): Promise<readonly [number, string | null]> => {
+    const answer = await exchange.begin();
+    return [answer.status, answer.headers.get('x-cognitora-code')];
+  };
+  return { asked, begun, exchange, left };
+};
+
+describe('before the first byte', () => {
+  test('an answer is an answer, also an engine’s refusal', async () => {
+    for (const status of [200, 400, 429, 500]) {
+      const { asked, begun } = exchanging([['n1', status]]);
+      expect(await begun()).toEqual([status, null]);
+      expect(asked).toEqual(['first a body']);
+    }
+  });
+
+  test.each([
+    'engine_unreachable',
+    'engine_broke_off',
+    'ack_timeout',
+    'replica_gone',
+    503,
+    502,
+    504,
+  ] as const)('after %s another replica is asked, and told who was', async (said) => {
+    const { asked, begun } = exchanging([
+      ['n1', said],
+      ['n2', 200],
+    ]);
+    expect(await begun()).toEqual([200, null]);
+    const code = typeof said === 'number' ? 'engine_unavailable' : said;
+    expect(asked).toEqual(['first a body', `retried a body after n1:${code}`]);
+  });
+
+  test.each(['bad_json', 'client_gone', 'total_timeout', 'engine_refused'] as const)(
+    'after %s nobody else is asked',
+    async (code) => {
+      const { asked, begun } = exchanging([['n1', code]]);
+      expect((await begun())[1]).toBe(code);
+      expect(asked).toHaveLength(1);
+    },
+  );
+
+  test('a region is left after as many attempts as it gets, and the failure that says most is told', async () => {
+    const failing: Script = Array.from({ length: attemptsPerRegionMax }, (_, at) => [
+      `n${at}`,
+      'engine_unreachable',
+    ]);
+    const { asked, begun } = exchanging([...failing, [undefined, 'no_capacity']], { regions: ['a', 'b'] });
+    expect(await begun()).toEqual([502, 'engine_unreachable']);
+    expect(asked.map((line) => line.split(' ')[1])).toEqual(['a', 'a', 'a', 'b']);
+  });
+
+  test('where nobody could be chosen the next region is asked at once', async () => {
+    const { asked, begun } = exchanging(
+      [
+        [undefined, 'no_capacity'],
+        ['n1', 200],
+      ],
+      { regions: ['a', 'b'] },
+    );
+    expect(await begun()).toEqual([200, null]);
+    expect(asked).toEqual(['first a body', 'retried b body after :no_capacity']);
+  });
+
+  test('an engine’s own 503 is passed on when nobody else serves', async () => {
+    const { begun } = exchanging([
+      ['n1', 503],
+      [undefined, 'no_capacity'],
+    ]);
+    expect(await begun()).toEqual([503, null]);
+  });
+
+  test('a body that is gone is not sent again', async () => {
+    const { asked, begun } = exchanging([['n1', 'engine_unreachable']], { isReplayable: false });
+    expect(await begun()).toEqual([502, 'engine_unreachable']);
+    expect(asked).toHaveLength(1);
+  });
+
+  test('of a client that left nothing is asked', async () => {
+    const { asked, begun, left } = exchanging([['n1', 'engine_unreachable']]);
+    left.abort();
+    await begun();
+    expect(asked).toHaveLength(1);
+  });
+
+  test('a lost link is waited for a moment, then another replica is asked', async () => {
+    const { asked, begun } = exchanging([
+      ['n1', 'link_lost'],
+      [undefined, 'link_lost'],
+      ['n2', 200],
+    ]);
+    expect(await begun()).toEqual([200, null]);
+    expect(asked).toEqual([
+      'first a body',
+      `resume a/n1 from 0 for ${resumeMsMin}`,
+      'retried a body after n1:link_lost',
+    ]);
+  });
+
+  test('and where there is none, for as long as its agent keeps the stream', async () => {
+    const { asked, begun } = exchanging([
+      ['n1', 'link_lost'],
+      [undefined, 'link_lost'],
+      [undefined, 'no_capacity'],
+      ['n1', 200],
+    ]);
+    expect(await begun()).toEqual([200, null]);
+    expect(asked.at(-1)).toBe(`resume a/n1 from 0 for ${resumeMsMax}`);
+  });
+});
+
+describe('after it', () => {
+  const lost = { code: 'link_lost', message: 'x' } as const;
+  const dead = { code: 'engine_broke_off', message: 'x' } as const;
+
+  test('a stream whose link was lost goes on over the next one, from its offset', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      ['n1', 200],
+    ]);
+    await begun();
+    const recovered = await exchange.recover(lost, { offset: 77, rest: bodyOf('rest') });
+    expect(recovered?.how).toBe('resumed');
+    expect(asked.at(-1)).toBe(`resume a/n1 from 77 for ${resumeMsContinuable}`);
+  });
+
+  test('one that cannot be continued waits longer for it', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      [undefined, 'link_lost'],
+    ]);
+    await begun();
+    expect(await exchange.recover(lost, { offset: 7, rest: 'a tool call has begun' })).toBeUndefined();
+    expect(asked.at(-1)).toBe(`resume a/n1 from 7 for ${resumeMsMax}`);
+  });
+
+  test('one whose engine is dead is continued by another replica, which is told who had it', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      ['n2', 200],
+    ]);
+    await begun();
+    expect((await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') }))?.how).toBe('continued');
+    expect(asked.at(-1)).toBe('continued a rest after n1:engine_broke_off');
+  });
+
+  test('one of which the client has nothing is asked for anew', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      ['n2', 200],
+    ]);
+    await begun();
+    expect((await exchange.recover(dead, { offset: 0, rest: undefined }))?.how).toBe('retried');
+    expect(asked.at(-1)).toBe('retried a body after n1:engine_broke_off');
+  });
+
+  test('a request that breaks whoever serves it is continued so often and no more', async () => {
+    const { asked, begun, exchange } = exchanging(Array.from({ length: 9 }, (_, at) => [`n${at}`, 200]));
+    await begun();
+    const rest = bodyOf('rest');
+    for (let times = 0; times < continuationsMax; times += 1) {
+      expect((await exchange.recover(dead, { offset: 1, rest }))?.how).toBe('continued');
+    }
+    expect(await exchange.recover(dead, { offset: 1, rest })).toBeUndefined();
+    expect(asked).toHaveLength(1 + continuationsMax);
+  });
+
+  test.each(['client_gone', 'client_stalled', 'total_timeout'] as const)(
+    'after %s nothing is done',
+    async (code) => {
+      const { asked, begun, exchange } = exchanging([['n1', 200]]);
+      await begun();
+      expect(
+        await exchange.recover({ code, message: 'x' }, { offset: 1, rest: bodyOf('r') }),
+      ).toBeUndefined();
+      expect(asked).toHaveLength(1);
+    },
+  );
+});
