@@ -7,7 +7,7 @@
  * |---------|-------|-----------------------------------------------------------|-----------------------------------|
  * | `usage` | agent | adds `stream_options.include_usage` to a stream without it | dropping the usage event         |
  * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
- * | `continue` | agent | adds the members by which the engine goes on from the last message | nothing: no answer shows them |
+ * | `continue` | agent | adds members by which the engine goes on from a part of its answer | no answer shows them |
  */
 import { utf8 } from './bytes.ts';
 import { scanMembers } from './members.ts';
@@ -30,7 +30,7 @@ export interface RequestSpans {
   readonly model: readonly [start: number, end: number];
   /** How to make the engine report usage; absent when the request asks for it itself or does not stream. */
   readonly usage?: { readonly at: number; readonly removeBytes: number; readonly insert: string };
-  /** The body ends with a part of the answer: where members that make the engine go on from it are put. */
+  /** The body ends with a part of the answer: behind its last member, where what makes an engine go on is put. */
   readonly continue?: number;
 }
 
@@ -77,12 +77,24 @@ export const parseSpans = (record: JsonRecord, bodyBytes: number): RequestSpans 
   const [start, end, ...rest] = reader.list('model', 2);
   if (!isOffset(start) || !isOffset(end) || rest.length > 0) return reader.fail('model', 'a pair of offsets');
   if (start >= end || end > bodyBytes) reader.fail('model', 'a range inside the body');
-  if (!reader.has('usage')) return { model: [start, end] };
+  return {
+    model: [start, end],
+    ...(reader.has('usage') ? { usage: readUsageSplice(reader, start, end, bodyBytes) } : {}),
+    ...(reader.has('continue') ? { continue: readContinue(reader, start, end, bodyBytes) } : {}),
+  };
+};
+
+const readUsageSplice = (reader: FieldReader, start: number, end: number, bodyBytes: number) => {
   const usage = new FieldReader(reader.record('usage'), 'protocol_error', 'OPEN: spans.usage');
   const at = usage.integer('at', 0, bodyBytes - 1);
   const removeBytes = usage.integer('removeBytes', 0, bodyBytes - at);
   if (at < end && at + removeBytes > start) usage.fail('at', 'outside the value of model');
-  return { model: [start, end], usage: { at, removeBytes, insert: usage.string('insert', 128) } };
+  return { at, removeBytes, insert: usage.string('insert', 128) };
+};
+
+const readContinue = (reader: FieldReader, start: number, end: number, bodyBytes: number): number => {
+  const at = reader.integer('continue', 0, bodyBytes - 1);
+  return at > start && at < end ? reader.fail('continue', 'outside the value of model') : at;
 };
 
 const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
@@ -92,10 +104,13 @@ export interface EditChoice {
   /** The name the engine serves, when it is not the public one. */
   readonly servedModel: string | undefined;
   readonly askForUsage: boolean;
+  /** Members by which this engine goes on from its part of an answer; none: it does so without being told. */
+  readonly continueMembers?: string;
 }
 
 /** The splices to apply, in order of position, never overlapping. */
-export const chooseSplices = ({ spans, servedModel, askForUsage }: EditChoice): readonly Splice[] => {
+export const chooseSplices = (choice: EditChoice): readonly Splice[] => {
+  const { spans, servedModel, askForUsage, continueMembers = '' } = choice;
   const splices: Splice[] = [];
   const [start, end] = spans.model;
   if (servedModel !== undefined) {
@@ -104,6 +119,9 @@ export const chooseSplices = ({ spans, servedModel, askForUsage }: EditChoice): 
   if (askForUsage && spans.usage !== undefined) {
     const { at, removeBytes, insert } = spans.usage;
     splices.push({ at, removeBytes, insert: utf8(insert) });
+  }
+  if (spans.continue !== undefined && continueMembers !== '') {
+    splices.push({ at: spans.continue, removeBytes: 0, insert: utf8(`,${continueMembers}`) });
   }
   return splices.sort((left, right) => left.at - right.at);
 };
