@@ -216,11 +216,28 @@ test('a body in single bytes is spliced alike', () => {
   expect(result).toBe('{"stream_options":{"include_usage":true},"model":"s","stream":true,"messages":[]}');
 });
 
+describe('going on from a part of an answer', () => {
+  const body = utf8('{"model":"m","add_generation_prompt":true} ');
+  const spans = { ...spansOf(body), continue: body.lastIndexOf(0x7d) };
+  const sent = (continueMembers: string): string =>
+    text(splice(body, chooseSplices({ spans, servedModel: undefined, askForUsage: false, continueMembers })));
+
+  test('is asked for behind all members, where it counts over what the client wrote', () => {
+    const members = '"continue_final_message":true,"add_generation_prompt":false';
+    expect(sent(members)).toBe(`{"model":"m","add_generation_prompt":true,${members}} `);
+    expect(parse(utf8(sent(members)))).toMatchObject({ add_generation_prompt: false });
+  });
+
+  test('changes nothing where the engine does so without being told', () => {
+    expect(sent('')).toBe(text(body));
+  });
+});
+
 describe('the spans of an OPEN', () => {
   test('come back as they were sent', () => {
     fc.assert(
-      fc.property(request, ({ body }) => {
-        const spans = spansOf(body);
+      fc.property(request, fc.boolean(), ({ body }, isContinued) => {
+        const spans = { ...spansOf(body), ...(isContinued ? { continue: body.lastIndexOf(0x7d) } : {}) };
         expect(parseSpans(parse(json(spans)), body.length)).toEqual(spans);
       }),
     );
@@ -243,6 +260,9 @@ describe('the spans of an OPEN', () => {
     ['usage that removes more than there is', { model: [3, 5], usage: { ...usage, at: 8, removeBytes: 3 } }],
     ['usage without a text', { model: [3, 5], usage: { at: 1, removeBytes: 0 } }],
     ['usage inside model', { model: [3, 5], usage: { ...usage, at: 4 } }],
+    ['continue at the end of the body', { model: [3, 5], continue: 10 }],
+    ['continue of text', { model: [3, 5], continue: '6' }],
+    ['continue inside model', { model: [3, 5], continue: 4 }],
     ['usage over model', { model: [3, 5], usage: { ...usage, at: 2, removeBytes: 2 } }],
     ['a place to go on beyond the body', { model: [3, 5], continue: 10 }],
     ['a place to go on that is no offset', { model: [3, 5], continue: '1' }],
@@ -255,15 +275,17 @@ describe('the spans of an OPEN', () => {
   test('may touch but not overlap, and then every splice finds its place', () => {
     const range = fc.tuple(fc.nat(20), fc.nat(20));
     fc.assert(
-      fc.property(range, range, cuts, (model, [at, removeBytes], cutAt) => {
+      fc.property(range, range, fc.nat(20), cuts, (model, [at, removeBytes], goOn, cutAt) => {
         const body = utf8('abcdefghijklmnopqrst');
-        const spans = { model, usage: { at, removeBytes, insert: '<usage>' } };
+        const spans = { model, usage: { at, removeBytes, insert: '<usage>' }, continue: goOn };
         if (errorOf(() => parseSpans(parse(json(spans)), body.length)) !== undefined) return;
-        const splices = chooseSplices({ spans, servedModel: 'S', askForUsage: true });
+        const choice = { servedModel: 'S', askForUsage: true, continueMembers: '<go on>' };
+        const splices = chooseSplices({ spans, ...choice });
         const result = splice(body, splices, cutAt);
         expect(result.length).toBe(body.length + addedBytes(splices));
         expect(text(result)).toContain('"S"');
         expect(text(result)).toContain('<usage>');
+        expect(text(result)).toContain(',<go on>');
       }),
       { numRuns: 500 },
     );

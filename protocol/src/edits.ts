@@ -30,7 +30,7 @@ export interface RequestSpans {
   readonly model: readonly [start: number, end: number];
   /** How to make the engine report usage; absent when the request asks for it itself or does not stream. */
   readonly usage?: { readonly at: number; readonly removeBytes: number; readonly insert: string };
-  /** The body ends with a part of the answer: where members that make the engine go on from it are put. */
+  /** The body ends with a part of the answer: behind its last member, where what makes an engine go on is put. */
   readonly continue?: number;
 }
 
@@ -105,10 +105,13 @@ export interface EditChoice {
   /** The name the engine serves, when it is not the public one. */
   readonly servedModel: string | undefined;
   readonly askForUsage: boolean;
+  /** Members by which this engine goes on from its part of an answer; none: it does so without being told. */
+  readonly continueMembers?: string;
 }
 
 /** The splices to apply, in order of position, never overlapping. */
-export const chooseSplices = ({ spans, servedModel, askForUsage }: EditChoice): readonly Splice[] => {
+export const chooseSplices = (choice: EditChoice): readonly Splice[] => {
+  const { spans, servedModel, askForUsage, continueMembers = '' } = choice;
   const splices: Splice[] = [];
   const [start, end] = spans.model;
   if (servedModel !== undefined) {
@@ -117,6 +120,9 @@ export const chooseSplices = ({ spans, servedModel, askForUsage }: EditChoice): 
   if (askForUsage && spans.usage !== undefined) {
     const { at, removeBytes, insert } = spans.usage;
     splices.push({ at, removeBytes, insert: utf8(insert) });
+  }
+  if (spans.continue !== undefined && continueMembers !== '') {
+    splices.push({ at: spans.continue, removeBytes: 0, insert: utf8(`,${continueMembers}`) });
   }
   return splices.sort((left, right) => left.at - right.at);
 };

@@ -15,7 +15,8 @@ const document = fc
   .tuple(memberList, choices, fc.constantFrom('', ' ', '\n\t'), fc.constantFrom('', '\n', ' {"model":1}'))
   .map(([members, choose, before, after]) => {
     const objectText = writeObject(members, choose);
-    return { members, objectText, bytes: utf8(before + objectText + after), objectStart: before.length };
+    const objectEnd = utf8(before + objectText).length - 1;
+    return { members, bytes: utf8(before + objectText + after), objectStart: before.length, objectEnd };
   });
 
 const scan = (pushes: readonly Uint8Array[]) => {
@@ -27,10 +28,11 @@ const scan = (pushes: readonly Uint8Array[]) => {
 
 test('each member is found with the bytes of its value, however the input is cut', () => {
   fc.assert(
-    fc.property(document, cuts, ({ members, bytes, objectStart }, at) => {
+    fc.property(document, cuts, ({ members, bytes, objectStart, objectEnd }, at) => {
       const { scanner, spans } = scan(pieces(bytes, at));
       expect(scanner.done).toBe(true);
       expect(scanner.objectStart).toBe(objectStart);
+      expect(scanner.objectEnd).toBe(objectEnd);
       const found = spans.map((span) => JSON.parse(text(bytes.subarray(span.valueStart, span.valueEnd))));
       expect(found).toEqual(members.map(([, value]) => JSON.parse(JSON.stringify(value))));
     }),

@@ -34,10 +34,11 @@ type State = 'before' | 'key' | 'colon' | 'value' | 'done';
 
 /**
  * Feed bytes with `push`; each member is reported once its value has ended. `objectStart` is the offset of the
- * outermost `{`. Duplicate names are reported each time: JSON readers take the last.
+ * outermost `{`, `objectEnd` that of its `}`. Duplicate names are reported each time: JSON readers take the last.
  */
 export class MemberScanner {
   objectStart: number | undefined;
+  objectEnd: number | undefined;
   readonly #accept: (member: MemberSpan) => void;
   #state: State = 'before';
   #depth = 0;
@@ -148,6 +149,7 @@ export class MemberScanner {
     if (this.#depth === 1) {
       this.#endMember();
       this.#state = 'done';
+      this.objectEnd = offset;
     } else this.#valueEnd = offset + 1;
     this.#depth -= 1;
   }
@@ -174,12 +176,16 @@ export class MemberScanner {
   }
 }
 
-/** All top-level members of a whole JSON object, the last of each name, and the offset of its `{`. */
-export const scanMembers = (
-  bytes: Uint8Array,
-): { readonly objectStart: number | undefined; readonly members: ReadonlyMap<string, MemberSpan> } => {
+export interface ScannedObject {
+  readonly objectStart: number | undefined;
+  readonly objectEnd: number | undefined;
+  readonly members: ReadonlyMap<string, MemberSpan>;
+}
+
+/** All top-level members of a whole JSON object, the last of each name, and the offsets of its `{` and `}`. */
+export const scanMembers = (bytes: Uint8Array): ScannedObject => {
   const members = new Map<string, MemberSpan>();
   const scanner = new MemberScanner((member) => members.set(member.name, member));
   scanner.push(bytes);
-  return { objectStart: scanner.objectStart, members };
+  return { objectStart: scanner.objectStart, objectEnd: scanner.objectEnd, members };
 };

@@ -53,6 +53,16 @@ export const endsEvent = (bytes: Uint8Array): boolean => {
   return last === carriageReturn && (before === carriageReturn || before === lineFeed);
 };
 
+const dataPrefix = 'data:';
+
+/** The data of one event's text, without the blank that may stand before each line of it; empty in a comment. */
+export const dataOf = (event: string): string =>
+  event
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line.startsWith(dataPrefix))
+    .map((line) => line.slice(dataPrefix.length).replace(/^ /, ''))
+    .join('\n');
+
 /** A blank line has at most four bytes, so one that ends in new bytes begins in the last three before them. */
 const seamBytes = 3;
 

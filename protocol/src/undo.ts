@@ -4,6 +4,7 @@
  * one captured JSON value. Untouched bytes are views of the input, never copies.
  */
 import { findBytes, joinBytes, sameBytes, utf8 } from './bytes.ts';
+import { applyCuts, type Cut, memberCut } from './cuts.ts';
 import { nameCharsMax, usageBytesMax } from './limits.ts';
 import type { Usage } from './link.ts';
 import { isSpace, MemberScanner, type MemberSpan, scanMembers } from './members.ts';
@@ -191,12 +192,6 @@ export class SseResponseReader implements ResponseReader {
   }
 }
 
-interface Cut {
-  readonly from: number;
-  readonly to: number;
-  readonly insert: Uint8Array;
-}
-
 const nothing = new Uint8Array();
 
 /** A JSON string longer than this holds no model's name, even with each character as an escape. */
@@ -232,33 +227,6 @@ const withFinishMembers = (event: Uint8Array, finish: readonly FinishMember[]): 
     ends.set(name, at);
   }
   return applyCuts(event, cuts);
-};
-
-/** A member with the comma that joins it to its neighbours. */
-const memberCut = (event: Uint8Array, member: MemberSpan, start: number): Cut => {
-  let from = start + member.keyStart;
-  let to = start + member.valueEnd;
-  let before = from - 1;
-  while (isSpace(event[before])) before -= 1;
-  if (event[before] === 0x2c) from = before;
-  else {
-    while (isSpace(event[to])) to += 1;
-    if (event[to] === 0x2c) to += 1;
-    while (isSpace(event[to])) to += 1;
-  }
-  return { from, to, insert: nothing };
-};
-
-const applyCuts = (event: Uint8Array, cuts: readonly Cut[]): readonly Uint8Array[] => {
-  const parts: Uint8Array[] = [];
-  let at = 0;
-  for (const cut of [...cuts].sort((left, right) => left.from - right.from)) {
-    if (cut.from > at) parts.push(event.subarray(at, cut.from));
-    if (cut.insert.length > 0) parts.push(cut.insert);
-    at = cut.to;
-  }
-  if (at < event.length) parts.push(event.subarray(at));
-  return parts;
 };
 
 /** Reads and undoes a JSON response of any length, holding only the value of `model` or a copy of `usage`. */

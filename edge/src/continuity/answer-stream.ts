@@ -8,10 +8,10 @@ import { clientStallMsMax } from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { sseError } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
-import type { AttemptBody } from './attempt.ts';
-import type { Exchange, Progress, Recovered } from './exchange.ts';
+import type { Exchange, Recovered } from './exchange.ts';
 import type { Rest } from './rest.ts';
-import { type Sent, SentStream } from './sent-stream.ts';
+import type { Seam, Sent } from './sent.ts';
+import { SentStream } from './sent-stream.ts';
 import { finishEvents, Stitch } from './stitch.ts';
 import { framedHeader, type WireFailure, WireReader } from './wire.ts';
 
@@ -151,27 +151,33 @@ export class AnswerStream {
     const sent = this.#sent.sent;
     if (sent.isDone || sent.finishReason !== undefined) {
       // All of the text is there: what lacks is how streams end.
-      this.#finish(controller, finishEvents(sent, undefined));
+      this.#finish(controller, finishEvents(sent));
       return;
     }
     const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
     if (rest === 'spent') {
-      this.#finish(controller, finishEvents(sent, 'length'));
+      this.#finish(controller, finishEvents(sent));
       return;
     }
     const because = rest !== undefined && 'because' in rest ? rest.because : undefined;
-    const progress: Progress = { offset: this.#offset, rest: because ?? (rest as AttemptBody | undefined) };
+    const seam = rest !== undefined && 'seam' in rest ? rest.seam : undefined;
+    const body = rest !== undefined && 'body' in rest ? rest.body : undefined;
     void this.#source.cancel().catch(() => {});
-    const recovered = await this.#options.exchange.recover(failure, progress);
+    const recovered = await this.#options.exchange.recover(failure, {
+      offset: this.#offset,
+      rest: because ?? body,
+    });
     if (this.#isOver) void recovered?.answer.body?.cancel().catch(() => {});
     else if (recovered === undefined) this.#tell(controller, failure, because);
-    else await this.#goOn(controller, recovered);
+    else this.#goOn(controller, recovered, sent, seam);
   }
 
-  async #goOn(
+  #goOn(
     controller: ReadableStreamDefaultController<Uint8Array>,
     { answer, how }: Recovered,
-  ): Promise<void> {
+    sent: Sent,
+    seam: Seam | undefined,
+  ): void {
     if (how !== 'resumed') {
       const type = answer.headers.get('content-type') ?? '';
       if (!answer.ok || !type.toLowerCase().startsWith('text/event-stream')) {
@@ -181,8 +187,8 @@ export class AnswerStream {
         return;
       }
       this.#offset = 0;
-      this.#stitch = how === 'continued' ? new Stitch(this.#sent.cut()) : undefined;
-      if (how === 'retried') this.#sent.cut();
+      this.#sent.dropPartial();
+      this.#stitch = seam && new Stitch(sent, seam);
     }
     this.#source = this.#read(answer);
   }

@@ -5,7 +5,7 @@
  */
 import { replyBytesMax } from '../limits.ts';
 import { isRecord, type JsonRecord, jsonRecordIn, jsonValueIn } from '../shape.ts';
-import { endsEvent, SseSplitter } from '../sse.ts';
+import { dataOf, endsEvent, SseSplitter } from '../sse.ts';
 
 /** With one of these an answer is whole, or as long as the client allowed. */
 const endings: readonly unknown[] = ['stop', 'length', 'tool_calls', 'function_call'];
@@ -132,26 +132,15 @@ class StreamedMessage {
 }
 
 const lenientDecoder = new TextDecoder();
-const dataPrefix = 'data:';
-
-/** The data of one event, without the blank that may stand before it. */
-const dataOf = (event: Uint8Array): string =>
-  lenientDecoder
-    .decode(event)
-    .split(/\r\n|\r|\n/)
-    .filter((line) => line.startsWith(dataPrefix))
-    .map((line) => line.slice(dataPrefix.length).replace(/^ /, ''))
-    .join('\n');
-
 const streamedReply = (bytes: Uint8Array): JsonRecord | undefined => {
   const message = new StreamedMessage();
   const splitter = new SseSplitter();
   splitter.push(bytes, (event, isWhole) => {
-    if (isWhole) message.event(dataOf(event));
+    if (isWhole) message.event(dataOf(lenientDecoder.decode(event)));
     else message.breakOff();
   });
   const rest = splitter.end();
-  if (endsEvent(rest)) message.event(dataOf(rest));
+  if (endsEvent(rest)) message.event(dataOf(lenientDecoder.decode(rest)));
   return message.whole;
 };
 

@@ -1,0 +1,164 @@
+/**
+ * Reads the events of a streamed answer for what another engine needs to go on with it: the text, the names that its
+ * events carry, how it ended, and what keeps it from being continued. Takes whole events, many at a time; holds the
+ * text and no event.
+ */
+import { sentTailEventsMax, sentTextCharsMax } from '@cognitora/protocol/limits';
+import type { InferencePath } from '@cognitora/protocol/openai';
+import { isRecord, type JsonRecord } from '@cognitora/protocol/shape';
+import { dataOf } from '@cognitora/protocol/sse';
+import type { Sent, SentBlocker } from './sent.ts';
+
+const decoder = new TextDecoder();
+const usualPrefix = 'data: ';
+const done = '[DONE]';
+
+/** The data of each event in a text of whole events; of the usual one without a look at its lines. */
+const dataIn = (text: string): readonly string[] => {
+  const plain = text.includes('\r') ? text.replaceAll(/\r\n|\r/g, '\n') : text;
+  const found: string[] = [];
+  for (const event of plain.split('\n\n')) {
+    const isUsual = event.startsWith(usualPrefix) && !event.includes('\n');
+    const data = isUsual ? event.slice(usualPrefix.length) : dataOf(event);
+    if (data !== '') found.push(data);
+  }
+  return found;
+};
+
+const parsed = (json: string): unknown => {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+};
+
+/** Many JSON texts, parsed at once: half the cost of one at a time. Undefined stands for what is none. */
+const parsedAll = (jsons: readonly string[]): readonly unknown[] => {
+  const all = parsed(`[${jsons.join(',')}]`);
+  return Array.isArray(all) && all.length === jsons.length ? all : jsons.map(parsed);
+};
+
+/** Whether a member says anything: engines write null, nothing, or an empty list where they have nothing to say. */
+const isSaid = (value: unknown): boolean =>
+  value !== undefined && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0);
+
+/** Members of a chat's delta that are no text. */
+const blockingMembers: readonly (readonly [name: string, blocker: SentBlocker])[] = [
+  ['tool_calls', 'tool_call'],
+  ['function_call', 'function_call'],
+  ['reasoning_content', 'reasoning'],
+  ['reasoning', 'reasoning'],
+  ['refusal', 'refusal'],
+  ['audio', 'audio'],
+];
+
+/** Reasoning that its engine does not tell from text. Chat templates leave it out of a message. */
+const inlineReasoning = /<\/?think>/;
+
+export class AnswerReader {
+  readonly #path: InferencePath;
+  #hasBegun = false;
+  #text = '';
+  #textEvents = 0;
+  #tailEnds: number[] = [];
+  #id: string | undefined;
+  #created: number | undefined;
+  #model: string | undefined;
+  #finishReason: string | undefined;
+  #usageSent = false;
+  #isDone = false;
+  #blocker: SentBlocker | undefined;
+
+  constructor(path: InferencePath) {
+    this.#path = path;
+  }
+
+  read(events: Uint8Array): void {
+    const jsons: string[] = [];
+    for (const data of dataIn(decoder.decode(events))) {
+      if (data === done) this.#isDone = true;
+      else jsons.push(data);
+    }
+    for (const value of parsedAll(jsons)) this.#event(value);
+  }
+
+  /** An event was passed on that nobody read. */
+  skip(): void {
+    this.#hasBegun = true;
+    this.#block('unreadable');
+  }
+
+  get sent(): Sent {
+    if (this.#path === '/v1/chat/completions' && inlineReasoning.test(this.#text)) this.#block('reasoning');
+    return {
+      path: this.#path,
+      hasBegun: this.#hasBegun,
+      text: this.#text,
+      textEvents: this.#textEvents,
+      tailEnds: this.#tailEnds.slice(-sentTailEventsMax),
+      id: this.#id,
+      created: this.#created,
+      model: this.#model,
+      finishReason: this.#finishReason,
+      usageSent: this.#usageSent,
+      isDone: this.#isDone,
+      blocker: this.#blocker,
+    };
+  }
+
+  #block(blocker: SentBlocker): void {
+    this.#blocker ??= blocker;
+    this.#text = '';
+    this.#tailEnds = [];
+  }
+
+  #event(event: unknown): void {
+    this.#hasBegun = true;
+    if (!isRecord(event) || isSaid(event.error)) {
+      this.#block('unreadable');
+      return;
+    }
+    const { id, created, model, usage } = event;
+    if (typeof id === 'string') this.#id ??= id;
+    if (typeof created === 'number') this.#created ??= created;
+    if (typeof model === 'string') this.#model ??= model;
+    const choices: readonly unknown[] = Array.isArray(event.choices) ? event.choices : [];
+    if (choices.length > 1) this.#block('choices');
+    const [choice] = choices;
+    if (isRecord(choice)) this.#choice(choice);
+    else if (choice !== undefined) this.#block('unreadable');
+    // Counts of an answer that goes on are those so far.
+    if (isRecord(usage) && (choice === undefined || this.#finishReason !== undefined)) this.#usageSent = true;
+  }
+
+  #choice({ index = 0, delta, text, logprobs, finish_reason: finishReason }: JsonRecord): void {
+    if (index !== 0) this.#block('choices');
+    if (isSaid(logprobs)) this.#block('logprobs');
+    if (typeof finishReason === 'string') this.#finishReason = finishReason;
+    if (this.#path === '/v1/completions') this.#part(text);
+    else if (isRecord(delta)) this.#delta(delta);
+    else this.#block('unreadable');
+  }
+
+  #delta(delta: JsonRecord): void {
+    for (const [name, blocker] of blockingMembers) if (isSaid(delta[name])) this.#block(blocker);
+    this.#part(delta.content);
+  }
+
+  #part(text: unknown): void {
+    if (!isSaid(text)) return;
+    this.#textEvents += 1;
+    if (typeof text !== 'string') this.#block('unreadable');
+    else if (this.#text.length + text.length > sentTextCharsMax) this.#block('too_long');
+    else if (this.#blocker === undefined) this.#add(text);
+  }
+
+  #add(text: string): void {
+    this.#text += text;
+    this.#tailEnds.push(this.#text.length);
+    if (this.#tailEnds.length > 2 * sentTailEventsMax) {
+      this.#tailEnds = this.#tailEnds.slice(-sentTailEventsMax);
+    }
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * What a client has been sent of an answer, and the seam at which another engine takes over: how much of the text that
+ * engine is told, and how much of it it will say again. Pure.
+ */
+import type { InferencePath } from '@cognitora/protocol/openai';
+
+/** Why no other engine can go on from what was sent. */
+export type SentBlocker =
+  | 'tool_call'
+  | 'function_call'
+  | 'reasoning'
+  | 'choices'
+  | 'logprobs'
+  | 'refusal'
+  | 'audio'
+  /** An event that is no part of a text, or none that we understand: an engine's error is one. */
+  | 'unreadable'
+  | 'too_long';
+
+export interface Sent {
+  readonly path: InferencePath;
+  /** An event with data was passed on: without one the client knows no id, no role, nothing. */
+  readonly hasBegun: boolean;
+  /** Empty where there is a blocker. */
+  readonly text: string;
+  /** Events that had a part of it: as many tokens, with an engine that sends each token by itself. */
+  readonly textEvents: number;
+  /** Where the parts of the last of these events end in the text, in order. */
+  readonly tailEnds: readonly number[];
+  readonly id: string | undefined;
+  readonly created: number | undefined;
+  readonly model: string | undefined;
+  /** Why the choice ended. Of a request for several it is only that of the last one that did. */
+  readonly finishReason: string | undefined;
+  /** Counts of the whole answer were passed on. */
+  readonly usageSent: boolean;
+  /** `[DONE]` was passed on. */
+  readonly isDone: boolean;
+  readonly blocker: SentBlocker | undefined;
+}
+
+export interface Seam {
+  /** What the next engine is told of the answer; empty: it is asked anew. */
+  readonly text: string;
+  /** Text events that are wholly in it. */
+  readonly events: number;
+  /** The end of what was sent, which the next engine says again. */
+  readonly repeats: string;
+}
+
+/** How much of a text's end is the beginning of a stop sequence, and not all of it. */
+const stopOverlap = (text: string, stops: readonly string[]): number => {
+  let longest = 0;
+  for (const stop of stops) {
+    for (let length = Math.min(stop.length - 1, text.length); length > longest; length -= 1) {
+      if (text.endsWith(stop.slice(0, length))) longest = length;
+    }
+  }
+  return longest;
+};
+
+const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text);
+
+/**
+ * The seam stands before white space at the end of the text: some chat templates trim it away, and tokenizers join it
+ * with the word behind it. And before what may become a stop sequence, which engines look for in their own text alone.
+ */
+export const seamOf = ({ text, textEvents, tailEnds }: Sent, stops: readonly string[]): Seam => {
+  const trimmed = text.trimEnd();
+  let told = trimmed.slice(0, trimmed.length - stopOverlap(trimmed, stops)).trimEnd();
+  if (endsInHalf(told)) told = told.slice(0, -1);
+  const repeated = tailEnds.filter((end) => end > told.length).length;
+  return { text: told, events: textEvents - repeated, repeats: text.slice(told.length) };
+};
