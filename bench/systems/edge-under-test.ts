@@ -39,7 +39,7 @@ export const startEdgeUnderTest = async (
   const output: string[] = [];
   const options: EdgeOptions = {
     dataDirectory: directory,
-    ...{ host, port, origins },
+    ...{ host, port, origins: [...origins, `http://${host}:${port}`] },
     regions: ['local'],
     layout,
     adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
