@@ -21,12 +21,17 @@ export interface EdgeUnderTest {
   /** `GET` or `POST` with the admin key; throws unless the answer is 2xx. */
   admin(method: string, path: string, body?: object): Promise<Readonly<Record<string, unknown>>>;
   readonly pid: () => number;
-  /** Kills workerd without a word and starts it again on the same port with the same state. */
+  /** Kills workerd without a word; `start` starts it again on the same port with the same state. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export const startEdgeUnderTest = async (layout: EdgeOptions['layout']): Promise<EdgeUnderTest> => {
+export const startEdgeUnderTest = async (
+  layout: EdgeOptions['layout'],
+  { host = '127.0.0.1', origins = [] }: Partial<Pick<EdgeOptions, 'host' | 'origins'>> = {},
+): Promise<EdgeUnderTest> => {
   buildEdge();
   const directory = mkdtempSync(join(tmpdir(), 'cognitora-bench-'));
   const adminKey = `cga_${randomBytes(24).toString('base64url')}`;
@@ -34,13 +39,11 @@ export const startEdgeUnderTest = async (layout: EdgeOptions['layout']): Promise
   const output: string[] = [];
   const options: EdgeOptions = {
     dataDirectory: directory,
-    host: '127.0.0.1',
-    port,
+    ...{ host, port, origins: [...origins, `http://${host}:${port}`] },
     regions: ['local'],
     layout,
     adminKeyHash: createHash('sha256').update(adminKey).digest('hex'),
     fleetSecret: randomBytes(32).toString('base64url'),
-    origins: [],
     onOutput: (line) => {
       output.push(line);
       if (output.length > 50) output.shift();
@@ -64,6 +67,13 @@ export const startEdgeUnderTest = async (layout: EdgeOptions['layout']): Promise
     }
     return parseJsonRecord(bytes, 'internal', path);
   };
+  const kill = async (): Promise<void> => {
+    process.kill(edge.pid, 'SIGKILL');
+    await edge.stop();
+  };
+  const start = async (): Promise<void> => {
+    edge = await startEdge(options);
+  };
   const { key } = await admin('POST', '/admin/keys', { name: 'bench', scopes: ['chat'] });
   return {
     url: edge.url,
@@ -73,10 +83,10 @@ export const startEdgeUnderTest = async (layout: EdgeOptions['layout']): Promise
     pid: () => edge.pid,
     admin,
     joinToken: async (uses) => String((await admin('POST', '/admin/join-tokens', { uses })).joinToken),
+    ...{ kill, start },
     restart: async () => {
-      process.kill(edge.pid, 'SIGKILL');
-      await edge.stop();
-      edge = await startEdge(options);
+      await kill();
+      await start();
     },
     stop: async () => {
       process.removeListener('exit', killWithUs);

@@ -19,6 +19,7 @@ export const startProgram = (
   path: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
+  onOutput: (text: string) => void = () => {},
 ): Program => {
   const child = spawn(path, [...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -29,6 +30,7 @@ export const startProgram = (
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => {
       tail = (tail + text).slice(-tailCharsMax);
+      onOutput(text);
     });
   }
   const exited = new Promise<void>((resolve) => {

@@ -1,0 +1,90 @@
+/**
+ * `npm run chaos`: real processes under live streams of the official SDK, while engines, links, agents and the edge are
+ * killed, cut, paused and silenced. Does every stream end right, or is its client told the truth?
+ *
+ *   node bench/chaos/main.ts [--minutes 5] [--phase A|B|C] [--streams 200] [--seed 1] [--layout one-object]
+ *                            [--logs DIRECTORY] [--json] [--save]
+ *
+ * Phases share the minutes. Ends with status 1 when a stream was wrong, lost text or hung, or a goal was missed.
+ */
+import '../machine/exit-on-signal.ts';
+import { mkdirSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { beginReport } from '../report/result.ts';
+import { startFleet } from './fleet.ts';
+import { type ChaosPlan, type PhaseName, phaseNames, runPhase } from './phases.ts';
+import { figuresOf, goalsOf, tellPhases } from './report.ts';
+
+const method =
+  'One production edge (workerd), three hosts with a production agent and a fake engine each (vLLM’s bytes, 4 words/s, ' +
+  'each word a function of the prompt and of all text before it), a TCP relay between each agent and the edge, clients ' +
+  'in processes of their own with the official SDK and no retries; 40 to 100 words an answer; chats and raw ' +
+  'completions, a third ends at its token limit, half ask for usage. A: an engine is killed every 10 s and started ' +
+  'again after 1 to 3 s. B: links are reset or silent, agents stopped (SIGSTOP) or killed, every few seconds, some for ' +
+  'longer than the lease. C: workerd is killed under all streams and started again after 0.5 or 9 s. A stream is right ' +
+  'when it has just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without a chunk.';
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '5' },
+    phase: { type: 'string' },
+    streams: { type: 'string', default: '200' },
+    seed: { type: 'string', default: '1' },
+    layout: { type: 'string', default: 'one-object' },
+    logs: { type: 'string' },
+  },
+});
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+const main = async (): Promise<void> => {
+  const report = beginReport();
+  const asked = phaseNames.filter((name) => values.phase === undefined || values.phase.includes(name));
+  if (asked.length === 0) throw new Error(`--phase is one of ${phaseNames.join(', ')}`);
+  if (values.logs !== undefined) mkdirSync(values.logs, { recursive: true });
+  const plan: ChaosPlan = {
+    streams: Number(values.streams),
+    seed: Number(values.seed),
+    phaseMs: (Number(values.minutes) * 60e3) / asked.length,
+    everyMs: 10_000,
+    words: [40, 100],
+  };
+  const layout = values.layout === 'object-per-node' ? 'object-per-node' : 'one-object';
+  const fleet = await startFleet({ layout, hosts: 3, wordMs: 250, logs: values.logs });
+  try {
+    const phases = [];
+    for (const phase of asked) {
+      say(`phase ${phase}: ${plan.streams} streams for ${Math.round(plan.phaseMs / 1e3)} s`);
+      const result = await runPhase(fleet, plan, phase as PhaseName);
+      phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id))] as const);
+      for (const { requestId, outcome, code, words } of result.records
+        .filter((one) => one.outcome !== 'right' && phase !== 'C')
+        .slice(0, 8)) {
+        say(
+          `  ${requestId} ${outcome} ${code ?? ''} after ${words} words: ${fleet.trails.tell(requestId, result.beganUs)}`,
+        );
+      }
+    }
+    say(`\n${tellPhases(phases)}`);
+    const figures = Object.fromEntries(
+      phases.map(([{ phase, edgeKills }, seen]) => [phase, { ...seen, edgeKills }]),
+    );
+    const raw = phases.map(([{ phase, records, strikes, beganUs }]) => ({
+      ...{ phase, beganUs, strikes },
+      notRight: records
+        .filter(({ outcome, oddities }) => outcome !== 'right' || oddities.length > 0)
+        .slice(0, 200),
+    }));
+    const goals = goalsOf(phases);
+    report({ name: 'chaos', method, figures: { ...plan, layout, phases: figures }, goals, raw }, values);
+    if (Object.values(goals).some(({ met }) => met === false)) process.exitCode = 1;
+  } finally {
+    await fleet.stop();
+  }
+};
+
+await main();

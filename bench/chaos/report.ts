@@ -1,0 +1,137 @@
+/** The chaos run's tables and verdicts, from what its phases saw. Pure. */
+import type { Goal } from '../report/result.ts';
+import { rounded, type Summary, summarize } from '../report/statistics.ts';
+import { table } from '../report/table.ts';
+import type { StreamRecord } from './client-messages.ts';
+import { type Outcome, outcomes } from './outcome.ts';
+import type { PhaseResult } from './phases.ts';
+import type { Travel } from './trails.ts';
+
+/** Where nothing disturbs it, a stream's chunks are far closer to each other. */
+const pauseMsMin = 1_000;
+
+export interface PhaseFigures {
+  readonly requests: number;
+  readonly outcomes: Readonly<Record<Outcome, number>>;
+  readonly rightShare: number;
+  /** Of those told or refused or broken: by code. */
+  readonly codes: Readonly<Record<string, number>>;
+  readonly oddities: Readonly<Record<string, number>>;
+  /** Right streams that began at an engine more than once: with a part of the answer, or from nothing. */
+  readonly continued: number;
+  readonly retried: number;
+  /** Right streams that stood still and went on at the engine where they were. */
+  readonly resumed: number;
+  /** The longest pause of a right stream, in milliseconds. */
+  readonly continuedPauseMs: Summary;
+  readonly resumedPauseMs: Summary;
+  readonly ttftMs: Summary;
+  readonly strikes: Readonly<Record<string, number>>;
+}
+
+const countBy = (keys: readonly string[]): Readonly<Record<string, number>> => {
+  const counts: Record<string, number> = {};
+  for (const key of keys) counts[key] = (counts[key] ?? 0) + 1;
+  return counts;
+};
+
+export const figuresOf = (
+  { records, strikes }: PhaseResult,
+  travelOf: (requestId: string) => Travel,
+): PhaseFigures => {
+  const counts = countBy(records.map(({ outcome }) => outcome));
+  const right = records.filter(({ outcome }) => outcome === 'right');
+  const travelled = right.map((record) => ({ ...record, ...travelOf(record.requestId) }));
+  const continued = travelled.filter(({ continuations }) => continuations > 0);
+  const isResumed = ({ continuations, longestGapMs }: Travel & StreamRecord): boolean =>
+    continuations === 0 && longestGapMs >= pauseMsMin;
+  const resumed = travelled.filter(isResumed);
+  return {
+    requests: records.length,
+    outcomes: Object.fromEntries(outcomes.map((one) => [one, counts[one] ?? 0])) as Record<Outcome, number>,
+    rightShare: right.length / records.length,
+    codes: countBy(records.flatMap(({ code }) => code ?? [])),
+    oddities: countBy(records.flatMap(({ oddities }) => oddities)),
+    continued: continued.length,
+    retried: travelled.filter(({ retries }) => retries > 0).length,
+    resumed: resumed.length,
+    continuedPauseMs: summarize(continued.map(({ longestGapMs }) => longestGapMs)),
+    resumedPauseMs: summarize(resumed.map(({ longestGapMs }) => longestGapMs)),
+    ttftMs: summarize(records.map(({ ttftMs }) => ttftMs).filter((ms) => !Number.isNaN(ms))),
+    strikes: countBy(strikes.map(({ kind }) => kind)),
+  };
+};
+
+const shownCounts = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([what, count]) => `${count} x ${what}`)
+    .join(', ') || 'none';
+
+const pause = ({ p50, p99, max }: Summary): string =>
+  Number.isNaN(p50) ? '-' : `${[p50, p99, max].map((ms) => (ms / 1e3).toFixed(2)).join(' / ')} s`;
+
+/** For people. */
+export const tellPhases = (phases: readonly (readonly [PhaseResult, PhaseFigures])[]): string => {
+  const rows: [string, ...string[]][] = outcomes.map((outcome) => [
+    outcome,
+    ...phases.map(([, figures]) => String(figures.outcomes[outcome])),
+  ]);
+  const row = (what: string, of: (figures: PhaseFigures) => string): void => {
+    rows.push([what, ...phases.map(([, figures]) => of(figures))]);
+  };
+  row('complete and right', ({ rightShare }) => `${(100 * rightShare).toFixed(2)} %`);
+  row('of these continued elsewhere', ({ continued }) => String(continued));
+  row('resumed behind a pause', ({ resumed }) => String(resumed));
+  row('begun again before a word', ({ retried }) => String(retried));
+  row('pause of the continued p50 / p99 / max', ({ continuedPauseMs }) => pause(continuedPauseMs));
+  row('pause of the resumed', ({ resumedPauseMs }) => pause(resumedPauseMs));
+  row('first chunk', ({ ttftMs }) => pause(ttftMs));
+  const head = phases.map(([{ phase }, { requests }]) => `${phase}: ${requests} streams`);
+  const notes = phases.flatMap(([{ phase, edgeKills }, { strikes, codes, oddities }]) => [
+    `${phase}: faults: ${shownCounts(strikes)}; codes: ${shownCounts(codes)}; oddities: ${shownCounts(oddities)}`,
+    ...edgeKills.map(
+      ({ streams, downMs, clientsToldMs, enginesIdleMs, edgeIdleMs }) =>
+        `${phase}: edge killed under ${streams} streams, down for ${downMs} ms: clients knew after ` +
+        `${clientsToldMs} ms, engines idle after ${enginesIdleMs}, edge idle after ${edgeIdleMs}`,
+    ),
+  ]);
+  return `${table(['how it ended', ...head], rows)}\n\n${notes.join('\n')}`;
+};
+
+const noneOf = (phases: readonly PhaseFigures[], outcome: Outcome): Goal => {
+  const value = phases.reduce((sum, figures) => sum + figures.outcomes[outcome], 0);
+  return { goal: `no stream: ${outcome}`, value, met: value === 0 };
+};
+
+const enginesIdleMsMax = 10_000;
+
+export const goalsOf = (
+  phases: readonly (readonly [PhaseResult, PhaseFigures])[],
+): Readonly<Record<string, Goal>> => {
+  const goals: Record<string, Goal> = {};
+  const all = phases.map(([, figures]) => figures);
+  for (const [{ phase }, { rightShare }] of phases) {
+    if (phase === 'C') continue;
+    goals[`complete${phase}`] = {
+      goal: `phase ${phase}: at least 99 % complete and right`,
+      value: `${rounded(100 * rightShare)} %`,
+      met: rightShare >= 0.99,
+    };
+  }
+  goals.wrongText = noneOf(all, 'wrong text');
+  goals.textLost = noneOf(all, 'clean end, text lost');
+  goals.wrongEnd = noneOf(all, 'wrong end');
+  goals.hung = noneOf(all, 'hung');
+  const odd = all.flatMap(({ oddities }) => Object.values(oddities)).reduce((sum, count) => sum + count, 0);
+  goals.oneStream = { goal: 'one id, one role, a usage that adds up', value: odd, met: odd === 0 };
+  const kills = phases.flatMap(([{ edgeKills }]) => edgeKills);
+  if (kills.length > 0) {
+    const worstMs = Math.max(...kills.map(({ enginesIdleMs }) => enginesIdleMs));
+    goals.nothingLeft = {
+      goal: 'engines idle within 10 s of the death of the edge, and nothing reserved at the next one',
+      value: `${worstMs} ms`,
+      met: worstMs <= enginesIdleMsMax,
+    };
+  }
+  return goals;
+};
