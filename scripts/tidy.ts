@@ -67,6 +67,8 @@ const isOneOf =
 const jsonParsers = isOneOf(
   'protocol/src/shape.ts',
   'edge/src/link/carry-request.ts',
+  'edge/src/continuity/answer-reader.ts',
+  'edge/src/continuity/wire.ts',
   'embedded-engine/src/openai/fields.ts',
 );
 /** The Worker's only log. */

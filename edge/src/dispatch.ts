@@ -54,8 +54,8 @@ export const queryOf = (url: string): string => {
 export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceAll('-', '')}` as RequestId;
 
 /**
- * A controller that aborts with the client's signal, and when its answer is no longer read. The client's own signal does
- * not reach an object: the runtime passes on only those that the Worker made.
+ * A controller that aborts with the client's signal, and when its answer is no longer read. The client's own signal
+ * does not reach an object: the runtime passes on only those that the Worker made.
  */
 const leaving = (client: AbortSignal): AbortController => {
   const controller = new AbortController();

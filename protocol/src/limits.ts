@@ -167,7 +167,7 @@ export const nodesEnrolledMax = 100_000;
 export const sseEventBytesMax = 1 * MiB;
 /** Edge: raw events of an answer that wait to be read into text: about 130, so that one reading serves them all. */
 export const sentUnreadBytesMax = 32 * KiB;
-/** Edge: the text of an answer that is kept to be continued from, in characters: what a body may hold to be sent again. */
+/** Edge: the text of an answer that is kept to be continued from: what a body may hold to be sent again. */
 export const sentTextCharsMax = 1 * MiB;
 /** Edge: events at the end of an answer whose lengths are known: its last white space, or the start of a stop text. */
 export const sentTailEventsMax = 64;

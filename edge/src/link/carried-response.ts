@@ -1,7 +1,7 @@
 /**
  * One request on its way through a link, and the Response it becomes for the Worker: a body that does not end at once
- * is written as `continuity/wire.ts` says. Owns the order of things (acknowledged, head, bytes, end), the moment headers
- * are committed, the comments that keep a silent stream alive, and the credit that follows the reader. Never chooses a
+ * is written as `continuity/wire.ts` says. Owns the order of things (acknowledged, head, bytes, end), when headers are
+ * committed, the comments that keep a silent stream alive, and the credit that follows the reader. Never chooses a
  * replica, never retries: what a failure means for the client is the Worker's.
  *
  *   sent -> acknowledged -> answered (engine's headers) ----> over
