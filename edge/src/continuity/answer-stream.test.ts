@@ -1,0 +1,204 @@
+import { clientStallMsMax } from '@cognitora/protocol/limits';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { data, end, fail, framed, ours } from '../../testing/framed.ts';
+import { AnswerStream } from './answer-stream.ts';
+import type { Progress, Recovered } from './exchange.ts';
+import { restOf } from './rest.ts';
+import type { WireFailure } from './wire.ts';
+
+const path = '/v1/chat/completions';
+
+const chunk = (content: string, more: object = {}, id = 'first'): string =>
+  `data: ${JSON.stringify({ id, created: 1, model: 'm', choices: [{ index: 0, delta: { content }, finish_reason: null, ...more }] })}\n\n`;
+const finish = (id = 'first'): string => chunk('', { delta: {}, finish_reason: 'stop' }, id);
+const done = 'data: [DONE]\n\n';
+
+const request = { model: 'm', stream: true, messages: [{ role: 'user', content: 'Tell me.' }] };
+
+/** The client's body to its end, as text; ` !` behind it where it broke off. */
+const read = async (stream: ReadableStream<Uint8Array>): Promise<string> => {
+  let text = '';
+  try {
+    for await (const bytes of stream) text += new TextDecoder().decode(bytes);
+  } catch {
+    return `${text} !`;
+  }
+  return text;
+};
+
+const wordsOf = (text: string): string =>
+  [...text.matchAll(/"content":"([^"]*)"/g)].map(([, word]) => word).join('');
+
+/** An answer, what follows when it breaks, and what was asked for then. */
+const answering = (
+  answer: Response,
+  recoveries: readonly (Recovered | undefined)[] = [],
+  { body = request as object, isRefused = false } = {},
+) => {
+  const asked: [WireFailure['code'], Progress][] = [];
+  const told: string[] = [];
+  const turns = [...recoveries];
+  const stream = new AnswerStream({
+    ...{ answer, path, clock: () => Date.now() },
+    exchange: {
+      recover: (failure, progress) => {
+        asked.push([failure.code, progress]);
+        return Promise.resolve(turns.shift());
+      },
+    },
+    restOf: (sent) => restOf(sent, { path, body: new TextEncoder().encode(JSON.stringify(body)), isRefused }),
+    onOver: () => told.push('over'),
+    onLeft: () => told.push('left'),
+  });
+  const rest = (at = 0): string => {
+    const { rest: said } = asked[at]?.[1] ?? {};
+    return said === undefined || typeof said === 'string'
+      ? String(said)
+      : String(new TextDecoder().decode(said.toSend() as Uint8Array));
+  };
+  return { stream, asked, told, rest };
+};
+
+test('an answer that nothing breaks passes as it is, comments in their places', async () => {
+  const said = [data(chunk('a')), ours(': wait\n\n'), data(chunk('b') + finish() + done), end];
+  const { stream, told } = answering(framed(said));
+  expect(await read(stream.readable)).toBe(`${chunk('a')}: wait\n\n${chunk('b')}${finish()}${done}`);
+  expect(told).toEqual(['over']);
+});
+
+test('an event is passed on when it is whole', async () => {
+  const event = chunk('word');
+  const { stream } = answering(framed([data(event.slice(0, 9)), data(event.slice(9))], { how: 'open' }));
+  const reader = stream.readable.getReader();
+  expect(new TextDecoder().decode((await reader.read()).value)).toBe(event);
+});
+
+describe('when it breaks', () => {
+  test('the same stream goes on at its offset, and the client sees one', async () => {
+    const event = chunk('b');
+    const again = framed([data(event.slice(5)), data(finish() + done), end]);
+    const { stream, asked } = answering(
+      framed([data(chunk('a')), data(event.slice(0, 5)), fail('link_lost')]),
+      [{ answer: again, how: 'resumed' }],
+    );
+    expect(await read(stream.readable)).toBe(`${chunk('a')}${event}${finish()}${done}`);
+    expect(asked.map(([code, { offset }]) => [code, offset])).toEqual([['link_lost', chunk('a').length + 5]]);
+  });
+
+  test.each(['closed', 'cut'] as const)('an object that is gone (%s) is a lost link', async (how) => {
+    const again = framed([data(finish() + done), end]);
+    const { stream, asked } = answering(framed([data(chunk('a'))], { how }), [
+      { answer: again, how: 'resumed' },
+    ]);
+    expect(await read(stream.readable)).toBe(`${chunk('a')}${finish()}${done}`);
+    expect(asked.map(([code]) => code)).toEqual(['link_lost']);
+  });
+
+  test('another replica goes on behind the text, under the first id', async () => {
+    const role = { delta: { role: 'assistant', content: '' } };
+    const next = [chunk('', role, 'second'), chunk('c', {}, 'second'), finish('second'), done].join('');
+    const first = [
+      data(chunk('', role) + chunk('a') + chunk('b')),
+      data('data: {"half'),
+      fail('engine_broke_off'),
+    ];
+    const { stream, rest } = answering(framed(first), [
+      { answer: framed([data(next), end]), how: 'continued' },
+    ]);
+    const text = await read(stream.readable);
+    expect(wordsOf(text)).toBe('abc');
+    expect([text.includes('second'), text.includes('half')]).toEqual([false, false]);
+    expect(text.split('"role"')).toHaveLength(2);
+    expect(text.endsWith(done)).toBe(true);
+    expect(JSON.parse(rest())).toMatchObject({ messages: [{}, { role: 'assistant', content: 'ab' }] });
+  });
+
+  test('and another one behind both', async () => {
+    const second = framed([data(chunk('b', {}, '2')), fail('engine_broke_off')]);
+    const third = framed([data(chunk('c', {}, '3') + finish('3') + done), end]);
+    const { stream, rest } = answering(framed([data(chunk('a')), fail('engine_broke_off')]), [
+      { answer: second, how: 'continued' },
+      { answer: third, how: 'continued' },
+    ]);
+    expect(wordsOf(await read(stream.readable))).toBe('abc');
+    expect(JSON.parse(rest(1))).toMatchObject({ messages: [{}, { role: 'assistant', content: 'ab' }] });
+  });
+
+  test('of an answer of which the client has nothing the request is asked anew', async () => {
+    const again = framed([data(chunk('a') + finish() + done), end]);
+    const { stream, asked } = answering(framed([ours(': wait\n\n'), fail('engine_broke_off')]), [
+      { answer: again, how: 'retried' },
+    ]);
+    expect(wordsOf(await read(stream.readable))).toBe('a');
+    expect(asked[0]?.[1]).toEqual({ offset: 0, rest: undefined });
+  });
+
+  test('behind its finish reason it lacks only its end, and gets it', async () => {
+    const { stream, asked } = answering(framed([data(chunk('a') + finish()), fail('engine_broke_off')]));
+    expect(await read(stream.readable)).toBe(`${chunk('a')}${finish()}${done}`);
+    expect(asked).toEqual([]);
+  });
+
+  test('with its limit of tokens used up it ends as one that reached it', async () => {
+    const { stream } = answering(framed([data(chunk('a')), fail('engine_broke_off')]), [], {
+      body: { ...request, max_tokens: 1 },
+    });
+    const text = await read(stream.readable);
+    expect([text.includes('"finish_reason":"length"'), text.endsWith(done)]).toEqual([true, true]);
+  });
+
+  test.each([
+    ['a tool call', chunk('', { delta: { tool_calls: [{ index: 0 }] } }), request, false, 'tool call'],
+    ['several answers', chunk('a'), { ...request, n: 2 }, false, 'several answers'],
+    ['a client that wants none', chunk('a'), request, true, 'says so'],
+  ])('of %s the client is told why it is not continued', async (_, said, body, isRefused, because) => {
+    const { stream, asked } = answering(framed([data(said), fail('engine_broke_off')]), [], {
+      body,
+      isRefused,
+    });
+    const text = await read(stream.readable);
+    expect(text).toMatch(/data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/);
+    expect([text.includes(because), text.includes('[DONE]')]).toEqual([true, false]);
+    expect(String(asked[0]?.[1].rest)).toContain(because);
+  });
+
+  test('and another engine refuses to go on, the client is told', async () => {
+    const { stream } = answering(framed([data(chunk('a')), fail('engine_broke_off')]), [
+      { answer: new Response('no', { status: 400 }), how: 'continued' },
+    ]);
+    expect(await read(stream.readable)).toMatch(/"code":"stream_broken"\}\}\n\n$/);
+  });
+
+  test('since the client hung up, nothing is asked', async () => {
+    const { stream, asked, told } = answering(framed([data(chunk('a')), fail('client_gone')]));
+    expect(await read(stream.readable)).toBe(`${chunk('a')} !`);
+    expect([asked, told]).toEqual([[], ['over']]);
+  });
+});
+
+describe('a client', () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+
+  test('that leaves ends what runs for it', async () => {
+    const left = vi.fn();
+    const { stream, told } = answering(framed([data(chunk('a'))], { how: 'open', left }));
+    const reader = stream.readable.getReader();
+    await reader.read();
+    await reader.cancel();
+    expect(left).toHaveBeenCalledOnce();
+    expect(told).toEqual(['left', 'over']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('that stops reading is cut off', async () => {
+    const left = vi.fn();
+    const { stream, told } = answering(framed([data(chunk('a')), data(chunk('b'))], { how: 'open', left }));
+    const reader = stream.readable.getReader();
+    await reader.read();
+    await vi.advanceTimersByTimeAsync(clientStallMsMax * 1.2);
+    await expect(reader.read()).rejects.toThrow('stopped reading');
+    expect([left.mock.calls.length, told]).toEqual([1, ['over']]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

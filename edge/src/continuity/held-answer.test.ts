@@ -1,0 +1,85 @@
+import { heldAnswerBytesMax } from '@cognitora/protocol/limits';
+import { expect, test, vi } from 'vitest';
+import { data, end, fail, framed } from '../../testing/framed.ts';
+import type { Progress, Recovered } from './exchange.ts';
+import { holdAnswer } from './held-answer.ts';
+
+const json = { type: 'application/json' };
+
+const holding = (answer: Response, recoveries: readonly (Recovered | undefined)[] = []) => {
+  const asked: [string, Progress][] = [];
+  const onOver = vi.fn();
+  const left = new AbortController();
+  const turns = [...recoveries];
+  const exchange = {
+    recover: (failure: { readonly code: string }, progress: Progress) => {
+      asked.push([failure.code, progress]);
+      return Promise.resolve(turns.shift());
+    },
+  };
+  return { held: holdAnswer(answer, exchange, left.signal, onOver), asked, onOver, left };
+};
+
+test('an answer is one body, with the engine’s status and headers and nothing of ours between', async () => {
+  const { held, onOver } = holding(framed([data('{"a":'), data('1}'), end], { ...json, status: 207 }));
+  const answer = await held;
+  expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([
+    ...[207, 'application/json', '{"a":1}'],
+  ]);
+  expect(answer.headers.has('x-cognitora-framed')).toBe(false);
+  expect(onOver).toHaveBeenCalledOnce();
+});
+
+test('one that breaks off is asked for anew, and the client sees one of them', async () => {
+  const again = framed([data('{"b":2}'), end], json);
+  const { held, asked } = holding(framed([data('{"a":'), fail('engine_broke_off')], json), [
+    { answer: again, how: 'retried' },
+  ]);
+  expect(await (await held).text()).toBe('{"b":2}');
+  expect(asked).toEqual([['engine_broke_off', { offset: 5, rest: undefined }]]);
+});
+
+test.each([true, false])(
+  'one whose link was lost goes on where it was (whole at once: %s)',
+  async (isWhole) => {
+    const rest = isWhole
+      ? new Response('1}', { headers: { 'content-type': 'application/json' } })
+      : framed([data('1}'), end], json);
+    const { held, asked, onOver } = holding(framed([data('{"a":')], { ...json, how: 'cut' }), [
+      { answer: rest, how: 'resumed' },
+    ]);
+    expect(await (await held).text()).toBe('{"a":1}');
+    expect(asked.map(([code, { offset }]) => [code, offset])).toEqual([['link_lost', 5]]);
+    expect(onOver).toHaveBeenCalledOnce();
+  },
+);
+
+test('one that nobody gives is the failure, and nothing of it is shown', async () => {
+  const { held, onOver } = holding(framed([data('{"a":'), fail('engine_broke_off')], json));
+  const answer = await held;
+  expect([answer.status, answer.headers.get('x-cognitora-code')]).toEqual([502, 'engine_broke_off']);
+  expect(await answer.text()).not.toContain('{"a":');
+  expect(onOver).toHaveBeenCalledOnce();
+});
+
+test('one that is too large is passed on as it comes, and cut where it breaks', async () => {
+  const large = 'x'.repeat(heldAnswerBytesMax);
+  for (const last of [end, fail('engine_broke_off')]) {
+    const { held, asked, onOver } = holding(framed([data(large), data('yy'), data('z'), last], json));
+    const answer = await held;
+    expect(onOver).not.toHaveBeenCalled();
+    const text = answer.text();
+    if (last === end) expect(await text).toBe(`${large}yyz`);
+    else await expect(text).rejects.toThrow('It broke.');
+    expect([asked, onOver.mock.calls.length]).toEqual([[], 1]);
+  }
+});
+
+test('a client that leaves ends what runs for it', async () => {
+  const gone = vi.fn();
+  const { held, left } = holding(framed([data('{')], { ...json, how: 'open', left: gone }));
+  await Promise.resolve();
+  left.abort();
+  await held;
+  expect(gone).toHaveBeenCalledOnce();
+});
