@@ -244,6 +244,18 @@ describe('chat completions', () => {
     }
   });
 
+  it('go on from the beginning of an answer as a completion of the same prompt does', async () => {
+    const begun = { role: 'assistant', content: 'Once there' };
+    const flags = { continue_final_message: true, add_generation_prompt: false };
+    const greedy = { max_tokens: 12, temperature: 0 };
+    const { body } = await chat({ ...greedy, ...flags, messages: [...user('Tell me'), begun] });
+    const { prompt } = (await client.post('/apply-template', { messages: user('Tell me') })).body;
+    const raw = { model: 'tiny', prompt: prompt + begun.content, ...greedy };
+    const completion = (await client.post('/v1/completions', raw)).body;
+    expect(at(body.choices).message.content).toBe(at(completion.choices).text);
+    expect(body.usage.prompt_tokens).toBe(completion.usage.prompt_tokens);
+  });
+
   it('end before a stop string', async () => {
     const full = at((await chat({ temperature: 0, max_tokens: 30 })).body.choices).message.content;
     const stop = full.split(' ')[5] as string;

@@ -93,6 +93,7 @@ export class Agent {
       const { name, role, apiKey, aliases } = config;
       const profile = engineProfiles.get(config.profile);
       const healthPath = profile?.health?.path;
+      const continues = profile?.continues;
       const isLaunched = config.source.kind === 'launched';
       const offers = offersOf(config);
       const pollMs = pollMsOf(config);
@@ -107,6 +108,7 @@ export class Agent {
           apiKey,
           aliases,
           healthPath,
+          continues,
           offers,
           pollMs,
           log,

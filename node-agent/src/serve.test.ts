@@ -4,10 +4,10 @@ import { firstTokenMsMax, headersPerMessageMax, interTokenMsMax } from '@cognito
 import type { FinalRecord, ResponseHead, StreamFailure } from '@cognitora/protocol/link';
 import { parseInferenceRequest } from '@cognitora/protocol/openai';
 import { type Volunteered, volunteeredIn, volunteersNothing } from '@cognitora/protocol/volunteered';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
 import { openOf } from '../testing/scripted-edge.ts';
-import type { Engine } from './engines/engine.ts';
+import type { Engine, EngineOptions } from './engines/engine.ts';
 import { ServedRequest } from './serve.ts';
 
 const path = '/v1/chat/completions';
@@ -21,6 +21,8 @@ interface Serving {
   readonly pieceBytes?: number;
   readonly remainingMs?: number;
   readonly query?: string;
+  /** The request ends with a part of the answer. */
+  readonly isContinued?: boolean;
   /** Who watches holds the request back until then. */
   readonly ready?: Promise<void>;
   /** Whether the link has room for more. */
@@ -30,7 +32,8 @@ interface Serving {
 /** Serves one request and writes down what the edge would hear. */
 const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing, ...more }: Serving) => {
   const body = utf8(request);
-  const { model, stream, spans } = parseInferenceRequest('/v1/chat/completions', [body]);
+  const { model, stream, spans: found } = parseInferenceRequest('/v1/chat/completions', [body]);
+  const spans = { ...found, ...(more.isContinued ? { continue: body.lastIndexOf(0x7d) } : {}) };
   const time = { nowMs: 5000 };
   const heads: ResponseHead[] = [];
   const parts: Uint8Array[] = [];
@@ -101,7 +104,7 @@ const serve = ({ engine, request, served = 'm', volunteered = volunteersNothing,
 };
 
 /** An engine that answers with these SSE events; `asked` is what it was asked, word for word. */
-const sseEngine = async (events: readonly string[]) => {
+const sseEngine = async (events: readonly string[], more: Partial<EngineOptions> = {}) => {
   const asked: { body: string; headers: IncomingMessage['headers'] }[] = [];
   const url = await serveHttp(async (request, response) => {
     asked.push({ body: await bodyOf(request), headers: request.headers });
@@ -109,7 +112,7 @@ const sseEngine = async (events: readonly string[]) => {
     for (const event of events) response.write(event);
     response.end();
   });
-  return { asked, engine: engineAt(url) };
+  return { asked, engine: engineAt(url, more) };
 };
 
 const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
@@ -582,4 +585,33 @@ test('who watches learns once that a request was cancelled, or that it failed', 
   await failed.over;
   failed.running.cancel();
   expect(failed.seen).toEqual(['body 13 last', 'ended early undefined']);
+});
+
+describe('a request that ends with a part of its answer', () => {
+  const request = '{"model":"m","stream":true,"messages":[{"role":"assistant","content":"Hi"}]}';
+
+  test('reaches the engine with the members by which that goes on from there', async () => {
+    const continues = new Map([[path, '"go_on":true']]);
+    const { asked, engine } = await sseEngine([chunk, doneEvent], { continues });
+    const served = serve({ engine, request, volunteered: 'unknown', isContinued: true });
+    await served.over;
+    expect(asked[0]?.body).toBe(`${request.slice(0, -1)},"go_on":true}`);
+    expect(served.text()).toBe(chunk + doneEvent);
+  });
+
+  test('reaches the engine as it is where that needs no members', async () => {
+    const { asked, engine } = await sseEngine([doneEvent], { continues: new Map([[path, '']]) });
+    await serve({ engine, request, volunteered: 'unknown', isContinued: true }).over;
+    expect(asked[0]?.body).toBe(request);
+  });
+
+  test('does not reach an engine that cannot go on, and its bytes give their credit back', async () => {
+    const { asked, engine } = await sseEngine([doneEvent], { continues: new Map([['/v1/completions', '']]) });
+    const served = serve({ engine, request, isContinued: true, pieceBytes: 20 });
+    await served.over;
+    expect(served.ends).toMatchObject([{ code: 'not_continuable' }]);
+    expect(served.consumed()).toBe(20);
+    expect(served.seen).toEqual(['ended early undefined']);
+    expect(asked).toEqual([]);
+  });
 });

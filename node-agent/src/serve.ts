@@ -48,6 +48,8 @@ export class ServedRequest implements ServedStream {
   readonly #renamed: { readonly served: string; readonly public: string } | undefined;
   /** Set when the engine is asked for usage that the client did not ask for. */
   readonly #dropUsage: Volunteered | undefined;
+  /** It is the rest of an answer, and this engine can't go on from one. */
+  readonly #isRefused: boolean;
   readonly #startedMs: number;
   #lastBytesMs: number;
   #firstByteMs: number | undefined;
@@ -68,10 +70,13 @@ export class ServedRequest implements ServedStream {
     const volunteered = model.volunteered?.get(open.path);
     const askForUsage = open.spans.usage !== undefined && (volunteered?.usage ?? 'usage') !== 'usage';
     this.#dropUsage = askForUsage ? volunteered : undefined;
+    const continueMembers = options.engine.continueMembers(open.path);
+    this.#isRefused = open.spans.continue !== undefined && continueMembers === undefined;
     const splices = chooseSplices({
       spans: open.spans,
       servedModel: this.#renamed?.served,
       askForUsage,
+      continueMembers,
     });
     this.#feed = new RequestFeed({
       splicer: new Splicer(splices),
@@ -84,6 +89,11 @@ export class ServedRequest implements ServedStream {
 
   body(bytes: Uint8Array, last: boolean): void {
     if (this.#isOver) return;
+    if (this.#isRefused) {
+      this.#options.reply.consumed(bytes.length);
+      this.#fail('not_continuable', 'This engine can not go on with an answer that another one began.');
+      return;
+    }
     this.#feed.push(bytes, last);
     this.#options.watch?.body(bytes, last);
   }

@@ -106,7 +106,7 @@ export interface EditChoice {
   readonly servedModel: string | undefined;
   readonly askForUsage: boolean;
   /** Members by which this engine goes on from its part of an answer; none: it does so without being told. */
-  readonly continueMembers?: string;
+  readonly continueMembers?: string | undefined;
 }
 
 /** The splices to apply, in order of position, never overlapping. */

@@ -165,11 +165,11 @@ export const nodesEnrolledMax = 100_000;
 
 /** Bytes of one SSE event that the agent holds while it looks for usage; longer events pass unread. */
 export const sseEventBytesMax = 1 * MiB;
-/** Edge: raw events of an answer that wait to be read into text: about 130, so that one reading serves them all. */
+/** Edge: raw events of an answer that wait to be read into text: about 130, which are decoded at once. */
 export const sentUnreadBytesMax = 32 * KiB;
-/** Edge: the text of an answer that is kept to be continued from: what a body may hold to be sent again. */
+/** Edge: the text of an answer that is kept to be continued from: as much as a body may hold to be sent again. */
 export const sentTextCharsMax = 1 * MiB;
-/** Edge: events at the end of an answer whose lengths are known: its last white space, or the start of a stop text. */
+/** Edge: events at an answer's end whose lengths are known: its last white space, or the start of a stop text. */
 export const sentTailEventsMax = 64;
 /** Bytes of a `usage` object captured from a response. */
 export const usageBytesMax = 16 * KiB;

@@ -1,5 +1,6 @@
 /** `POST /v1/chat/completions`: from a parsed request to an answer, whole or streamed. */
 import { randomUUID } from 'node:crypto';
+import type { RenderChat } from '../generation/chat-template.ts';
 import { type PlacedLogprob, type Session, withSequence } from '../generation/generate.ts';
 import type { Constraint } from '../generation/model.ts';
 import { nativeSeed } from '../generation/seed.ts';
@@ -25,7 +26,7 @@ export async function chatCompletions(engine: Engine, exchange: Exchange): Promi
   checkTokens(request.sampling, { size: loaded.vocabulary.size, isEnd: loaded.isEnd });
   // A grammar that can't be built must be refused before the request waits for a sequence.
   const constraint = await loaded.compile(request.format);
-  const tokens = promptTokens(engine, loaded.renderChat(request.messages, true), 'messages');
+  const tokens = promptTokens(engine, promptOf(loaded.renderChat, request), 'messages');
   const head: AnswerHead = {
     id: `chatcmpl-${randomUUID()}`,
     created: Math.floor(engine.clock.unixSeconds()),
@@ -38,6 +39,12 @@ export async function chatCompletions(engine: Engine, exchange: Exchange): Promi
     if (request.stream) await streamed(work);
     else await whole(work);
   });
+}
+
+/** What the answer is written behind: the beginning of it, if the request has that. */
+function promptOf(renderChat: RenderChat, { messages, isBegun }: ChatRequest): string {
+  if (!isBegun) return renderChat(messages, true);
+  return renderChat(messages.slice(0, -1), true) + (messages.at(-1)?.content ?? '');
 }
 
 interface Work {

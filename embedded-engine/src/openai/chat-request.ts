@@ -1,6 +1,6 @@
 /** `POST /v1/chat/completions`: the table of its fields, and the readonly request it becomes. */
 import * as limits from '../limits.ts';
-import { invalid } from './errors.ts';
+import { invalid, unsupported } from './errors.ts';
 import * as f from './fields.ts';
 import { type GenerationRequest, generationFields, generationRequest } from './generation-request.ts';
 import { type ChatMessage, messages } from './messages.ts';
@@ -8,6 +8,8 @@ import { type OutputFormat, responseFormat } from './response-format.ts';
 
 export interface ChatRequest extends GenerationRequest {
   readonly messages: readonly ChatMessage[];
+  /** The last message is the beginning of the answer. */
+  readonly isBegun: boolean;
   /** Alternatives to report per token; `undefined` means no log-probabilities at all. */
   readonly topLogprobs: number | undefined;
   readonly format: OutputFormat;
@@ -19,6 +21,8 @@ const textOnly = 'this engine reads and writes text only.';
 const chatFields = {
   ...generationFields,
   messages: f.required(messages),
+  add_generation_prompt: f.boolean,
+  continue_final_message: f.withDefault(f.boolean, false),
   max_completion_tokens: f.integer(1, limits.contextTokensMax),
   logprobs: f.withDefault(f.boolean, false),
   top_logprobs: f.integer(0, limits.topLogprobsMax),
@@ -55,8 +59,31 @@ export function parseChatRequest(body: f.JsonObject): ChatRequest {
   return {
     ...request,
     messages: fields.messages,
+    isBegun: isBegun(fields),
     maxTokens: newer ?? older,
     topLogprobs: fields.logprobs ? (fields.top_logprobs ?? 0) : undefined,
     format: fields.response_format,
   };
+}
+
+/** As in vLLM: a message that is continued leads to the answer itself. */
+function isBegun(fields: f.Fields<typeof chatFields>): boolean {
+  const { add_generation_prompt: leadsOn, continue_final_message: isContinued, messages } = fields;
+  const last = messages.at(-1);
+  if (isContinued && leadsOn === true) {
+    throw invalid(
+      'continue_final_message',
+      '"continue_final_message" and "add_generation_prompt" can not both be true.',
+    );
+  }
+  if (!isContinued && leadsOn === false) {
+    throw unsupported(
+      'add_generation_prompt',
+      '"add_generation_prompt": false needs "continue_final_message": true.',
+    );
+  }
+  if (isContinued && last?.role !== 'assistant') {
+    throw invalid('continue_final_message', "the last message is not the assistant's.");
+  }
+  return isContinued;
 }

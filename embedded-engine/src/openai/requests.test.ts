@@ -26,6 +26,7 @@ describe('a chat request', () => {
     expect(chat({})).toEqual({
       model: 'm',
       messages: [{ role: 'user', content: 'hi' }],
+      isBegun: false,
       stream: false,
       includeUsage: false,
       sampling: {
@@ -47,6 +48,23 @@ describe('a chat request', () => {
     });
   });
 
+  it('may end with the beginning of the answer, if it says so', () => {
+    const messages = [
+      { role: 'user', content: 'hi' },
+      { role: 'assistant', content: 'Well' },
+    ];
+    expect(chat({ messages }).isBegun).toBe(false);
+    expect(chat({ messages, continue_final_message: true }).isBegun).toBe(true);
+    const flags = { continue_final_message: true, add_generation_prompt: false };
+    expect(chat({ messages, ...flags }).isBegun).toBe(true);
+    const both = { messages, continue_final_message: true, add_generation_prompt: true };
+    expect(refusal(() => chat(both))).toEqual(invalid('continue_final_message'));
+    expect(refusal(() => chat(flags))).toEqual(invalid('continue_final_message'));
+    expect(refusal(() => chat({ add_generation_prompt: false }))).toEqual(
+      unsupported('add_generation_prompt'),
+    );
+  });
+
   it('accepts fields that ask for nothing', () => {
     const harmless: JsonObject = {
       user: 'u',
@@ -56,6 +74,8 @@ describe('a chat request', () => {
       safety_identifier: 's',
       prompt_cache_key: 'k',
       parallel_tool_calls: true,
+      add_generation_prompt: true,
+      continue_final_message: false,
       tools: [],
       tool_choice: 'none',
       modalities: ['text'],

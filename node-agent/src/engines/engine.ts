@@ -37,6 +37,8 @@ export interface EngineOptions {
   readonly pollMs?: number | undefined;
   /** Of a list that shows more than is to be served: whether a model is; undefined: each is. */
   readonly offers?: ((served: string) => boolean) | undefined;
+  /** By endpoint: the members of a request with which it goes on from a part of an answer. Undefined: it can't. */
+  readonly continues?: ReadonlyMap<string, string> | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
   readonly role?: ReplicaRole;
   readonly log: Log;
@@ -146,6 +148,11 @@ export class Engine {
   /** The engine's own path for one of the API's. */
   pathOf(path: string): string {
     return enginePath(this.#url, path);
+  }
+
+  /** The members of a request with which it goes on from a part of an answer; undefined: it can't. */
+  continueMembers(path: string): string | undefined {
+    return this.#options.continues?.get(path);
   }
 
   model(publicName: string): ServedModel | undefined {

@@ -16,6 +16,7 @@ import type { Ask } from '../engines/ask.ts';
 import { AwaitedPrompt, awaitedPromptsMax } from './awaited-prompt.ts';
 import { type CacheModel, type Capacity, noGuess } from './cache-model.ts';
 import { findCapacity } from './capacity.ts';
+import { isContinuedChat } from './continued-turn.ts';
 import type { EventSource } from './events/event-source.ts';
 import { ExactModel } from './events/exact-model.ts';
 import { RankBlocks } from './events/rank-blocks.ts';
@@ -141,6 +142,7 @@ export class ReplicaTruth {
       path,
       isStream: stream,
       bodyBytes,
+      isContinued: isContinuedChat(open),
       chain,
       cache,
       ledger: source.ledger,

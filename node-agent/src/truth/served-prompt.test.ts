@@ -91,6 +91,35 @@ test('with a clean end the turn after is cached too, once nobody waits', () => {
   expect(keeping.bytes).toBe(0);
 });
 
+test('the rest of an answer makes one message of the turn after with the part that its request ends with', () => {
+  const { start, quiet, held } = replica();
+  const told: unknown[] = [];
+  const part = says('assistant', text('answer').slice(0, 150));
+  const rest = says('assistant', text('answer').slice(150));
+  const continued = asks(...(first.messages as JsonRecord[]), part);
+  const onPrompt: ServedPromptOptions['onPrompt'] = (request, usage) => told.push([request, usage]);
+  const prompt = start(continued, { isContinued: true, onPrompt });
+  prompt.data(utf8(JSON.stringify(rest)));
+  quiet();
+  expect([held(continued), told]).toEqual([digestsFor(continued).length, []]);
+  prompt.ended(true, { promptTokens: 90, completionTokens: 1 });
+  quiet();
+  const after = extendByReply(prefixChain({ path, body: first }, chain), { path, body: first, reply }, chain);
+  expect(held(turnAfter)).toBe(after.digests.length / 2);
+  // The engine's count is of a prompt with a part of the answer in it: whoever renders this one must not compare.
+  expect(told).toEqual([[{ path, body: first, reply }, undefined]]);
+});
+
+test('the rest of an answer that nobody can read leaves the prompt', () => {
+  const { start, quiet, held } = replica();
+  const continued = asks(...(first.messages as JsonRecord[]), says('assistant', text('answer')));
+  const prompt = start(continued, { isContinued: true });
+  prompt.data(utf8('no JSON'));
+  prompt.ended(true, undefined);
+  quiet();
+  expect(held(continued)).toBe(digestsFor(continued).length);
+});
+
 test('an answer that broke off, or that nobody can read, leaves the prompt', () => {
   const { start, quiet, held, keeping } = replica();
   const broken = start(first);

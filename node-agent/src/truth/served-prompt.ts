@@ -15,6 +15,7 @@ import type { PromptRequest } from '@cognitora/protocol/prefix/layout';
 import { isRecord, type JsonRecord, jsonValueIn } from '@cognitora/protocol/shape';
 import type { RequestWatch } from '../serve.ts';
 import type { CacheModel, Run } from './cache-model.ts';
+import { type WholeTurn, wholeTurn } from './continued-turn.ts';
 import { digestsOf, type KvLedger } from './kv-ledger.ts';
 
 /** Of one answer: 16 k tokens as events of 250 bytes. A longer one is not added to its prompt. */
@@ -62,6 +63,8 @@ export interface ServedPromptOptions {
   readonly path: InferencePath;
   readonly isStream: boolean;
   readonly bodyBytes: number;
+  /** A chat whose last message is the beginning of its answer. */
+  readonly isContinued?: boolean;
   readonly chain: ChainOptions;
   readonly cache: CacheModel;
   readonly ledger: KvLedger;
@@ -185,7 +188,9 @@ export class ServedPrompt implements PromptWatch {
     if (body === undefined) this.#isAnswerKept = false;
     this.#options.keeping.later(() => {
       this.#hold(this.#chain);
-      if (body !== undefined && !this.#options.isOver()) this.#tell({ body });
+      // How an engine writes a message that it goes on with, nobody is asked.
+      if (body === undefined || this.#options.isOver() || this.#options.isContinued === true) return;
+      this.#tell({ body });
     });
   }
 
@@ -216,12 +221,21 @@ export class ServedPrompt implements PromptWatch {
 
   /** The chain of the turn after, as far as anybody can tell. */
   #chainAfter(usage: Usage | undefined): Chain | undefined {
-    const { path, isStream, keeping, chain } = this.#options;
+    const { path, isStream, isContinued = false, keeping, chain } = this.#options;
     if (this.#chain === undefined || this.#body === undefined) return this.#chain;
     const reply = this.#isAnswerKept ? keeping.readReply(this.#takeParts(), isStream) : undefined;
+    if (isContinued) return this.#chainAfterAll(reply && wholeTurn(this.#body, reply));
     this.#tell({ body: this.#body, ...(reply === undefined ? {} : { reply }) }, usage);
     if (reply === undefined) return this.#chain;
     return extendByReply(this.#chain, { path, body: this.#body, reply }, chain);
+  }
+
+  /** The same where the reply is only the rest of an answer: the engine's count is of another prompt. */
+  #chainAfterAll(turn: WholeTurn | undefined): Chain | undefined {
+    if (turn === undefined) return this.#chain;
+    const { path, chain } = this.#options;
+    this.#tell(turn);
+    return extendByReply(prefixChain({ path, body: turn.body }, chain), { path, ...turn }, chain);
   }
 
   /** What the engine did not have, though the ledger said so, is gone with all that stands on it. */

@@ -1,5 +1,7 @@
 /** The embedded engine of this repository (llama.cpp in process), as a program beside the agent. */
+
 import { fileURLToPath } from 'node:url';
+import { behindPrompt, inFinalMessage } from './continuing.ts';
 import { eventSockets } from './event-sockets.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
@@ -48,6 +50,7 @@ export const embedded: EngineProfile = {
   kvEvents: { kind: 'zmq' },
   renders: 'template, then tokens',
   handsOver: 'slots',
+  continues: new Map([inFinalMessage, behindPrompt]),
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'run', program: 'embedded-engine' }],

@@ -2,6 +2,7 @@
  * llama.cpp's `llama-server`. Flags as in its `tools/server/README.md`; behaviour as observed on build b9021. Splits a
  * model between the GPUs it sees by itself.
  */
+import { behindPrompt, inFinalMessage } from './continuing.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
 const argvOf = ({ config, host, ports }: LaunchPlan): readonly string[] => [
@@ -38,6 +39,8 @@ export const llamaCpp: EngineProfile = {
   kvEvents: undefined,
   renders: 'template, then tokens',
   handsOver: 'slots',
+  // Builds before May 2026 do so without being told, and leave these members alone.
+  continues: new Map([inFinalMessage, behindPrompt]),
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [

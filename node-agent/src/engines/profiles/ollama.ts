@@ -30,6 +30,8 @@ export const ollama: EngineProfile = {
   kvEvents: undefined,
   renders: undefined,
   handsOver: undefined,
+  // Its templates decide what becomes of a last message, and are applied to the prompt of a completion, too.
+  continues: new Map(),
   reportsCachedTokens: false,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'constructed', from: "Ollama's documents" }],

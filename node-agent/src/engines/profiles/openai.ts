@@ -1,4 +1,5 @@
 /** Any URL that speaks OpenAI's API, a hosted one too: nothing is assumed, all is asked. */
+import { behindPrompt } from './continuing.ts';
 import type { EngineProfile } from './profile.ts';
 
 export const openai: EngineProfile = {
@@ -9,6 +10,7 @@ export const openai: EngineProfile = {
   kvEvents: undefined,
   renders: undefined,
   handsOver: undefined,
+  continues: new Map([behindPrompt]),
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'constructed', from: "OpenAI's reference of its API" }],

@@ -5,6 +5,7 @@
  */
 import type { ChatInput } from '../chat-input.ts';
 import type { KvEventEndpoints, KvOffload, LaunchedEngine, Role } from '../engine-config.ts';
+import type { Continuing } from './continuing.ts';
 
 /** Loopback ports that whoever launches has found free. */
 export interface LaunchPorts {
@@ -103,6 +104,8 @@ export interface EngineProfile {
   readonly chatInput?: ChatInput;
   /** What of its cache it can give to another one of its kind: files of single slots. */
   readonly handsOver: 'slots' | undefined;
+  /** How it goes on with an answer that another engine began. */
+  readonly continues: Continuing;
   /** Whether `usage` says how much of a prompt came from the cache. */
   readonly reportsCachedTokens: boolean;
   /** The pairs that the engine has. `none` is how it is without any help. */

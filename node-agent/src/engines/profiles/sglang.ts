@@ -3,6 +3,7 @@
  * `pd_disaggregation.md`, LMCache's use as in LMCache's `examples/sgl_integration/README.md`.
  */
 
+import { behindPrompt } from './continuing.ts';
 import { eventSockets } from './event-sockets.ts';
 import { hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
@@ -107,6 +108,8 @@ export const sglang: EngineProfile = {
     tellsEffort: true,
   },
   handsOver: undefined,
+  // It puts the last message behind the prompt that leads to an answer (`serving_chat.py`).
+  continues: new Map([['/v1/chat/completions', '"continue_final_message":true'], behindPrompt]),
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],

@@ -4,6 +4,7 @@
  * `docs/source/features/disagg-serving.md`, KVBM as in Dynamo's `lib/bindings/kvbm/README.md`. The file is YAML, of
  * which JSON is a part.
  */
+import { behindPrompt } from './continuing.ts';
 import { hostCacheBytes, hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
 
@@ -98,6 +99,8 @@ export const trtllm: EngineProfile = {
     tellsEffort: false,
   },
   handsOver: undefined,
+  // Its chats close the last message (`openai_protocol.py`).
+  continues: new Map([behindPrompt]),
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],

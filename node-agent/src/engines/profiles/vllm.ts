@@ -4,6 +4,7 @@
  * LMCache's variables as in its `docs/source/api_reference/configurations.rst`.
  */
 
+import { behindPrompt, inFinalMessage } from './continuing.ts';
 import { eventSockets } from './event-sockets.ts';
 import { hostCacheBytes, hostCacheGigabytes, hostDiskGigabytes } from './host-cache.ts';
 import type { EngineProfile, LaunchPlan } from './profile.ts';
@@ -128,6 +129,7 @@ export const vllm: EngineProfile = {
   kvEvents: { kind: 'zmq' },
   renders: 'tokens of messages',
   handsOver: undefined,
+  continues: new Map([inFinalMessage, behindPrompt]),
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],
