@@ -11,18 +11,19 @@ import '../machine/exit-on-signal.ts';
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
-import { startFleet } from './fleet.ts';
-import { type ChaosPlan, type PhaseName, phaseNames, runPhase } from './phases.ts';
+import { type Fleet, startFleet } from './fleet.ts';
+import { type ChaosPlan, type PhaseName, type PhaseResult, phaseNames, runPhase } from './phases.ts';
 import { figuresOf, goalsOf, tellPhases } from './report.ts';
 
 const method =
-  'One production edge (workerd), three hosts with a production agent and a fake engine each (vLLM’s bytes, 4 words/s, ' +
-  'each word a function of the prompt and of all text before it), a TCP relay between each agent and the edge, clients ' +
-  'in processes of their own with the official SDK and no retries; 40 to 100 words an answer; chats and raw ' +
-  'completions, a third ends at its token limit, half ask for usage. A: an engine is killed every 10 s and started ' +
-  'again after 1 to 3 s. B: links are reset or silent, agents stopped (SIGSTOP) or killed, every few seconds, some for ' +
-  'longer than the lease. C: workerd is killed under all streams and started again after 0.5 or 9 s. A stream is right ' +
-  'when it has just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without a chunk.';
+  'One production edge (workerd), three hosts with a production agent and a fake engine each (vLLM’s ' +
+  'bytes, 4 words/s, each word a function of the prompt and of all text before it), a TCP relay between ' +
+  'each agent and the edge, clients in processes of their own with the official SDK and no retries; 40 ' +
+  'to 100 words an answer; chats and raw completions, a third ends at its token limit, half ask for ' +
+  'usage. A: an engine is killed every 10 s and started again after 1 to 3 s. B: links are reset or ' +
+  'silent, agents stopped (SIGSTOP) or killed, every few seconds, some for longer than the lease. C: ' +
+  'workerd is killed under all streams and started again after 0.5 or 9 s. A stream is right when it ' +
+  'has just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without a chunk.';
 
 const { values } = parseArgs({
   options: {
@@ -39,6 +40,16 @@ const { values } = parseArgs({
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
+};
+
+const toldMax = 8;
+
+/** The way of some that did not end right, as their engines saw it. */
+const tellFailures = ({ trails }: Fleet, { records, beganUs }: PhaseResult): void => {
+  const failed = records.filter(({ outcome }) => outcome !== 'right');
+  for (const { requestId, outcome, code = '', words } of failed.slice(0, toldMax)) {
+    say(`  ${requestId} ${outcome} ${code} after ${words} words: ${trails.tell(requestId, beganUs)}`);
+  }
 };
 
 const main = async (): Promise<void> => {
@@ -61,13 +72,7 @@ const main = async (): Promise<void> => {
       say(`phase ${phase}: ${plan.streams} streams for ${Math.round(plan.phaseMs / 1e3)} s`);
       const result = await runPhase(fleet, plan, phase as PhaseName);
       phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id))] as const);
-      for (const { requestId, outcome, code, words } of result.records
-        .filter((one) => one.outcome !== 'right' && phase !== 'C')
-        .slice(0, 8)) {
-        say(
-          `  ${requestId} ${outcome} ${code ?? ''} after ${words} words: ${fleet.trails.tell(requestId, result.beganUs)}`,
-        );
-      }
+      if (phase !== 'C') tellFailures(fleet, result);
     }
     say(`\n${tellPhases(phases)}`);
     const figures = Object.fromEntries(

@@ -88,7 +88,8 @@ export const tellPhases = (phases: readonly (readonly [PhaseResult, PhaseFigures
   row('first chunk', ({ ttftMs }) => pause(ttftMs));
   const head = phases.map(([{ phase }, { requests }]) => `${phase}: ${requests} streams`);
   const notes = phases.flatMap(([{ phase, edgeKills }, { strikes, codes, oddities }]) => [
-    `${phase}: faults: ${shownCounts(strikes)}; codes: ${shownCounts(codes)}; oddities: ${shownCounts(oddities)}`,
+    `${phase}: faults: ${shownCounts(strikes)}`,
+    `${phase}: codes: ${shownCounts(codes)}; oddities: ${shownCounts(oddities)}`,
     ...edgeKills.map(
       ({ streams, downMs, clientsToldMs, enginesIdleMs, edgeIdleMs }) =>
         `${phase}: edge killed under ${streams} streams, down for ${downMs} ms: clients knew after ` +

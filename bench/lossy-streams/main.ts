@@ -18,12 +18,14 @@ import { controlOfMachine, type LossyFleet, startLossyFleet } from './fleet.ts';
 
 const MiB = 2 ** 20;
 const method =
-  'Edge, load generator and troublesome clients in one network namespace, agents and engines in another, a relay of ' +
-  'our own between two TUN devices that delays and loses each packet by itself (1 Gbit/s, 4 MiB of queue, both ways ' +
-  'alike). 200 streams at 2 chunks/s of 250 B, every byte checked; the gaps are between two chunks of a stream. ' +
-  'Beside them: a client that reads a byte a second of a stream of 40 MB; uploads of 8 MiB one after the other. ' +
-  'Throughput: 16 streams of 100 KB at once from an engine that says all in one write; four sockets are four agents ' +
-  'side by side on the far host, since an agent has one link. By the machine’s TCP and by Reno. Bodies are compared by SHA-256 at the engine.';
+  'Edge, load generator and troublesome clients in one network namespace, agents and engines in ' +
+  'another, a relay of our own between two TUN devices that delays and loses each packet by itself (1 ' +
+  'Gbit/s, 4 MiB of queue, both ways alike). 200 streams at 2 chunks/s of 250 B, every byte checked; ' +
+  'the gaps are between two chunks of a stream. Beside them: a client that reads a byte a second of a ' +
+  'stream of 40 MB; uploads of 8 MiB one after the other. Throughput: 16 streams of 100 KB at once from ' +
+  'an engine that says all in one write; four sockets are four agents side by side on the far host, ' +
+  'since an agent has one link. By the machine’s TCP and by Reno. Bodies are compared by SHA-256 at the ' +
+  'engine.';
 
 const { values } = parseArgs({
   options: {

@@ -1,6 +1,6 @@
 /**
- * A short chaos run (`npm run chaos` is the long one): engines, links, agents and the edge are harmed under live streams
- * whose right text is known. Another seed in each run; it is in the output, and replays with `npm run chaos -- --seed`.
+ * A short chaos run (`npm run chaos` is the long one): engines, links, agents and the edge are harmed under live
+ * streams whose right text is known. Another seed in each run; it is in the name.
  */
 import { randomInt } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
