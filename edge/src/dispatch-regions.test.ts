@@ -7,7 +7,7 @@ import type { Asked } from './directory/region.ts';
 import { dispatch } from './dispatch.ts';
 import { settingsOf } from './env.ts';
 import { mintToken } from './identity/tokens.ts';
-import { chainHeader, decodeCarry, decodePrompt } from './link/carry-request.ts';
+import { chainHeader, decodeAsked, decodeCarry, decodePrompt } from './link/carry-request.ts';
 import { PromptDigests } from './prompt-digests.ts';
 
 const path = '/v1/chat/completions';
@@ -21,11 +21,12 @@ const deployment = (layout: 'one-object' | 'object-per-node', profile: PromptPro
   const object = {
     findKey: async () => principal,
     roster: async () => new Map(profile === undefined ? [] : [['m', profile]]),
-    decide: async (request: Asked) => {
-      asked.push(request);
-      return { value: { reservation: 1, node: 'n', epoch: 1, replica: 'r0', receipt: {} } };
-    },
-    fetch: async (_: string, { headers }: { headers: Record<string, string> }) => {
+    fetch: async (url: string, { headers }: { headers: Record<string, string> }) => {
+      if (url.endsWith('/decide')) {
+        asked.push(decodeAsked(new Headers(headers)));
+        const booked = { reservation: 1, node: 'n', epoch: 1, replica: 'r0', receipt: {} };
+        return Response.json({ value: booked });
+      }
       sent.push(new Headers(headers));
       return new Response('ok');
     },

@@ -16,6 +16,7 @@ import { Exchange } from './continuity/exchange.ts';
 import { holdAnswer } from './continuity/held-answer.ts';
 import { restOf } from './continuity/rest.ts';
 import { clientHeaders, framedHeader } from './continuity/wire.ts';
+import { demandOf } from './demand.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
 import { authorize } from './identity/principal.ts';
@@ -96,8 +97,9 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolv
 export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
   const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
   try {
-    await authorize(request.headers.get('authorization'), inferenceEndpoints[path].scope, env);
-    return await serve(path, request, requestId, env);
+    const { scope } = inferenceEndpoints[path];
+    const { tenant } = await authorize(request.headers.get('authorization'), scope, env);
+    return await serve(path, request, requestId, tenant, env);
   } catch (thrown) {
     await discardBody(request);
     return withRequestId(errorResponse(thrown), requestId);
@@ -115,6 +117,7 @@ const serve = async (
   path: InferencePath,
   request: Request,
   requestId: RequestId,
+  tenant: string,
   env: Env,
 ): Promise<Response> => {
   const settings = settingsOf(env);
@@ -128,6 +131,7 @@ const serve = async (
     const terms: AttemptTerms = {
       ...{ env, settings, requestId, path, query, digests, model: parsed.model, stream: parsed.stream },
       headers: headersFor(request, requestId),
+      demand: demandOf(tenant, request.headers, body.byteLength, parsed.answerTokensMax),
       // Plain workerd's only: address and port.
       client: settings.isSelfHosted ? (request.cf?.clientIp as string | undefined) : undefined,
       gone: left.signal,

@@ -47,6 +47,7 @@ export const errorTable = {
   stream_broken: { status: 502, type: 'server_error', retryable: false, fault: 'fleet' },
   not_continuable: { status: 502, type: 'server_error', retryable: true, fault: 'engine' },
   overloaded: { status: 503, type: 'server_error', retryable: true, fault: 'fleet' },
+  retry_budget_spent: { status: 503, type: 'server_error', retryable: true, fault: 'fleet' },
   tenant_limit: { status: 429, type: 'rate_limit_error', retryable: false, fault: 'client' },
   protocol_error: { status: 502, type: 'server_error', retryable: true, fault: 'fleet' },
   flooded: { status: 429, type: 'invalid_request_error', retryable: false, fault: 'fleet' },

@@ -150,6 +150,37 @@ export const modelMemoryMsMax = 3_600_000;
 /** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */
 export const unnamedLoadMsMax = 1_800_000;
 
+/** Priorities of a tenant's own requests: 0 to 9, as a digit says them. */
+export const prioritiesMax = 10;
+/** Of a request that does not say. */
+export const priorityDefault = 5;
+/** Requests that wait for one model, unless set: each keeps its body in the Worker, within the budget of bodies. */
+export const queueMaxDefault = 512;
+/** And at most: 16,384 waiting requests take about 32 MiB in the region's object, bodies not counted. */
+export const queueMaxMax = 16_384;
+/** A request waits for a seat this long, unless set: most clients and proxies give up after 30 to 60 s of silence. */
+export const queueMsMaxDefault = 30_000;
+/** A first token that is predicted later than this is not waited for, unless set: proxies cut what is silent as long. */
+export const firstTokenObjectiveMsDefault = 120_000;
+/** While nobody serves a model any more, those that wait for it stay this long: a node that reconnects is back. */
+export const unservedMsMax = 3_000;
+/** While requests wait, their times are looked after this often. */
+export const queueLookMs = 250;
+/** What an answer is taken to cost when the request does not bound it, in tokens. */
+export const answerTokensDefault = 512;
+/** And at most: some clients ask for all there is, and what was not used is given back. */
+export const answerTokensCountedMax = 16_384;
+/** Models, and tenants, with limits of their own, in one region. */
+export const limitsKeptMax = 4_096;
+/** Models, and tenants, of which a region counts what it granted and refused. */
+export const countedMax = 1_024;
+/** Attempts beyond the first, as a share of first ones: more would be a load of its own when a fleet is failing. */
+export const retriesPerRequest = 0.2;
+/** Attempts beyond the first at once: a node that dies with a hundred streams. */
+export const retriesAtOnceMax = 100;
+/** The longest that a refusal tells a client to wait: what is later nobody knows. */
+export const retryAfterSecondsMax = 120;
+
 /** Model names a region remembers for that: 1,000 nodes with 64 adapters each. */
 export const modelsRememberedMax = 65_536;
 /** Objects look at their timers this often: ACK, silence, keep-alive, stalls. */

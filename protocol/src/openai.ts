@@ -33,6 +33,8 @@ export interface InferenceRequest {
   readonly model: string;
   readonly stream: boolean;
   readonly spans: RequestSpans;
+  /** What the answer may take, where the request bounds it and all of it was read. */
+  readonly answerTokensMax: number | undefined;
   /** All of it as JSON reads it, for its digests; undefined where there are none, or above `prefixBodyBytesMax`. */
   readonly body: JsonRecord | undefined;
 }
@@ -66,6 +68,15 @@ export const readInferenceRequest = async (
   return requestOf(path, scan.outline(toRead));
 };
 
+/** The engine judges what it is asked for: here anything else says nothing. */
+const answerTokensIn = ({
+  max_completion_tokens: newer,
+  max_tokens: older,
+}: JsonRecord): number | undefined => {
+  const tokens = newer ?? older;
+  return typeof tokens === 'number' && tokens > 0 ? tokens : undefined;
+};
+
 const requestOf = (path: InferencePath, outline: Outline): InferenceRequest => {
   const { model, stream } = outline.fields;
   if (typeof model !== 'string' || model.length === 0 || model.length > nameCharsMax) {
@@ -84,6 +95,7 @@ const requestOf = (path: InferencePath, outline: Outline): InferenceRequest => {
     model,
     stream: stream === true,
     spans: findSpans(outline),
+    answerTokensMax: answerTokensIn(outline.fields),
     body: inferenceEndpoints[path].hasPrefix ? outline.body : undefined,
   };
 };

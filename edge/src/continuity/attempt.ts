@@ -8,11 +8,13 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { HeaderList, ResumeToken } from '@cognitora/protocol/link';
 import type { InferencePath } from '@cognitora/protocol/openai';
+import type { Demand } from '../demand.ts';
 import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { EarlierAttempt, Occasion } from '../directory/receipts.ts';
 import type { Env, Settings } from '../env.ts';
 import { errorResponse, withPlace } from '../error-response.ts';
 import {
+  askDecision,
   type CarryRequest,
   chainHeader,
   encodeCarry,
@@ -21,7 +23,6 @@ import {
   resumeHeader,
 } from '../link/carry-request.ts';
 import { nodeLinkObject, regionObject } from '../objects.ts';
-import { unwrap } from '../outcome.ts';
 import type { PromptDigests } from '../prompt-digests.ts';
 import { newResumeToken } from '../random.ts';
 import { profileOf } from '../roster.ts';
@@ -37,6 +38,7 @@ export interface AttemptTerms {
   readonly stream: boolean;
   readonly headers: HeaderList;
   readonly digests: PromptDigests;
+  readonly demand: Demand;
   /** The client's address, where its supervisor may say that it hung up. */
   readonly client: string | undefined;
   /** Fires when the client leaves. */
@@ -95,13 +97,13 @@ const carry = async (
   terms: AttemptTerms,
   resume: ResumeToken,
 ): Promise<Response> => {
-  const { client, env, gone, headers, model, path, query, requestId, settings, stream } = terms;
+  const { client, demand, env, gone, headers, model, path, query, requestId, settings, stream } = terms;
   const open = {
     ...{ requestId, path, ...(query === '' ? {} : { query }), model, stream, headers, resume },
     ...{ bodyBytes: body.bytes, spans: body.spans, remainingMs: terms.remainingMs() },
   };
   const object = regionObject(env, region);
-  const request = { region, open, earlier, occasion, ...(client === undefined ? {} : { client }) };
+  const request = { region, open, earlier, occasion, demand, ...(client === undefined ? {} : { client }) };
   const prompt = await promptFor(region, terms);
   const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest, digests?: string): Promise<Response> => {
     const chain = digests === undefined ? {} : { [chainHeader]: digests };
@@ -113,16 +115,9 @@ const carry = async (
     const { chain, ...note } = prompt;
     return send(object, { ...request, prompt: note }, encodeChain(chain));
   }
-  const asked = {
-    requestId,
-    region,
-    model,
-    prompt: prompt ?? unreadPrompt,
-    isStream: stream,
-    earlier,
-    occasion,
-  };
-  const booked = unwrap(await object.decide(asked));
+  const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream: stream };
+  const { remainingMs } = open;
+  const booked = await askDecision(object, { ...asked, earlier, occasion, demand, remainingMs }, gone);
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...request, booked });
   } catch (thrown) {
@@ -149,12 +144,12 @@ export const resume = async (
   waitMs: number,
   terms: AttemptTerms,
 ): Promise<Response> => {
-  const { client, env, gone, model, requestId, settings, stream } = terms;
+  const { client, demand, env, gone, model, requestId, settings, stream } = terms;
   const { region, node } = lost;
   const isOne = settings.layout === 'one-object';
   const object = isOne ? regionObject(env, region) : nodeLinkObject(env, region, node);
   const asked = {
-    ...{ ...lost, requestId, model, stream, remainingMs: terms.remainingMs(), waitMs, earlier },
+    ...{ ...lost, requestId, model, stream, remainingMs: terms.remainingMs(), waitMs, earlier, demand },
     ...(client === undefined ? {} : { client }),
   };
   try {

@@ -67,6 +67,7 @@ const exchanging = (
       ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
       digests: { isPossible: false } as PromptDigests,
       remainingMs: () => 1_000,
+      demand: { tenant: 'default', priority: 5, tokens: 1 },
     },
     body: bodyOf('body'),
     regions: regions as Region[],

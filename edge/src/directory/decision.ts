@@ -2,11 +2,13 @@
  * What a directory is asked to decide and what it answers, and how the one becomes a question to a model's cells, and
  * their choice the other. Pure, owns nothing.
  */
+import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
+import { retryAfterOf } from '../admission/retry-after.ts';
 import type { Candidate } from '../policy/policy.ts';
-import type { CellRequest } from './cell.ts';
+import type { CellRequest, Choice } from './cell.ts';
 import { type EligibilityTerms, ineligibilityOf } from './eligibility.ts';
 import type { Reservation } from './load.ts';
 import type { Replica } from './node-entry.ts';
@@ -59,6 +61,8 @@ export interface DecideOptions extends EligibilityTerms {
   readonly isStream: boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /** Who would have its first token later than this is refused; absent: nobody is. */
+  readonly firstTokenMsMax?: number;
 }
 
 /** `failing` takes those who are left out for that. */
@@ -81,6 +85,25 @@ export const requestOf = (
       return why === undefined;
     },
   };
+};
+
+/**
+ * Throws `overloaded` when every replica that could be chosen has so much to do that the first token would come too
+ * late. Who would wait for nobody is not refused: it would not be faster later.
+ */
+export const assertInTime = ({ candidates }: Choice, { firstTokenMsMax, model }: DecideOptions): void => {
+  if (firstTokenMsMax === undefined) return;
+  let soonestMs = Number.POSITIVE_INFINITY;
+  for (const { waitMs, fetch, prefillMs } of candidates) {
+    if (waitMs <= 0) return;
+    soonestMs = Math.min(soonestMs, waitMs + (fetch?.ms ?? 0) + prefillMs);
+  }
+  if (soonestMs <= firstTokenMsMax) return;
+  const name = JSON.stringify(model);
+  const retryAfterSeconds = retryAfterOf(soonestMs - firstTokenMsMax);
+  throw new CognitoraError('overloaded', `All that serve ${name} are busy for too long.`, {
+    retryAfterSeconds,
+  });
 };
 
 const sourceOf = ({ fetch }: Readonly<Candidate>): KvSource | undefined =>

@@ -12,13 +12,16 @@ import { prefixMapsBytesMaxSelfHosted, unnamedLoadMsMax } from '@cognitora/proto
 import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
+import type { Room } from '../admission/admission.ts';
+import { SeatsMemory } from '../admission/seats.ts';
 import type { KvCacheMessage } from '../link/kv-intake.ts';
 import { defaultPolicy } from '../policy/policy.ts';
 import type { Cell, CellRequest, Settlement } from './cell.ts';
 import { CellPlan } from './cell-plan.ts';
-import { type DecideOptions, type Decision, decisionOf, requestOf } from './decision.ts';
+import { assertInTime, type DecideOptions, type Decision, decisionOf, requestOf } from './decision.ts';
 import {
   type EligibilityTerms,
+  type Exclusion,
   exclusionOf,
   ineligibilityOf,
   lastResortOf,
@@ -50,6 +53,8 @@ export interface DirectoryOptions {
   /** Of one cell's prefix map, and of all of them together. */
   readonly mapBytes?: number;
   readonly mapsBytesMax?: number;
+  /** Hears of the end of each reservation, once. */
+  readonly settled?: (reservation: Reservation, settlement: Settlement) => void;
 }
 
 interface LiveReservation {
@@ -70,6 +75,7 @@ export class Directory {
   readonly #reservations = new Map<Reservation, LiveReservation>();
   readonly #turns = new SnapshotTurns();
   readonly #truths = new TruthMemory();
+  readonly #seats = new SeatsMemory();
   readonly #budget: MapBudget;
   readonly #plan: CellPlan;
   readonly #memory = new ModelMemory();
@@ -106,13 +112,15 @@ export class Directory {
     const named = new Set(reports.map(({ name }) => name));
     for (const [name, gone] of before) if (!named.has(name)) this.#retire(gone, nowMs);
     for (const { name, state, role = 'both', why, models } of reports) {
-      const replica = before.get(name) ?? newReplica(entry, name);
+      const replica = before.get(name) ?? newReplica(entry, name, this.#seats.of(node, name));
       // Many an engine opens its port only once it is loaded: until then its agent calls it failed.
       const isUnnamed = (state === 'loading' || state === 'failed') && models.length === 0;
       replica.unnamedSinceMs = isUnnamed ? (replica.unnamedSinceMs ?? nowMs) : undefined;
       // What its engine was last heard to do is over with it.
-      if (state !== replica.state && (state === 'loading' || state === 'failed'))
+      if (state !== replica.state && (state === 'loading' || state === 'failed')) {
         replica.work.figures.beginAnew();
+        replica.work.seats.beginAnew();
+      }
       Object.assign(replica, { state, role, why });
       entry.replicas.set(name, replica);
       this.#serve(replica, models, nowMs);
@@ -167,7 +175,11 @@ export class Directory {
     const entry = this.#current(node, epoch);
     if (entry === undefined) return;
     entry.gpus.told(gpus ?? [], nowMs);
-    for (const load of replicas ?? []) entry.replicas.get(load.name)?.work.figures.told(load, nowMs);
+    for (const load of replicas ?? []) {
+      const work = entry.replicas.get(load.name)?.work;
+      work?.figures.told(load, nowMs);
+      work?.seats.told(load);
+    }
     entry.rttMs = rttMs;
     for (const { work } of entry.replicas.values()) work.rttMs = rttMs;
   }
@@ -202,6 +214,7 @@ export class Directory {
       const last = lastResortOf(failing);
       chosen = served.choose({ ...request, isEligible: (member) => served.ownerOf(member) === last });
     }
+    if (chosen !== undefined) assertInTime(chosen.choice, options);
     const booked =
       chosen && this.#book(served, chosen, request, { promptBytes: options.prompt.bytes, failing });
     if (booked === undefined) throw this.#noReplica(options);
@@ -243,6 +256,11 @@ export class Directory {
     return decision;
   }
 
+  /** Who serves the model, and what keeps each from one more request. */
+  exclusion(model: string, terms: EligibilityTerms): Exclusion {
+    return exclusionOf(this.#models.get(model)?.owners() ?? [], (replica) => ineligibilityOf(replica, terms));
+  }
+
   /** The engine's first body byte has come. */
   firstByte(reservation: Reservation, nowMs: number): void {
     this.#reservations.get(reservation)?.cell.firstByte(reservation, nowMs);
@@ -257,6 +275,18 @@ export class Directory {
       live.served.scale.learn(settlement.promptTokens, live.promptBytes);
     }
     live.cell.settle(reservation, settlement);
+    this.#options.settled?.(reservation, settlement);
+  }
+
+  /** Whether some replica of the model has a seat for one more request; `none`: nobody could serve it anyway. */
+  room(model: string, terms: EligibilityTerms): Room {
+    let room: Room = 'none';
+    for (const replica of this.#models.get(model)?.owners() ?? []) {
+      const why = ineligibilityOf(replica, terms);
+      if (why === undefined) return 'room';
+      if (why === 'busy') room = 'full';
+    }
+    return room;
   }
 
   /** Decides this model's requests by these policies from now on; undefined: by the directory's own again. */
@@ -295,12 +325,12 @@ export class Directory {
     return [...cards.values()].sort((left, right) => (left.id < right.id ? -1 : 1));
   }
 
-  /** Whether any request could be served now. A failing replica is tried when there is no other. */
+  /** Whether any request could be served. A failing replica is tried when there is no other, a busy one waited for. */
   isReady(terms: EligibilityTerms): boolean {
     for (const { replicas } of this.#nodes.values()) {
       for (const replica of replicas.values()) {
         const why = ineligibilityOf(replica, terms);
-        if (why === undefined || why === 'failing') return true;
+        if (why === undefined || why === 'failing' || why === 'busy') return true;
       }
     }
     return false;

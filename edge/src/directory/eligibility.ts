@@ -21,6 +21,8 @@ export type Ineligibility =
   | 'full'
   /** It failed this very request. */
   | 'tried'
+  /** It has as many requests as it has seats: whoever comes waits for one. */
+  | 'busy'
   /** It failed several requests in a row, and is left alone or tried by one. */
   | 'failing'
   /** It loads and has not said which models it will serve. */
@@ -32,6 +34,8 @@ export interface EligibilityTerms {
   readonly isLeased: (node: NodeId) => boolean;
   /** Who had the request before and failed. */
   readonly tried?: readonly ReplicaPlace[];
+  /** Requests that a replica of the model may have at once, as the operator set it; absent: as was learned of it. */
+  readonly seatsPerReplica?: number | undefined;
 }
 
 export interface ReplicaPlace {
@@ -42,7 +46,7 @@ export interface ReplicaPlace {
 /** What keeps a replica that serves the model from a request; undefined when nothing does. */
 export const ineligibilityOf = (
   { node, name, state, role, work }: Replica,
-  { nowMs, isLeased, tried = [] }: EligibilityTerms,
+  { nowMs, isLeased, tried = [], seatsPerReplica }: EligibilityTerms,
 ): Exclude<Ineligibility, 'unnamed'> | undefined => {
   if (node.isCordoned) return 'cordoned';
   if (role !== 'both') return role;
@@ -52,7 +56,9 @@ export const ineligibilityOf = (
   let live = 0;
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
   if (live >= streamsPerLinkMax) return 'full';
-  return work.failures.keepsBack(nowMs) ? 'failing' : undefined;
+  if (work.failures.keepsBack(nowMs)) return 'failing';
+  const seats = seatsPerReplica ?? work.seats.count;
+  return seats !== undefined && work.load.live >= seats ? 'busy' : undefined;
 };
 
 /**

@@ -6,6 +6,7 @@ import type { NodeId } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { KvMover } from '@cognitora/protocol/kv-fabric';
+import { Seats } from '../admission/seats.ts';
 import { Failures } from './failures.ts';
 import { type GpuFigures, LoadFigures } from './figures.ts';
 import type { KvFeed } from './kv-feed.ts';
@@ -30,19 +31,22 @@ export interface ReplicaWork {
   rttMs: number;
   /** What its agent measured of its engine. */
   readonly figures: LoadFigures;
+  /** Requests that it had better have at once. */
+  readonly seats: Seats;
   /** Undefined where KV stays where it is. */
   kv: KvMoves | undefined;
   /** Requests that it began to answer since it joined, or since its engine started. */
   answered: number;
 }
 
-export const newReplicaWork = (node?: NodeId, gpus?: GpuFigures): ReplicaWork => ({
+export const newReplicaWork = (node?: NodeId, gpus?: GpuFigures, seats = new Seats()): ReplicaWork => ({
   node,
   load: new ReplicaLoad(),
   failures: new Failures(),
   rates: undefined,
   rttMs: 0,
   figures: new LoadFigures(gpus),
+  seats,
   kv: undefined,
   answered: 0,
 });

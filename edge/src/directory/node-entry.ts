@@ -4,6 +4,7 @@ import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { PeerReach } from '@cognitora/protocol/kv-daemon';
 import type { KvPeer } from '@cognitora/protocol/kv-fabric';
 import type { ModelCard, ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
+import type { Seats } from '../admission/seats.ts';
 import type { GpuFigures } from './figures.ts';
 import { type KvMoves, newReplicaWork, type ReplicaWork } from './member.ts';
 import type { Seat } from './served-model.ts';
@@ -56,7 +57,7 @@ export const kvMovesOf = ({ kv }: NodeEntry, name: ReplicaName): KvMoves | undef
   return kv === undefined || mover === undefined ? undefined : { mover, reach: kv.reach };
 };
 
-export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
+export const newReplica = (node: NodeEntry, name: ReplicaName, seats: Seats): Replica => ({
   node,
   name,
   state: 'loading',
@@ -64,6 +65,6 @@ export const newReplica = (node: NodeEntry, name: ReplicaName): Replica => ({
   why: undefined,
   models: [],
   unnamedSinceMs: undefined,
-  work: { ...newReplicaWork(node.node, node.gpus), rttMs: node.rttMs, kv: kvMovesOf(node, name) },
+  work: { ...newReplicaWork(node.node, node.gpus, seats), rttMs: node.rttMs, kv: kvMovesOf(node, name) },
   seats: new Map(),
 });

@@ -42,6 +42,7 @@ const refusalOf = (directory: Directory, isLeased = () => true): NoReplicaError 
 const about = (requestId: string, earlier: readonly EarlierAttempt[] = []) => ({
   ...{ requestId: requestId as RequestId, region: 'weur' as Region, model: 'm' },
   ...{ decidedAtMs: 5, promptBlocks: 2, blockTokens: 64, earlier, occasion: 'first' as const },
+  queuedMs: 0,
 });
 const after = [{ region: 'weur' as Region, code: 'link_lost' as const }];
 

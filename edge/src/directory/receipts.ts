@@ -10,7 +10,7 @@ import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { FinalRecord } from '@cognitora/protocol/link';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision } from './decision.ts';
-import type { Exclusion, NoReplicaError, ReplicaPlace } from './eligibility.ts';
+import type { Exclusion, ReplicaPlace } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import type { Replica } from './node-entry.ts';
@@ -73,6 +73,8 @@ export interface ReceiptSubject {
   /** In the order they were asked; empty for the first. */
   readonly earlier: readonly EarlierAttempt[];
   readonly occasion: Occasion;
+  /** How long it waited for a seat. */
+  readonly queuedMs: number;
 }
 
 /** A replica was chosen. */
@@ -162,7 +164,7 @@ export interface ReceiptNote {
   readonly route: string;
 }
 
-export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): ReceiptNote => {
+export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[], queuedMs = 0): ReceiptNote => {
   const { expectedTokens, promptTokens, trust, policy, candidates, failing, replica } = decision;
   const after = earlier.map(({ region, code }) => `${region}:${code}`).join(',');
   return {
@@ -175,6 +177,7 @@ export const noteOf = (decision: Decision, earlier: readonly EarlierAttempt[]): 
     route: [
       `replica=${encodeURIComponent(replica)}; policy=${policy}; candidates=${candidates}`,
       ...(failing === 0 ? [] : [`failing=${failing}`]),
+      ...(queuedMs === 0 ? [] : [`queued=${queuedMs}`]),
       ...(after === '' ? [] : [`after=${after}`]),
     ].join('; '),
   };
@@ -198,7 +201,10 @@ export class Receipts {
     this.#remember(remembered);
   }
 
-  refused(about: ReceiptSubject, { code, exclusion }: NoReplicaError): void {
+  refused(
+    about: ReceiptSubject,
+    { code, exclusion }: { readonly code: ErrorCode; readonly exclusion: Exclusion },
+  ): void {
     this.#remember({ receipt: { ...about, outcome: 'refused', code, ...exclusion }, reservation: undefined });
   }
 

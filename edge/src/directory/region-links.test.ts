@@ -81,12 +81,13 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
     return { agent, socket, say, wanted, hold };
   };
   let requests = 0;
-  const decide = (prompt: PromptView = promptOf(new Uint32Array())) => {
+  const decide = async (prompt: PromptView = promptOf(new Uint32Array())) => {
     requests += 1;
     const requestId = `req-${requests}` as RequestId;
     const asked = { requestId, region: local, model: 'm', prompt, isStream: true };
     const occasion = { earlier: [], occasion: 'first' as const };
-    const booked = unwrap(region.decide({ ...asked, ...occasion }));
+    const demand = { tenant: 'default', priority: 5, tokens: 1 };
+    const booked = unwrap(await region.decide({ ...asked, ...occasion, demand, remainingMs: 1_000 }));
     const considered = region
       .receipts(requestId)
       .flatMap((one) => (one.outcome === 'placed' ? one.considered : []));
@@ -104,7 +105,7 @@ test('the way to a node, as its agent measures it, is in the cost of all its rep
   const { agent, say } = await dial('far');
   say(agent.json(frameTypes.telemetry, 0, { rttMs: 200 }));
   say(agent.json(frameTypes.replicas, 0, { replicas: [ready('r0'), ready('r1')] }));
-  const { node, of } = decide();
+  const { node, of } = await decide();
   expect(node).toBe('near');
   for (const replica of ['r0', 'r1']) {
     expect(of('far', replica)).toMatchObject({ rttMs: 200, cost: (of('near')?.cost ?? 0) + 200 });
@@ -116,16 +117,18 @@ test('a link holds its lease for so long after its last pong or word, and has it
   const { agent, say, socket } = await dial('silent');
   const after = (ms: number) => vi.setSystemTime(Date.now() + ms);
   after(leaseMsMax - 1);
-  expect(decide().node).toBe('silent');
+  expect((await decide()).node).toBe('silent');
   after(1);
-  expect(decide).toThrow(expect.objectContaining({ code: 'no_capacity', route: 'replicas=1; unleased=1' }));
+  await expect(decide()).rejects.toThrow(
+    expect.objectContaining({ code: 'no_capacity', route: 'replicas=1; unleased=1' }),
+  );
   expect(region.status()).toMatchObject({ ready: false, models: [] });
   socket.pongedAt = new Date();
-  expect(decide().node).toBe('silent');
+  expect((await decide()).node).toBe('silent');
   after(leaseMsMax);
-  expect(decide).toThrow(expect.objectContaining({ route: 'replicas=1; unleased=1' }));
+  await expect(decide()).rejects.toThrow(expect.objectContaining({ route: 'replicas=1; unleased=1' }));
   say(agent.json(frameTypes.telemetry, 0, { rttMs: 1 }));
-  expect(decide().node).toBe('silent');
+  expect((await decide()).node).toBe('silent');
 });
 
 test('what a replica evicts for what it stores is in the cost of a prompt that is new to it', async () => {
@@ -143,7 +146,7 @@ test('what a replica evicts for what it stores is in the cost of a prompt that i
       encodeKvDelta({ ...delta, added: device(chainOf(2, 100)), removed: [] }),
     ),
   );
-  const { node, of } = decide(promptOf(chainOf(3, 40)));
+  const { node, of } = await decide(promptOf(chainOf(3, 40)));
   expect(node).toBe('roomy');
   expect([of('full')?.evictionShare, of('roomy')?.evictionShare]).toEqual([0.5, 0]);
   expect(of('full')?.cost).toBeGreaterThan(1.5 * (of('roomy')?.cost ?? 0));
@@ -159,7 +162,7 @@ test.each(['a decision', 'a word of any agent about its cache'])(
     for (const forwardMs of [snapshotSilenceMsMax, snapshotRestMsMin]) {
       vi.setSystemTime(Date.now() + forwardMs);
       for (const { socket } of [silent, other]) socket.pongedAt = new Date();
-      if (occasion === 'a decision') decide();
+      if (occasion === 'a decision') await decide();
       else await other.hold(new Uint32Array());
     }
     expect(await silent.wanted()).toHaveLength(2);
@@ -181,7 +184,7 @@ test('the place in a cell of who stayed away is given up with a decision', async
   vi.setSystemTime(Date.now() + cellPlaceMsMax);
   await dial('d');
   expect(sizes()).toEqual([1, 2]);
-  decide();
+  await decide();
   await dial('e');
   expect(sizes()).toEqual([2, 2]);
 });
@@ -189,14 +192,14 @@ test('the place in a cell of who stayed away is given up with a decision', async
 test('a policy that is chosen while a model is live decides the next request, in cells to come as well', async () => {
   const { region, dial, decide } = regionWithLinks({ CELL_REPLICAS_MAX: '3' });
   for (const name of ['a', 'b', 'c']) await dial(name);
-  expect(decide().receipt.route).toContain('policy=predicted-latency');
+  expect((await decide()).receipt.route).toContain('policy=predicted-latency');
   unwrap(region.usePolicy('m', 'round-robin', 'least-loaded'));
-  const turn = [decide(), decide(), decide()];
+  const turn = [await decide(), await decide(), await decide()];
   expect(new Set(turn.map(({ node }) => node)).size).toBe(3);
   expect(turn.map(({ receipt }) => receipt.route.includes('policy=round-robin'))).toEqual([true, true, true]);
   expect(region.modelViews()[0]).toMatchObject({ shadow: { policy: 'least-loaded', decisions: 3 } });
   await dial('d');
-  const later = decide();
+  const later = await decide();
   expect([later.node, later.receipt.route.includes('policy=round-robin')]).toEqual(['d', true]);
   expect(region.modelViews()[0]?.shadow?.decisions).toBe(4);
   // A cell that closes takes neither the count nor the other's number with it.
@@ -210,9 +213,9 @@ test('a cordoned node’s cache stays known: what it heard meanwhile counts once
   await other.hold(chainOf(9, 1));
   region.cordon('holder' as NodeId);
   await holder.hold(chainOf(1, 40));
-  expect(decide(promptOf(chainOf(1, 40))).node).toBe('other');
+  expect((await decide(promptOf(chainOf(1, 40)))).node).toBe('other');
   region.uncordon('holder' as NodeId);
-  const { node, of } = decide(promptOf(chainOf(1, 40)));
+  const { node, of } = await decide(promptOf(chainOf(1, 40)));
   expect(node).toBe('holder');
   expect(of('holder')?.cachedTokens).toBeGreaterThan(0);
 });

@@ -89,12 +89,13 @@ const ask = (region: Region, model = 'm', earlier: Asked['earlier'] = []) =>
   region.decide({
     ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true },
     ...{ earlier, occasion: 'first' as const },
+    ...{ demand: { tenant: 'default', priority: 5, tokens: 1 }, remainingMs: 1_000 },
   });
 
-test('requests under one id are settled each for itself, in whatever order they end', () => {
+test('requests under one id are settled each for itself, in whatever order they end', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
-  const [first, second] = [unwrap(ask(region)), unwrap(ask(region))];
+  const [first, second] = [unwrap(await ask(region)), unwrap(await ask(region))];
   const endOf = (totalMs: number) => ({ bodyBytes: 1, totalMs });
   region.settled([], [{ reservation: second.reservation, record: endOf(2) }]);
   region.settled([], [{ reservation: first.reservation, record: endOf(1) }]);
@@ -104,22 +105,22 @@ test('requests under one id are settled each for itself, in whatever order they 
   ]);
 });
 
-test('a decision that cannot be told is booked nowhere', () => {
+test('a decision that cannot be told is booked nowhere', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
   // No parser lets such a name in.
   const replicas = [{ name: '\ud800' as ReplicaName, state: 'ready' as const, models }];
   region.joined(node, 1 as Epoch, helloOf({ replicas }), 'local' as RegionName);
-  expect(ask(region)).toMatchObject({ refused: { code: 'internal' } });
+  expect(await ask(region)).toMatchObject({ refused: { code: 'internal' } });
   expect(region.status().nodes[0]?.live).toBe(0);
   expect(region.receipts(requestId)).toMatchObject([{ ended: { atMs: startMs } }]);
 });
 
-test('a node’s object tells how requests ended, and who fails is shown as failing', () => {
+test('a node’s object tells how requests ended, and who fails is shown as failing', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   for (let count = 0; count < 3; count += 1) {
-    const { reservation } = unwrap(ask(region));
+    const { reservation } = unwrap(await ask(region));
     region.settled([], [{ reservation, record: { bodyBytes: 1, totalMs: 1 }, verdict: 'failed' }]);
   }
   expect(region.status().nodes[0]?.replicas[0]?.failing).toBe(true);
@@ -127,31 +128,33 @@ test('a node’s object tells how requests ended, and who fails is shown as fail
   expect(receipt).toMatchObject({ ended: { verdict: 'failed' } });
 });
 
-test('a refusal is remembered, and tells the client why nobody was chosen', () => {
+test('a refusal is remembered, and tells the client why nobody was chosen', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node, 1, 'draining');
   const earlier = [{ region: 'weur' as RegionName, code: 'link_lost' as const }];
-  expect(ask(region, 'm', earlier)).toMatchObject({
+  expect(await ask(region, 'm', earlier)).toMatchObject({
     refused: { code: 'no_capacity', route: 'replicas=1; draining=1' },
   });
-  expect(ask(region, 'nobody')).toMatchObject({ refused: { code: 'model_not_found', route: 'replicas=0' } });
+  expect(await ask(region, 'nobody')).toMatchObject({
+    refused: { code: 'model_not_found', route: 'replicas=0' },
+  });
   expect(region.receipts(requestId)).toMatchObject([
     { outcome: 'refused', code: 'model_not_found', keptBack: [] },
     { outcome: 'refused', earlier, keptBack: [{ node, replica: 'r0', why: 'draining' }] },
   ]);
 });
 
-test('a request that was tried elsewhere before says so in its receipt and to its client', () => {
+test('a request that was tried elsewhere before says so in its receipt and to its client', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   const earlier = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
-  expect(unwrap(ask(region, 'm', earlier)).receipt.route).toMatch(/; after=weur:no_capacity$/);
+  expect(unwrap(await ask(region, 'm', earlier)).receipt.route).toMatch(/; after=weur:no_capacity$/);
   expect(region.receipts(requestId)).toMatchObject([
     { outcome: 'placed', region: 'local', earlier, promptBlocks: 0, blockTokens: 64 },
   ]);
 });
 
-test('a policy is kept for a model that nobody serves, and told to be so', () => {
+test('a policy is kept for a model that nobody serves, and told to be so', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   expect(region.usePolicy('m', 'round-robin', undefined)).toEqual({ value: { isServed: true } });
@@ -166,64 +169,68 @@ test('a policy is kept for a model that nobody serves, and told to be so', () =>
 });
 
 /** Why nobody was chosen, as the newest receipt has it. */
-const whyNot = (region: Region): readonly string[] => {
-  ask(region);
+const whyNot = async (region: Region): Promise<readonly string[]> => {
+  await ask(region);
   const [receipt] = region.receipts(requestId);
   return receipt?.outcome === 'refused' ? receipt.keptBack.map(({ why }) => why) : ['placed'];
 };
 
-test('of a node that nobody vouches for, nothing is asked once its lease is over, until somebody does', () => {
+test('of a node that nobody vouches for, nothing is asked once its lease is over, until somebody does', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   vi.setSystemTime(startMs + leaseMsMax - 1);
-  expect(whyNot(region)).toEqual(['placed']);
+  expect(await whyNot(region)).toEqual(['placed']);
   vi.setSystemTime(startMs + leaseMsMax);
-  expect(whyNot(region)).toEqual(['unleased']);
-  expect(ask(region)).toMatchObject({ refused: { code: 'no_capacity', route: 'replicas=1; unleased=1' } });
+  expect(await whyNot(region)).toEqual(['unleased']);
+  expect(await ask(region)).toMatchObject({
+    refused: { code: 'no_capacity', route: 'replicas=1; unleased=1' },
+  });
   expect(region.status()).toMatchObject({ ready: false, models: [], nodes: [{ node }] });
   // Of an older link, or of a node that this object never heard of, it is none.
   expect([region.vouched(node, 0 as Epoch), region.vouched('other' as NodeId, 1 as Epoch)]).toEqual([
     false,
     false,
   ]);
-  expect(whyNot(region)).toEqual(['unleased']);
+  expect(await whyNot(region)).toEqual(['unleased']);
   expect(region.vouched(node, 1 as Epoch)).toBe(true);
-  expect(whyNot(region)).toEqual(['placed']);
+  expect(await whyNot(region)).toEqual(['placed']);
   expect(region.status()).toMatchObject({ ready: true, models: [{ id: 'm' }] });
   vi.setSystemTime(Date.now() + leaseMsMax);
-  expect(whyNot(region)).toEqual(['unleased']);
+  expect(await whyNot(region)).toEqual(['unleased']);
 });
 
-test('a cordon outlives the node’s links and the object, and receipts name it', () => {
+test('a cordon outlives the node’s links and the object, and receipts name it', async () => {
   const database = new TestDatabase();
   const region = newRegion({ LAYOUT: 'object-per-node' }, database);
   join(region, node);
-  ask(region);
+  await ask(region);
   expect(region.cordon(node)).toEqual({ wasCordoned: false, live: 1 });
-  expect(whyNot(region)).toEqual(['cordoned']);
-  expect(ask(region)).toMatchObject({ refused: { code: 'no_capacity', route: 'replicas=1; cordoned=1' } });
+  expect(await whyNot(region)).toEqual(['cordoned']);
+  expect(await ask(region)).toMatchObject({
+    refused: { code: 'no_capacity', route: 'replicas=1; cordoned=1' },
+  });
   join(region, node, 2);
-  expect(whyNot(region)).toEqual(['cordoned']);
+  expect(await whyNot(region)).toEqual(['cordoned']);
   const restarted = newRegion({ LAYOUT: 'object-per-node' }, database);
   join(restarted, node, 3);
-  expect(whyNot(restarted)).toEqual(['cordoned']);
+  expect(await whyNot(restarted)).toEqual(['cordoned']);
   expect(restarted.status()).toMatchObject({ ready: false, nodes: [{ cordoned: true }] });
   vi.setSystemTime(startMs + 1_000);
   expect(restarted.cordon(node)).toEqual({ wasCordoned: true, live: 0 });
   expect(restarted.cordonsOf([node, 'other' as NodeId])).toEqual(new Map([[node, startMs]]));
   restarted.uncordon(node);
-  expect(whyNot(restarted)).toEqual(['placed']);
+  expect(await whyNot(restarted)).toEqual(['placed']);
   expect(newRegion({}, database).cordonsOf([node]).size).toBe(0);
 });
 
-test('a node that is cordoned before it ever linked gets nothing', () => {
+test('a node that is cordoned before it ever linked gets nothing', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   region.cordon(node);
   join(region, node);
-  expect(whyNot(region)).toEqual(['cordoned']);
+  expect(await whyNot(region)).toEqual(['cordoned']);
 });
 
-test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no request', (role) => {
+test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no request', async (role) => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   const report = (as: ReplicaRole | undefined) =>
     region.reported(node, 1 as Epoch, [
@@ -234,16 +241,16 @@ test.each(['prefill', 'decode'] as const)('a replica that does %s alone gets no 
     ]);
   join(region, node);
   report(role);
-  expect(whyNot(region)).toEqual([role]);
+  expect(await whyNot(region)).toEqual([role]);
   expect(region.status().nodes[0]?.replicas[0]?.role).toBe(role);
   // So nobody is told to ask for it.
   expect(region.status().models).toEqual([]);
   report('both');
-  expect(whyNot(region)).toEqual(['placed']);
+  expect(await whyNot(region)).toEqual(['placed']);
   expect(region.status().models.map(({ id }) => id)).toEqual(['m']);
   report(role);
   report(undefined);
-  expect(whyNot(region)).toEqual(['placed']);
+  expect(await whyNot(region)).toEqual(['placed']);
 });
 
 test('of a node that was removed no older dial and no older link counts, and nothing is known', async () => {
@@ -262,7 +269,7 @@ test('of a node that was removed no older dial and no older link counts, and not
   // It enrolled again.
   expect(region.nextEpoch(node, dialAt(startMs + 501, startMs + 11))).toEqual({ value: 2 });
   join(region, node, 2);
-  expect(whyNot(region)).not.toEqual(['cordoned']);
+  expect(await whyNot(region)).not.toEqual(['cordoned']);
 });
 
 test('what is kept of a node goes once no dial from before its removal can come', async () => {

@@ -4,19 +4,29 @@
  * its replicas belong to, written before they are used. Everything else is rebuilt from the agents' HELLOs.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { toCognitoraError } from '@cognitora/protocol/errors';
+import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
 import { leaseMsMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
+import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
+import { Admission, type Ask, type Room } from '../admission/admission.ts';
+import { LimitStore } from '../admission/limit-store.ts';
+import type { LimitKind, ModelLimits, TenantLimits } from '../admission/limits.ts';
+import { RetryBudget } from '../admission/retry-budget.ts';
+import type { AdmissionView } from '../admission/view.ts';
+import { WaitingRoom } from '../admission/waiting-room.ts';
 import { systemClock } from '../clock.ts';
+import type { Demand } from '../demand.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { RegionKv, type RegionKvView } from '../kv/region-kv.ts';
 import {
   type Booked,
   type DialTimes,
+  decideHeader,
+  decodeAsked,
   decodeCarry,
   decodePrompt,
   decodeResume,
@@ -35,7 +45,7 @@ import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
 import { type DecideOptions, type Decision, type PromptView, unreadPrompt } from './decision.ts';
 import { Directory } from './directory.ts';
-import { NoReplicaError, type ReplicaPlace } from './eligibility.ts';
+import { type EligibilityTerms, NoReplicaError, type ReplicaPlace } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
@@ -73,6 +83,18 @@ export interface Asked {
   /** Where it was before. */
   readonly earlier: readonly EarlierAttempt[];
   readonly occasion: Occasion;
+  readonly demand: Demand;
+  /** What is left of its life. */
+  readonly remainingMs: number;
+}
+
+/** Admission as the admin API and the metrics see it. */
+export interface RegionAdmission extends AdmissionView {
+  readonly limits: {
+    readonly models: ReadonlyMap<string, ModelLimits>;
+    readonly tenants: ReadonlyMap<string, TenantLimits>;
+  };
+  readonly retries: { readonly left: number; readonly refused: number };
 }
 
 /** What a cordon finds. */
@@ -99,6 +121,10 @@ export class Region extends DurableObject<Env> {
   readonly #policies: PolicyStore;
   readonly #receipts = new Receipts();
   readonly #kv: RegionKv;
+  readonly #admission: Admission;
+  readonly #waiting: WaitingRoom;
+  readonly #retries = new RetryBudget();
+  readonly #limits: LimitStore;
   #region: RegionName | undefined;
   #nextSnapshot = 1;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
@@ -114,7 +140,14 @@ export class Region extends DurableObject<Env> {
       plan: new CellPlan(new CellStore(state.storage.sql), systemClock()),
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
+      settled: (reservation, { promptTokens, completionTokens }) =>
+        this.#admission.over(reservation, sumOf(promptTokens, completionTokens)),
     });
+    this.#admission = new Admission({
+      roomOf: (model, seatsPerReplica) => this.#directory.room(model, { ...this.#terms, seatsPerReplica }),
+    });
+    this.#waiting = new WaitingRoom(this.#admission, systemClock);
+    this.#limits = new LimitStore(state.storage.sql, this.#admission);
     this.#nodes = new NodeStore(state.storage.sql, this.#directory);
     this.#policies = new PolicyStore(state.storage.sql, this.#directory);
     this.#kv = new RegionKv({
@@ -137,6 +170,9 @@ export class Region extends DurableObject<Env> {
     try {
       if (request.headers.has(openHeader)) return await this.#serve(request);
       if (request.headers.has(resumeHeader)) return await this.#resume(request);
+      if (request.headers.has(decideHeader)) {
+        return Response.json(await this.decide(decodeAsked(request.headers), request.signal));
+      }
       const { region, node, ...dial } = readLinkRequest(request.headers);
       return this.#host.accept(region, node, unwrap(this.nextEpoch(node, dial)));
     } catch (thrown) {
@@ -174,6 +210,7 @@ export class Region extends DurableObject<Env> {
 
   uncordon(node: NodeId): void {
     this.#nodes.uncordon(node);
+    this.#waiting.grant();
   }
 
   /** Since when each of these nodes is cordoned; the others are left out. */
@@ -242,10 +279,34 @@ export class Region extends DurableObject<Env> {
     }
   }
 
-  /** Layout `object-per-node`: chooses and books; the Worker carries the request to the node's object. */
-  decide(asked: Asked): Outcome<Booked> {
+  /**
+   * Layout `object-per-node`: chooses and books once the request is let in; the Worker carries it to the node's object.
+   * `client` fires when nobody waits for that any more.
+   */
+  async decide(asked: Asked, client?: AbortSignal): Promise<Outcome<Booked>> {
     try {
-      return { value: this.#decide(asked) };
+      const booked = await this.#admit(asked, client);
+      if (!client?.aborted) return { value: booked };
+      // Nobody will carry it, so nobody else would end it.
+      this.#settle({ reservation: booked.reservation, record: undefined });
+      throw new CognitoraError('client_gone', 'The client left.');
+    } catch (thrown) {
+      return refusal(toCognitoraError(thrown));
+    }
+  }
+
+  /** Who waits, who was refused, and which limits are set. */
+  admission(): RegionAdmission {
+    const { view, limits } = this.#admission;
+    return { ...view, limits, retries: this.#retries.view };
+  }
+
+  /** Limits a model or a tenant from now on, durably; undefined: as if nothing was ever set. */
+  limit(kind: LimitKind, name: string, limits: JsonRecord | undefined): Outcome<undefined> {
+    try {
+      this.#limits.use(kind, name, limits);
+      this.#waiting.grant();
+      return { value: undefined };
     } catch (thrown) {
       return refusal(toCognitoraError(thrown));
     }
@@ -266,15 +327,18 @@ export class Region extends DurableObject<Env> {
     this.#vouchedAtMs.set(node, systemClock());
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
     this.#kv.joined(node, epoch, hello.name);
+    this.#waiting.grant();
   }
 
   reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void {
     this.#directory.report(node, epoch, replicas, systemClock());
+    this.#waiting.grant();
   }
 
   left(node: NodeId, epoch: Epoch): void {
     this.#directory.leave(node, epoch, systemClock());
     this.#kv.left(node, epoch);
+    this.#waiting.grant();
   }
 
   /**
@@ -299,12 +363,12 @@ export class Region extends DurableObject<Env> {
 
   measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
     this.#directory.measured(node, epoch, telemetry, systemClock());
+    this.#waiting.grant();
   }
 
   /** First bytes, then ends, that a node's object tells of. */
   settled(firstBytes: readonly Reservation[], ends: readonly Ended[]): void {
-    const nowMs = systemClock();
-    for (const reservation of firstBytes) this.#directory.firstByte(reservation, nowMs);
+    for (const reservation of firstBytes) this.#firstByte(reservation);
     for (const ended of ends) this.#settle(ended);
   }
 
@@ -338,44 +402,67 @@ export class Region extends DurableObject<Env> {
     }
   }
 
-  #decide({ requestId, region, model, prompt, isStream, earlier, occasion }: Asked): Booked {
-    const nowMs = systemClock();
-    this.#directory.sweep(nowMs);
-    const isLeased = (node: NodeId): boolean => this.#isLeased(node);
-    const promptBlocks = prompt.chain.length / 2;
-    const blockTokens = prompt.blockBytes / bytesPerToken;
-    const about = {
-      requestId,
-      region,
-      model,
-      decidedAtMs: nowMs,
-      promptBlocks,
-      blockTokens,
-      earlier,
-      occasion,
-    };
-    const tried = triedIn(region, earlier);
+  get #terms(): EligibilityTerms {
+    return { nowMs: systemClock(), isLeased: (node) => this.#isLeased(node) };
+  }
+
+  /** Books the request when it is its turn, or tells why that never comes. */
+  async #admit(asked: Asked, client: AbortSignal | undefined): Promise<Booked> {
+    const { region, model, earlier, demand, remainingMs } = asked;
+    const isRetry = earlier.some((attempt) => attempt.region === region);
+    if (!isRetry) this.#retries.first();
+    else if (!this.#retries.take()) {
+      throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
+    }
+    const room = (): Room => this.#directory.room(model, this.#termsOf(asked));
+    const ask: Ask = { model, ...demand, isRetry, remainingMs, ...(isRetry && { room }) };
+    const sinceMs = systemClock();
+    try {
+      return await this.#waiting.enter(ask, client, (waitedMs) => this.#decide(asked, ask, waitedMs));
+    } catch (thrown) {
+      if (thrown instanceof CognitoraError && !(thrown instanceof NoReplicaError)) {
+        const nowMs = systemClock();
+        const about = { ...aboutOf(asked, nowMs), queuedMs: Math.max(0, nowMs - sinceMs) };
+        const exclusion = this.#directory.exclusion(model, this.#termsOf(asked));
+        this.#receipts.refused(about, { code: thrown.code, exclusion });
+      }
+      throw thrown;
+    }
+  }
+
+  #termsOf({ region, model, earlier }: Asked): EligibilityTerms {
+    const { seatsPerReplica } = this.#admission.limitsOf(model);
+    return { ...this.#terms, tried: triedIn(region, earlier), seatsPerReplica };
+  }
+
+  #decide(asked: Asked, ask: Ask, queuedMs: number): Booked {
+    const { model, prompt, isStream, earlier } = asked;
+    const terms = this.#termsOf(asked);
+    this.#directory.sweep(terms.nowMs);
+    const about = { ...aboutOf(asked, terms.nowMs), queuedMs };
+    const firstTokenMsMax = this.#admission.limitsOf(model).firstTokenMs - queuedMs;
     const decision = this.#noted(about, {
-      ...{ model, prompt, isStream, nowMs, isLeased, tried },
-      random: systemRandom,
+      ...{ ...terms, model, prompt, isStream, random: systemRandom },
+      ...(ask.isRetry ? {} : { firstTokenMsMax }),
     });
-    return this.#booked(decision, earlier);
+    this.#admission.booked(decision.reservation, ask);
+    return this.#booked(decision, earlier, queuedMs);
   }
 
-  #rebook({ requestId, region, model, node, replica, stream: isStream, earlier }: ResumeCarry): Booked {
-    const nowMs = systemClock();
-    const isLeased = (other: NodeId): boolean => this.#isLeased(other);
-    const terms = { model, prompt: unreadPrompt, isStream, nowMs, isLeased, random: systemRandom };
+  #rebook(resume: ResumeCarry): Booked {
+    const { requestId, region, model, node, replica, stream: isStream, earlier, demand } = resume;
+    const terms = { ...this.#terms, model, prompt: unreadPrompt, isStream, random: systemRandom };
     const decision = this.#directory.rebook(terms, { node, replica });
-    const about = { requestId, region, model, decidedAtMs: nowMs, promptBlocks: 0, blockTokens: 0, earlier };
-    this.#receipts.decided({ ...about, occasion: 'resumed' }, decision);
-    return this.#booked(decision, earlier);
+    const about = { requestId, region, model, decidedAtMs: terms.nowMs, promptBlocks: 0, blockTokens: 0 };
+    this.#receipts.decided({ ...about, earlier, occasion: 'resumed', queuedMs: 0 }, decision);
+    this.#admission.booked(decision.reservation, { model, ...demand });
+    return this.#booked(decision, earlier, 0);
   }
 
-  #booked(decision: Decision, earlier: readonly EarlierAttempt[]): Booked {
+  #booked(decision: Decision, earlier: readonly EarlierAttempt[], queuedMs: number): Booked {
     const { reservation, node, epoch, replica, kvFrom } = decision;
     try {
-      const receipt = noteOf(decision, earlier);
+      const receipt = noteOf(decision, earlier, queuedMs);
       if (kvFrom !== undefined) this.#kv.suggested();
       return { reservation, node, epoch, replica, receipt, ...(kvFrom && { kvFrom }) };
     } catch (thrown) {
@@ -397,22 +484,31 @@ export class Region extends DurableObject<Env> {
     }
   }
 
+  #firstByte(reservation: Reservation): void {
+    const nowMs = systemClock();
+    this.#directory.firstByte(reservation, nowMs);
+    this.#admission.firstByte(reservation, nowMs);
+    this.#waiting.grant();
+  }
+
   #settle({ reservation, record, verdict }: Ended): void {
     const nowMs = systemClock();
     this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });
     this.#receipts.ended(reservation, nowMs, record, verdict);
+    this.#waiting.grant();
   }
 
   async #serve(request: Request): Promise<Response> {
-    const { region, open, client, prompt, earlier, occasion } = decodeCarry(request.headers);
-    const { requestId, model, stream: isStream } = open;
+    const { region, open, client, prompt, earlier, occasion, demand } = decodeCarry(request.headers);
+    const { requestId, model, stream: isStream, remainingMs } = open;
     const view = decodePrompt(request.headers, prompt);
-    const booked = this.#decide({ requestId, region, model, prompt: view, isStream, earlier, occasion });
+    const asked = { requestId, region, model, prompt: view, isStream, earlier, occasion };
+    const booked = await this.#admit({ ...asked, demand, remainingMs }, request.signal);
     const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica, ...(kvFrom && { kvFrom }) },
-      onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
+      onFirstByte: () => this.#firstByte(reservation),
       onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });
   }
@@ -423,7 +519,7 @@ export class Region extends DurableObject<Env> {
     const { reservation, node, epoch, receipt } = this.#rebook(resume);
     return this.#host.resume({
       ...{ node, epoch, request, region: resume.region, client: resume.client, receipt, resume },
-      onFirstByte: () => this.#directory.firstByte(reservation, systemClock()),
+      onFirstByte: () => this.#firstByte(reservation),
       onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
     });
   }
@@ -434,3 +530,13 @@ const triedIn = (region: RegionName, earlier: readonly EarlierAttempt[]): readon
   earlier.flatMap(({ region: asked, node, replica }) =>
     asked !== region || node === undefined || replica === undefined ? [] : [{ node, replica }],
   );
+
+const aboutOf = ({ requestId, region, model, prompt, earlier, occasion }: Asked, decidedAtMs: number) => ({
+  ...{ requestId, region, model, decidedAtMs, earlier, occasion },
+  promptBlocks: prompt.chain.length / 2,
+  blockTokens: prompt.blockBytes / bytesPerToken,
+});
+
+/** Of what an engine counted; undefined when it did not. */
+const sumOf = (prompt: number | undefined, completion: number | undefined): number | undefined =>
+  prompt === undefined ? undefined : prompt + (completion ?? 0);

@@ -5,10 +5,14 @@
 import type { Epoch, NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { OpenRequest, ResumeToken } from '@cognitora/protocol/link';
+import type { Demand } from '../demand.ts';
 import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { Reservation } from '../directory/load.ts';
 import type { EarlierAttempt, Occasion, ReceiptNote } from '../directory/receipts.ts';
+import type { Asked } from '../directory/region.ts';
+import { type Outcome, unwrap } from '../outcome.ts';
 
+export const decideHeader = 'x-cognitora-decide';
 export const openHeader = 'x-cognitora-open';
 export const resumeHeader = 'x-cognitora-resume';
 export const chainHeader = 'x-cognitora-chain';
@@ -33,6 +37,7 @@ export type PromptNote = Omit<PromptView, 'chain'>;
 
 export interface CarryRequest {
   readonly region: Region;
+  readonly demand: Demand;
   readonly open: Omit<OpenRequest, 'replica'>;
   /** Absent when it is booked, or when nobody's cache of the model is known. */
   readonly prompt?: PromptNote;
@@ -56,6 +61,7 @@ export interface ResumeCarry {
   /** Bytes of the engine's answer that arrived. */
   readonly offset: number;
   readonly remainingMs: number;
+  readonly demand: Demand;
   /** How long the node's next link is waited for. */
   readonly waitMs: number;
   readonly earlier: readonly EarlierAttempt[];
@@ -78,6 +84,30 @@ export const decodeResume = (headers: Headers): ResumeCarry =>
 /** Digests as a header's value: base64 of their words, little endian; at most 16 KiB, so one call may spread them. */
 export const encodeChain = (chain: Uint32Array): string =>
   btoa(String.fromCharCode(...new Uint8Array(chain.buffer, chain.byteOffset, chain.byteLength)));
+
+/**
+ * Asks a region to choose and book, in the layout where another object carries. By a fetch, not by a call: `gone` ends
+ * the wait for a seat only so.
+ */
+export const askDecision = async (
+  region: Pick<Fetcher, 'fetch'>,
+  { prompt: { chain, ...prompt }, ...asked }: Asked,
+  gone: AbortSignal,
+): Promise<Booked> => {
+  const headers = {
+    [decideHeader]: toAscii(JSON.stringify({ ...asked, prompt })),
+    [chainHeader]: encodeChain(chain),
+  };
+  const answer = await region.fetch('https://object/decide', { headers, signal: gone });
+  return unwrap((await answer.json()) as Outcome<Booked>);
+};
+
+export const decodeAsked = (headers: Headers): Asked => {
+  const asked = JSON.parse(headers.get(decideHeader) ?? '{}') as Omit<Asked, 'prompt'> & {
+    prompt: PromptNote;
+  };
+  return { ...asked, prompt: decodePrompt(headers, asked.prompt) };
+};
 
 /** The prompt of a carried request; one that nobody digested when it came without. */
 export const decodePrompt = (headers: Headers, note: PromptNote | undefined): PromptView => {

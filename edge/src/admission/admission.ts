@@ -1,0 +1,443 @@
+/**
+ * Whether a request is decided now, waits, or is refused: the pure core in front of a region's decisions. Owns the
+ * queues, the limits, and which live request belongs to which tenant. Seats are asked for, never counted here, so that
+ * none can be lost. Time comes in with each call and never runs backwards inside. Never chooses a replica.
+ *
+ *   enter --room--> decided in the same turn
+ *     | full        ^
+ *     v             | grant (a seat is free: something ended, began, was reported)
+ *   waits ----------+--> refused: too many, too late, its deadline
+ *     \--> left
+ */
+import { CognitoraError } from '@cognitora/protocol/errors';
+import { countedMax, unservedMsMax } from '@cognitora/protocol/limits';
+import type { Reservation } from '../directory/load.ts';
+import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
+import { FairQueue, type Waiting } from './fair-queue.ts';
+import { FirstTokens } from './first-tokens.ts';
+import { GrantPace } from './grant-pace.ts';
+import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
+import { retryAfterOf } from './retry-after.ts';
+import type { AdmissionView, ModelAdmissionView } from './view.ts';
+
+/** Some replica has a seat; all that could serve are full; nobody serves the model. */
+export type Room = 'room' | 'full' | 'none';
+
+/** A request that wants in. */
+export interface Ask extends Waiting {
+  readonly model: string;
+  /** Of its own deadline. */
+  readonly remainingMs: number;
+  /** What there is for it, where some replicas of the model are out of the question; absent: as for the model. */
+  readonly room?: () => Room;
+}
+
+/** How a ticket ends: in one of these, once, or because it left. Neither may throw. */
+export interface TicketEnds {
+  /** It has a seat, if it is booked within this call. */
+  readonly granted: (waitedMs: number) => void;
+  readonly refused: (error: CognitoraError) => void;
+}
+
+export interface Ticket extends Ask, TicketEnds {
+  /** By the clock in here. */
+  readonly sinceMs: number;
+}
+
+export interface AdmissionOptions {
+  /** What there is for requests of this model now. */
+  readonly roomOf: (model: string, seatsPerReplica: number | undefined) => Room;
+}
+
+interface Live {
+  readonly model: string;
+  readonly tenant: string;
+  readonly tokens: number;
+  readonly grantedAtMs: number;
+  hasBegun: boolean;
+}
+
+class ModelGate {
+  readonly queue = new FairQueue<Ticket>();
+  readonly pace = new GrantPace();
+  readonly firstTokens = new FirstTokens();
+  readonly live = new Set<Reservation>();
+  readonly counts = new Counts();
+  readonly waits = new WaitTimes();
+  unservedSinceMs: number | undefined;
+
+  get isIdle(): boolean {
+    return this.queue.size === 0 && this.live.size === 0;
+  }
+}
+
+class TenantGate {
+  readonly live = new Set<Reservation>();
+  readonly counts = new Counts();
+
+  get isIdle(): boolean {
+    return this.live.size === 0;
+  }
+}
+
+/** Longer than between two looks nothing is taken to have waited: a clock may jump, and an object be held up. */
+const stepMsMax = 5_000;
+/** Of an objective, what the way from seat to first token may take of it at most before the rest is waited for. */
+const firstTokenShareMax = 0.5;
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #modelLimits = new Map<string, ModelLimits>();
+  readonly #tenantLimits = new Map<string, TenantLimits>();
+  readonly #models = new Map<string, ModelGate>();
+  readonly #tenants = new Map<string, TenantGate>();
+  readonly #live = new Map<Reservation, Live>();
+  /** Since this was made, in steps of the clock outside that are neither back nor too far. */
+  #timeMs = 0;
+  #clockMs: number | undefined;
+  /** Whoever is let in may end at once, and make room for the next, in the same turn. */
+  #isGranting = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  useModel(model: string, limits: ModelLimits | undefined): void {
+    if (limits === undefined) this.#modelLimits.delete(model);
+    else this.#modelLimits.set(model, limits);
+  }
+
+  useTenant(tenant: string, limits: TenantLimits | undefined): void {
+    if (limits === undefined) this.#tenantLimits.delete(tenant);
+    else this.#tenantLimits.set(tenant, limits);
+  }
+
+  limitsOf(model: string): HeldLimits {
+    return { ...modelDefaults, ...this.#modelLimits.get(model) };
+  }
+
+  get isAnyWaiting(): boolean {
+    for (const { queue } of this.#models.values()) if (queue.size > 0) return true;
+    return false;
+  }
+
+  /**
+   * Undefined: to be decided now, in this turn. Else the ticket, which waits. Throws `tenant_limit` or `overloaded`,
+   * with when to come again.
+   */
+  enter(ask: Ask, ends: TicketEnds, nowMs: number): Ticket | undefined {
+    this.#advance(nowMs);
+    // One that was let in before is no more than its tenant may have.
+    if (!ask.isRetry) this.#assertTenantMay(ask);
+    const known = this.#models.get(ask.model);
+    if (known !== undefined && known.queue.size > 0) this.#grantAll();
+    const room = this.#roomFor(ask);
+    if (room === 'none') return undefined;
+    const gate = known ?? this.#addModel(ask.model);
+    if (room === 'room') {
+      gate.waits.saw(0);
+      this.#countGrant(gate, ask.tenant);
+      return undefined;
+    }
+    if (!ask.isRetry) this.#assertInTime(gate, ask);
+    this.#makePlace(gate, ask);
+    const ticket: Ticket = { ...ask, ...ends, sinceMs: this.#timeMs };
+    gate.queue.push(ticket, this.#weightOf(ask.tenant));
+    return ticket;
+  }
+
+  /** Its client left. Means nothing to one that does not wait any more. */
+  leave(ticket: Ticket): void {
+    const gate = this.#models.get(ticket.model);
+    if (gate?.queue.remove(ticket)) this.#ended(gate, ticket, 'client_gone');
+  }
+
+  /** Seats may have become free: lets in whom there is room for. */
+  grant(nowMs: number): void {
+    this.#advance(nowMs);
+    this.#grantAll();
+  }
+
+  /** The same, and refuses whoever waited for too long. To be called every `queueLookMs` while somebody waits. */
+  look(nowMs: number): void {
+    this.grant(nowMs);
+    for (const [model, gate] of this.#models) {
+      if (gate.queue.size === 0) continue;
+      for (const ticket of gate.queue) {
+        const why = this.#whyLate(model, gate, ticket);
+        if (why === undefined) continue;
+        gate.queue.remove(ticket);
+        this.#refuse(gate, ticket, why);
+      }
+    }
+  }
+
+  /** A request that was let in is on a replica. */
+  booked(
+    reservation: Reservation,
+    { model, tenant, tokens }: Pick<Ask, 'model' | 'tenant' | 'tokens'>,
+  ): void {
+    this.#live.set(reservation, { model, tenant, tokens, grantedAtMs: this.#timeMs, hasBegun: false });
+    (this.#models.get(model) ?? this.#addModel(model)).live.add(reservation);
+    this.#tenantGate(tenant).live.add(reservation);
+  }
+
+  firstByte(reservation: Reservation, nowMs: number): void {
+    const live = this.#live.get(reservation);
+    if (live === undefined || live.hasBegun) return;
+    this.#advance(nowMs);
+    live.hasBegun = true;
+    this.#models.get(live.model)?.firstTokens.saw(this.#timeMs - live.grantedAtMs);
+  }
+
+  /** It is over, however; `tokens` as the engine counted them, where it did. Twice means nothing. */
+  over(reservation: Reservation, tokens: number | undefined): void {
+    const live = this.#live.get(reservation);
+    if (live === undefined) return;
+    this.#live.delete(reservation);
+    const { model, tenant } = live;
+    const gate = this.#models.get(model);
+    gate?.live.delete(reservation);
+    if (tokens !== undefined) gate?.queue.charge(tenant, tokens - live.tokens);
+    this.#tenants.get(tenant)?.live.delete(reservation);
+  }
+
+  get view(): AdmissionView {
+    const models = [...this.#models].map(([model, gate]): ModelAdmissionView => {
+      const { queue, live, counts, waits, firstTokens } = gate;
+      return {
+        ...{ model, waiting: queue.size, live: live.size, granted: counts.granted },
+        ...{ refused: Object.fromEntries(counts.refused), waits: waits.figures },
+        ...{ paceMs: gate.pace.msFor(1), firstTokenMs: firstTokens.likelyMs },
+      };
+    });
+    const waiting = new Map<string, number>();
+    for (const { queue } of this.#models.values()) {
+      for (const [tenant, count] of queue.tenants) waiting.set(tenant, (waiting.get(tenant) ?? 0) + count);
+    }
+    const tenants = [...this.#tenants].map(([tenant, { live, counts }]) => {
+      const refused = Object.fromEntries(counts.refused);
+      const figures = { live: live.size, granted: counts.granted, refused };
+      return { tenant, waiting: waiting.get(tenant) ?? 0, ...figures };
+    });
+    return { models, tenants };
+  }
+
+  /** Those that are set. */
+  get limits(): {
+    readonly models: ReadonlyMap<string, ModelLimits>;
+    readonly tenants: ReadonlyMap<string, TenantLimits>;
+  } {
+    return { models: this.#modelLimits, tenants: this.#tenantLimits };
+  }
+
+  #advance(nowMs: number): void {
+    const stepMs = Math.max(0, Math.min(stepMsMax, nowMs - (this.#clockMs ?? nowMs)));
+    this.#clockMs = nowMs;
+    this.#timeMs += stepMs;
+    if (stepMs === 0) return;
+    for (const { queue, pace } of this.#models.values()) if (queue.size > 0) pace.waited(stepMs);
+  }
+
+  #roomOf(model: string): Room {
+    const { concurrency, seatsPerReplica } = this.limitsOf(model);
+    const room = this.#options.roomOf(model, seatsPerReplica);
+    const live = this.#models.get(model)?.live.size ?? 0;
+    return room === 'room' && concurrency !== undefined && live >= concurrency ? 'full' : room;
+  }
+
+  #roomFor(ask: Ask): Room {
+    const room = this.#roomOf(ask.model);
+    return room === 'room' ? (ask.room?.() ?? room) : room;
+  }
+
+  /** One replica may serve several models: those who wait for them take turns. */
+  #grantAll(): void {
+    if (this.#isGranting) return;
+    this.#isGranting = true;
+    try {
+      for (let isAny = true; isAny; ) {
+        isAny = false;
+        for (const [model, gate] of [...this.#waitedFor()]) {
+          if (!this.#grantOne(model, gate)) continue;
+          isAny = true;
+          this.#models.delete(model);
+          this.#models.set(model, gate);
+        }
+      }
+    } finally {
+      this.#isGranting = false;
+    }
+  }
+
+  *#waitedFor(): Generator<[string, ModelGate]> {
+    for (const [model, gate] of this.#models) if (gate.queue.size > 0) yield [model, gate];
+  }
+
+  /** Lets the next one in, or tells it that it is too late. False when nobody may go. */
+  #grantOne(model: string, gate: ModelGate): boolean {
+    const room = this.#roomOf(model);
+    if (room === 'full') return false;
+    if (room === 'room') gate.unservedSinceMs = undefined;
+    else if (this.#mayReturn(gate)) return false;
+    const ticket = gate.queue.take((one) => one.room?.() !== 'full');
+    if (ticket === undefined) return false;
+    const why = this.#whyLate(model, gate, ticket);
+    if (why === undefined) this.#letIn(gate, ticket);
+    else this.#refuse(gate, ticket, why);
+    return true;
+  }
+
+  /** Nobody serves the model, but somebody did a moment ago. */
+  #mayReturn(gate: ModelGate): boolean {
+    gate.unservedSinceMs ??= this.#timeMs;
+    return this.#timeMs - gate.unservedSinceMs < unservedMsMax;
+  }
+
+  #letIn(gate: ModelGate, ticket: Ticket): void {
+    const waitedMs = this.#timeMs - ticket.sinceMs;
+    gate.pace.granted();
+    gate.waits.saw(waitedMs);
+    this.#countGrant(gate, ticket.tenant);
+    ticket.granted(waitedMs);
+  }
+
+  #refuse(gate: ModelGate, ticket: Ticket, reason: RefusalReason): void {
+    this.#ended(gate, ticket, reason);
+    ticket.refused(this.#refusal(gate, ticket, reason));
+  }
+
+  /** It waits no longer, without having been let in. */
+  #ended(gate: ModelGate, { tenant }: Ticket, reason: RefusalReason): void {
+    this.#tenantGate(tenant).counts.refuse(reason);
+    gate.counts.refuse(reason);
+  }
+
+  #whyLate(model: string, gate: ModelGate, ticket: Ticket): RefusalReason | undefined {
+    const waitedMs = this.#timeMs - ticket.sinceMs;
+    if (waitedMs >= ticket.remainingMs) return 'deadline';
+    const { queueMsMax } = this.limitsOf(model);
+    if (waitedMs >= queueMsMax) return 'queue_time';
+    // What was let in before is not given up for being late.
+    return !ticket.isRetry && waitedMs > this.#patienceMs(model, gate) ? 'predicted_late' : undefined;
+  }
+
+  /** Who waits for longer has its first token behind the objective. */
+  #patienceMs(model: string, { firstTokens }: ModelGate): number {
+    const { firstTokenMs } = this.limitsOf(model);
+    return firstTokenMs - Math.min(firstTokens.likelyMs, firstTokenShareMax * firstTokenMs);
+  }
+
+  #assertTenantMay(ask: Ask): void {
+    const { concurrency } = this.#tenantLimits.get(ask.tenant) ?? {};
+    if (concurrency === undefined) return;
+    let own = this.#tenants.get(ask.tenant)?.live.size ?? 0;
+    for (const { queue } of this.#models.values()) own += queue.waitingOf(ask.tenant);
+    if (own < concurrency) return;
+    this.#reject(this.#models.get(ask.model), ask, 'tenant_concurrency');
+  }
+
+  /** Refuses who would wait for too long, as far as that can be told. */
+  #assertInTime(gate: ModelGate, ask: Ask): void {
+    const waitMs = this.#waitMsOf(gate, ask);
+    if (waitMs === undefined) return;
+    const { queueMsMax } = this.limitsOf(ask.model);
+    if (waitMs > Math.min(queueMsMax, this.#patienceMs(ask.model, gate))) {
+      this.#reject(gate, ask, 'predicted_late');
+    }
+  }
+
+  /** A full queue makes place for whoever has less than its share, and refuses the others. */
+  #makePlace(gate: ModelGate, ask: Ask): void {
+    const { queueMax } = this.limitsOf(ask.model);
+    if (gate.queue.size < queueMax) return;
+    const last = gate.queue.overShare(ask.tenant, this.#weightOf(ask.tenant));
+    if (last !== undefined) {
+      gate.queue.remove(last);
+      this.#refuse(gate, last, 'tenant_share');
+      return;
+    }
+    const isBesideOthers = gate.queue.waitingOf(ask.tenant) < gate.queue.size;
+    this.#reject(gate, ask, isBesideOthers ? 'tenant_share' : 'queue_full');
+  }
+
+  #reject(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): never {
+    gate?.counts.refuse(reason);
+    this.#tenantGate(ask.tenant).counts.refuse(reason);
+    throw this.#refusal(gate, ask, reason);
+  }
+
+  #refusal(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): CognitoraError {
+    const model = JSON.stringify(ask.model);
+    const again = { retryAfterSeconds: this.#againSeconds(gate, ask) };
+    switch (reason) {
+      case 'tenant_concurrency':
+        return new CognitoraError('tenant_limit', 'You have as many requests at once as you may.', again);
+      case 'tenant_share':
+        return new CognitoraError(
+          'tenant_limit',
+          `More of your requests wait for ${model} than your share of its queue.`,
+          again,
+        );
+      case 'deadline':
+        return new CognitoraError('total_timeout', 'Your deadline passed while the request waited.');
+      case 'client_gone':
+        return new CognitoraError('client_gone', 'The client left.');
+      case 'queue_full':
+        return new CognitoraError('overloaded', `As many as may do wait for ${model} already.`, again);
+      case 'predicted_late':
+      case 'queue_time':
+        return new CognitoraError('overloaded', `All that serve ${model} are busy for too long.`, again);
+    }
+  }
+
+  /** How long one more of this kind would wait; undefined while nobody knows. */
+  #waitMsOf({ queue, pace }: ModelGate, ask: Ask): number | undefined {
+    return pace.msFor(queue.ahead(ask, this.#weightOf(ask.tenant)) + 1);
+  }
+
+  /** By then what waits before it will have been let in, at the pace of late. */
+  #againSeconds(gate: ModelGate | undefined, ask: Ask): number {
+    return retryAfterOf((gate && this.#waitMsOf(gate, ask)) ?? againMsUnknown);
+  }
+
+  #weightOf(tenant: string): number {
+    return this.#tenantLimits.get(tenant)?.weight ?? 1;
+  }
+
+  #countGrant(gate: ModelGate, tenant: string): void {
+    gate.counts.granted += 1;
+    this.#tenantGate(tenant).counts.granted += 1;
+  }
+
+  #addModel(model: string): ModelGate {
+    const gate = new ModelGate();
+    keep(this.#models, model, gate);
+    return gate;
+  }
+
+  #tenantGate(tenant: string): TenantGate {
+    const known = this.#tenants.get(tenant);
+    if (known !== undefined) return known;
+    const gate = new TenantGate();
+    keep(this.#tenants, tenant, gate);
+    return gate;
+  }
+}
+
+/** While no pace is known: about what a short answer takes. */
+const againMsUnknown = 5_000;
+
+/** Of many names those that have nothing here now are forgotten, the oldest first. */
+const keep = <Gate extends { readonly isIdle: boolean }>(
+  gates: Map<string, Gate>,
+  name: string,
+  gate: Gate,
+): void => {
+  gates.set(name, gate);
+  if (gates.size <= countedMax) return;
+  for (const [other, { isIdle }] of gates) {
+    if (gates.size <= countedMax) return;
+    if (isIdle && other !== name) gates.delete(other);
+  }
+};

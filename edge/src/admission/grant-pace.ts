@@ -1,0 +1,31 @@
+/**
+ * How fast those who wait for one model are let in: grants in the time in which somebody waited, the latest counting
+ * most. Pure; time comes in with each call. Times when nobody waits say nothing and are left out.
+ */
+
+/** So much waiting time counts half once as much came after it: a few long answers, and short enough to follow. */
+const halfLifeMs = 10_000;
+/** Fewer grants than this tell no pace. */
+const grantsMin = 4;
+
+export class GrantPace {
+  #grants = 0;
+  #waitedMs = 0;
+
+  /** Somebody waited for so long. */
+  waited(ms: number): void {
+    const left = 2 ** (-ms / halfLifeMs);
+    this.#grants *= left;
+    this.#waitedMs = this.#waitedMs * left + ms;
+  }
+
+  granted(): void {
+    this.#grants += 1;
+  }
+
+  /** How long so many take until they are all let in; undefined while there is no pace. */
+  msFor(tickets: number): number | undefined {
+    if (this.#grants < grantsMin || this.#waitedMs === 0) return undefined;
+    return (tickets * this.#waitedMs) / this.#grants;
+  }
+}
