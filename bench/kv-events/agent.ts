@@ -71,6 +71,7 @@ const start = async ({ engine: url, events, edge }: Ends): Promise<KvTruth> => {
     serve: () => {
       throw new Error('this agent serves nothing');
     },
+    resume: () => undefined,
     onKvWanted: (want) => truth.wanted(link, want),
     onKvFabric: () => {},
     onKvHolders: () => {},

@@ -6,7 +6,13 @@ import type { AgentStatus, LinkState, LinkStatus, ReplicaStatus } from '@cognito
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import { messageOf } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
-import { agentLinkWindowBytes, agentStreamWindowBytes, drainMsMax } from '@cognitora/protocol/limits';
+import {
+  agentLinkWindowBytes,
+  agentStreamWindowBytes,
+  drainMsMax,
+  redialKeptMsMax,
+  redialMsMax,
+} from '@cognitora/protocol/limits';
 import {
   type Goaway,
   type Hello,
@@ -28,6 +34,7 @@ import { EnrolmentRefused, type HostIdentity } from './identity.ts';
 import type { KvFleet } from './kv-daemon/kv-fleet.ts';
 import { redialDelayMs } from './link/backoff.ts';
 import { fitReports } from './link/fit-reports.ts';
+import { KeptStreams } from './link/kept-streams.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { LinkSocket } from './link/socket.ts';
 import type { Log } from './log.ts';
@@ -69,6 +76,7 @@ export class Agent {
   readonly #sources = new Map<ReplicaName, EngineSource>();
   readonly #counters = new Map<ReplicaName, ReplicaCounters>();
   readonly #live = new Set<ServedRequest>();
+  readonly #kept: KeptStreams;
   readonly #truth: KvTruth;
   readonly #telemetry: HostTelemetry;
   readonly #moves: KvMoves | undefined;
@@ -126,6 +134,7 @@ export class Agent {
       const hint = tokenizerHint(config, environment);
       if (hint !== undefined) tokenizers.set(name, hint);
     }
+    this.#kept = new KeptStreams({ serve: (open, reply) => this.#serve(open, reply), clock });
     this.#telemetry = new HostTelemetry({ replicas, sources: powerSources, clock, log });
     const engines = this.#engines;
     const onSettled: KvTruthOptions['onSettled'] = (name, settled) => this.#moves?.settled(name, settled);
@@ -158,6 +167,7 @@ export class Agent {
     // One more tick, so that the last END is on its way before the socket closes.
     await delay(20);
     this.#link?.close('the agent stopped');
+    this.#kept.stop();
     this.#moves?.stop();
     this.#fleet?.stop();
     this.#truth.stop();
@@ -169,6 +179,7 @@ export class Agent {
 
   #sweep(nowMs: number): void {
     for (const request of [...this.#live]) request.sweep(nowMs);
+    this.#kept.sweep(nowMs);
     for (const engine of this.#engines.values()) {
       engine.sweep(nowMs, () => [...this.#live].some((request) => request.excuses(engine)));
     }
@@ -187,6 +198,7 @@ export class Agent {
       name: config.name,
       link: { ...this.#linkStatus, redials: this.#redials },
       live: this.#live.size,
+      kept: this.#kept.status,
       replicas: [...this.#sources.values()].flatMap((source) => this.#replicaStatus(source)),
       gpus: this.#telemetry.gpus,
       ...(this.#fleet === undefined ? {} : { kvcached: this.#fleet.status }),
@@ -236,7 +248,8 @@ export class Agent {
       authorization: identity.dialHeader(config.edge, region),
       hello: this.#hello(),
       clock: this.#options.clock,
-      serve: (open, reply) => this.#serve(open, reply),
+      serve: (open, reply) => this.#kept.serve(open, reply),
+      resume: (request) => this.#kept.resume(request),
       onKvWanted: (want) => this.#truth.wanted(link, want),
       onKvFabric: (fabric) => this.#fleet?.fabric(link, fabric),
       onKvHolders: (holders) => this.#fleet?.holders(link, holders),
@@ -304,6 +317,7 @@ export class Agent {
 
   #welcomed(link: LinkSocket, welcome: Welcome): void {
     this.#failures = 0;
+    this.#kept.linked();
     const { region, epoch } = welcome;
     this.#linkIs('linked', { region, epoch });
     this.#options.log('info', 'linked', { edge: this.#options.config.edge.origin, region, epoch });
@@ -334,6 +348,7 @@ export class Agent {
     this.#fleet?.unlinked(link);
     if (link !== this.#link) return;
     this.#link = undefined;
+    this.#kept.unlinked();
     if (this.#stopping) return;
     const { config, identity } = this.#options;
     // The edge was set up anew; with a token at hand this host joins it again.
@@ -343,7 +358,8 @@ export class Agent {
 
   #dialLater(why: string): void {
     if (this.#stopping) return;
-    const inMs = redialDelayMs(this.#failures, this.#options.random());
+    const msMax = this.#kept.status.detached > 0 ? redialKeptMsMax : redialMsMax;
+    const inMs = redialDelayMs(this.#failures, this.#options.random(), msMax);
     this.#failures += 1;
     this.#linkIs('waiting', { why });
     this.#options.log('warn', 'link closed, dialling again', { why, inMs, failures: this.#failures });

@@ -15,7 +15,13 @@ import {
   writeBodyOffset,
 } from '@cognitora/protocol/frame';
 import type { Epoch, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
-import { encodeCancel, type Hello, type OpenRequest, type Welcome } from '@cognitora/protocol/link';
+import {
+  encodeCancel,
+  type Hello,
+  type OpenRequest,
+  type ResumeToken,
+  type Welcome,
+} from '@cognitora/protocol/link';
 import { frameBytes, type PlainFrame } from '@cognitora/protocol/testing/bytes-in-pieces';
 
 export const helloOf = (): Hello => ({
@@ -32,8 +38,8 @@ export const welcomeOf = (windows: Partial<Welcome> = {}): Welcome => ({
   version: 1,
   epoch: 7 as Epoch,
   region: 'local' as Region,
-  heartbeatMs: 5000,
-  leaseMs: 15_000,
+  heartbeatMs: 3000,
+  leaseMs: 10_000,
   streamWindowBytes: 1000,
   linkWindowBytes: 10_000,
   ...windows,
@@ -99,6 +105,10 @@ export class ScriptedEdge {
     const prefix = new Uint8Array(bodyOffsetBytes);
     writeBodyOffset(prefix, 0, offset);
     return this.frame(frameTypes.body, stream, joinBytes([prefix, bytes]), isLast ? flagLast : 0);
+  }
+
+  resume(stream: number, token: ResumeToken, offset: number): Uint8Array {
+    return this.json(frameTypes.resume, stream, { token, offset });
   }
 
   cancel(stream: number): Uint8Array {

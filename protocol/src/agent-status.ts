@@ -165,12 +165,23 @@ export interface KvcachedStatus {
   readonly why?: string;
 }
 
+/** Answers that outlive their link. */
+export interface KeptStatus {
+  /** Without a link now. */
+  readonly detached: number;
+  /** Times that one went on under another link, since the agent started. */
+  readonly resumed: number;
+  /** Cancelled since nobody claimed them in time. */
+  readonly unclaimed: number;
+}
+
 export interface AgentStatus {
   readonly agent: string;
   readonly node: NodeId;
   readonly name: string;
   readonly link: LinkStatus;
   readonly live: number;
+  readonly kept: KeptStatus;
   readonly replicas: readonly ReplicaStatus[];
   readonly gpus: readonly GpuReport[];
   /** Absent: none is configured. */

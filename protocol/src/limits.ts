@@ -106,8 +106,8 @@ export const unclaimedMsMax = 3_000;
 export const replayStreamBytesMax = 512 * KiB;
 /** Agent: those of all streams together; beyond it the streams that keep most lose their oldest bytes. */
 export const replayHostBytesMax = 64 * MiB;
-/** Agent: an answer that ended is kept for a later link this long. */
-export const endedKeptMsMax = linklessMsMax + unclaimedMsMax;
+/** Agent: an answer that ended is kept this long: a link may have been dead for a lease before anybody knows. */
+export const endedKeptMsMax = leaseMsMax + linklessMsMax + unclaimedMsMax;
 /** Replicas that are asked for one request in one region before the next region is: a blip, and one that is broken. */
 export const attemptsPerRegionMax = 3;
 /** Replicas that go on with one answer: a request that ends each engine it meets ends no more than these. */

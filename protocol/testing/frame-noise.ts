@@ -38,7 +38,6 @@ const messages: Partial<Record<FrameName, object>> = {
   head: { status: 200, headers: [['content-type', 'text/event-stream']] },
   end: record,
   fail: { code: 'engine_broke_off', message: 'broke', record },
-  resume: { token: 'a1'.repeat(16), offset: 0 },
   telemetry: {
     rttMs: 42,
     replicas: [{ name: 'r0', running: 3, waiting: 1, othersRunning: 1, kvPermille: 250, gpus: [0, 1] }],
@@ -95,8 +94,19 @@ const bodyPayload: fc.Arbitrary<NoisePayload> = fc.oneof(
   },
 );
 
+/** Few, so that some name a stream that is there, and some come twice. */
+export const noiseTokens = ['a1', 'b2', 'c3', 'd4'].map((pair) => pair.repeat(16));
+
+const claim = fc
+  .record({ token: fc.constantFrom(...noiseTokens), offset: fc.constantFrom(0, 0, 1, 500, 3000) })
+  .chain(oddly);
+
+const openMeta = fc
+  .constantFrom(undefined, undefined, undefined, undefined, ...noiseTokens)
+  .chain((resume) => oddly({ ...open, ...(resume === undefined ? {} : { resume }) }));
+
 const openPayload: fc.Arbitrary<Uint8Array> = fc
-  .tuple(oddly(open), fc.constantFrom('', '{', openBody, openBody, openBody))
+  .tuple(openMeta, fc.constantFrom('', '{', openBody, openBody, openBody))
   .map(([meta, body]) => encodeOpenPayload(json(meta), utf8(body)));
 
 const small = fc.nat(3);
@@ -122,6 +132,7 @@ const kvPayloads: Partial<Record<FrameName, fc.Arbitrary<Uint8Array>>> = {
 const meaningful = (name: FrameName): fc.Arbitrary<NoisePayload> => {
   if (name === 'data' || name === 'body') return bodyPayload;
   if (name === 'open') return openPayload;
+  if (name === 'resume') return claim.map(json);
   if (name === 'credit') return fc.constantFrom(0, 1, 50, 5000, 2 ** 20, 2 ** 32 - 1).map(encodeCredit);
   if (name === 'cancel') return fc.constantFrom(...cancelReasons).map(encodeCancel);
   const message = messages[name];

@@ -4,7 +4,7 @@
  */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { drainMsMax, heartbeatMs, leaseMsMax } from '@cognitora/protocol/limits';
+import { drainMsMax, heartbeatMs, leaseMsMax, linklessMsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cluster, type ClusterOptions, layouts, startCluster } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
@@ -17,8 +17,8 @@ import { ask, bodyFor, figure, openRequest } from './requests.ts';
 const away = [502, 503, 504];
 /** A lease, and the sweep that notices its end. */
 const leaseEndMsMax = leaseMsMax + 5_000;
-/** An agent looks at its lease with each heartbeat. */
-const edgeSilentMsMax = leaseMsMax + 2 * heartbeatMs + 5_000;
+/** An agent waits for a lease, and then keeps its streams for the next link. */
+const edgeSilentMsMax = leaseMsMax + linklessMsMax + 5_000;
 
 const textOf = async (incoming: AsyncIterable<Buffer>): Promise<string> => {
   const parts: Buffer[] = [];

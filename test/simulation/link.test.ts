@@ -120,6 +120,7 @@ class World {
       kvFabric: () => {},
       kvHolders: () => {},
       serve: (open, reply) => this.#serve(open.requestId, reply),
+      resume: () => undefined,
     });
   }
 
@@ -140,6 +141,7 @@ class World {
       drained: () => {
         exchange.paused = false;
       },
+      unlinked: () => {},
     };
   }
 

@@ -41,6 +41,7 @@ const status: StatusAnswer = {
   name: 'rack-7',
   link: { state: 'linked', edge: 'https://edge.example', region: 'weur', epoch: 3, sinceMs: 0, redials: 1 },
   live: 2,
+  kept: { detached: 1, resumed: 0, unclaimed: 3 },
   replicas: [
     { ...replica, moves },
     {
@@ -91,7 +92,7 @@ test('a person sees link, replicas, what failed and why', () => {
   expect(statusText(status, 60_000).split('\n')).toEqual([
     'rack-7  cognitora-agent/0, pid 7, 99 MB',
     'link  linked to https://edge.example (weur, epoch 3, 60 s ago, 1 redial)',
-    'live  2',
+    'live  2, 1 without a link, 3 unclaimed',
     '',
     'REPLICA  PROFILE  STATE   LIVE  RUN  WAIT  KV    REQUESTS  FAILED           SENT    CACHE              MODELS',
     'r0       vllm     ready      2    3     0  26 %        40  2 total_timeout  1.2 MB  exact,approximate  qwen,lora',

@@ -134,9 +134,15 @@ const kvcachedOf = ({ kvcached }: StatusAnswer): string[] => {
   return [`kvcached: joined, reaches ${hosts} ${hosts === 1 ? 'other host' : 'other hosts'}`];
 };
 
+/** What there is to say of answers that outlived their link. */
+const keptFacts = ({ detached, resumed, unclaimed }: StatusAnswer['kept']): string[] =>
+  Object.entries({ 'without a link': detached, resumed, unclaimed })
+    .filter(([, count]) => count > 0)
+    .map(([what, count]) => `${count} ${what}`);
+
 /** For a person. */
 export const statusText = (status: StatusAnswer, nowMs: number): string => {
-  const { name, agent, link, live, replicas, gpus, process } = status;
+  const { name, agent, link, live, kept, replicas, gpus, process } = status;
   const redials = `${link.redials} ${link.redials === 1 ? 'redial' : 'redials'}`;
   const epoch = link.epoch === undefined ? undefined : `epoch ${link.epoch}`;
   const facts = [link.region, epoch, relativeTime(link.sinceMs, nowMs), redials, link.why];
@@ -144,7 +150,7 @@ export const statusText = (status: StatusAnswer, nowMs: number): string => {
   const head = [
     `${name}  ${agent}, pid ${process.pid}, ${byteSize(process.residentBytes)}${dropped}`,
     `link  ${link.state} to ${link.edge} (${facts.filter((fact) => fact !== undefined).join(', ')})`,
-    `live  ${live}`,
+    `live  ${[live, ...keptFacts(kept)].join(', ')}`,
     '',
   ];
   const troubles = replicas.flatMap((replica) =>

@@ -30,7 +30,7 @@ import {
   type KvPeer,
   peerRttMsMax,
 } from '@cognitora/protocol/kv-fabric';
-import { kvHeldDigestsPerSecond } from '@cognitora/protocol/limits';
+import { kvHeldDigestsPerSecond, redialMsMax } from '@cognitora/protocol/limits';
 import { TextLines } from '@cognitora/protocol/text-lines';
 import { redialDelayMs } from '../link/backoff.ts';
 import type { Log } from '../log.ts';
@@ -192,10 +192,8 @@ export class KvFleet {
 
   #dialLater(life: Life): void {
     if (this.#life !== life) return;
-    life.redial = setTimeout(
-      () => void this.#dial(life),
-      redialDelayMs(life.failures, this.#options.random()),
-    );
+    const inMs = redialDelayMs(life.failures, this.#options.random(), redialMsMax);
+    life.redial = setTimeout(() => void this.#dial(life), inMs);
     life.failures += 1;
   }
 

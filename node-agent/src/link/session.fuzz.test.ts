@@ -1,10 +1,13 @@
 /** The agent's end of a link against an edge that frames rightly and speaks nonsense. */
 import { joinBytes } from '@cognitora/protocol/bytes';
+import { frameTypes } from '@cognitora/protocol/frame';
+import type { OpenRequest, ResumeToken } from '@cognitora/protocol/link';
 import { cuts, errorOf, pieces } from '@cognitora/protocol/testing/bytes-in-pieces';
-import { greeting, noise, plainFrames } from '@cognitora/protocol/testing/frame-noise';
+import { greeting, noise, noiseTokens, plainFrames } from '@cognitora/protocol/testing/frame-noise';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { helloOf, openOf, ScriptedEdge } from '../../testing/scripted-edge.ts';
+import { KeptStreams } from './kept-streams.ts';
 import { AgentSession, type ServedStream, type StreamReply } from './session.ts';
 
 /** What an engine does with a request: nothing, answer once it is whole, fail at once, or say much too early. */
@@ -50,19 +53,27 @@ class Served implements ServedStream {
   }
 }
 
-const linked = (ways: readonly Manner[]) => {
-  const edge = new ScriptedEdge();
+const clock = { wallMs: () => 0, monotonicMs: () => 0 };
+
+const keeping = (ways: readonly Manner[]) => {
   const served: Served[] = [];
+  const serve = (_: OpenRequest, reply: StreamReply): ServedStream => {
+    const one = new Served(ways[served.length % ways.length] ?? 'mute', reply);
+    served.push(one);
+    return one;
+  };
+  return { served, kept: new KeptStreams({ serve, clock }) };
+};
+
+const linked = (kept: KeptStreams) => {
+  const edge = new ScriptedEdge();
   const session: AgentSession = new AgentSession(helloOf(), {
     welcome: () => {},
     goaway: () => {},
     ready: () => {},
     ackDue: (stream) => session.acknowledge(stream),
-    serve: (_, reply) => {
-      const one = new Served(ways[served.length % ways.length] ?? 'mute', reply);
-      served.push(one);
-      return one;
-    },
+    serve: (open, reply) => kept.serve(open, reply),
+    resume: (request) => kept.resume(request),
     kvWanted: () => {},
     kvFabric: () => {},
     kvHolders: () => {},
@@ -71,13 +82,26 @@ const linked = (ways: readonly Manner[]) => {
   const flush = (): void => {
     for (let message = session.take(); message !== undefined; message = session.take()) edge.hear(message);
   };
-  return { edge, session, served, flush };
+  return { edge, session, flush };
 };
 
-const toAgent = noise(['open', 'body', 'cancel', 'credit', 'kvwant']);
+/** Claims all that the noise may have opened, over another link; returns how many are kept. */
+const claimAll = (kept: KeptStreams): number => {
+  const { edge, session, flush } = linked(kept);
+  session.receive(edge.welcome());
+  for (const [at, token] of noiseTokens.entries()) {
+    session.receive(edge.resume(at + 1, token as ResumeToken, 0));
+  }
+  flush();
+  session.close();
+  expect(session.streams).toBe(0);
+  return edge.heard.filter(({ type }) => type === frameTypes.ack).length;
+};
+
+const toAgent = noise(['open', 'body', 'cancel', 'credit', 'kvwant', 'resume']);
 
 test('any frames give requests or a protocol error, and every request ends just once', () => {
-  const reached = { whole: 0, refused: 0, answered: 0, cancelled: 0 };
+  const reached = { whole: 0, refused: 0, answered: 0, cancelled: 0, resumed: 0 };
   fc.assert(
     fc.property(
       greeting('welcome'),
@@ -86,7 +110,8 @@ test('any frames give requests or a protocol error, and every request ends just 
       fc.array(fc.constantFrom(...manners), { minLength: 1, maxLength: 4 }),
       cuts,
       (first, others, live, ways, at) => {
-        const { edge, session, served, flush } = linked(ways);
+        const { served, kept } = keeping(ways);
+        const { edge, session, flush } = linked(kept);
         const isGreeted = first === undefined;
         const frames = isGreeted ? others : [first, ...others];
         if (isGreeted) session.receive(edge.welcome());
@@ -104,16 +129,24 @@ test('any frames give requests or a protocol error, and every request ends just 
         }
         expect([undefined, 'protocol_error']).toContain(code);
         reached[code === undefined ? 'whole' : 'refused'] += 1;
-        reached.answered += served.filter(({ isOver }) => isOver).length;
-        reached.cancelled += served.filter(({ cancels }) => cancels > 0).length;
         session.close();
         expect(session.streams).toBe(0);
+        reached.resumed += claimAll(kept);
+        kept.stop();
+        reached.answered += served.filter(({ isOver }) => isOver).length;
+        reached.cancelled += served.filter(({ cancels }) => cancels > 0).length;
         for (const { cancels, isOver } of served) expect(cancels).toBe(isOver ? 0 : 1);
       },
     ),
     { numRuns: 1000 },
   );
   // Noise that dies in its first frame would show nothing.
-  const least = Math.min(reached.whole, reached.refused, reached.answered, reached.cancelled);
+  const least = Math.min(
+    reached.whole,
+    reached.refused,
+    reached.answered,
+    reached.cancelled,
+    reached.resumed,
+  );
   expect(least).toBeGreaterThan(50);
 });

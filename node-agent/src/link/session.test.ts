@@ -15,21 +15,36 @@ import {
   agentStreamWindowBytes,
   frameBodyBytesMax,
 } from '@cognitora/protocol/limits';
-import type { Welcome } from '@cognitora/protocol/link';
+import type { ResumeToken, Welcome } from '@cognitora/protocol/link';
 import { errorOf, text } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { expect, test } from 'vitest';
 import { describeFrame, helloOf, openOf, ScriptedEdge } from '../../testing/scripted-edge.ts';
-import { AgentSession, type StreamReply } from './session.ts';
+import { AgentSession, type LinkReply, type ResumedStream } from './session.ts';
 
+const tokenA = 'a1'.repeat(16) as ResumeToken;
 const record = { bodyBytes: 0, totalMs: 1 };
 const head = { status: 200, headers: [] };
+
+/** Of tokens that begin with `a`: what goes on has a head and 200 bytes more. */
+const resumable = (token: string, replies: LinkReply[], heard: string[]): ResumedStream | undefined => {
+  if (!token.startsWith('a')) return undefined;
+  const say = (what: string) => () => heard.push(`resumed ${what}`);
+  return {
+    ...{ body: say('body'), cancel: say('cancel'), drained: say('drained'), unlinked: say('unlinked') },
+    attach: (reply) => {
+      replies.push(reply);
+      reply.head(head);
+      reply.data(new Uint8Array(200));
+    },
+  };
+};
 
 /** A session past its greeting, whose engines write down what they hear and say nothing. */
 const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
   const edge = new ScriptedEdge();
   const told: string[] = [];
   const heard: string[] = [];
-  const replies: StreamReply[] = [];
+  const replies: LinkReply[] = [];
   const due: StreamId[] = [];
   const kvFrom: (KvSource | undefined)[] = [];
   const session: AgentSession = new AgentSession(helloOf(), {
@@ -46,7 +61,12 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
           heard.push(`${stream} body ${text(bytes.subarray(0, 9))}${last ? ' last' : ''}`),
         cancel: (reason) => heard.push(`${stream} cancel ${reason}`),
         drained: () => heard.push(`${stream} drained`),
+        unlinked: () => heard.push(`${stream} unlinked`),
       };
+    },
+    resume: ({ token, offset }) => {
+      heard.push(`resume ${token.slice(0, 2)} from ${offset}`);
+      return resumable(token, replies, heard);
     },
     kvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
     kvFabric: ({ peers }) => told.push(`fabric of ${peers.map(({ name }) => name).join()}`),
@@ -62,7 +82,7 @@ const linked = (windows: Partial<Welcome> | 'silent' = {}) => {
     session.receive(edge.welcome(windows));
     sent();
   }
-  const reply = (stream: number): StreamReply => {
+  const reply = (stream: number): LinkReply => {
     const found = replies[stream - 1];
     if (found === undefined) throw new Error(`no stream ${stream}`);
     return found;
@@ -244,6 +264,11 @@ test.each([
       e.body(1, agentStreamWindowBytes - 100, new Uint8Array(101)),
     ],
   ],
+  [
+    'a claim under the number of a live stream',
+    (e: ScriptedEdge) => [e.open(1, openOf(5), utf8('hello'), true), e.resume(1, tokenA, 0)],
+  ],
+  ['a claim without a token', (e: ScriptedEdge) => [e.json(frameTypes.resume, 1, { offset: 0 })]],
   ['a CANCEL without a reason', (e: ScriptedEdge) => [e.frame(frameTypes.cancel, 1)]],
   ['a CREDIT of 5 bytes', (e: ScriptedEdge) => [e.frame(frameTypes.credit, 0, new Uint8Array(5))]],
   ['credit beyond reason', (e: ScriptedEdge) => [e.credit(0, 2 ** 32 - 1)]],
@@ -316,8 +341,9 @@ test('no ACK is due for a request that failed at once', () => {
     },
     serve: (_, reply) => {
       reply.fail({ code: 'replica_gone', message: 'x', record });
-      return { body: () => {}, cancel: () => {}, drained: () => {} };
+      return { body: () => {}, cancel: () => {}, drained: () => {}, unlinked: () => {} };
     },
+    resume: () => undefined,
     kvWanted: () => {},
     kvFabric: () => {},
     kvHolders: () => {},
@@ -384,12 +410,52 @@ test('an engine is held back while too much is queued, and goes on at half of it
   expect(heard).toHaveLength(1);
 });
 
-test('a link that closes cancels everything and says nothing more', () => {
-  const { session, edge, heard } = serving();
+test('a link that closes tells its streams, and says nothing more', () => {
+  const { session, edge, heard, sent, reply } = serving();
   session.receive(edge.open(2, openOf(9), new Uint8Array(), false));
   heard.length = 0;
   session.close();
   session.close();
-  expect(heard).toEqual(['1 cancel client_gone', '2 cancel client_gone']);
+  expect(heard).toEqual(['1 unlinked', '2 unlinked']);
   expect(session.streams).toBe(0);
+  reply(1).data(new Uint8Array(10));
+  reply(1).end(record);
+  expect(sent()).toEqual([]);
+});
+
+test('a stream that is claimed is acknowledged at once and goes on at its offset, with windows of its own', () => {
+  const { session, edge, heard, sent, reply } = linked({ streamWindowBytes: 150, linkWindowBytes: 1000 });
+  session.receive(edge.resume(5, tokenA, 4096));
+  expect(heard).toEqual(['resume a1 from 4096']);
+  expect(sent()).toEqual(['5 ack', '5 head', '5 data @4096+150']);
+  expect(reply(1).queuedBytes).toBe(50);
+  session.receive(edge.credit(5, 150));
+  reply(1).end(record);
+  expect(sent()).toEqual(['5 data @4246+50', '5 end']);
+  expect([reply(1).queuedBytes, session.streams]).toEqual([0, 0]);
+});
+
+test('a claim for what is not kept fails, and so does nothing else', () => {
+  const { session, edge, sent } = serving();
+  session.receive(edge.resume(2, 'b2'.repeat(16) as ResumeToken, 0));
+  expect(sent()).toEqual(['2 fail']);
+  expect(session.streams).toBe(1);
+});
+
+test('a claimed stream is cancelled, and told of its link’s end, as any other', () => {
+  const { session, edge, heard } = linked();
+  session.receive(joinBytes([edge.resume(1, tokenA, 0), edge.resume(2, tokenA, 0), edge.cancel(1)]));
+  session.close();
+  expect(heard.slice(2)).toEqual(['resumed cancel', 'resumed unlinked']);
+});
+
+test('a stream that moved elsewhere says nothing more here, not even what it had queued', () => {
+  const { session, edge, sent, reply } = serving({ streamWindowBytes: 10 });
+  reply(1).data(new Uint8Array(100));
+  expect(sent()).toEqual(['1 data @0+10']);
+  reply(1).moved();
+  session.receive(edge.credit(1, 1000));
+  reply(1).data(new Uint8Array(100));
+  reply(1).end(record);
+  expect([sent(), session.streams, reply(1).queuedBytes]).toEqual([[], 0, 0]);
 });

@@ -45,9 +45,11 @@ import {
   parseCancel,
   parseGoaway,
   parseOpenRequest,
+  parseResume,
   parseWelcome,
   type ReplicaReport,
   type ResponseHead,
+  type ResumeRequest,
   type StreamFailure,
   type Welcome,
 } from '@cognitora/protocol/link';
@@ -63,6 +65,18 @@ export interface ServedStream {
   drained(): void;
 }
 
+/** The same, for a stream that may outlive its link. */
+export interface LinkedStream extends ServedStream {
+  /** The link is gone. */
+  unlinked(): void;
+}
+
+/** A stream that goes on under another link. */
+export interface ResumedStream extends LinkedStream {
+  /** Says its head, its body from `offset` on, and its end, as far as they are known, and then what comes. */
+  attach(reply: LinkReply, offset: number): void;
+}
+
 /** What a served stream may say back, in order: head, data, then end or fail. */
 export interface StreamReply {
   head(head: ResponseHead): void;
@@ -74,6 +88,14 @@ export interface StreamReply {
   consumed(bytes: number): void;
 }
 
+/** A stream's place on a link. */
+export interface LinkReply extends StreamReply {
+  /** Body bytes that wait to be sent. */
+  readonly queuedBytes: number;
+  /** It goes on elsewhere, or not at all: nothing more is said of it here. */
+  moved(): void;
+}
+
 export interface SessionEvents {
   welcome(welcome: Welcome): void;
   goaway(goaway: Goaway): void;
@@ -81,7 +103,9 @@ export interface SessionEvents {
   ready(): void;
   /** A stream waits for an ACK: call `acknowledge` with it within `ackDelayMs`. */
   ackDue(stream: StreamId): void;
-  serve(open: OpenRequest, reply: StreamReply): ServedStream;
+  serve(open: OpenRequest, reply: LinkReply): LinkedStream;
+  /** The edge claims a stream of an older link; undefined: it is not kept. */
+  resume(request: ResumeRequest): ResumedStream | undefined;
   /** The edge asks for a snapshot of a feed. */
   kvWanted(want: KvWant): void;
   /** Who is in the fleet, and this node's certificate. */
@@ -94,7 +118,7 @@ export interface SessionEvents {
 export type KvFrame = 'kvfeed' | 'kvdelta' | 'kvsnapshot' | 'kvmark';
 
 interface LiveStream {
-  served: ServedStream | undefined;
+  served: LinkedStream | undefined;
   readonly window: ReceiveWindow;
   /** Offset of the next body byte. */
   offset: number;
@@ -115,6 +139,7 @@ export class AgentSession {
   readonly #paused = new Set<StreamId>();
   readonly #outbox: Outbox;
   #welcomed = false;
+  #isClosed = false;
 
   constructor(hello: Hello, events: SessionEvents) {
     this.#events = events;
@@ -182,12 +207,13 @@ export class AgentSession {
     this.#control(frameTypes.goaway, linkStream, encodeJson(goaway));
   }
 
-  /** The link is gone: every stream's work stops. */
+  /** The link is gone, and its streams are told. */
   close(): void {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     this.#paused.clear();
-    for (const { served } of streams) served?.cancel('client_gone');
+    for (const { served } of streams) served?.unlinked();
+    this.#isClosed = true;
   }
 
   #control(type: number, id: StreamId, payload: Uint8Array): void {
@@ -205,6 +231,9 @@ export class AgentSession {
     switch (frame.type) {
       case frameTypes.open:
         this.#open(frame);
+        return;
+      case frameTypes.resume:
+        this.#resume(frame);
         return;
       case frameTypes.body:
         this.#body(frame);
@@ -243,17 +272,8 @@ export class AgentSession {
     const { meta, body } = decodeOpenPayload(frame.payload);
     const open = parseOpenRequest(meta);
     const id = frame.stream;
-    if (this.#streams.has(id)) throw new CognitoraError('protocol_error', `stream ${id} is open already`);
     const isWhole = (frame.flags & flagLast) !== 0;
-    const stream: LiveStream = {
-      served: undefined,
-      window: new ReceiveWindow(agentStreamWindowBytes),
-      offset: body.length,
-      openBytes: body.length,
-      bodyBytes: open.bodyBytes,
-      bodyEnded: isWhole,
-      answered: false,
-    };
+    const stream = this.#newStream(id, body.length, open.bodyBytes, isWhole);
     this.#checkLength(stream, isWhole);
     this.#streams.set(id, stream);
     this.#outbox.openStream(id);
@@ -262,8 +282,34 @@ export class AgentSession {
     if (this.#streams.has(id)) this.#events.ackDue(id);
   }
 
-  #replyOf(id: StreamId, stream: LiveStream): StreamReply {
+  /** A stream whose body the agent has already goes on from where the edge has its answer. */
+  #resume(frame: Frame): void {
+    const request = parseResume(frame.payload);
+    const id = frame.stream;
+    const stream = this.#newStream(id, 0, 0, true);
+    const reply = this.#replyOf(id, stream);
+    this.#streams.set(id, stream);
+    this.#outbox.openStream(id, request.offset);
+    const resumed = this.#events.resume(request);
+    if (resumed === undefined) {
+      const message = 'The stream is not kept here any more.';
+      reply.fail({ code: 'stream_gone', message, record: { bodyBytes: 0, totalMs: 0 } });
+      return;
+    }
+    stream.served = resumed;
+    this.acknowledge(id);
+    resumed.attach(reply, request.offset);
+  }
+
+  #newStream(id: StreamId, openBytes: number, bodyBytes: number, bodyEnded: boolean): LiveStream {
+    if (this.#streams.has(id)) throw new CognitoraError('protocol_error', `stream ${id} is open already`);
+    const window = new ReceiveWindow(agentStreamWindowBytes);
+    return { served: undefined, window, offset: openBytes, openBytes, bodyBytes, bodyEnded, answered: false };
+  }
+
+  #replyOf(id: StreamId, stream: LiveStream): LinkReply {
     const isLive = (): boolean => this.#streams.get(id) === stream;
+    const queuedBytes = (): number => (this.#isClosed ? 0 : this.#outbox.queuedBytes(id));
     const over = (type: number, payload: Uint8Array): void => {
       if (!isLive()) return;
       this.#streams.delete(id);
@@ -289,6 +335,10 @@ export class AgentSession {
       end: (record) => over(frameTypes.end, encodeJson(record)),
       fail: (failure) => over(frameTypes.fail, encodeJson(failure)),
       consumed: (bytes) => this.#consumed(id, stream, bytes),
+      get queuedBytes() {
+        return queuedBytes();
+      },
+      moved: () => this.#forget(id),
     };
   }
 
@@ -329,11 +379,14 @@ export class AgentSession {
 
   #cancel(id: StreamId, reason: CancelReason): void {
     const stream = this.#streams.get(id);
-    // Also when the response had ended but still waited for credit.
+    this.#forget(id);
+    stream?.served?.cancel(reason);
+  }
+
+  /** Also a stream whose response had ended but still waited for credit. */
+  #forget(id: StreamId): void {
     this.#outbox.dropStream(id);
-    if (stream === undefined) return;
     this.#streams.delete(id);
     this.#paused.delete(id);
-    stream.served?.cancel(reason);
   }
 }

@@ -7,7 +7,7 @@ import { ackDelayMs, helloMsMax } from '@cognitora/protocol/limits';
 import { linkPath, pingText, pongText } from '@cognitora/protocol/link';
 import { parseTelemetry } from '@cognitora/protocol/telemetry';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { helloOf, openOf, ScriptedEdge, welcomeOf } from '../../testing/scripted-edge.ts';
 import { LinkSocket } from './socket.ts';
 
@@ -41,6 +41,7 @@ const dialled = async () => {
     });
   });
   const told: string[] = [];
+  const served = { count: 0 };
   let idles = 0;
   const clock = { wallMs: () => Date.now(), monotonicMs: () => Date.now() };
   const link = new LinkSocket({
@@ -48,11 +49,16 @@ const dialled = async () => {
     authorization: 'none',
     hello: helloOf(),
     clock,
-    serve: (_, reply) => ({
-      body: (bytes) => reply.consumed(bytes.length),
-      cancel: () => {},
-      drained: () => {},
-    }),
+    serve: (_, reply) => {
+      served.count += 1;
+      return {
+        body: (bytes) => reply.consumed(bytes.length),
+        cancel: () => {},
+        drained: () => {},
+        unlinked: () => {},
+      };
+    },
+    resume: () => undefined,
     onKvWanted: ({ feed, request }) => told.push(`want ${feed} as ${request}`),
     onKvFabric: ({ peers }) => told.push(`fabric of ${peers.length}`),
     onKvHolders: ({ ask }) => told.push(`holders of ${ask}`),
@@ -74,7 +80,9 @@ const dialled = async () => {
     say(edge.welcome());
     await until(() => told.length > 0);
   };
-  return { link, edge, told, pings, say, welcome, idles: () => idles };
+  /** Resolves once the link's socket is gone for the edge, too. */
+  const gone = async (): Promise<void> => until(() => accepted[0]?.readyState === WebSocket.CLOSED);
+  return { link, edge, told, pings, say, welcome, gone, served, idles: () => idles };
 };
 
 test('an edge that accepts the dial and says nothing is given up once its WELCOME is overdue', async () => {
@@ -92,14 +100,25 @@ test('a heartbeat’s answer is no WELCOME', async () => {
   expect(told).toEqual(['closed: the edge sent no WELCOME']);
 });
 
-test('an edge that falls silent is given up at the first heartbeat past its lease', async () => {
+test('an edge that falls silent is given up once it has said nothing for its lease', async () => {
   const { told, pings, welcome } = await dialled();
   await welcome();
-  vi.advanceTimersByTime(leaseMs);
-  await until(() => pings.length === 1 + leaseMs / heartbeatMs);
+  vi.advanceTimersByTime(leaseMs - 1);
+  await until(() => pings.length === 1 + Math.floor(leaseMs / heartbeatMs));
   expect([told, new Set(pings)]).toEqual([['welcome 7'], new Set([pingText])]);
-  vi.advanceTimersByTime(heartbeatMs);
+  vi.advanceTimersByTime(1);
   expect(told).toEqual(['welcome 7', 'closed: the edge fell silent']);
+});
+
+test('what still comes over a socket that closes opens no stream', async () => {
+  const { link, edge, say, welcome, gone, served } = await dialled();
+  await welcome();
+  say(edge.open(1, openOf(5), utf8('hello'), true));
+  await until(() => served.count === 1);
+  say(edge.open(2, openOf(5), utf8('hello'), true));
+  link.close('enough');
+  await gone();
+  expect([served.count, link.streams]).toEqual([1, 0]);
 });
 
 test('an edge that answers heartbeats is kept, however little else it says', async () => {

@@ -12,7 +12,6 @@ import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/lim
 import {
   type Goaway,
   type Hello,
-  type OpenRequest,
   pingText,
   type ReplicaReport,
   type Welcome,
@@ -22,14 +21,15 @@ import { rttMsMax, type Telemetry } from '@cognitora/protocol/telemetry';
 import WebSocket from 'ws';
 import type { Clock } from '../clock.ts';
 import { RoundTrip } from './round-trip.ts';
-import { AgentSession, type KvFrame, type ServedStream, type StreamReply } from './session.ts';
+import { AgentSession, type KvFrame, type SessionEvents } from './session.ts';
 
 export interface LinkSocketOptions {
   readonly url: string;
   readonly authorization: string;
   readonly hello: Hello;
   readonly clock: Clock;
-  readonly serve: (open: OpenRequest, reply: StreamReply) => ServedStream;
+  readonly serve: SessionEvents['serve'];
+  readonly resume: SessionEvents['resume'];
   readonly onKvWanted: (want: KvWant) => void;
   readonly onKvFabric: (fabric: KvFabric) => void;
   readonly onKvHolders: (holders: KvHolders) => void;
@@ -55,6 +55,7 @@ export class LinkSocket {
   readonly #acks: { readonly stream: StreamId; readonly dueMs: number }[] = [];
   #ackTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
+  #silence: NodeJS.Timeout | undefined;
   #greeting: NodeJS.Timeout;
   #flushQueued = false;
   #heardAtMs: number;
@@ -69,6 +70,7 @@ export class LinkSocket {
       ready: () => this.#flushSoon(),
       ackDue: (stream) => this.#ackLater(stream),
       serve: options.serve,
+      resume: options.resume,
       kvWanted: (want) => options.onKvWanted(want),
       kvFabric: (fabric) => options.onKvFabric(fabric),
       kvHolders: (holders) => options.onKvHolders(holders),
@@ -127,6 +129,8 @@ export class LinkSocket {
   #listen(): void {
     this.#socket.on('open', () => this.#flush());
     this.#socket.on('message', (message: Buffer, isBinary: boolean) => {
+      // A socket that closes still says what was under way.
+      if (this.#closed) return;
       this.#heardAtMs = this.#options.clock.monotonicMs();
       if (!isBinary) {
         this.#ponged();
@@ -160,13 +164,17 @@ export class LinkSocket {
 
   #welcomed(welcome: Welcome): void {
     clearTimeout(this.#greeting);
-    this.#heartbeat = setInterval(() => {
-      if (this.#options.clock.monotonicMs() - this.#heardAtMs > welcome.leaseMs) {
-        this.#end('the edge fell silent');
-      } else this.#ping();
-    }, welcome.heartbeatMs);
+    this.#heartbeat = setInterval(() => this.#ping(), welcome.heartbeatMs);
+    this.#awaitSilence(welcome.leaseMs);
     this.#options.onWelcome(welcome);
     this.#ping();
+  }
+
+  /** Ends the link once the edge has said nothing for a lease. */
+  #awaitSilence(leaseMs: number): void {
+    const silentMs = this.#options.clock.monotonicMs() - this.#heardAtMs;
+    if (silentMs >= leaseMs) this.#end('the edge fell silent');
+    else this.#silence = setTimeout(() => this.#awaitSilence(leaseMs), leaseMs - silentMs);
   }
 
   #ping(): void {
@@ -235,6 +243,7 @@ export class LinkSocket {
     this.#closed = true;
     clearTimeout(this.#greeting);
     clearTimeout(this.#ackTimer);
+    clearTimeout(this.#silence);
     clearInterval(this.#heartbeat);
     this.#session.close();
     if (this.#socket.readyState === WebSocket.OPEN) {

@@ -87,7 +87,7 @@ const addGpu = (page: MetricsPage, { gpu, ...figures }: GpuReport): void => {
 };
 
 export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
-  const { link, live, replicas, gpus, kvcached, process } = status;
+  const { link, live, kept, replicas, gpus, kvcached, process } = status;
   page.gauge(
     'cognitora_agent_linked',
     '1 while the edge accepts its link.',
@@ -97,6 +97,10 @@ export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
   if (link.epoch !== undefined) page.gauge('cognitora_agent_epoch', "The link's number.", {}, link.epoch);
   page.counter('cognitora_agent_redials_total', 'Dials after the first one.', {}, link.redials);
   page.gauge('cognitora_agent_live_requests', 'Live requests.', {}, live);
+  page.gauge('cognitora_agent_streams_detached', 'Answers without a link.', {}, kept.detached);
+  page.counter('cognitora_agent_streams_resumed_total', 'Went on under another link.', {}, kept.resumed);
+  const ended = 'Cancelled since no link claimed them in time.';
+  page.counter('cognitora_agent_streams_unclaimed_total', ended, {}, kept.unclaimed);
   for (const replica of replicas) {
     addReplica(page, replica);
     addLoad(page, replica);
