@@ -187,12 +187,12 @@ class World {
 }
 
 const plan: fc.Arbitrary<Plan> = fc.record({
-  bytes: fc.constantFrom(0, 1, 999, 100_000, 700_000, 1_500_000),
+  bytes: fc.constantFrom(0, 1, 400, 100_000, 700_000, 1_500_000),
   chunkBytes: fc.constantFrom(1, 250, 7000, 65_536),
   hasHead: fc.constant(true),
   howItEnds: fc.constantFrom('end', 'end', 'fail'),
 });
-const smaller = plan.filter(({ bytes, chunkBytes }) => bytes / chunkBytes < 3000);
+const smaller = plan.filter(({ bytes, chunkBytes }) => bytes / chunkBytes < 500);
 
 const acts = [
   'produce',
@@ -246,7 +246,7 @@ test('wherever links are cut, what arrives joined is the undisturbed answer, onc
       reached.cuts += world.cuts;
       reached.moves += world.moves;
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
   expect(Math.min(reached.cuts, reached.moves, reached.paused)).toBeGreaterThan(20);
 });
