@@ -84,7 +84,8 @@ export class AnswerReader {
       id: this.#id,
       created: this.#created,
       model: this.#model,
-      finishReason: this.#finishReason,
+      // Of several choices another one may still be under way.
+      finishReason: this.#blocker === 'choices' ? undefined : this.#finishReason,
       usageSent: this.#usageSent,
       isDone: this.#isDone,
       blocker: this.#blocker,

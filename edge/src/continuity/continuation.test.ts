@@ -49,10 +49,10 @@ describe('the body', () => {
     [
       'of a chat that goes on with an answer has the text in it',
       chat,
-      '{"model":"m","messages":[{"role":"user","content":"{"},{"role":"assistant", "content" : "So]" , "x":{}}],' +
-        '"continue_final_message":true}',
-      '{"model":"m","messages":[{"role":"user","content":"{"},{"role":"assistant", "content" : "So]a \\"b" , "x":{}}],' +
-        '"continue_final_message":true}',
+      '{"model":"m","messages":[{"role":"user","content":"{"},{"role":"assistant", "content" : "So]" ,' +
+        ' "x":{}}],"continue_final_message":true}',
+      '{"model":"m","messages":[{"role":"user","content":"{"},{"role":"assistant", "content" : "So]a \\"b" ,' +
+        ' "x":{}}],"continue_final_message":true}',
     ],
     [
       'of a completion has the text behind the prompt',

@@ -177,6 +177,11 @@ describe('no other engine can go on behind', () => {
     expect(sentOf(say('Hi') + stream + say('more'))).toMatchObject({ blocker, text: '' });
   });
 
+  test('and one of several choices that ended is not the end', () => {
+    const other = event({ choices: [{ index: 1, delta: {}, finish_reason: 'stop' }] });
+    expect(sentOf(say('a') + other).finishReason).toBeUndefined();
+  });
+
   test('and what is unreadable in one event does not hide the others', () => {
     expect(sentOf(`data: {"id":"x"\n\ndata: "y":1}\n\n${finish}`)).toMatchObject({
       blocker: 'unreadable',

@@ -30,7 +30,7 @@ export interface Sent {
   readonly id: string | undefined;
   readonly created: number | undefined;
   readonly model: string | undefined;
-  /** Why the choice ended. Of a request for several it is only that of the last one that did. */
+  /** Why the only choice ended. A request for several may get them one after the other: ask what it asks for, too. */
   readonly finishReason: string | undefined;
   /** Counts of the whole answer were passed on. */
   readonly usageSent: boolean;

@@ -10,7 +10,8 @@ const chat = '/v1/chat/completions';
 const opening =
   'data: {"id":"first","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n';
 const say = (content: string, id = 'first'): string =>
-  `data: {"id":"${id}","created":1,"model":"m","choices":[{"index":0,"delta":{"content":${JSON.stringify(content)}}}]}\n\n`;
+  `data: {"id":"${id}","created":1,"model":"m",` +
+  `"choices":[{"index":0,"delta":{"content":${JSON.stringify(content)}}}]}\n\n`;
 
 const sentOf = (stream: string, path: '/v1/chat/completions' | '/v1/completions' = chat) => {
   const sent = new SentStream(path);
@@ -29,8 +30,8 @@ describe('an event of the second answer', () => {
   test.each([
     [
       'has the names of the first, and else its own bytes',
-      'data: { "id" : "second", "x":[ 1.50 ],"created":2, "model" : "other", "choices":[ {"delta":{"content":"b"}} ] }\n\n',
-      'data: { "id" : "first", "x":[ 1.50 ],"created":1, "model" : "m", "choices":[ {"delta":{"content":"b"}} ] }\n\n',
+      'data: { "id" : "second", "x":[ 1.50 ],"created":2, "model" : "other", "choices":[ {"text":"b"} ] }\n\n',
+      'data: { "id" : "first", "x":[ 1.50 ],"created":1, "model" : "m", "choices":[ {"text":"b"} ] }\n\n',
     ],
     [
       'that begins an answer is left out',
