@@ -67,22 +67,24 @@ export interface Plan {
 /** Traffic begins when the fleet stands, and faults with it. */
 export const trafficFromMs = 3_000;
 /** The last request is sent, and the last fault begins, by then. */
-export const trafficToMs = 23_000;
+export const trafficToMs = 17_000;
 /** By then all is mended. */
-export const mendedMs = 30_000;
+export const mendedMs = 24_000;
 
 const models = ['small', 'large'];
 
 /** What the slowest engine needs for an answer. */
-const answerMsMax = 15_000;
+const answerMsMax = 16_000;
 
 const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan => {
   const kind = chance.isHit(0.7) ? 'chat' : chance.pick(['completion', 'whole chat'] as const);
   const isLong = chance.isHit(0.1);
-  const pieces = isLong ? Math.floor(answerMsMax / nextMs) : chance.whole(1, 120);
+  const pieces = isLong ? Math.floor(answerMsMax / nextMs) : chance.whole(1, 80);
   return {
     atMs: chance.between(trafficFromMs, trafficToMs),
     ...{ kind, model, pieces },
+    isLimited: kind === 'completion' || chance.isHit(0.3),
+    refusesContinuation: chance.isHit(0.05),
     promptBytes: chance.isHit(0.1) ? chance.whole(20_000, 300_000) : chance.whole(0, 2_000),
     leavesAfterMs: chance.isHit(0.15) ? chance.between(1, 6_000) : undefined,
     stallsAfterMs: chance.isHit(0.1) ? chance.between(50, 3_000) : undefined,
@@ -92,7 +94,7 @@ const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan =
 
 const faultOf = (chance: Chance, kinds: readonly FaultKind[]): FaultPlan => {
   const atMs = chance.between(trafficFromMs, trafficToMs);
-  const lastsMs = chance.isHit(0.5) ? chance.between(50, 3_000) : chance.between(3_000, 20_000);
+  const lastsMs = chance.isHit(0.5) ? chance.between(50, 3_000) : chance.between(3_000, 15_000);
   return {
     atMs,
     kind: chance.pick(kinds),
@@ -105,7 +107,7 @@ const faultOf = (chance: Chance, kinds: readonly FaultKind[]): FaultPlan => {
 
 export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[] = faultKinds): Plan => {
   const used = chance.isHit(0.5) ? models : models.slice(0, 1);
-  const paces = new Map(models.map((model) => [model, chance.pick([10, 20, 50, 100])]));
+  const paces = new Map(models.map((model) => [model, chance.pick([15, 20, 50, 100])]));
   const nodes = Array.from({ length: chance.whole(1, 4) }, () =>
     Array.from({ length: chance.isHit(0.3) ? 2 : 1 }, () => {
       const model = chance.pick(used);
@@ -113,7 +115,7 @@ export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[]
     }),
   );
   const served = nodes.flat();
-  const requests = Array.from({ length: chance.whole(5, 30) }, () => requestOf(chance, chance.pick(served)));
+  const requests = Array.from({ length: chance.whole(4, 18) }, () => requestOf(chance, chance.pick(served)));
   // Each tenth run is undisturbed: then nothing is forgiven.
   const faults = chance.isHit(0.1)
     ? []

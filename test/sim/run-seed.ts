@@ -179,13 +179,26 @@ class Run {
   }
 
   #judge(): void {
-    for (const { id, outcome, startedMs, endedMs, code } of this.world.clients) {
+    for (const { id, plan, outcome, startedMs, endedMs, code } of this.world.clients) {
       if (outcome === undefined || outcome === 'complete' || outcome === 'left') continue;
       const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
-      if (struck.some(({ kind }) => maySee[kind].includes(outcome))) continue;
-      const why = struck.map(({ kind }) => kind).join(', ') || 'nothing';
-      this.world.violate(`${id} was ${outcome} ${code} because of ${why}`);
+      const isServed = !plan.refusesContinuation && this.#isServedBeside(plan.model, struck);
+      const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
+      if (counting.some(({ kind }) => maySee[kind].outcomes.includes(outcome))) continue;
+      const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
+      this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
+  }
+
+  /** Whether a host serves the model that none of these faults struck. */
+  #isServedBeside(model: string, struck: Plan['faults']): boolean {
+    const { nodes } = this.plan;
+    const hit = new Set(
+      struck.filter(({ kind }) => maySee[kind].of === 'host').map(({ node }) => node % nodes.length),
+    );
+    return nodes.some(
+      (engines, index) => !hit.has(index) && engines.some((engine) => engine.model === model),
+    );
   }
 
   #ran(): Ran {
@@ -206,7 +219,15 @@ class Run {
 }
 
 const probeOf = (model: string): RequestPlan => ({
-  ...{ atMs: 0, kind: 'chat', model, pieces: 3, promptBytes: 0 },
+  ...{
+    atMs: 0,
+    kind: 'chat',
+    model,
+    pieces: 3,
+    promptBytes: 0,
+    isLimited: false,
+    refusesContinuation: false,
+  },
   ...{ leavesAfterMs: undefined, stallsAfterMs: undefined, stallMs: 0 },
 });
 

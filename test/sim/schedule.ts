@@ -154,6 +154,11 @@ export class Trace {
     if (this.#isKept) this.lines.push(line);
   }
 
+  /** What there is very much of: in the lines alone. */
+  detail(who: string, what: () => string): void {
+    if (this.#isKept) this.lines.push(`${this.#schedule.nowMs.toFixed(3)} ${who}: ${what()}`);
+  }
+
   /** Of all lines so far. */
   get hash(): string {
     return this.#hash.copy().digest('hex').slice(0, 16);

@@ -16,6 +16,10 @@ export interface RequestPlan {
   readonly kind: 'chat' | 'completion' | 'whole chat';
   readonly model: string;
   readonly pieces: number;
+  /** It says how many tokens it takes: just as many as there are. */
+  readonly isLimited: boolean;
+  /** It wants no answer that another replica went on with. */
+  readonly refusesContinuation: boolean;
   /** Bytes of the prompt, beside what it says. */
   readonly promptBytes: number;
   /** The client leaves so long after it sent the request. */
@@ -96,13 +100,14 @@ export class SimClient {
       this.#ended('broken');
       return;
     }
-    const { kind, model, leavesAfterMs, stallsAfterMs, stallMs } = this.plan;
+    const { kind, model, pieces, isLimited, leavesAfterMs, stallsAfterMs, stallMs } = this.plan;
     const content =
       kind === 'completion'
         ? { prompt: this.#prompt }
         : { messages: [{ role: 'user', content: this.#prompt }] };
     const stream = this.isStream ? { stream: true, stream_options: { include_usage: true } } : {};
-    const body = Buffer.from(JSON.stringify({ model, ...content, ...stream }));
+    const limit = isLimited ? { max_tokens: pieces } : {};
+    const body = Buffer.from(JSON.stringify({ model, ...limit, ...content, ...stream }));
     const worker = this.#platform.worker;
     const exchange = new HttpExchange(
       {
@@ -120,6 +125,7 @@ export class SimClient {
           ['authorization', `Bearer ${key}`],
           ['content-type', 'application/json'],
           ['x-request-id', this.id],
+          ...(this.plan.refusesContinuation ? [['x-cognitora-continue', 'never'] as const] : []),
         ],
         body,
         signal: this.#abort.signal,
@@ -228,7 +234,9 @@ export class SimClient {
     }
     if (finish_reason === null) return;
     this.#finishes += 1;
-    if (finish_reason !== 'stop') this.#violate(`finished by ${finish_reason}`);
+    // Cut between its last token and its end, an answer with a limit has reached it.
+    const isRight = finish_reason === 'stop' || (this.plan.isLimited && finish_reason === 'length');
+    if (!isRight) this.#violate(`finished by ${finish_reason}`);
   }
 
   #usage({ completion_tokens }: { readonly completion_tokens: number }): void {

@@ -6,7 +6,7 @@ import { decodeBody, decodeOpenPayload, FrameDecoder, frameTypes } from '@cognit
 import { edgeStreamWindowBytes, leaseMsMax, sweepMs } from '@cognitora/protocol/limits';
 import { type Hello, parseHello, parseOpenRequest, parseReplicas } from '@cognitora/protocol/link';
 import type { ConnectionTap, Side } from './connection.ts';
-import type { Schedule } from './schedule.ts';
+import type { Schedule, Trace } from './schedule.ts';
 
 /** What the watch knows of a request. */
 export interface WatchedRequest {
@@ -17,13 +17,17 @@ export interface WatchedRequest {
 export interface WatchOptions {
   readonly schedule: Schedule;
   readonly violate: (what: string) => void;
-  readonly note: (what: string) => void;
+  readonly trace: Trace;
   readonly request: (id: string) => WatchedRequest | undefined;
   /** For so long what the edge's clock said was no measure. */
   readonly isClockSound: () => boolean;
 }
 
 const typeNames = new Map<number, string>(Object.entries(frameTypes).map(([name, type]) => [type, name]));
+
+const manyTypes: ReadonlySet<number> = new Set([
+  ...[frameTypes.data, frameTypes.credit, frameTypes.telemetry, frameTypes.kvmark],
+]);
 
 /** From a report at a node's object to the region that decides by it, and back. */
 const newsMs = 500;
@@ -81,10 +85,10 @@ class WatchedLink implements ConnectionTap {
   }
 
   #note(from: string, type: number, stream: number, payload: Uint8Array): void {
-    const name = typeNames.get(type) ?? String(type);
-    if (name !== 'credit' && name !== 'telemetry') {
-      this.#watch.options.note(`${from} says ${name} ${stream} +${payload.length}`);
-    }
+    const says = (): string => `${from} says ${typeNames.get(type)} ${stream} +${payload.length}`;
+    const { trace } = this.#watch.options;
+    if (manyTypes.has(type)) trace.detail('link', says);
+    else trace.note('link', says());
   }
 
   #reported(replicas: Hello['replicas'], nowMs: number): void {

@@ -89,7 +89,7 @@ export class World {
     this.#watch = new Watch({
       schedule: this.schedule,
       violate: (what) => this.violate(what),
-      note: (what) => this.trace.note('link', what),
+      trace: this.trace,
       request: (id) => this.clients.find((client) => client.id === id),
       isClockSound: () => this.schedule.nowMs - this.#jumpedAtMs > 15_000,
     });
