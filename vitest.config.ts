@@ -53,7 +53,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts'],
+          include: [
+            '{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts',
+            // On virtual time: no process, no port, no wait.
+            'test/sim/**/*.test.ts',
+          ],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,
           // What is waited for comes, however busy the machine.
@@ -67,7 +71,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
-          exclude: [...patient, ...long],
+          exclude: [...patient, ...long, 'test/sim/**'],
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 1,

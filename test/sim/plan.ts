@@ -1,0 +1,133 @@
+/** What happens in a run, drawn from its seed: the fleet, its traffic, and what fails when. Data only. */
+import type { Chance } from './random.ts';
+import type { RequestPlan } from './sim-client.ts';
+
+export const layouts = ['one-object', 'object-per-node'] as const;
+export type Layout = (typeof layouts)[number];
+
+export const faultKinds = [
+  'link cut',
+  'link cut at the agent',
+  'link cut at the edge',
+  'link held',
+  'agent crash',
+  'agent drain',
+  'agent held up',
+  'engine crash',
+  'engine refuses',
+  'engine breaks off',
+  'engine hangs',
+  'engine slow',
+  'region crash',
+  'region evicted',
+  'region held up',
+  'node object crash',
+  'node object evicted',
+  'registry crash',
+  'worker crash',
+  'edge crash',
+  'cordon',
+  'clock jump at the edge',
+  'clock jump at the agent',
+  'slow disk',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+export interface FaultPlan {
+  readonly atMs: number;
+  readonly kind: FaultKind;
+  /** Picks a node, and of its engines one. */
+  readonly node: number;
+  readonly engine: number;
+  /** Until it is mended, where it lasts. */
+  readonly lastsMs: number;
+  /** By how much a clock jumps. */
+  readonly jumpMs: number;
+}
+
+export interface EnginePlan {
+  readonly model: string;
+  readonly firstMs: number;
+  readonly nextMs: number;
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly layout: Layout;
+  /** Engines by node. */
+  readonly nodes: readonly (readonly EnginePlan[])[];
+  readonly requests: readonly RequestPlan[];
+  readonly faults: readonly FaultPlan[];
+  /** Between client and edge, between processes of the edge, between edge and agents. */
+  readonly clientMs: number;
+  readonly hopMs: number;
+  readonly linkMs: number;
+}
+
+/** Traffic begins when the fleet stands, and faults with it. */
+export const trafficFromMs = 3_000;
+/** The last request is sent, and the last fault begins, by then. */
+export const trafficToMs = 17_000;
+/** By then all is mended. */
+export const mendedMs = 24_000;
+
+const models = ['small', 'large'];
+
+/** What the slowest engine needs for an answer. */
+const answerMsMax = 16_000;
+
+const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan => {
+  const kind = chance.isHit(0.7) ? 'chat' : chance.pick(['completion', 'whole chat'] as const);
+  const isLong = chance.isHit(0.1);
+  const pieces = isLong ? Math.floor(answerMsMax / nextMs) : chance.whole(1, 80);
+  return {
+    atMs: chance.between(trafficFromMs, trafficToMs),
+    ...{ kind, model, pieces },
+    isLimited: kind === 'completion' || chance.isHit(0.3),
+    refusesContinuation: chance.isHit(0.05),
+    promptBytes: chance.isHit(0.1) ? chance.whole(20_000, 300_000) : chance.whole(0, 2_000),
+    leavesAfterMs: chance.isHit(0.15) ? chance.between(1, 6_000) : undefined,
+    stallsAfterMs: chance.isHit(0.1) ? chance.between(50, 3_000) : undefined,
+    stallMs: chance.between(500, 6_000),
+  };
+};
+
+const faultOf = (chance: Chance, kinds: readonly FaultKind[]): FaultPlan => {
+  const atMs = chance.between(trafficFromMs, trafficToMs);
+  const lastsMs = chance.isHit(0.5) ? chance.between(50, 3_000) : chance.between(3_000, 15_000);
+  return {
+    atMs,
+    kind: chance.pick(kinds),
+    node: chance.whole(0, 7),
+    engine: chance.whole(0, 3),
+    lastsMs: Math.min(lastsMs, mendedMs - atMs),
+    jumpMs: chance.between(-1, 1) * chance.pick([2_000, 12_000, 60_000]),
+  };
+};
+
+export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[] = faultKinds): Plan => {
+  const used = chance.isHit(0.5) ? models : models.slice(0, 1);
+  const paces = new Map(models.map((model) => [model, chance.pick([15, 20, 50, 100])]));
+  const nodes = Array.from({ length: chance.whole(1, 4) }, () =>
+    Array.from({ length: chance.isHit(0.3) ? 2 : 1 }, () => {
+      const model = chance.pick(used);
+      return { model, firstMs: chance.between(5, 600), nextMs: paces.get(model) ?? 20 };
+    }),
+  );
+  const served = nodes.flat();
+  const requests = Array.from({ length: chance.whole(4, 18) }, () => requestOf(chance, chance.pick(served)));
+  // Each tenth run is undisturbed: then nothing is forgiven.
+  const faults = chance.isHit(0.1)
+    ? []
+    : Array.from({ length: chance.whole(1, 6) }, () => faultOf(chance, kinds));
+  return {
+    seed,
+    layout: layouts[seed % 2] ?? 'one-object',
+    nodes,
+    requests: requests.sort((one, other) => one.atMs - other.atMs),
+    faults: faults.sort((one, other) => one.atMs - other.atMs),
+    clientMs: chance.pick([1, 20, 80]),
+    hopMs: chance.pick([0.2, 2, 10]),
+    linkMs: chance.pick([0.5, 10, 80]),
+  };
+};

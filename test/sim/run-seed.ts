@@ -1,0 +1,235 @@
+/** One run from its seed: the traffic and the faults of its plan, then the end, when all has to be as at the begin. */
+import { faults } from './faults.ts';
+import { aftermathMs, maySee } from './may-see.ts';
+import { type FaultKind, mendedMs, type Plan, planOf } from './plan.ts';
+import type { Programs } from './programs.ts';
+import { Chance } from './random.ts';
+import type { Outcome, RequestPlan, SimClient } from './sim-client.ts';
+import { withStrayErrors } from './stray-errors.ts';
+import { World } from './world.ts';
+
+export interface Ran {
+  readonly seed: number;
+  readonly plan: Plan;
+  readonly violations: readonly string[];
+  readonly outcomes: Readonly<Record<Outcome, number>>;
+  /** Of the whole run: the same seed, the same hash. */
+  readonly traceHash: string;
+  readonly trace: readonly string[];
+  readonly virtualMs: number;
+  readonly events: number;
+}
+
+export interface RunOptions {
+  /** A trace costs memory; its hash is always made. */
+  readonly isTraceKept?: boolean;
+  /** The kinds that the plan draws from. */
+  readonly faults?: readonly FaultKind[] | undefined;
+}
+
+/** Engine work whose client is gone ends by then: at once where nothing else fails, else once it can be known. */
+const workWithoutClientMsMax = { undisturbed: 1_500, disturbed: 25_000 };
+const lookEveryMs = 250;
+/** A request that has not ended so long after all was mended never does. */
+const patienceMs = 90_000;
+/** The fleet is whole again by then. */
+const recoveryMsMax = 60_000;
+
+/** A clock that jumped ahead ends all leases until the next heartbeats. */
+const settleMs = 5_000;
+
+class Run {
+  readonly plan: Plan;
+  readonly world: World;
+  readonly #menders = new Set<() => void>();
+
+  constructor(seed: number, programs: Programs, { isTraceKept = false, faults: kinds }: RunOptions) {
+    this.plan = planOf(seed, new Chance(`plan ${seed}`), kinds);
+    this.world = new World(this.plan, programs, isTraceKept);
+  }
+
+  runWatched(): Promise<Ran> {
+    return withStrayErrors(
+      (what) => this.world.violate(`nobody caught ${what}`),
+      () => this.#run(),
+    );
+  }
+
+  async #run(): Promise<Ran> {
+    const { world, plan } = this;
+    await world.start();
+    for (const [index, request] of plan.requests.entries()) {
+      world.schedule.at(request.atMs, () => world.request(`req_${index}`, request));
+    }
+    for (const fault of plan.faults) world.schedule.at(fault.atMs, () => this.#strike(fault));
+    world.schedule.at(mendedMs, () => {
+      for (const mend of [...this.#menders]) mend();
+    });
+    this.#look();
+    await world.runTo(mendedMs + 1);
+    await this.#untilAllEnded();
+    await this.#untilWhole();
+    await world.runTo(Math.max(world.schedule.nowMs, mendedMs + settleMs));
+    await this.#probe();
+    await this.#quiet();
+    this.#judge();
+    return this.#ran();
+  }
+
+  #strike(fault: Plan['faults'][number]): void {
+    const { world } = this;
+    const agent = world.agents[fault.node % world.agents.length];
+    const engine = agent?.engines[fault.engine % agent.engines.length];
+    if (agent === undefined || engine === undefined) return;
+    world.trace.note('fault', `${fault.kind} ${agent.name}`);
+    const mend = faults[fault.kind]({ world, fault, agent, engine });
+    if (mend === undefined) return;
+    const once = (): void => {
+      if (!this.#menders.delete(once)) return;
+      world.trace.note('fault', `${fault.kind} ${agent.name} mended`);
+      mend();
+    };
+    this.#menders.add(once);
+    world.schedule.after(fault.lastsMs, once);
+  }
+
+  /** Whether anything was amiss between these times. */
+  #faultsIn(fromMs: number, toMs: number): Plan['faults'] {
+    return this.plan.faults.filter(
+      ({ atMs, lastsMs }) => atMs <= toMs && atMs + lastsMs + aftermathMs >= fromMs,
+    );
+  }
+
+  #look(): void {
+    const { schedule } = this.world;
+    schedule.after(lookEveryMs, () => {
+      this.#look();
+      for (const { engines } of this.world.agents) {
+        for (const { work, process } of engines) {
+          for (const { requestId } of work) this.#lookAtWork(requestId, process.name);
+        }
+      }
+    });
+  }
+
+  #lookAtWork(requestId: string, engine: string): void {
+    const { nowMs } = this.world.schedule;
+    const client = this.world.clients.find(({ id }) => id === requestId);
+    if (client?.endedMs === undefined) return;
+    const isDisturbed = this.#faultsIn(client.startedMs, nowMs).length > 0;
+    const bound = workWithoutClientMsMax[isDisturbed ? 'disturbed' : 'undisturbed'];
+    if (nowMs - client.endedMs <= bound || nowMs - client.endedMs > bound + lookEveryMs) return;
+    this.world.violate(`${engine} works on ${requestId} ${bound} ms after its client's end`);
+  }
+
+  async #untilAllEnded(): Promise<void> {
+    const { world } = this;
+    while (world.clients.some(({ outcome }) => outcome === undefined)) {
+      if (world.schedule.nowMs > mendedMs + patienceMs) {
+        for (const { id, outcome, text } of world.clients) {
+          if (outcome === undefined) world.violate(`${id} never ended, behind ${text.length} characters`);
+        }
+        return;
+      }
+      await world.runTo(world.schedule.nowMs + 500);
+    }
+  }
+
+  async #untilWhole(): Promise<void> {
+    const { world } = this;
+    const untilMs = Math.max(world.schedule.nowMs, mendedMs) + recoveryMsMax;
+    for (;;) {
+      const view = await world.regionView();
+      const ready = view?.nodes.filter(
+        ({ cordoned, replicas }) => !cordoned && replicas.every(({ state }) => state === 'ready'),
+      );
+      if (ready?.length === world.agents.length) return;
+      if (world.schedule.nowMs > untilMs) {
+        world.violate(`the fleet is not whole again: ${JSON.stringify(view?.nodes)}`);
+        return;
+      }
+      await world.runTo(world.schedule.nowMs + 500);
+    }
+  }
+
+  /** One request for each model: complete, or the fleet only looks whole. */
+  async #probe(): Promise<void> {
+    const { world } = this;
+    const models = new Set(this.plan.nodes.flat().map(({ model }) => model));
+    const probes = [...models].map((model): SimClient => world.request(`probe_${model}`, probeOf(model)));
+    await world.runTo(world.schedule.nowMs + 5_000);
+    for (const { id, outcome, code } of probes) {
+      if (outcome !== 'complete') world.violate(`${id} was ${outcome ?? 'not served'} ${code}`);
+    }
+  }
+
+  /** What was booked and kept for requests is given back. */
+  async #quiet(): Promise<void> {
+    const { world } = this;
+    await world.runTo(world.schedule.nowMs + 15_000);
+    const view = await world.regionView();
+    if (view === undefined) return world.violate('the region does not answer');
+    for (const { name, live } of view.nodes)
+      if (live !== 0) world.violate(`${name} has ${live} reservations`);
+    if (view.streams !== 0) world.violate(`the region has ${view.streams} streams`);
+    for (const { name, status, engines } of world.agents) {
+      if (status?.live !== 0) world.violate(`${name} has ${status?.live} live requests`);
+      for (const { work } of engines) if (work.length > 0) world.violate(`${name}'s engine has work`);
+    }
+  }
+
+  #judge(): void {
+    for (const { id, plan, outcome, startedMs, endedMs, code } of this.world.clients) {
+      if (outcome === undefined || outcome === 'complete' || outcome === 'left') continue;
+      const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
+      const isServed = !plan.refusesContinuation && this.#isServedBeside(plan.model, struck);
+      const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
+      if (counting.some(({ kind }) => maySee[kind].outcomes.includes(outcome))) continue;
+      const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
+      this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
+    }
+  }
+
+  /** Whether a host serves the model that none of these faults struck. */
+  #isServedBeside(model: string, struck: Plan['faults']): boolean {
+    const { nodes } = this.plan;
+    const hit = new Set(
+      struck.filter(({ kind }) => maySee[kind].of === 'host').map(({ node }) => node % nodes.length),
+    );
+    return nodes.some(
+      (engines, index) => !hit.has(index) && engines.some((engine) => engine.model === model),
+    );
+  }
+
+  #ran(): Ran {
+    const { world, plan } = this;
+    const outcomes = { complete: 0, refused: 0, told: 0, broken: 0, left: 0 };
+    for (const { outcome } of world.clients) if (outcome !== undefined) outcomes[outcome] += 1;
+    return {
+      seed: plan.seed,
+      plan,
+      violations: world.violations,
+      outcomes,
+      traceHash: world.trace.hash,
+      trace: world.trace.lines,
+      virtualMs: world.schedule.nowMs,
+      events: world.schedule.handled,
+    };
+  }
+}
+
+const probeOf = (model: string): RequestPlan => ({
+  ...{
+    atMs: 0,
+    kind: 'chat',
+    model,
+    pieces: 3,
+    promptBytes: 0,
+    isLimited: false,
+    refusesContinuation: false,
+  },
+  ...{ leavesAfterMs: undefined, stallsAfterMs: undefined, stallMs: 0 },
+});
+
+export const runSeed = (seed: number, programs: Programs, options: RunOptions = {}): Promise<Ran> =>
+  new Run(seed, programs, options).runWatched();
