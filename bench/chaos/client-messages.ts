@@ -17,8 +17,8 @@ export interface ClientPlan {
   readonly spreadMs: number;
   /** Of an answer. */
   readonly words: readonly [min: number, max: number];
-  /** What an engine says is nobody's to know beforehand: texts are kept, not judged. */
-  readonly keepsText: boolean;
+  /** Of a real engine nobody knows beforehand what it says: texts are kept, not judged. Words are tokens then. */
+  readonly isReal: boolean;
 }
 
 export interface StreamRecord {
