@@ -4,6 +4,7 @@
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '@cognitora/protocol/errors';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../systems/edge-under-test.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';
@@ -15,7 +16,7 @@ import { Trails } from './trails.ts';
 
 export const fakeModel = 'chaos';
 const agentPath = join(import.meta.dirname, '../../node-agent/src/main.ts');
-const readyMsMax = 20_000;
+const readyMsMax = 60_000;
 
 export interface FleetOptions {
   readonly layout: 'one-object' | 'object-per-node';
@@ -41,6 +42,8 @@ export class Host {
   readonly relay: LinkRelay;
   readonly #startAgent: (host: Host) => Program;
   #agent: Program | undefined;
+  /** Why a run says nothing: an engine that never came back. */
+  trouble: string | undefined;
 
   constructor({ name, engine, real, relay }: HostParts, startAgent: (host: Host) => Program) {
     this.name = name;
@@ -52,6 +55,14 @@ export class Host {
 
   async startEngines(): Promise<void> {
     await Promise.all([this.engine.start(), this.real?.start()]);
+  }
+
+  /** As a service manager does: a real engine takes its time, and nobody waits for it. */
+  async restartEngines(): Promise<void> {
+    this.real?.start().catch((thrown) => {
+      this.trouble = messageOf(thrown);
+    });
+    await this.engine.start();
   }
 
   async killEngines(): Promise<void> {
@@ -79,7 +90,7 @@ export class Host {
 
 /** What harms a host, and what mends it. */
 const harms: Readonly<Record<FaultKind, readonly [harm: Deed, mend: Deed]>> = {
-  'engine killed': [(host) => host.killEngines(), (host) => host.startEngines()],
+  'engine killed': [(host) => host.killEngines(), (host) => host.restartEngines()],
   'link cut': [({ relay }) => void relay.cut(), () => {}],
   'link silent': [({ relay }) => relay.silence(), ({ relay }) => relay.speak()],
   'agent paused': [(host) => host.signalAgent('SIGSTOP'), (host) => host.signalAgent('SIGCONT')],
@@ -133,7 +144,11 @@ export class Fleet {
     };
   }
 
-  isReady = async (): Promise<boolean> => (await this.atEdge()).ready === this.hosts.length;
+  isReady = async (): Promise<boolean> => {
+    const trouble = this.hosts.find((host) => host.trouble !== undefined)?.trouble;
+    if (trouble !== undefined) throw new Error(trouble);
+    return (await this.atEdge()).ready === this.hosts.length;
+  };
 
   async stop(): Promise<void> {
     await Promise.all(this.hosts.map((host) => host.stop()));

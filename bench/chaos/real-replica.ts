@@ -1,6 +1,5 @@
 /** A real engine (llama.cpp with the toy model) behind a recorder: killed, started again on its port, asked directly. */
 import { join } from 'node:path';
-import { delayMs } from '../machine/clock.ts';
 import { startWorkerProcess, type WorkerProcess } from '../machine/worker-process.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';
 import type { Recorded, RecorderAnswer, RecorderCommand } from './recorder-messages.ts';
@@ -27,12 +26,13 @@ export class RealReplica {
     return `http://127.0.0.1:${this.#recorderPort}`;
   }
 
+  /** Resolves once it serves, or was killed before that. */
   async start(): Promise<void> {
     const engine = startProgram(
       'nice',
       [
         // Tokens of a toy come as fast as there is CPU: others go first.
-        ...['-n', '10', process.execPath, enginePath, '--model', realModel, '--threads', '1'],
+        ...['-n', '4', process.execPath, enginePath, '--model', realModel, '--threads', '1'],
         ...['--models-dir', this.#directory, '--port', String(this.#port)],
       ],
       { COGNITORA_PARENT_PIPE: '1' },
@@ -40,14 +40,17 @@ export class RealReplica {
     this.#engine = engine;
     const listening = (): string | undefined =>
       /"event":"listening","url":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(engine.tail())?.[1];
-    await waitUntil('the real engine', listenMsMax, async () => listening() !== undefined);
+    const isKilled = (): boolean => this.#engine !== engine;
+    await waitUntil('the real engine', listenMsMax, async () => isKilled() || listening() !== undefined);
+    if (isKilled()) return;
     this.#port = Number(listening());
     this.#recorderPort = (await this.#recorder.ask({ kind: 'engine', port: this.#port })).port;
   }
 
   async kill(): Promise<void> {
-    await this.#engine?.stop('SIGKILL');
+    const engine = this.#engine;
     this.#engine = undefined;
+    await engine?.stop('SIGKILL');
   }
 
   async recorded(): Promise<readonly Recorded[]> {
@@ -65,6 +68,5 @@ export class RealReplica {
   async stop(): Promise<void> {
     await this.kill();
     await this.#recorder.stop();
-    await delayMs(0);
   }
 }
