@@ -26,6 +26,7 @@ export interface StreamRecord {
   readonly outcome: Outcome;
   /** Of an error that the client was told, or what broke. */
   readonly code?: string;
+  readonly message?: string;
   readonly words: number;
   readonly ttftMs: number;
   /** Between two chunks. */

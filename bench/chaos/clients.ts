@@ -2,6 +2,7 @@
  * A process of clients: the official SDK, as many streams at once as asked for, each watched for what a client can see
  * of a fault. Never retries: what is counted is what the edge did.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import OpenAI, { APIConnectionError, APIError } from 'openai';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
@@ -42,8 +43,10 @@ const jobOf = ({ name, seed, isReal, words: [min, max] }: ClientPlan, index: num
     random() < 0.2 ? undefined : [{ role: 'system', content: story }, ...(random() < 0.5 ? [] : turns), user];
   const prompt = messages === undefined ? `${story}${question}${answerMark}` : promptOf(messages);
   const limit = random();
-  // A third ends at its limit, a third has one that it does not reach, a third has none.
-  const tokensMax = limit < 1 / 3 ? Math.ceil(words / 2) : limit < 2 / 3 ? words + 10 : undefined;
+  // A third ends at its limit, a third has one that it does not reach, a third has none: but a completion without one
+  // ends at sixteen tokens.
+  const isLimited = limit < 2 / 3 || messages === undefined;
+  const tokensMax = limit < 1 / 3 ? Math.ceil(words / 2) : isLimited ? words + 10 : undefined;
   return { requestId, prompt, messages, tokensMax, asksUsage: random() < 0.5 };
 };
 
@@ -115,12 +118,13 @@ const watchedFetch = () => {
 };
 
 const failureOf = (thrown: unknown, isHung: boolean): Failure => {
-  if (isHung) return { kind: 'hung', code: 'hung' };
+  if (isHung) return { kind: 'hung', code: 'hung', message: `no chunk for ${hungMs} ms` };
+  const message = messageOf(thrown);
   if (thrown instanceof APIError && !(thrown instanceof APIConnectionError)) {
     const code = String(thrown.code ?? thrown.status ?? thrown.message);
-    return { kind: thrown.status === undefined ? 'event' : 'status', code };
+    return { kind: thrown.status === undefined ? 'event' : 'status', code, message };
   }
-  return { kind: 'connection', code: thrown instanceof Error ? thrown.message : String(thrown) };
+  return { kind: 'connection', code: message, message };
 };
 
 /** All that one client sees of its stream. */
@@ -201,7 +205,7 @@ const runOne = async (plan: ClientPlan, job: Job): Promise<StreamRecord> => {
   return {
     ...{ requestId: job.requestId, outcome, words, ttftMs, longestGapMs, gapBeganUs },
     ...{ endedUs: monotonicUs(), oddities: [...seen.oddities] },
-    ...(failure === undefined ? {} : { code: failure.code }),
+    ...(failure === undefined ? {} : { code: failure.code, message: failure.message }),
     ...(isReal ? { text } : {}),
   };
 };

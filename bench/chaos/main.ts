@@ -48,8 +48,8 @@ const toldMax = 8;
 /** The way of some that did not end right, as their engines saw it. */
 const tellFailures = ({ trails }: Fleet, { records, beganUs }: PhaseResult): void => {
   const failed = records.filter(({ outcome }) => outcome !== 'right');
-  for (const { requestId, outcome, code = '', words } of failed.slice(0, toldMax)) {
-    say(`  ${requestId} ${outcome} ${code} after ${words} words: ${trails.tell(requestId, beganUs)}`);
+  for (const { requestId, outcome, message = '', words } of failed.slice(0, toldMax)) {
+    say(`  ${requestId} ${outcome} after ${words} words: ${trails.tell(requestId, beganUs)}; ${message}`);
   }
 };
 
