@@ -17,8 +17,8 @@ export interface ClientPlan {
   readonly spreadMs: number;
   /** Of an answer. */
   readonly words: readonly [min: number, max: number];
-  /** What an engine says is nobody's to know beforehand: texts are kept, not judged. */
-  readonly keepsText: boolean;
+  /** Of a real engine nobody knows beforehand what it says: texts are kept, not judged. Words are tokens then. */
+  readonly isReal: boolean;
 }
 
 export interface StreamRecord {
@@ -26,6 +26,7 @@ export interface StreamRecord {
   readonly outcome: Outcome;
   /** Of an error that the client was told, or what broke. */
   readonly code?: string;
+  readonly message?: string;
   readonly words: number;
   readonly ttftMs: number;
   /** Between two chunks. */

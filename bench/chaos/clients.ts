@@ -2,8 +2,9 @@
  * A process of clients: the official SDK, as many streams at once as asked for, each watched for what a client can see
  * of a fault. Never retries: what is counted is what the edge did.
  */
+import { messageOf } from '@cognitora/protocol/errors';
 import OpenAI, { APIConnectionError, APIError } from 'openai';
-import { monotonicUs } from '../machine/clock.ts';
+import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { serveCommands } from '../machine/worker-process.ts';
 import { seededRandom } from '../sim/random.ts';
 import type { ClientPlan, StreamRecord } from './client-messages.ts';
@@ -13,6 +14,7 @@ import { answerMark, answerTo, type Message, promptOf, tokensOf } from './spoken
 /** A client that saw no chunk for this long would have given up: nothing in the product may take so long. */
 const hungMs = 45_000;
 const tailBytes = 512;
+const refusedMs = 500;
 const story = 'You tell of ships and of the sea, in as many words as you are asked for. '.repeat(8);
 
 interface Job {
@@ -24,10 +26,14 @@ interface Job {
   readonly asksUsage: boolean;
 }
 
-const jobOf = ({ name, seed, words: [min, max] }: ClientPlan, index: number): Job => {
+const jobOf = ({ name, seed, isReal, words: [min, max] }: ClientPlan, index: number): Job => {
   const random = seededRandom(seed + index * 7919);
   const words = min + Math.floor(random() * (max - min + 1));
   const question = `Say ${words} words of story ${seed}/${index}.`;
+  const requestId = `${name}-${index}`;
+  if (isReal) {
+    return { requestId, prompt: question, messages: undefined, tokensMax: words, asksUsage: false };
+  }
   const user = { role: 'user', content: question };
   const turns: readonly Message[] = [
     { role: 'user', content: 'Are you there?' },
@@ -37,9 +43,11 @@ const jobOf = ({ name, seed, words: [min, max] }: ClientPlan, index: number): Jo
     random() < 0.2 ? undefined : [{ role: 'system', content: story }, ...(random() < 0.5 ? [] : turns), user];
   const prompt = messages === undefined ? `${story}${question}${answerMark}` : promptOf(messages);
   const limit = random();
-  // A third ends at its limit, a third has one that it does not reach, a third has none.
-  const tokensMax = limit < 1 / 3 ? Math.ceil(words / 2) : limit < 2 / 3 ? words + 10 : undefined;
-  return { requestId: `${name}-${index}`, prompt, messages, tokensMax, asksUsage: random() < 0.5 };
+  // A third ends at its limit, a third has one that it does not reach, a third has none: but a completion without one
+  // ends at sixteen tokens.
+  const isLimited = limit < 2 / 3 || messages === undefined;
+  const tokensMax = limit < 1 / 3 ? Math.ceil(words / 2) : isLimited ? words + 10 : undefined;
+  return { requestId, prompt, messages, tokensMax, asksUsage: random() < 0.5 };
 };
 
 /** What of a chunk counts here, of chats and of completions. */
@@ -110,12 +118,13 @@ const watchedFetch = () => {
 };
 
 const failureOf = (thrown: unknown, isHung: boolean): Failure => {
-  if (isHung) return { kind: 'hung', code: 'hung' };
+  if (isHung) return { kind: 'hung', code: 'hung', message: `no chunk for ${hungMs} ms` };
+  const message = messageOf(thrown);
   if (thrown instanceof APIError && !(thrown instanceof APIConnectionError)) {
     const code = String(thrown.code ?? thrown.status ?? thrown.message);
-    return { kind: thrown.status === undefined ? 'event' : 'status', code };
+    return { kind: thrown.status === undefined ? 'event' : 'status', code, message };
   }
-  return { kind: 'connection', code: thrown instanceof Error ? thrown.message : String(thrown) };
+  return { kind: 'connection', code: message, message };
 };
 
 /** All that one client sees of its stream. */
@@ -170,7 +179,7 @@ class Watch {
 }
 
 const runOne = async (plan: ClientPlan, job: Job): Promise<StreamRecord> => {
-  const { baseUrl: baseURL, apiKey, keepsText } = plan;
+  const { baseUrl: baseURL, apiKey, isReal } = plan;
   const { watch: fetchOf, isDone } = watchedFetch();
   const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, timeout: hungMs, fetch: fetchOf });
   const seen = new Watch();
@@ -190,14 +199,14 @@ const runOne = async (plan: ClientPlan, job: Job): Promise<StreamRecord> => {
     clearTimeout(timer);
   }
   const { text, finishReason, words, ttftMs, longestGapMs, gapBeganUs } = seen;
-  const expected = keepsText ? undefined : answerTo(job.prompt, job.tokensMax);
+  const expected = isReal ? undefined : answerTo(job.prompt, job.tokensMax);
   const outcome = judge({ text, finishReason, isDone: isDone(), failure, expected });
-  if (outcome === 'right' && !keepsText) seen.checkUsage(job);
+  if (outcome === 'right' && !isReal) seen.checkUsage(job);
   return {
     ...{ requestId: job.requestId, outcome, words, ttftMs, longestGapMs, gapBeganUs },
     ...{ endedUs: monotonicUs(), oddities: [...seen.oddities] },
-    ...(failure === undefined ? {} : { code: failure.code }),
-    ...(keepsText ? { text } : {}),
+    ...(failure === undefined ? {} : { code: failure.code, message: failure.message }),
+    ...(isReal ? { text } : {}),
   };
 };
 
@@ -207,11 +216,13 @@ const run = async (plan: ClientPlan): Promise<readonly StreamRecord[]> => {
   const records: StreamRecord[] = [];
   let next = 0;
   const slot = async (at: number): Promise<void> => {
-    await new Promise((resolve) => setTimeout(resolve, (plan.spreadMs * at) / plan.streams));
+    await delayMs((plan.spreadMs * at) / plan.streams);
     do {
       const job = jobOf(plan, next);
       next += 1;
       records.push(await runOne(plan, job));
+      // As a client does that was refused.
+      if (records.at(-1)?.outcome !== 'right') await delayMs(refusedMs);
     } while (mayStart());
   };
   await Promise.all(Array.from({ length: plan.streams }, (_, at) => slot(at)));

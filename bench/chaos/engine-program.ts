@@ -17,6 +17,8 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const { port, model, wordMs } = JSON.parse(process.argv[2] ?? '') as EngineStart;
 const prefillMs = 40;
+/** Of a completion that names no limit. */
+const completionTokens = 16;
 let live = 0;
 let isGone = false;
 
@@ -62,7 +64,7 @@ const readAsked = (isChat: boolean, fields: Fields): Asked => {
   if (typeof max === 'number' && max < 1) throw new Refusal(`max_tokens must be at least 1, got ${max}.`);
   return {
     ...(isChat ? readChat(fields) : readCompletion(fields)),
-    tokensMax: typeof max === 'number' ? max : Number.POSITIVE_INFINITY,
+    tokensMax: typeof max === 'number' ? max : isChat ? Number.POSITIVE_INFINITY : completionTokens,
     includesUsage: isRecord(fields.stream_options) && fields.stream_options.include_usage === true,
   };
 };

@@ -4,47 +4,73 @@
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '@cognitora/protocol/errors';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../systems/edge-under-test.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';
 import { FakeProcess } from './fake-process.ts';
 import type { Fault, FaultKind } from './faults.ts';
 import { LinkRelay } from './link-relay.ts';
+import { RealReplica } from './real-replica.ts';
 import { Trails } from './trails.ts';
 
 export const fakeModel = 'chaos';
 const agentPath = join(import.meta.dirname, '../../node-agent/src/main.ts');
-const readyMsMax = 20_000;
+const readyMsMax = 60_000;
 
 export interface FleetOptions {
   readonly layout: 'one-object' | 'object-per-node';
   readonly hosts: number;
   readonly wordMs: number;
+  /** Each host has a real engine beside the fake one. */
+  readonly hasReal: boolean;
   /** Where agents' output is kept, one file each; undefined: nowhere. */
   readonly logs: string | undefined;
+}
+
+interface HostParts {
+  readonly name: string;
+  readonly engine: FakeProcess;
+  readonly real: RealReplica | undefined;
+  readonly relay: LinkRelay;
 }
 
 export class Host {
   readonly name: string;
   readonly engine: FakeProcess;
+  readonly real: RealReplica | undefined;
   readonly relay: LinkRelay;
-  readonly #startAgent: (host: Host) => Promise<Program>;
+  readonly #startAgent: (host: Host) => Program;
   #agent: Program | undefined;
+  /** Why a run says nothing: an engine that never came back. */
+  trouble: string | undefined;
 
-  constructor(
-    name: string,
-    engine: FakeProcess,
-    relay: LinkRelay,
-    startAgent: (host: Host) => Promise<Program>,
-  ) {
+  constructor({ name, engine, real, relay }: HostParts, startAgent: (host: Host) => Program) {
     this.name = name;
     this.engine = engine;
+    this.real = real;
     this.relay = relay;
     this.#startAgent = startAgent;
   }
 
-  async startAgent(): Promise<void> {
-    this.#agent = await this.#startAgent(this);
+  async startEngines(): Promise<void> {
+    await Promise.all([this.engine.start(), this.real?.start()]);
+  }
+
+  /** As a service manager does: a real engine takes its time, and nobody waits for it. */
+  async restartEngines(): Promise<void> {
+    this.real?.start().catch((thrown) => {
+      this.trouble = messageOf(thrown);
+    });
+    await this.engine.start();
+  }
+
+  async killEngines(): Promise<void> {
+    await Promise.all([this.engine.kill(), this.real?.kill()]);
+  }
+
+  startAgent(): void {
+    this.#agent = this.#startAgent(this);
   }
 
   async killAgent(): Promise<void> {
@@ -57,14 +83,14 @@ export class Host {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.killAgent(), this.engine.kill()]);
+    await Promise.all([this.killAgent(), this.engine.kill(), this.real?.stop()]);
     await this.relay.stop();
   }
 }
 
 /** What harms a host, and what mends it. */
 const harms: Readonly<Record<FaultKind, readonly [harm: Deed, mend: Deed]>> = {
-  'engine killed': [({ engine }) => engine.kill(), ({ engine }) => engine.start()],
+  'engine killed': [(host) => host.killEngines(), (host) => host.restartEngines()],
   'link cut': [({ relay }) => void relay.cut(), () => {}],
   'link silent': [({ relay }) => relay.silence(), ({ relay }) => relay.speak()],
   'agent paused': [(host) => host.signalAgent('SIGSTOP'), (host) => host.signalAgent('SIGCONT')],
@@ -118,7 +144,11 @@ export class Fleet {
     };
   }
 
-  isReady = async (): Promise<boolean> => (await this.atEdge()).ready === this.hosts.length;
+  isReady = async (): Promise<boolean> => {
+    const trouble = this.hosts.find((host) => host.trouble !== undefined)?.trouble;
+    if (trouble !== undefined) throw new Error(trouble);
+    return (await this.atEdge()).ready === this.hosts.length;
+  };
 
   async stop(): Promise<void> {
     await Promise.all(this.hosts.map((host) => host.stop()));
@@ -134,18 +164,20 @@ interface RegionSeen {
   }[];
 }
 
-export const startFleet = async ({ layout, hosts: count, wordMs, logs }: FleetOptions): Promise<Fleet> => {
+export const startFleet = async (options: FleetOptions): Promise<Fleet> => {
+  const { layout, hosts: count, wordMs, hasReal, logs } = options;
   const trails = new Trails();
   const names = Array.from({ length: count }, (_, at) => `host-${at}`);
   const relays = await Promise.all(names.map(() => new LinkRelay().listen()));
   const edge = await startEdgeUnderTest(layout, { origins: relays.map(({ url }) => url) });
   const joinToken = await edge.joinToken(count);
-  const startAgent = async ({ name, engine, relay }: Host): Promise<Program> =>
+  const startAgent = ({ name, engine, real, relay }: Host): Program =>
     startProgram(
       process.execPath,
       [
         ...[agentPath, '--config', '/dev/null', '--edge', relay.url, '--name', name],
         ...['--engine-url', engine.url, '--profile', 'vllm'],
+        ...(real === undefined ? [] : ['--engine-url', real.url, '--profile', 'embedded']),
         ...['--data-dir', join(edge.directory, name)],
       ],
       { COGNITORA_JOIN_TOKEN: joinToken, COGNITORA_PARENT_PIPE: '1' },
@@ -159,12 +191,14 @@ export const startFleet = async ({ layout, hosts: count, wordMs, logs }: FleetOp
     const engine = new FakeProcess({ model: fakeModel, wordMs }, (note) =>
       trails.add({ ...note, engine: name, us: monotonicUs() }),
     );
-    return new Host(name, engine, relay, startAgent);
+    const real = hasReal ? new RealReplica(join(edge.directory, 'models')) : undefined;
+    return new Host({ name, engine, real, relay }, startAgent);
   });
   const fleet = new Fleet(edge, hosts, trails);
   try {
-    await Promise.all(hosts.map(({ engine }) => engine.start()));
-    await Promise.all(hosts.map((host) => host.startAgent()));
+    // One after the other: the first makes the model's file.
+    for (const host of hosts) await host.startEngines();
+    for (const host of hosts) host.startAgent();
     await waitUntil('readiness of the fleet', readyMsMax, fleet.isReady);
     return fleet;
   } catch (thrown) {

@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import { type ChaosPlan, type PhaseName, type PhaseResult, phaseNames, runPhase } from './phases.ts';
+import { examineReal } from './real-streams.ts';
 import { figuresOf, goalsOf, tellPhases } from './report.ts';
 
 const method =
@@ -47,8 +48,8 @@ const toldMax = 8;
 /** The way of some that did not end right, as their engines saw it. */
 const tellFailures = ({ trails }: Fleet, { records, beganUs }: PhaseResult): void => {
   const failed = records.filter(({ outcome }) => outcome !== 'right');
-  for (const { requestId, outcome, code = '', words } of failed.slice(0, toldMax)) {
-    say(`  ${requestId} ${outcome} ${code} after ${words} words: ${trails.tell(requestId, beganUs)}`);
+  for (const { requestId, outcome, message = '', words } of failed.slice(0, toldMax)) {
+    say(`  ${requestId} ${outcome} after ${words} words: ${trails.tell(requestId, beganUs)}; ${message}`);
   }
 };
 
@@ -59,19 +60,21 @@ const main = async (): Promise<void> => {
   if (values.logs !== undefined) mkdirSync(values.logs, { recursive: true });
   const plan: ChaosPlan = {
     streams: Number(values.streams),
+    realStreams: Math.ceil(Number(values.streams) / 50),
     seed: Number(values.seed),
     phaseMs: (Number(values.minutes) * 60e3) / asked.length,
     everyMs: 10_000,
     words: [40, 100],
   };
   const layout = values.layout === 'object-per-node' ? 'object-per-node' : 'one-object';
-  const fleet = await startFleet({ layout, hosts: 3, wordMs: 250, logs: values.logs });
+  const fleet = await startFleet({ layout, hosts: 3, wordMs: 250, hasReal: true, logs: values.logs });
   try {
     const phases = [];
     for (const phase of asked) {
       say(`phase ${phase}: ${plan.streams} streams for ${Math.round(plan.phaseMs / 1e3)} s`);
       const result = await runPhase(fleet, plan, phase as PhaseName);
-      phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id))] as const);
+      const real = result.real.length > 0 ? await examineReal(fleet, result.real) : undefined;
+      phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id), real)] as const);
       if (phase !== 'C') tellFailures(fleet, result);
     }
     say(`\n${tellPhases(phases)}`);

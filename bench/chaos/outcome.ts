@@ -14,9 +14,12 @@ export const outcomes = [
 ] as const;
 export type Outcome = (typeof outcomes)[number];
 
-export type Failure =
-  | { readonly kind: 'event' | 'status'; readonly code: string }
-  | { readonly kind: 'connection' | 'hung'; readonly code: string };
+export interface Failure {
+  readonly kind: 'event' | 'status' | 'connection' | 'hung';
+  readonly code: string;
+  /** What the client was told, for people. */
+  readonly message: string;
+}
 
 export interface Seen {
   readonly text: string;

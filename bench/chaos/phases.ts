@@ -10,12 +10,15 @@ import { waitUntil } from '../systems/program.ts';
 import type { ClientPlan, StreamRecord } from './client-messages.ts';
 import { type Fault, linkCuts, replicaKills } from './faults.ts';
 import { type Fleet, fakeModel, type Strike } from './fleet.ts';
+import { realModel } from './real-replica.ts';
 
 export const phaseNames = ['A', 'B', 'C'] as const;
 export type PhaseName = (typeof phaseNames)[number];
 
 export interface ChaosPlan {
+  /** At once, `realStreams` of them at real engines in phases A and B. */
   readonly streams: number;
+  readonly realStreams: number;
   readonly seed: number;
   /** Of one phase, in which requests and faults begin. */
   readonly phaseMs: number;
@@ -28,6 +31,8 @@ export interface PhaseResult {
   readonly phase: PhaseName;
   readonly beganUs: number;
   readonly records: readonly StreamRecord[];
+  /** Of real engines. */
+  readonly real: readonly StreamRecord[];
   readonly strikes: readonly Strike[];
   readonly edgeKills: readonly EdgeKill[];
 }
@@ -48,26 +53,35 @@ type Clients = WorkerProcess<ClientPlan, readonly StreamRecord[]>;
 /** More would wait for the clients' processes instead of the edge. */
 const streamsPerProcess = 70;
 const spreadMs = 1_500;
-const idleMsMax = 20_000;
+/** Of an answer: some seconds of a toy. */
+const realTokens = [2_000, 3_000] as const;
+const idleMsMax = 40_000;
+
+interface LoadTerms extends Pick<ClientPlan, 'name' | 'againMs' | 'streams' | 'words' | 'isReal' | 'seed'> {
+  readonly model: string;
+}
 
 const withClients = async <Result>(
   fleet: Fleet,
-  plan: ChaosPlan & { readonly name: string; readonly againMs: number },
+  terms: LoadTerms,
   work: (records: Promise<readonly StreamRecord[]>) => Promise<Result>,
 ): Promise<Result> => {
-  const count = Math.ceil(plan.streams / streamsPerProcess);
+  const count = Math.ceil(terms.streams / streamsPerProcess);
   const path = join(import.meta.dirname, 'clients.ts');
   const processes: Clients[] = Array.from({ length: count }, () => startWorkerProcess(path));
   try {
     const answers = processes.map((clients, at) =>
       clients.ask({
-        ...{ baseUrl: `${fleet.edge.url}/v1`, apiKey: fleet.edge.apiKey, model: fakeModel },
-        ...{ name: `${plan.name}-${at}`, seed: plan.seed + at * 1_000_003 },
-        streams: Math.floor((plan.streams + at) / count),
-        ...{ againMs: plan.againMs, spreadMs, words: plan.words, keepsText: false },
+        ...terms,
+        ...{ baseUrl: `${fleet.edge.url}/v1`, apiKey: fleet.edge.apiKey, spreadMs },
+        ...{ name: `${terms.name}-${at}`, seed: terms.seed + at * 1_000_003 },
+        streams: Math.floor((terms.streams + at) / count),
       }),
     );
-    return await work(Promise.all(answers).then((lists) => lists.flat()));
+    const records = Promise.all(answers).then((lists) => lists.flat());
+    // Where the work fails first, what it says counts.
+    records.catch(() => {});
+    return await work(records);
   } finally {
     await Promise.all(processes.map((clients) => clients.stop()));
   }
@@ -81,12 +95,18 @@ const underFaults = async (
 ): Promise<PhaseResult> => {
   await waitUntil('readiness of the fleet', idleMsMax, fleet.isReady);
   const beganUs = monotonicUs();
+  const { seed, words, realStreams, phaseMs: againMs } = plan;
   const name = `chaos-${phase.toLowerCase()}`;
-  return withClients(fleet, { ...plan, name, againMs: plan.phaseMs }, async (records) => {
-    const strikes: Strike[] = [];
-    for (const fault of faults) strikes.push(await fleet.suffer(fault));
-    return { phase, beganUs, records: await records, strikes, edgeKills: [] };
-  });
+  const streams = plan.streams - realStreams;
+  const fakes = { name, model: fakeModel, streams, seed, words, isReal: false, againMs };
+  const reals = { ...fakes, name: `${name}-real`, model: realModel, streams: realStreams };
+  return withClients(fleet, { ...reals, words: realTokens, isReal: true }, (real) =>
+    withClients(fleet, fakes, async (records) => {
+      const strikes: Strike[] = [];
+      for (const fault of faults) strikes.push(await fleet.suffer(fault));
+      return { phase, beganUs, records: await records, real: await real, strikes, edgeKills: [] };
+    }),
+  );
 };
 
 /** Kills the edge under all streams, once, and watches what is left. */
@@ -95,7 +115,9 @@ const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: num
   await waitUntil('readiness of the fleet', idleMsMax, fleet.isReady);
   // None of these ends by itself.
   const words = [2_000, 2_000] as const;
-  return withClients(fleet, { ...plan, words, name, againMs: 0 }, async (records) => {
+  const { streams, seed } = plan;
+  const terms = { name, model: fakeModel, streams, seed, words, isReal: false, againMs: 0 };
+  return withClients(fleet, terms, async (records) => {
     const areAllLive = async (): Promise<boolean> => (await fleet.liveInEngines()) === plan.streams;
     await waitUntil('streams in all engines', idleMsMax, areAllLive);
     await fleet.edge.kill();
@@ -131,7 +153,7 @@ const edgeKills = async (fleet: Fleet, plan: ChaosPlan): Promise<PhaseResult> =>
     kills.push(seen.kill);
     records.push(...seen.records);
   } while (monotonicUs() - beganUs < plan.phaseMs * 1e3);
-  return { phase: 'C', beganUs, records, strikes: [], edgeKills: kills };
+  return { phase: 'C', beganUs, records, real: [], strikes: [], edgeKills: kills };
 };
 
 export const runPhase = (fleet: Fleet, plan: ChaosPlan, phase: PhaseName): Promise<PhaseResult> => {

@@ -5,6 +5,7 @@ import { table } from '../report/table.ts';
 import type { StreamRecord } from './client-messages.ts';
 import { type Outcome, outcomes } from './outcome.ts';
 import type { PhaseResult } from './phases.ts';
+import type { RealFigures } from './real-streams.ts';
 import type { Travel } from './trails.ts';
 
 /** Where nothing disturbs it, a stream's chunks are far closer to each other. */
@@ -27,6 +28,8 @@ export interface PhaseFigures {
   readonly resumedPauseMs: Summary;
   readonly ttftMs: Summary;
   readonly strikes: Readonly<Record<string, number>>;
+  /** Those of real engines are counted here and in `rightShare` alone; undefined: there were none. */
+  readonly real: RealFigures | undefined;
 }
 
 const countBy = (keys: readonly string[]): Readonly<Record<string, number>> => {
@@ -38,6 +41,7 @@ const countBy = (keys: readonly string[]): Readonly<Record<string, number>> => {
 export const figuresOf = (
   { records, strikes }: PhaseResult,
   travelOf: (requestId: string) => Travel,
+  real?: RealFigures,
 ): PhaseFigures => {
   const counts = countBy(records.map(({ outcome }) => outcome));
   const right = records.filter(({ outcome }) => outcome === 'right');
@@ -49,7 +53,7 @@ export const figuresOf = (
   return {
     requests: records.length,
     outcomes: Object.fromEntries(outcomes.map((one) => [one, counts[one] ?? 0])) as Record<Outcome, number>,
-    rightShare: right.length / records.length,
+    rightShare: (right.length + (real?.complete ?? 0)) / (records.length + (real?.requests ?? 0)),
     codes: countBy(records.flatMap(({ code }) => code ?? [])),
     oddities: countBy(records.flatMap(({ oddities }) => oddities)),
     continued: continued.length,
@@ -59,6 +63,7 @@ export const figuresOf = (
     resumedPauseMs: summarize(resumed.map(({ longestGapMs }) => longestGapMs)),
     ttftMs: summarize(records.map(({ ttftMs }) => ttftMs).filter((ms) => !Number.isNaN(ms))),
     strikes: countBy(strikes.map(({ kind }) => kind)),
+    real,
   };
 };
 
@@ -69,6 +74,17 @@ const shownCounts = (counts: Readonly<Record<string, number>>): string =>
 
 const pause = ({ p50, p99, max }: Summary): string =>
   Number.isNaN(p50) ? '-' : `${[p50, p99, max].map((ms) => (ms / 1e3).toFixed(2)).join(' / ')} s`;
+
+const tellReal = (phase: string, real: RealFigures | undefined): readonly string[] => {
+  if (real === undefined) return [];
+  const { requests, complete, continued, wrong, otherwise, samples, same, sharesInCommon } = real;
+  return [
+    `${phase}: llama.cpp: ${complete} of ${requests} streams complete, ${continued} of them continued; ` +
+      `put together wrong: ${shownCounts(wrong)}; not complete: ${shownCounts(otherwise)}`,
+    `${phase}: llama.cpp: ${same} of ${samples} continuations are what the same engine says when asked directly; ` +
+      `of the others this much is: ${sharesInCommon.join(', ') || '-'}`,
+  ];
+};
 
 /** For people. */
 export const tellPhases = (phases: readonly (readonly [PhaseResult, PhaseFigures])[]): string => {
@@ -87,9 +103,10 @@ export const tellPhases = (phases: readonly (readonly [PhaseResult, PhaseFigures
   row('pause of the resumed', ({ resumedPauseMs }) => pause(resumedPauseMs));
   row('first chunk', ({ ttftMs }) => pause(ttftMs));
   const head = phases.map(([{ phase }, { requests }]) => `${phase}: ${requests} streams`);
-  const notes = phases.flatMap(([{ phase, edgeKills }, { strikes, codes, oddities }]) => [
+  const notes = phases.flatMap(([{ phase, edgeKills }, { strikes, codes, oddities, real }]) => [
     `${phase}: faults: ${shownCounts(strikes)}`,
     `${phase}: codes: ${shownCounts(codes)}; oddities: ${shownCounts(oddities)}`,
+    ...tellReal(phase, real),
     ...edgeKills.map(
       ({ streams, downMs, clientsToldMs, enginesIdleMs, edgeIdleMs }) =>
         `${phase}: edge killed under ${streams} streams, down for ${downMs} ms: clients knew after ` +
@@ -125,6 +142,15 @@ export const goalsOf = (
   goals.hung = noneOf(all, 'hung');
   const odd = all.flatMap(({ oddities }) => Object.values(oddities)).reduce((sum, count) => sum + count, 0);
   goals.oneStream = { goal: 'one id, one role, a usage that adds up', value: odd, met: odd === 0 };
+  const reals = all.flatMap(({ real }) => real ?? []);
+  if (reals.length > 0) {
+    const wrong = reals.flatMap(({ wrong }) => Object.values(wrong)).reduce((sum, count) => sum + count, 0);
+    goals.realText = {
+      goal: 'llama.cpp: what was sent before a break is kept, and the rest is what the taking engine said',
+      value: `${wrong} wrong of ${reals.reduce((sum, { complete }) => sum + complete, 0)}`,
+      met: wrong === 0,
+    };
+  }
   const kills = phases.flatMap(([{ edgeKills }]) => edgeKills);
   if (kills.length > 0) {
     const worstMs = Math.max(...kills.map(({ enginesIdleMs }) => enginesIdleMs));

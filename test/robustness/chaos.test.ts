@@ -10,12 +10,25 @@ import { figuresOf, goalsOf, tellPhases } from '../../bench/chaos/report.ts';
 import { figure } from './requests.ts';
 
 const seed = randomInt(2 ** 31);
-const plan: ChaosPlan = { streams: 30, seed, phaseMs: 7_000, everyMs: 2_000, words: [20, 40] };
+const plan: ChaosPlan = {
+  streams: 30,
+  realStreams: 0,
+  seed,
+  phaseMs: 7_000,
+  everyMs: 2_000,
+  words: [20, 40],
+};
 
 describe(`chaos, seed ${seed}`, () => {
   let fleet: Fleet;
   beforeAll(async () => {
-    fleet = await startFleet({ layout: 'one-object', hosts: 3, wordMs: 100, logs: undefined });
+    fleet = await startFleet({
+      layout: 'one-object',
+      hosts: 3,
+      wordMs: 100,
+      hasReal: false,
+      logs: undefined,
+    });
   });
   afterAll(() => fleet?.stop());
 

@@ -1,0 +1,72 @@
+/** A real engine (llama.cpp with the toy model) behind a recorder: killed, started again on its port, asked directly. */
+import { join } from 'node:path';
+import { startWorkerProcess, type WorkerProcess } from '../machine/worker-process.ts';
+import { type Program, startProgram, waitUntil } from '../systems/program.ts';
+import type { Recorded, RecorderAnswer, RecorderCommand } from './recorder-messages.ts';
+
+export const realModel = 'tiny';
+const enginePath = join(import.meta.dirname, '../../embedded-engine/src/main.ts');
+/** The first start makes the model's file. */
+const listenMsMax = 60_000;
+
+export class RealReplica {
+  readonly #directory: string;
+  readonly #recorder: WorkerProcess<RecorderCommand, RecorderAnswer>;
+  #recorderPort = 0;
+  #engine: Program | undefined;
+  #port = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#recorder = startWorkerProcess(join(import.meta.dirname, 'recorder.ts'));
+  }
+
+  /** Where its agent finds it. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#recorderPort}`;
+  }
+
+  /** Resolves once it serves, or was killed before that. */
+  async start(): Promise<void> {
+    const engine = startProgram(
+      'nice',
+      [
+        // Tokens of a toy come as fast as there is CPU: others go first.
+        ...['-n', '4', process.execPath, enginePath, '--model', realModel, '--threads', '1'],
+        ...['--models-dir', this.#directory, '--port', String(this.#port)],
+      ],
+      { COGNITORA_PARENT_PIPE: '1' },
+    );
+    this.#engine = engine;
+    const listening = (): string | undefined =>
+      /"event":"listening","url":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(engine.tail())?.[1];
+    const isKilled = (): boolean => this.#engine !== engine;
+    await waitUntil('the real engine', listenMsMax, async () => isKilled() || listening() !== undefined);
+    if (isKilled()) return;
+    this.#port = Number(listening());
+    this.#recorderPort = (await this.#recorder.ask({ kind: 'engine', port: this.#port })).port;
+  }
+
+  async kill(): Promise<void> {
+    const engine = this.#engine;
+    this.#engine = undefined;
+    await engine?.stop('SIGKILL');
+  }
+
+  async recorded(): Promise<readonly Recorded[]> {
+    return (await this.#recorder.ask({ kind: 'recorded' })).recorded;
+  }
+
+  /** The answer to that body, without the edge and with nobody else there. */
+  async askDirectly({ path, body }: Pick<Recorded, 'path' | 'body'>): Promise<string> {
+    const url = `http://127.0.0.1:${this.#port}${path}`;
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    return answer.text();
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    await this.#recorder.stop();
+  }
+}
