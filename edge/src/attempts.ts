@@ -39,7 +39,7 @@ export const mayTryNext = (code: ErrorCode): boolean =>
   code === 'model_not_found' || errorTable[code].retryable;
 
 /** Which failure says most, when no region could serve: that it broke, that it is full, not found, not there. */
-const tellingOrder: readonly string[] = ['no_nodes', 'model_not_found', 'no_capacity'];
+const tellingOrder: readonly string[] = ['retry_budget_spent', 'no_nodes', 'model_not_found', 'no_capacity'];
 
 const rankOf = ({ code }: FailedAttempt): number => {
   const index = tellingOrder.indexOf(code);

@@ -91,8 +91,10 @@ const refusesContinuation = (headers: Headers): boolean => {
   });
 };
 
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Lets whatever else waits in this isolate go first. */
-const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+const nextTurn = (): Promise<void> => pause(0);
 
 export const dispatch = async (path: InferencePath, request: Request, env: Env): Promise<Response> => {
   const requestId = parseRequestId(request.headers.get('x-request-id')) ?? newRequestId();
@@ -142,6 +144,7 @@ const serve = async (
       body: { bytes: body.byteLength, spans: parsed.spans, toSend: () => body.toSend() },
       regions: orderRegions(settings.regions, request.cf?.continent as string | undefined),
       isReplayable: () => body.isWhole,
+      pause,
     });
     const answer = await exchange.begin();
     if (answer.headers.has(framedHeader)) {

@@ -72,6 +72,10 @@ const exchanging = (
     body: bodyOf('body'),
     regions: regions as Region[],
     isReplayable: () => isReplayable,
+    pause: (ms) => {
+      asked.push(`pause ${ms}`);
+      return Promise.resolve();
+    },
   });
   const begun = async (): Promise<readonly [number, string | null]> => {
     const answer = await exchange.begin();
@@ -171,6 +175,15 @@ describe('before the first byte', () => {
       `resume a/n1 from 0 for ${resumeMsMin}`,
       'retried a body after n1:link_lost',
     ]);
+  });
+
+  test('a region whose object is gone is asked again once its nodes have dialled the new one', async () => {
+    const { asked, begun } = exchanging([
+      [undefined, 'link_lost'],
+      ['n1', 200],
+    ]);
+    expect(await begun()).toEqual([200, null]);
+    expect(asked).toEqual(['first a body', `pause ${resumeMsMin}`, 'retried a body after :link_lost']);
   });
 
   test('and where there is none, for as long as its agent keeps the stream', async () => {

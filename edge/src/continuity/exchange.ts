@@ -30,6 +30,7 @@ export interface ExchangeOptions {
   readonly regions: readonly RegionName[];
   /** Whether all of the body is still here. */
   readonly isReplayable: () => boolean;
+  readonly pause: (ms: number) => Promise<void>;
 }
 
 /** What the client has of an answer that broke. */
@@ -79,7 +80,10 @@ export class Exchange {
     // Nobody else could be asked: the stream is there for as long as its agent keeps it.
     const answer =
       found ?? (this.#lost && !this.#isGone ? await this.#resume(this.#lost, 0, resumeMsMax) : undefined);
-    return answer ?? this.#told();
+    if (answer === undefined) return this.#told();
+    // Nobody will be told of these.
+    for (const failure of this.#failures) void failure.answer.body?.cancel().catch(() => {});
+    return answer;
   }
 
   /** The answer goes on, or undefined: then `failure` is what the client is told. */
@@ -126,17 +130,24 @@ export class Exchange {
         if (code === undefined) return answer;
         this.#failed(region, answer, code);
         if (this.#isGone || !mayTryNext(code) || !this.#options.isReplayable()) return undefined;
-        // Whom it chose is not chosen again; where nobody was chosen, nobody is the next time.
-        if (placeOf(answer).node === undefined) break;
-        // The engine may be at work on it.
-        if (isLinkGone(code)) {
-          this.#lost = tried;
-          const resumed = await this.#resume(tried, 0, resumeMsMin);
-          if (resumed !== undefined) return resumed;
+        const isPlaced = placeOf(answer).node !== undefined;
+        if (!isLinkGone(code)) {
+          // Whom it chose is not chosen again; where nobody was chosen, nobody is the next time.
+          if (isPlaced) continue;
+          break;
         }
+        // An engine may be at work on it; or the region's object is gone, and its nodes dial a new one.
+        if (isPlaced) this.#lost = tried;
+        const resumed = isPlaced ? await this.#resume(tried, 0, resumeMsMin) : await this.#pause();
+        if (resumed !== undefined) return resumed;
       }
     }
     return undefined;
+  }
+
+  /** As long as nodes take to dial a region's new object. */
+  async #pause(): Promise<undefined> {
+    await this.#options.pause(resumeMsMin);
   }
 
   /** The rest of a stream, over its node's next link; undefined when it cannot be had. */
