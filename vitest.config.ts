@@ -10,6 +10,7 @@ const patient = [
   'test/routing/lost-edge.test.ts',
   'test/agent/supervised.test.ts',
   'test/agent/hung.test.ts',
+  'test/agent/resumed.test.ts',
   'test/agent/load.test.ts',
   'test/agent/configured.test.ts',
   'test/cli/nodes.test.ts',
