@@ -98,7 +98,7 @@ export class Agent {
     const replicas: WatchedReplica[] = [];
     for (const source of sources) {
       const { config, url, kvEvents } = source;
-      const { name, role, apiKey, aliases } = config;
+      const { name, role, apiKey, aliases, timeouts } = config;
       const profile = engineProfiles.get(config.profile);
       const healthPath = profile?.health?.path;
       const continues = profile?.continues;
@@ -119,6 +119,7 @@ export class Agent {
           continues,
           offers,
           pollMs,
+          timeouts,
           log,
           onChange,
           onHang,

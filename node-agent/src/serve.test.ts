@@ -8,6 +8,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
 import { openOf } from '../testing/scripted-edge.ts';
 import type { Engine, EngineOptions } from './engines/engine.ts';
+import { timeoutsDefault } from './engines/timeouts.ts';
 import { ServedRequest } from './serve.ts';
 
 const path = '/v1/chat/completions';
@@ -314,7 +315,7 @@ test('a short body that never comes costs no head: the request can still fail wi
 });
 
 /** An engine that starts a stream and then keeps silent, or keeps silent from the start. */
-const silentEngine = async (first: string) => {
+const silentEngine = async (first: string, more: Partial<EngineOptions> = {}) => {
   const arrived = deferred();
   const gone = deferred();
   const listener: RequestListener = (_, response) => {
@@ -325,7 +326,7 @@ const silentEngine = async (first: string) => {
     }
     arrived.resolve();
   };
-  return { arrived: arrived.promise, gone: gone.promise, engine: engineAt(await serveHttp(listener)) };
+  return { arrived: arrived.promise, gone: gone.promise, engine: engineAt(await serveHttp(listener), more) };
 };
 
 test.each(['', chunk])('a cancel aborts the engine’s request, after %j', async (first) => {
@@ -375,6 +376,22 @@ test('silence between tokens is inter_token_timeout', async () => {
   expect(ends).toEqual([]);
   sweepAfter(1);
   expect(ends).toMatchObject([{ code: 'inter_token_timeout' }]);
+  await gone;
+});
+
+test.each([
+  ['', { firstTokenMsMax: 2_000 }, 'first_token_timeout'],
+  [chunk, { interTokenMsMax: 2_000 }, 'inter_token_timeout'],
+  [chunk, { totalMsMax: 2_000 }, 'total_timeout'],
+])('after %j an engine with %j has so long', async (first, own, code) => {
+  const timeouts = { ...timeoutsDefault, ...own };
+  const { engine, arrived, gone } = await silentEngine(first, { timeouts });
+  const { ends, sweepAfter, firstBytes } = serve({ engine, request: '{"model":"m","stream":true}' });
+  await (first === '' ? arrived : firstBytes);
+  sweepAfter(2_000);
+  expect(ends).toEqual([]);
+  sweepAfter(1);
+  expect(ends).toMatchObject([{ code }]);
   await gone;
 });
 

@@ -5,7 +5,7 @@
  */
 import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
-import { firstTokenMsMax, frameBodyBytesMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import { frameBodyBytesMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, OpenRequest, ResponseHead, Usage } from '@cognitora/protocol/link';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
@@ -117,6 +117,8 @@ export class ServedRequest implements ServedStream {
 
   /** Called about once a second: the timers the agent owns. */
   sweep(nowMs: number): void {
+    const { engine, open } = this.#options;
+    const { firstTokenMsMax, interTokenMsMax, totalMsMax } = engine.timeouts;
     if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
       this.#fail('first_token_timeout', 'The engine sent no first token in time.');
     } else if (
@@ -125,7 +127,7 @@ export class ServedRequest implements ServedStream {
       nowMs - this.#lastBytesMs > interTokenMsMax
     ) {
       this.#fail('inter_token_timeout', 'The engine stopped sending tokens.');
-    } else if (nowMs - this.#startedMs > this.#options.open.remainingMs) {
+    } else if (nowMs - this.#startedMs > Math.min(open.remainingMs, totalMsMax)) {
       this.#fail('total_timeout', 'The request took too long.');
     }
   }

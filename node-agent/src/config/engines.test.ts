@@ -6,6 +6,7 @@ import { gpusPerNodeMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import type { LaunchedEngine } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
+import { timeoutsDefault } from '../engines/timeouts.ts';
 import { gpusOfReplicas } from './engines.ts';
 import { loadingMsDefault } from './limits.ts';
 import { parseConfig } from './parse.ts';
@@ -50,6 +51,7 @@ test('a running engine is where its url says, with what it tells of its cache', 
       },
       aliases: new Map([['gpt-4o', 'qwen']]),
       apiKey: undefined,
+      timeouts: timeoutsDefault,
     },
   ]);
 });
@@ -98,6 +100,30 @@ test.each(['"0s"', '"8d"', '"169h"', '"1.5h"', '"30"', '30', '"30 m"', '"30min"'
     expect(() => enginesOf(launched(`loading_timeout = ${value}`))).toThrow(words);
   },
 );
+
+const timeouts = (times: readonly string[]): string =>
+  ['connect', 'first_token', 'inter_token', 'total']
+    .map((name, at) => (times[at] === undefined ? '' : `${name}_timeout = ${times[at]}\n`))
+    .join('');
+
+test('an engine has its own times for each step of a request, and the usual ones where it has none', () => {
+  for (const entry of [launched, attached]) {
+    const [own, usual] = enginesOf(entry(timeouts(['"2s"', '"90s"', '"1m"', '"1h"'])) + entry());
+    expect(own?.timeouts).toEqual({
+      ...{ connectMsMax: 2_000, firstTokenMsMax: 90_000, interTokenMsMax: 60_000, totalMsMax: 3_600_000 },
+    });
+    expect(usual?.timeouts).toEqual(timeoutsDefault);
+  }
+});
+
+test.each([
+  [['"61s"'], ':5: connect_timeout must be a time from "1s" to "1m"'],
+  [['"1s"', '"0s"'], ':6: first_token_timeout must be a time from "1s" to "1h"'],
+  [['"1s"', '"1s"', '30'], ':7: inter_token_timeout must be a time'],
+  [['"1s"', '"1s"', '"1s"', '"2h"'], ':8: total_timeout must be a time from "1s" to "1h"'],
+])('times of %j are refused with what is possible', (times, words) => {
+  expect(() => enginesOf(attached(timeouts(times)))).toThrow(words);
+});
 
 test('replicas are named after their entry, or by their number on the host', () => {
   const entries =

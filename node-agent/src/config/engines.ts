@@ -211,6 +211,12 @@ export const engineConfigs = (
         aliases: entry.aliases,
         apiKey,
         tokenizer: entry.tokenizer,
+        timeouts: {
+          connectMsMax: entry.connect_timeout,
+          firstTokenMsMax: entry.first_token_timeout,
+          interTokenMsMax: entry.inter_token_timeout,
+          totalMsMax: entry.total_timeout,
+        },
       };
       const wrong = reading.profiles.check(engine);
       if (wrong !== undefined) throw new ConfigError(`${at()}: ${wrong}`);

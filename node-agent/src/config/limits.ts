@@ -20,5 +20,8 @@ export const loadingMsDefault = 8 * 3_600_000;
 /** One day more is no load: a timer of the runtime counts to 24 of them. */
 export const loadingMsMax = 7 * 24 * 3_600_000;
 
+/** Until an engine accepts a connection: whoever takes longer is down, and others wait behind it. */
+export const connectMsMax = 60_000;
+
 /** Data-parallel ranks of one engine: more do not share a host. */
 export const eventRanksMax = 64;

@@ -5,6 +5,7 @@ import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { replicasPerNodeMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test } from 'vitest';
 import { knownProfiles } from '../engines/known-profiles.ts';
+import { timeoutsDefault } from '../engines/timeouts.ts';
 import { describeConfig } from './describe.ts';
 import { agentHelp } from './help.ts';
 import { parseAliases } from './options.ts';
@@ -68,6 +69,7 @@ test('what is needed is enough', () => {
           kvDirectory: undefined,
         },
         aliases: new Map(),
+        timeouts: timeoutsDefault,
         apiKey: undefined,
       },
     ],

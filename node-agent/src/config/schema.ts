@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import * as kinds from '@cognitora/protocol/config/kinds';
 import { textCharsMax } from '@cognitora/protocol/config/limits';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
-import { nameCharsMax, replicasPerNodeMax } from '@cognitora/protocol/limits';
+import { nameCharsMax, replicasPerNodeMax, requestMsMax } from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
+import { timeoutsDefault } from '../engines/timeouts.ts';
 import { logFormats, logLevels } from './agent-config.ts';
 import { region, replicaName, zeromqEndpoint } from './kinds.ts';
 import * as limits from './limits.ts';
@@ -238,6 +239,30 @@ export const engineKeys = {
       'however quiet it is.',
     example: '"30m"',
     fallback: () => limits.loadingMsDefault,
+  }),
+  connect_timeout: key(kinds.duration(limits.connectMsMax))({
+    doc: 'How long it may take to accept a connection; then the request fails with engine_unreachable.',
+    example: '"2s"',
+    fallback: () => timeoutsDefault.connectMsMax,
+  }),
+  first_token_timeout: key(kinds.duration(requestMsMax))({
+    doc:
+      'How long it may take to the first byte of its answer, waiting in its queue and reading the prompt ' +
+      'included; then the request fails with first_token_timeout.',
+    example: '"90s"',
+    fallback: () => timeoutsDefault.firstTokenMsMax,
+  }),
+  inter_token_timeout: key(kinds.duration(requestMsMax))({
+    doc:
+      'How long it may be silent within an answer that is read; then the request fails with ' +
+      'inter_token_timeout. One that is started is not taken to hang before this.',
+    example: '"30s"',
+    fallback: () => timeoutsDefault.interTokenMsMax,
+  }),
+  total_timeout: key(kinds.duration(requestMsMax))({
+    doc: 'How long a request may take in all; then it fails with total_timeout. A client may ask for less.',
+    example: '"10m"',
+    fallback: () => timeoutsDefault.totalMsMax,
   }),
   kv_offload: key(kinds.choice(kvOffloads))({
     doc:

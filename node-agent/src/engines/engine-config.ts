@@ -4,6 +4,7 @@
  */
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import type { ReplicaRole } from '@cognitora/protocol/link';
+import type { EngineTimeouts } from './timeouts.ts';
 
 export { type ReplicaRole as Role, replicaRoles as roles } from '@cognitora/protocol/link';
 
@@ -68,4 +69,6 @@ export interface EngineConfig {
   readonly apiKey: string | undefined;
   /** Where its tokenizer is: a directory or a hub's name; undefined: nobody said. */
   readonly tokenizer?: string | undefined;
+  /** Absent: as for any engine. */
+  readonly timeouts?: EngineTimeouts;
 }

@@ -6,6 +6,7 @@ import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
 import { type Engine, type EngineOptions, hangMsMax, readBounded } from './engine.ts';
+import { timeoutsDefault } from './timeouts.ts';
 
 // Between two looks at an engine lie seconds: they pass as fast as the sockets allow.
 beforeEach(() => {
@@ -204,6 +205,16 @@ describe('an engine that was ready and answers no look', () => {
     await until(() => states.at(-1) === 'failed');
     sweep(hangMsMax + 2_000);
     expect(onHang).toHaveBeenCalledTimes(2);
+  });
+
+  test('does not hang while its answers may be silent for longer', async () => {
+    const interTokenMsMax = 3 * hangMsMax;
+    const { engine, onHang } = await silent({ timeouts: { ...timeoutsDefault, interTokenMsMax } });
+    const sweep = sweeping(engine);
+    sweep(interTokenMsMax);
+    expect(onHang).not.toHaveBeenCalled();
+    sweep(1_000);
+    expect(onHang).toHaveBeenCalledTimes(1);
   });
 
   test('is busy while bytes of an answer come', async () => {

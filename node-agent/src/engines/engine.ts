@@ -4,7 +4,6 @@
  */
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
-  engineConnectMsMax,
   interTokenMsMax,
   modelsPerReplicaMax,
   replicaWhyCharsMax,
@@ -20,6 +19,7 @@ import { Losses } from './losses.ts';
 import { offeredOf, readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
 import { Silence } from './silence.ts';
+import { type EngineTimeouts, timeoutsDefault } from './timeouts.ts';
 
 export interface EngineOptions {
   readonly name: ReplicaName;
@@ -41,6 +41,8 @@ export interface EngineOptions {
   readonly continues?: ReadonlyMap<string, string> | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
   readonly role?: ReplicaRole;
+  /** Undefined: as for any engine. */
+  readonly timeouts?: EngineTimeouts | undefined;
   readonly log: Log;
   /** The report changed. */
   readonly onChange: () => void;
@@ -71,7 +73,7 @@ const lateLooksMax = 3;
 const looksPerHealth = 5;
 /**
  * An engine that was ready, answers no look and sends no byte of any answer for this long hangs. No less than a live
- * stream may be silent: where that is let live, so is its engine.
+ * stream may be silent, also where its engine has longer for that: where that is let live, so is its engine.
  */
 export const hangMsMax = interTokenMsMax;
 /** A model list longer than this is no engine's. */
@@ -88,6 +90,8 @@ export class Engine {
   readonly name: ReplicaName;
   /** Of every request to the engine. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly timeouts: EngineTimeouts;
+  readonly #hangMsMax: number;
   readonly #options: EngineOptions;
   #pool: Pool;
   #origin: string;
@@ -123,6 +127,8 @@ export class Engine {
     this.#options = options;
     this.name = options.name;
     this.headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+    this.timeouts = options.timeouts ?? timeoutsDefault;
+    this.#hangMsMax = Math.max(hangMsMax, this.timeouts.interTokenMsMax);
     this.#origin = options.url.origin;
     this.#url = options.url;
     this.#pool = this.#openPool();
@@ -204,7 +210,7 @@ export class Engine {
   sweep(nowMs: number, isExcused: () => boolean): void {
     const silentMs = this.#silence.sweep(nowMs);
     if (silentMs === 0) this.#isHangTold = false;
-    if (this.#isHangTold || !this.#wasReady || silentMs <= hangMsMax || isExcused()) return;
+    if (this.#isHangTold || !this.#wasReady || silentMs <= this.#hangMsMax || isExcused()) return;
     this.#isHangTold = true;
     const seconds = Math.round(silentMs / 1_000);
     const why = `hung: no look was answered and no byte of an answer came for ${seconds} s`;
@@ -233,7 +239,7 @@ export class Engine {
     const pool = new Pool(this.#origin, {
       connections: streamsPerLinkMax,
       pipelining: 1,
-      connect: { timeout: engineConnectMsMax },
+      connect: { timeout: this.timeouts.connectMsMax },
       // The agent has timers of its own, which know a first token from the next one.
       headersTimeout: 0,
       bodyTimeout: 0,

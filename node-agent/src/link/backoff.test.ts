@@ -1,4 +1,4 @@
-import { redialMsMax, redialMsMin } from '@cognitora/protocol/limits';
+import { redialKeptMsMax, redialMsMax, redialMsMin } from '@cognitora/protocol/limits';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { redialDelayMs } from './backoff.ts';
@@ -7,6 +7,9 @@ test('the ceiling doubles per failure up to the maximum, and the jitter is full'
   expect([0, 1, 2, 3, 4, 5, 6, 1000].map((failures) => redialDelayMs(failures, 1, redialMsMax))).toEqual(
     [1, 2, 4, 8, 16, 32, 64, 64].map((factor) => Math.min(redialMsMax, redialMsMin * factor)),
   );
+  expect([0, 2, 1000].map((failures) => redialDelayMs(failures, 1, redialKeptMsMax))).toEqual([
+    250, 1000, 1000,
+  ]);
   expect(redialDelayMs(3, 0, redialMsMax)).toBe(0);
   expect(redialDelayMs(1, 0.5, redialMsMax)).toBe(redialMsMin);
 });
