@@ -206,7 +206,7 @@ const serverErrorMin = 500;
 
 /**
  * HOT. What an engine says that failed in the midst of an answer: an event with an `error` in the place of all else,
- * and a status of 500 or more. (vLLM 0.32, whose core was killed, says so, then `[DONE]`, and ends its answer in order.)
+ * and a status of 500 or more. (vLLM 0.32, whose core was killed, says so, then `[DONE]`, and ends in order.)
  */
 const failureIn = (event: Uint8Array): string | undefined => {
   const start = event.indexOf(openBrace);
