@@ -632,3 +632,32 @@ describe('a request that ends with a part of its answer', () => {
     expect(asked).toEqual([]);
   });
 });
+
+describe('an engine that fails in the midst of its answer, and says so', () => {
+  // As vLLM 0.32 did when its core was killed.
+  const failed =
+    'data: {"error": {"message": "EngineCore\\nfailed.", "type": "X", "param": null, "code": 500}}\n\n';
+
+  test('broke off: what it says of that, and its end, are no part of the answer', async () => {
+    const { engine } = await sseEngine([chunk, failed + doneEvent]);
+    const served = serve({ engine, request: '{"model":"m","stream":true}' });
+    await served.over;
+    expect(served.text()).toBe(chunk);
+    expect(served.ends).toMatchObject([{ code: 'engine_broke_off', record: { bodyBytes: chunk.length } }]);
+    expect(served.ends).toMatchObject([
+      { message: expect.stringContaining(String.raw`EngineCore\u000afailed.`) },
+    ]);
+  });
+
+  test.each([
+    ['a mistake of the client', event({ error: { message: 'too long', code: 400 } })],
+    ['without a status', event({ error: { message: 'no' } })],
+    ['beside an answer', event({ choices: [], error: { code: 500 } })],
+    ['in a text', event({ choices: [{ delta: { content: '{"error":{"code":500}}' } }] })],
+  ])('but an error passes that is %s', async (_, error) => {
+    const { engine } = await sseEngine([chunk, error, doneEvent]);
+    const served = serve({ engine, request: '{"model":"m","stream":true}' });
+    await served.over;
+    expect(served.text()).toBe(chunk + error + doneEvent);
+  });
+});

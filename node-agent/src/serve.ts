@@ -7,6 +7,7 @@ import { addedBytes, chooseSplices, Splicer } from '@cognitora/protocol/edits';
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import { frameBodyBytesMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, OpenRequest, ResponseHead, Usage } from '@cognitora/protocol/link';
+import { printable } from '@cognitora/protocol/printable';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
@@ -15,6 +16,9 @@ import type { Engine, ServedModel } from './engines/engine.ts';
 import type { ServedStream, StreamReply } from './link/session.ts';
 import { RequestFeed } from './request-feed.ts';
 import { faultOf, headerList, isNoAnswer, mediaTypeOf } from './response-head.ts';
+
+/** Of what an engine says of its failure, for people: some say what a stack trace does. */
+const saidCharsMax = 200;
 
 /** Who wants to know what goes by, without holding it up. */
 export interface RequestWatch {
@@ -188,6 +192,7 @@ export class ServedRequest implements ServedStream {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
         dropUsage: isEdited ? this.#dropUsage : undefined,
+        endsAtFailure: isEdited,
       });
     } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
@@ -213,6 +218,11 @@ export class ServedRequest implements ServedStream {
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     const hasRoom = this.#reply(this.#reader?.push(chunk) ?? [chunk]);
     this.#options.watch?.data(chunk);
+    const failure = this.#reader?.failure;
+    if (failure !== undefined) {
+      const said = printable(failure).slice(0, saidCharsMax).toWellFormed();
+      this.#fail('engine_broke_off', `The engine failed in the midst of its answer: ${said}`);
+    }
     return hasRoom;
   }
 

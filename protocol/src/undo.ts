@@ -17,6 +17,8 @@ export interface UndoOptions {
   readonly renamed: { readonly served: string; readonly public: string } | undefined;
   /** Set when the `usage` edit was applied; what the engine volunteers stays in. */
   readonly dropUsage: Volunteered | undefined;
+  /** An event in which the engine says that it failed is the end, and is kept back with all behind it. */
+  readonly endsAtFailure?: boolean;
 }
 
 export interface ResponseReader {
@@ -24,6 +26,8 @@ export interface ResponseReader {
   readonly usage: Usage | undefined;
   /** The engine says what its probe did not: it is another one by now. */
   readonly isOutdated: boolean;
+  /** What the engine said of its failure, in the midst of its answer. */
+  readonly failure: string | undefined;
   push(bytes: Uint8Array): readonly Uint8Array[];
   /** What was still held when the engine's body ended. */
   end(): readonly Uint8Array[];
@@ -66,6 +70,7 @@ const closeBrace = 0x7d;
 export class SseResponseReader implements ResponseReader {
   usage: Usage | undefined;
   isOutdated = false;
+  failure: string | undefined;
   readonly #options: UndoOptions;
   readonly #splitter = new SseSplitter();
   readonly #servedName: Uint8Array | undefined;
@@ -94,6 +99,8 @@ export class SseResponseReader implements ResponseReader {
   }
 
   #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
+    if (whole && this.#options.endsAtFailure === true) this.failure ??= failureIn(event);
+    if (this.failure !== undefined) return;
     const hasUsage = whole && findBytes(event, usageNeedle) >= 0;
     if (!hasUsage && (this.#servedName === undefined || !whole)) {
       this.#emit(event, whole, [event], out);
@@ -193,6 +200,24 @@ export class SseResponseReader implements ResponseReader {
 }
 
 const nothing = new Uint8Array();
+const errorNeedle = utf8('"error"');
+/** From here on a status says that the server failed, not its client. */
+const serverErrorMin = 500;
+
+/**
+ * HOT. What an engine says that failed in the midst of an answer: an event with an `error` in the place of all else,
+ * and a status of 500 or more. (vLLM 0.32, whose core was killed, says so, then `[DONE]`, and ends in order.)
+ */
+const failureIn = (event: Uint8Array): string | undefined => {
+  const start = event.indexOf(openBrace);
+  let at = start + 1;
+  while (isSpace(event[at])) at += 1;
+  if (start < 0 || !errorNeedle.every((byte, index) => event[at + index] === byte)) return undefined;
+  const value = jsonValueIn(event.subarray(start));
+  const error: unknown = isRecord(value) ? value.error : undefined;
+  if (!isRecord(error) || typeof error.code !== 'number' || error.code < serverErrorMin) return undefined;
+  return typeof error.message === 'string' ? error.message : '';
+};
 
 /** A JSON string longer than this holds no model's name, even with each character as an escape. */
 const writtenNameBytesMax = 6 * nameCharsMax + 2;
@@ -233,6 +258,7 @@ const withFinishMembers = (event: Uint8Array, finish: readonly FinishMember[]): 
 export class JsonResponseReader implements ResponseReader {
   usage: Usage | undefined;
   readonly isOutdated = false;
+  readonly failure = undefined;
   readonly #renamed: UndoOptions['renamed'];
   #members: MemberSpan[] = [];
   readonly #scanner = new MemberScanner((member) => this.#members.push(member));

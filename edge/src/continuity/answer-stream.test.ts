@@ -8,8 +8,10 @@ import type { WireFailure } from './wire.ts';
 
 const path = '/v1/chat/completions';
 
-const chunk = (content: string, more: object = {}, id = 'first'): string =>
-  `data: ${JSON.stringify({ id, created: 1, model: 'm', choices: [{ index: 0, delta: { content }, finish_reason: null, ...more }] })}\n\n`;
+const chunk = (content: string, more: object = {}, id = 'first'): string => {
+  const choice = { index: 0, delta: { content }, finish_reason: null, ...more };
+  return `data: ${JSON.stringify({ id, created: 1, model: 'm', choices: [choice] })}\n\n`;
+};
 const finish = (id = 'first'): string => chunk('', { delta: {}, finish_reason: 'stop' }, id);
 const done = 'data: [DONE]\n\n';
 
@@ -147,7 +149,17 @@ describe('when it breaks', () => {
     expect([text.includes('"finish_reason":"length"'), text.endsWith(done)]).toEqual([true, true]);
   });
 
+  test('a stitched answer keeps what its engine left without a blank line', async () => {
+    // Whether the last line end is whole, nobody knows before the answer's end.
+    const last = finish('second').replace('\n\n', '\r\n\r');
+    const { stream } = answering(framed([data(chunk('a')), fail('engine_broke_off')]), [
+      { answer: framed([data(last), end]), how: 'continued' },
+    ]);
+    expect(await read(stream.readable)).toBe(chunk('a') + last.replace('second', 'first'));
+  });
+
   test.each([
+    ['several answers of which one has ended', chunk('a') + finish(), { ...request, n: 2 }, false, 'several'],
     ['a tool call', chunk('', { delta: { tool_calls: [{ index: 0 }] } }), request, false, 'tool call'],
     ['several answers', chunk('a'), { ...request, n: 2 }, false, 'several answers'],
     ['a client that wants none', chunk('a'), request, true, 'says so'],

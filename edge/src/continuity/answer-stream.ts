@@ -134,8 +134,8 @@ export class AnswerStream {
   /** The engine's answer is whole. */
   #close(controller: ReadableStreamDefaultController<Uint8Array>): void {
     if (this.#stitch !== undefined) this.#pass(this.#stitch.end());
-    const rest = this.#sent.end();
-    if (rest.length > 0) controller.enqueue(rest);
+    this.#out.push(this.#sent.end());
+    for (const bytes of this.#out.splice(0)) if (bytes.length > 0) controller.enqueue(bytes);
     controller.close();
     this.#over();
   }
@@ -149,13 +149,9 @@ export class AnswerStream {
       return;
     }
     const sent = this.#sent.sent;
-    if (sent.isDone || sent.finishReason !== undefined) {
-      // All of the text is there: what lacks is how streams end.
-      this.#finish(controller, finishEvents(sent));
-      return;
-    }
     const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
-    if (rest === 'spent') {
+    if (sent.isDone || rest === 'spent') {
+      // All of the text is there: what lacks is how streams end.
       this.#finish(controller, finishEvents(sent));
       return;
     }

@@ -125,7 +125,8 @@ test.each([
   [
     'content',
     chat,
-    String.raw`{"model":"m","messages":[{"role":"assistant","c\u006fntent":"a"}],"continue_final_message":true}`,
+    String.raw`{"model":"m","messages":[{"role":"assistant","content":"a","c\u006fntent":"b"}],` +
+      '"continue_final_message":true}',
   ],
 ] as const)('a name written so that no splice finds it is unreadable: %s', (_, path, body) => {
   expect(continuationOf(path, utf8(body), sentOf(path, ['a']))).toBe('unreadable');

@@ -44,10 +44,12 @@ const words: Readonly<Record<SentBlocker | RequestBlocker | 'unreadable', string
 };
 
 export const restOf = (sent: Sent, { path, body, isRefused }: RestOptions): Rest => {
+  const blocker = body && requestBlockerOf(path, parseJsonRecord(body, 'bad_json', 'The request body'));
+  // Of several answers some engines begin the next one when the last one has ended.
+  if (sent.finishReason !== undefined && blocker !== 'choices') return 'spent';
   if (isRefused) return { because: 'the request says so' };
   if (body === undefined) return { because: 'the request is too large to be kept' };
   if (sent.blocker !== undefined) return { because: words[sent.blocker] };
-  const blocker = requestBlockerOf(path, parseJsonRecord(body, 'bad_json', 'The request body'));
   if (blocker !== undefined) return { because: words[blocker] };
   const continuation = continuationOf(path, body, sent);
   if (continuation === 'spent') return 'spent';

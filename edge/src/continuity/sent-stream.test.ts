@@ -211,6 +211,7 @@ describe('the seam', () => {
       ['END'],
       { text: 'a', events: 1, repeats: ' EN' },
     ],
+    ['stands before both', ['a', ' EN', '\n'], ['END'], { text: 'a', events: 1, repeats: ' EN\n' }],
     ['lets a whole stop sequence be', ['a', ' END'], ['END'], { text: 'a END', events: 2, repeats: '' }],
     ['tears no character', ['a', '\ud83d'], [], { text: 'a', events: 1, repeats: '\ud83d' }],
   ])('%s', (_, parts, stops, expected) => {
