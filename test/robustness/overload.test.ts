@@ -14,7 +14,7 @@ const bodyOf = (events: number): string =>
     ...{ model: slotModel, stream: true, max_tokens: events },
     messages: [{ role: 'user', content: 'Hi.' }],
   });
-const [short, long] = [4, 50];
+const [short, long, longer] = [4, 20, 50];
 
 describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
   const engine = new SlotEngine({ slots, prefillMs: 50, stepMs: 50 });
@@ -57,16 +57,16 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     return regions[0]?.models.find(({ model }) => model === slotModel)?.waiting ?? 0;
   };
   const fill = (count: number, kind: Kind = {}) => Array.from({ length: count }, () => chat(kind));
-  /** Takes all slots for some seconds. */
-  const occupy = async () => {
-    const answers = fill(slots, { events: long });
+  /** Takes all slots for a second or more. */
+  const occupy = async (events = long) => {
+    const answers = fill(slots, { events });
     await until('all slots to be taken', () => engine.running === slots);
     return answers;
   };
 
   test('who waits is served in order, who is beyond the bound is told when to come again', async () => {
     await limit({ seatsPerReplica: slots, queueMax: 20 });
-    const running = await occupy();
+    const running = await occupy(longer);
     const ids = Array.from({ length: 20 }, () => freshId());
     const answers: Promise<{ readonly status: number }>[] = [];
     for (const [before, id] of ids.entries()) {
