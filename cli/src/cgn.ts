@@ -5,6 +5,7 @@ import { doctor } from './commands/doctor.ts';
 import { keys } from './commands/keys.ts';
 import { kv } from './commands/kv.ts';
 import { kvcached } from './commands/kvcached.ts';
+import { limits } from './commands/limits.ts';
 import { nodes } from './commands/nodes.ts';
 import { route } from './commands/route.ts';
 import { up } from './commands/up.ts';
@@ -20,6 +21,7 @@ const commands = {
   nodes: { run: nodes, summary: 'the hosts: who is linked and how busy; cordon, drain, remove one' },
   doctor: { run: doctor, summary: 'can this host do what its configuration asks for?' },
   route: { run: route, summary: 'why a request went where it went; policies of models' },
+  limits: { run: limits, summary: 'how many requests models and tenants may have, and who waits' },
   kv: { run: kv, summary: "what this host's kvcached holds; pin, remove; is it well?" },
   kvcached: { run: kvcached, summary: "keep KV blocks of this host's engines in memory and on its disk" },
 } as const;

@@ -4,7 +4,7 @@ import { type PlacedAnswer, type RefusedAnswer, requestReport } from './receipt-
 const candidate = { trust: 'exact', cost: 12.5, cachedTokens: 512, live: 1, waitMs: 3.4, prefillMs: 9 };
 const asked = { cell: 0, askedFor: 'only', replicas: 2, candidates: 2, cost: 12.5 };
 const placed: PlacedAnswer = {
-  ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
+  ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [], queuedMs: 0 },
   ...{ policy: 'predicted-latency', node: 'n1', replica: 'r0', trust: 'exact' },
   ...{ promptTokens: 600, promptBlocks: 9, blockTokens: 64, expectedTokens: 512, stale: 0, candidates: 2 },
   considered: [
@@ -14,7 +14,7 @@ const placed: PlacedAnswer = {
   cells: { asked: [asked], taken: 0, because: 'only' },
 };
 const refused: RefusedAnswer = {
-  ...{ outcome: 'refused', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [] },
+  ...{ outcome: 'refused', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [], queuedMs: 0 },
   ...{ code: 'no_capacity', replicas: 3, reasons: { loading: 2, unleased: 1 } },
   keptBack: [
     { node: 'n1', replica: 'r0', why: 'loading' },
@@ -108,4 +108,11 @@ test('a model that a client named cannot move the terminal', () => {
   const text = reportOf({ ...refused, model: 'x\x1b]0;owned\x07\x1b[2J' });
   expect(text).not.toContain('\x1b');
   expect(text).toContain('x\\u001b]0;owned');
+});
+
+test('how long it waited for a seat is told, and of one that was turned away why', () => {
+  expect(reportOf({ ...placed, queuedMs: 1_234 })).toContain('It waited 1234 ms for a seat.');
+  const text = reportOf({ ...refused, code: 'overloaded', queuedMs: 30_000 });
+  expect(text).toContain('It waited 30000 ms for a seat.');
+  expect(text).toContain('Refused, overloaded: it would have waited for too long, or too many do.');
 });

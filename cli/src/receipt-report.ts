@@ -8,6 +8,8 @@ interface Subject {
   readonly decidedAtMs: number;
   /** Regions that were asked before. */
   readonly earlier: readonly { readonly region: string; readonly code: string }[];
+  /** How long it waited for a seat. */
+  readonly queuedMs: number;
 }
 
 export interface PlacedAnswer extends Subject {
@@ -157,7 +159,18 @@ const placedReport = (placed: PlacedAnswer, names: NodeNames): readonly string[]
   ];
 };
 
+/** Not because of any replica alone: all were busy for too long, or its tenant has enough. */
+const turnedAway: Readonly<Record<string, string>> = {
+  overloaded: 'it would have waited for too long, or too many do',
+  tenant_limit: 'its tenant has as many as it may',
+  total_timeout: 'its own deadline passed while it waited',
+  client_gone: 'its client left while it waited',
+  retry_budget_spent: 'too many requests are tried again now',
+};
+
 const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): readonly string[] => {
+  const why = turnedAway[code];
+  if (why !== undefined) return [`Refused, ${code}: ${why}.`];
   if (replicas === 0) return [`Refused, ${code}: no replica here serves it now.`];
   const counts = Object.entries(reasons).map(([why, count]) => `${count} ${why}`);
   const rows = keptBack.map(({ node, replica, why }) => [node, replica, why]);
@@ -182,6 +195,7 @@ export const requestReport = (
       const before = earlier.map((attempt) => `${attempt.region}: ${attempt.code}`).join(', ');
       return [
         `${requestId}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
+        ...(decision.queuedMs === 0 ? [] : [`It waited ${decision.queuedMs} ms for a seat.`]),
         ...(before === '' ? [] : [`Attempt ${earlier.length + 1}, after ${before}.`]),
         '',
         ...(decision.outcome === 'placed' ? placedReport(decision, names) : refusedReport(decision)),

@@ -9,6 +9,7 @@ import { hangUpsPath } from '@cognitora/protocol/supervisor';
 import { Hono } from 'hono';
 import { hearHangUps } from './admin/hang-ups.ts';
 import { keyRoutes } from './admin/keys.ts';
+import { limitRoutes } from './admin/limits.ts';
 import { metricsRoutes } from './admin/metrics.ts';
 import { nodeRoutes } from './admin/nodes.ts';
 import { routingRoutes } from './admin/routing.ts';
@@ -78,6 +79,7 @@ app.route('/metrics', metricsRoutes);
 app.route('/admin', keyRoutes);
 app.route('/admin', nodeRoutes);
 app.route('/admin', routingRoutes);
+app.route('/admin', limitRoutes);
 
 /** Of a path that is not known so much is said back: enough to see a typo. */
 const pathShownCharsMax = 128;

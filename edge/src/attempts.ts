@@ -38,7 +38,10 @@ export const placeOf = ({ headers }: Response): Partial<ReplicaPlace> => {
 export const mayTryNext = (code: ErrorCode): boolean =>
   code === 'model_not_found' || errorTable[code].retryable;
 
-/** Which failure says most, when no region could serve: that it broke, that it is full, not found, not there. */
+/**
+ * Which failure says most, when no region could serve: that it broke, that it is full, not found, not there; last of
+ * all that it was not to be tried again, which says nothing of what failed.
+ */
 const tellingOrder: readonly string[] = ['retry_budget_spent', 'no_nodes', 'model_not_found', 'no_capacity'];
 
 const rankOf = ({ code }: FailedAttempt): number => {

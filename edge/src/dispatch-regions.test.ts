@@ -2,8 +2,8 @@
 import { type PromptProfile, plainProfile } from '@cognitora/protocol/prefix/profile';
 import { expect, test } from 'vitest';
 import { envOf, fleetSecret } from '../testing/env.ts';
+import type { Asked } from './directory/asked.ts';
 import type { PromptView } from './directory/decision.ts';
-import type { Asked } from './directory/region.ts';
 import { dispatch } from './dispatch.ts';
 import { settingsOf } from './env.ts';
 import { mintToken } from './identity/tokens.ts';

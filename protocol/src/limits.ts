@@ -160,7 +160,7 @@ export const queueMaxDefault = 512;
 export const queueMaxMax = 16_384;
 /** A request waits for a seat this long, unless set: most clients and proxies give up after 30 to 60 s of silence. */
 export const queueMsMaxDefault = 30_000;
-/** A first token that is predicted later than this is not waited for, unless set: proxies cut what is silent as long. */
+/** A first token that is predicted later is not waited for, unless set: proxies cut what is silent for as long. */
 export const firstTokenObjectiveMsDefault = 120_000;
 /** While nobody serves a model any more, those that wait for it stay this long: a node that reconnects is back. */
 export const unservedMsMax = 3_000;

@@ -6,6 +6,7 @@
 import { type Labels, MetricsPage, metricsContentType } from '@cognitora/protocol/metrics-page';
 import { printable } from '@cognitora/protocol/printable';
 import { Hono } from 'hono';
+import type { RegionAdmission, TenantAdmissionView } from '../admission/view.ts';
 import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
 import type { CacheView, NodeView } from '../directory/node-view.ts';
@@ -81,7 +82,17 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
     page.gauge('cognitora_node_cordoned', '1 when it gets no new requests.', ofNode, cordoned ? 1 : 0);
     for (const gpu of gpus) addGpu(page, ofNode, gpu);
     const caches: ShownCache[] = [];
-    for (const { name: replica, state, why, failing, isStale, caches: ofModels, live, load } of replicas) {
+    for (const {
+      name: replica,
+      state,
+      why,
+      failing,
+      isStale,
+      caches: ofModels,
+      live,
+      seats,
+      load,
+    } of replicas) {
       const labels = { ...ofNode, replica };
       page.gauge('cognitora_replica_ready', '1 when it can serve.', labels, state === 'ready' ? 1 : 0);
       const left = '1 while it is left alone because its latest requests failed.';
@@ -90,6 +101,7 @@ export const addNodes = (page: MetricsPage, region: string, nodes: readonly Node
       page.gauge('cognitora_replica_load_stale', silent, labels, isStale ? 1 : 0);
       if (state === 'failed') addFailed(page, labels, why);
       page.gauge('cognitora_replica_requests', 'Live requests.', labels, live);
+      addKnown(page, 'cognitora_replica_seats', 'Requests it may have, as learned.', labels, seats);
       addLoad(page, labels, load);
       for (const cache of ofModels) caches.push({ labels: { ...labels, model: cache.model }, cache });
     }
@@ -145,14 +157,55 @@ export const addModels = (page: MetricsPage, region: string, known: readonly Mod
   }
 };
 
+/** Tenants with rows of their own, in one region. Of more those that have or want most now are shown. */
+export const tenantsShownMax = 64;
+
+const addRefused = (page: MetricsPage, name: string, labels: Labels, refused: object): void => {
+  for (const [reason, count] of Object.entries(refused)) {
+    page.counter(name, 'Requests that were not let in, by reason.', { ...labels, reason }, count);
+  }
+};
+
+const underWay = ({ live, waiting }: TenantAdmissionView): number => live + waiting;
+
+export const addAdmission = (page: MetricsPage, region: string, admission: RegionAdmission): void => {
+  const { models, tenants, retries } = admission;
+  for (const { model, waiting, live, granted, refused, waits } of models.slice(-modelsShownMax)) {
+    const labels = { region, model };
+    page.gauge('cognitora_queue_requests', 'Requests that wait for a seat.', labels, waiting);
+    page.gauge('cognitora_model_requests', 'Requests that are served now.', labels, live);
+    page.counter('cognitora_granted', 'Requests that were let in.', labels, granted);
+    page.histogram('cognitora_queue_seconds', 'How long those waited for that.', labels, waits);
+    addRefused(page, 'cognitora_refused', labels, refused);
+  }
+  const shown = tenants.toSorted((one, other) => underWay(other) - underWay(one)).slice(0, tenantsShownMax);
+  for (const { tenant, waiting, live, granted, refused } of shown) {
+    const labels = { region, tenant };
+    page.gauge('cognitora_tenant_queue_requests', 'Requests that wait for a seat.', labels, waiting);
+    page.gauge('cognitora_tenant_requests', 'Requests that are served now.', labels, live);
+    page.counter('cognitora_tenant_granted', 'Requests that were let in.', labels, granted);
+    addRefused(page, 'cognitora_tenant_refused', labels, refused);
+  }
+  const left = 'Attempts beyond the first that may be made now.';
+  page.gauge('cognitora_retries_left', left, { region }, retries.left);
+  const spent = 'Attempts that were not made since there were none left.';
+  page.counter('cognitora_retries_refused', spent, { region }, retries.refused);
+};
+
 export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env }) => {
   const page = new MetricsPage();
   for (const region of settingsOf(env).regions) {
     const object = regionObject(env, region);
-    const [status, models] = await Promise.all([object.status(), object.modelViews()]);
+    const [status, models, admission] = await Promise.all([
+      object.status(),
+      object.modelViews(),
+      object.admission(),
+    ]);
     addNodes(page, region, status.nodes as readonly NodeView[]);
     addKv(page, region, status.kv as RegionKvView);
     addModels(page, region, models as readonly ModelView[]);
+    // The types of a call to an object know no tuples.
+    addAdmission(page, region, admission as unknown as RegionAdmission);
   }
   return new Response(page.text, { headers: { 'content-type': metricsContentType } });
 });

@@ -18,7 +18,7 @@ import { FirstTokens } from './first-tokens.ts';
 import { GrantPace } from './grant-pace.ts';
 import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
 import { retryAfterOf } from './retry-after.ts';
-import type { AdmissionView, ModelAdmissionView } from './view.ts';
+import type { AdmissionView, LimitsView, ModelAdmissionView } from './view.ts';
 
 /** Some replica has a seat; all that could serve are full; nobody serves the model. */
 export type Room = 'room' | 'full' | 'none';
@@ -224,11 +224,11 @@ export class Admission {
   }
 
   /** Those that are set. */
-  get limits(): {
-    readonly models: ReadonlyMap<string, ModelLimits>;
-    readonly tenants: ReadonlyMap<string, TenantLimits>;
-  } {
-    return { models: this.#modelLimits, tenants: this.#tenantLimits };
+  get limits(): LimitsView {
+    return {
+      models: Array.from(this.#modelLimits, ([model, limits]) => ({ model, ...limits })),
+      tenants: Array.from(this.#tenantLimits, ([tenant, limits]) => ({ tenant, ...limits })),
+    };
   }
 
   #advance(nowMs: number): void {
@@ -277,9 +277,9 @@ export class Admission {
   /** Lets the next one in, or tells it that it is too late. False when nobody may go. */
   #grantOne(model: string, gate: ModelGate): boolean {
     const room = this.#roomOf(model);
+    if (room === 'none' && this.#mayReturn(gate)) return false;
+    if (room !== 'none') gate.unservedSinceMs = undefined;
     if (room === 'full') return false;
-    if (room === 'room') gate.unservedSinceMs = undefined;
-    else if (this.#mayReturn(gate)) return false;
     const ticket = gate.queue.take((one) => one.room?.() !== 'full');
     if (ticket === undefined) return false;
     const why = this.#whyLate(model, gate, ticket);

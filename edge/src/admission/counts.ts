@@ -1,4 +1,4 @@
-/** What a region's admission did, for metrics: grants, refusals by reason, how long who waited did. Bounded by names. */
+/** What a region's admission did, for metrics: grants, refusals by reason, and for how long who was let in waited. */
 import type { HistogramFigures } from '@cognitora/protocol/metrics-page';
 
 /**

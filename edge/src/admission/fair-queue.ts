@@ -16,9 +16,12 @@ export interface Waiting {
   readonly isRetry: boolean;
 }
 
-/** What a tenant of the weight 1 may take in each round: about one request. */
-const roundTokens = 1_024;
-/** What a tenant may be ahead or behind when its requests took more or less than expected: 64 rounds. */
+/**
+ * What a tenant of the weight 1 may take in each round: less than any request, so that nobody sends a row of short ones
+ * in its turn. Many rounds cost no more than one.
+ */
+const roundTokens = 16;
+/** What a tenant may be ahead or behind when its requests took more or less than expected: a few long ones. */
 const deficitTokensMax = 65_536;
 
 interface Lane<Ticket> {

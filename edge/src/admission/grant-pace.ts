@@ -10,6 +10,7 @@ const grantsMin = 4;
 
 export class GrantPace {
   #grants = 0;
+  #samples = 0;
   #waitedMs = 0;
 
   /** Somebody waited for so long. */
@@ -21,11 +22,12 @@ export class GrantPace {
 
   granted(): void {
     this.#grants += 1;
+    this.#samples += 1;
   }
 
   /** How long so many take until they are all let in; undefined while there is no pace. */
   msFor(tickets: number): number | undefined {
-    if (this.#grants < grantsMin || this.#waitedMs === 0) return undefined;
+    if (this.#samples < grantsMin || this.#waitedMs === 0) return undefined;
     return (tickets * this.#waitedMs) / this.#grants;
   }
 }

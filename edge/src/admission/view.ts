@@ -1,6 +1,7 @@
 /** What people and dashboards see of a region's admission. Views only. */
 import type { HistogramFigures } from '@cognitora/protocol/metrics-page';
 import type { RefusalReason } from './counts.ts';
+import type { ModelLimits, TenantLimits } from './limits.ts';
 
 type Refused = Readonly<Partial<Record<RefusalReason, number>>>;
 
@@ -29,4 +30,16 @@ export interface TenantAdmissionView {
 export interface AdmissionView {
   readonly models: readonly ModelAdmissionView[];
   readonly tenants: readonly TenantAdmissionView[];
+}
+
+/** Limits that an operator set. */
+export interface LimitsView {
+  readonly models: readonly (ModelLimits & { readonly model: string })[];
+  readonly tenants: readonly (TenantLimits & { readonly tenant: string })[];
+}
+
+export interface RegionAdmission extends AdmissionView {
+  readonly limits: LimitsView;
+  /** Attempts beyond the first that may be made now, and those that were not made. */
+  readonly retries: { readonly left: number; readonly refused: number };
 }

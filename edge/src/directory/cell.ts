@@ -300,7 +300,7 @@ export class Cell {
     if (booked === undefined || booked.prefillMs !== undefined) return;
     const { work } = booked.member;
     booked.prefillMs = work.load.firstByte(reservation, nowMs);
-    work.seats.saw(work.load.decoding);
+    work.requestSeats.saw(work.load.decoding);
     work.answered += 1;
     work.failures.tried(reservation);
   }

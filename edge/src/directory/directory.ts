@@ -119,7 +119,7 @@ export class Directory {
       // What its engine was last heard to do is over with it.
       if (state !== replica.state && (state === 'loading' || state === 'failed')) {
         replica.work.figures.beginAnew();
-        replica.work.seats.beginAnew();
+        replica.work.requestSeats.beginAnew();
       }
       Object.assign(replica, { state, role, why });
       entry.replicas.set(name, replica);
@@ -178,7 +178,7 @@ export class Directory {
     for (const load of replicas ?? []) {
       const work = entry.replicas.get(load.name)?.work;
       work?.figures.told(load, nowMs);
-      work?.seats.told(load);
+      work?.requestSeats.told(load);
     }
     entry.rttMs = rttMs;
     for (const { work } of entry.replicas.values()) work.rttMs = rttMs;

@@ -57,7 +57,7 @@ export const ineligibilityOf = (
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
   if (live >= streamsPerLinkMax) return 'full';
   if (work.failures.keepsBack(nowMs)) return 'failing';
-  const seats = seatsPerReplica ?? work.seats.count;
+  const seats = seatsPerReplica ?? work.requestSeats.count;
   return seats !== undefined && work.load.live >= seats ? 'busy' : undefined;
 };
 

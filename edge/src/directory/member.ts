@@ -32,21 +32,25 @@ export interface ReplicaWork {
   /** What its agent measured of its engine. */
   readonly figures: LoadFigures;
   /** Requests that it had better have at once. */
-  readonly seats: Seats;
+  readonly requestSeats: Seats;
   /** Undefined where KV stays where it is. */
   kv: KvMoves | undefined;
   /** Requests that it began to answer since it joined, or since its engine started. */
   answered: number;
 }
 
-export const newReplicaWork = (node?: NodeId, gpus?: GpuFigures, seats = new Seats()): ReplicaWork => ({
+export const newReplicaWork = (
+  node?: NodeId,
+  gpus?: GpuFigures,
+  requestSeats = new Seats(),
+): ReplicaWork => ({
   node,
   load: new ReplicaLoad(),
   failures: new Failures(),
   rates: undefined,
   rttMs: 0,
   figures: new LoadFigures(gpus),
-  seats,
+  requestSeats,
   kv: undefined,
   answered: 0,
 });

@@ -30,6 +30,8 @@ export interface ReplicaView {
   readonly models: readonly string[];
   readonly caches: readonly CacheView[];
   readonly live: number;
+  /** Requests that it may have at once, as was learned; absent: its agent does not tell. */
+  readonly seats?: number;
   /** Absent while nobody knows. */
   readonly load?: LoadView;
   /** Its agent told of its engine's requests once, and fell silent: it gets none while others can. */
@@ -59,6 +61,7 @@ const viewReplica = (
   nowMs: number,
 ): ReplicaView => {
   const load = work.figures.view(nowMs);
+  const requestSeats = work.requestSeats.count;
   return {
     name,
     state,
@@ -77,6 +80,7 @@ const viewReplica = (
     live: work.load.live,
     failing: work.failures.isFailing,
     isStale: work.figures.isStale(nowMs),
+    ...(requestSeats === undefined ? {} : { seats: requestSeats }),
     ...(load === undefined ? {} : { load }),
   };
 };

@@ -7,8 +7,9 @@ import { ObjectState } from '../../testing/object-state.ts';
 import { helloOf } from '../../testing/scripted-agent.ts';
 import { TestDatabase } from '../../testing/sql.ts';
 import { unwrap } from '../outcome.ts';
+import type { Asked } from './asked.ts';
 import { unreadPrompt } from './decision.ts';
-import { type Asked, Region } from './region.ts';
+import { Region } from './region.ts';
 
 vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
 

@@ -11,14 +11,11 @@ import type { FinalRecord, Hello, ModelCard, ReplicaReport } from '@cognitora/pr
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
-import { Admission, type Ask, type Room } from '../admission/admission.ts';
-import { LimitStore } from '../admission/limit-store.ts';
-import type { LimitKind, ModelLimits, TenantLimits } from '../admission/limits.ts';
-import { RetryBudget } from '../admission/retry-budget.ts';
-import type { AdmissionView } from '../admission/view.ts';
-import { WaitingRoom } from '../admission/waiting-room.ts';
+import type { Room } from '../admission/admission.ts';
+import { Gate } from '../admission/gate.ts';
+import type { LimitKind } from '../admission/limits.ts';
+import type { RegionAdmission } from '../admission/view.ts';
 import { systemClock } from '../clock.ts';
-import type { Demand } from '../demand.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { RegionKv, type RegionKvView } from '../kv/region-kv.ts';
@@ -41,25 +38,19 @@ import { LinkHost } from '../link/link-host.ts';
 import { nodeLinkObject } from '../objects.ts';
 import { type Outcome, refusal, unwrap } from '../outcome.ts';
 import { systemRandom } from '../random.ts';
+import { type Asked, aboutOf, isRetry, triedIn } from './asked.ts';
 import { CellPlan } from './cell-plan.ts';
 import { CellStore } from './cell-store.ts';
-import { type DecideOptions, type Decision, type PromptView, unreadPrompt } from './decision.ts';
+import { type DecideOptions, type Decision, unreadPrompt } from './decision.ts';
 import { Directory } from './directory.ts';
-import { type EligibilityTerms, NoReplicaError, type ReplicaPlace } from './eligibility.ts';
+import { type EligibilityTerms, NoReplicaError } from './eligibility.ts';
 import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
 import { NodeStore } from './node-store.ts';
 import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
-import {
-  type EarlierAttempt,
-  noteOf,
-  type Occasion,
-  type Receipt,
-  type ReceiptSubject,
-  Receipts,
-} from './receipts.ts';
+import { type EarlierAttempt, noteOf, type Receipt, type ReceiptSubject, Receipts } from './receipts.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -72,30 +63,6 @@ export interface RegionStatus {
 
 /** What the Worker needs to know to digest prompts, by model. */
 export type Roster = ReadonlyMap<string, PromptProfile>;
-
-/** A request that is to be decided. */
-export interface Asked {
-  readonly requestId: RequestId;
-  readonly region: RegionName;
-  readonly model: string;
-  readonly prompt: PromptView;
-  readonly isStream: boolean;
-  /** Where it was before. */
-  readonly earlier: readonly EarlierAttempt[];
-  readonly occasion: Occasion;
-  readonly demand: Demand;
-  /** What is left of its life. */
-  readonly remainingMs: number;
-}
-
-/** Admission as the admin API and the metrics see it. */
-export interface RegionAdmission extends AdmissionView {
-  readonly limits: {
-    readonly models: ReadonlyMap<string, ModelLimits>;
-    readonly tenants: ReadonlyMap<string, TenantLimits>;
-  };
-  readonly retries: { readonly left: number; readonly refused: number };
-}
 
 /** What a cordon finds. */
 export interface Cordoned {
@@ -111,9 +78,6 @@ export interface Ended {
   readonly verdict?: Verdict | undefined;
 }
 
-/** For people: what a model's prompts have is learned, and this is where that begins. */
-const bytesPerToken = 4;
-
 export class Region extends DurableObject<Env> {
   readonly #directory: Directory;
   readonly #host: LinkHost;
@@ -121,10 +85,7 @@ export class Region extends DurableObject<Env> {
   readonly #policies: PolicyStore;
   readonly #receipts = new Receipts();
   readonly #kv: RegionKv;
-  readonly #admission: Admission;
-  readonly #waiting: WaitingRoom;
-  readonly #retries = new RetryBudget();
-  readonly #limits: LimitStore;
+  readonly #gate: Gate;
   #region: RegionName | undefined;
   #nextSnapshot = 1;
   /** Layout `object-per-node`: when each node's object last vouched for its link. */
@@ -141,13 +102,12 @@ export class Region extends DurableObject<Env> {
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
       settled: (reservation, { promptTokens, completionTokens }) =>
-        this.#admission.over(reservation, sumOf(promptTokens, completionTokens)),
+        this.#gate.over(reservation, promptTokens, completionTokens),
     });
-    this.#admission = new Admission({
+    this.#gate = new Gate({
+      ...{ sql: state.storage.sql, clock: systemClock },
       roomOf: (model, seatsPerReplica) => this.#directory.room(model, { ...this.#terms, seatsPerReplica }),
     });
-    this.#waiting = new WaitingRoom(this.#admission, systemClock);
-    this.#limits = new LimitStore(state.storage.sql, this.#admission);
     this.#nodes = new NodeStore(state.storage.sql, this.#directory);
     this.#policies = new PolicyStore(state.storage.sql, this.#directory);
     this.#kv = new RegionKv({
@@ -210,7 +170,7 @@ export class Region extends DurableObject<Env> {
 
   uncordon(node: NodeId): void {
     this.#nodes.uncordon(node);
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
   /** Since when each of these nodes is cordoned; the others are left out. */
@@ -297,15 +257,13 @@ export class Region extends DurableObject<Env> {
 
   /** Who waits, who was refused, and which limits are set. */
   admission(): RegionAdmission {
-    const { view, limits } = this.#admission;
-    return { ...view, limits, retries: this.#retries.view };
+    return this.#gate.view;
   }
 
   /** Limits a model or a tenant from now on, durably; undefined: as if nothing was ever set. */
   limit(kind: LimitKind, name: string, limits: JsonRecord | undefined): Outcome<undefined> {
     try {
-      this.#limits.use(kind, name, limits);
-      this.#waiting.grant();
+      this.#gate.limit(kind, name, limits);
       return { value: undefined };
     } catch (thrown) {
       return refusal(toCognitoraError(thrown));
@@ -327,18 +285,18 @@ export class Region extends DurableObject<Env> {
     this.#vouchedAtMs.set(node, systemClock());
     this.#directory.join(node, epoch, hello.name, hello.replicas, systemClock());
     this.#kv.joined(node, epoch, hello.name);
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
   reported(node: NodeId, epoch: Epoch, replicas: readonly ReplicaReport[]): void {
     this.#directory.report(node, epoch, replicas, systemClock());
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
   left(node: NodeId, epoch: Epoch): void {
     this.#directory.leave(node, epoch, systemClock());
     this.#kv.left(node, epoch);
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
   /**
@@ -363,13 +321,16 @@ export class Region extends DurableObject<Env> {
 
   measured(node: NodeId, epoch: Epoch, telemetry: Telemetry): void {
     this.#directory.measured(node, epoch, telemetry, systemClock());
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
-  /** First bytes, then ends, that a node's object tells of. */
+  /** First bytes and ends of one turn, that a node's object tells of. */
   settled(firstBytes: readonly Reservation[], ends: readonly Ended[]): void {
+    const begun = new Set(firstBytes);
+    // Who begins now may have the place of who ended: seen before that, both would run at once.
+    for (const ended of ends) if (!begun.has(ended.reservation)) this.#settle(ended);
     for (const reservation of firstBytes) this.#firstByte(reservation);
-    for (const ended of ends) this.#settle(ended);
+    for (const ended of ends) if (begun.has(ended.reservation)) this.#settle(ended);
   }
 
   #isLeased(node: NodeId): boolean {
@@ -408,22 +369,16 @@ export class Region extends DurableObject<Env> {
 
   /** Books the request when it is its turn, or tells why that never comes. */
   async #admit(asked: Asked, client: AbortSignal | undefined): Promise<Booked> {
-    const { region, model, earlier, demand, remainingMs } = asked;
-    const isRetry = earlier.some((attempt) => attempt.region === region);
-    if (!isRetry) this.#retries.first();
-    else if (!this.#retries.take()) {
-      throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
-    }
-    const room = (): Room => this.#directory.room(model, this.#termsOf(asked));
-    const ask: Ask = { model, ...demand, isRetry, remainingMs, ...(isRetry && { room }) };
-    const sinceMs = systemClock();
+    const askedAtMs = systemClock();
+    const room = (): Room => this.#directory.room(asked.model, this.#termsOf(asked));
     try {
-      return await this.#waiting.enter(ask, client, (waitedMs) => this.#decide(asked, ask, waitedMs));
+      return await this.#gate.enter(asked, client, room, (queuedMs) => this.#decide(asked, queuedMs));
     } catch (thrown) {
+      // Others are noted where they are decided.
       if (thrown instanceof CognitoraError && !(thrown instanceof NoReplicaError)) {
-        const nowMs = systemClock();
-        const about = { ...aboutOf(asked, nowMs), queuedMs: Math.max(0, nowMs - sinceMs) };
-        const exclusion = this.#directory.exclusion(model, this.#termsOf(asked));
+        const terms = this.#termsOf(asked);
+        const about = aboutOf(asked, terms.nowMs, Math.max(0, terms.nowMs - askedAtMs));
+        const exclusion = this.#directory.exclusion(asked.model, terms);
         this.#receipts.refused(about, { code: thrown.code, exclusion });
       }
       throw thrown;
@@ -431,21 +386,20 @@ export class Region extends DurableObject<Env> {
   }
 
   #termsOf({ region, model, earlier }: Asked): EligibilityTerms {
-    const { seatsPerReplica } = this.#admission.limitsOf(model);
+    const { seatsPerReplica } = this.#gate.limitsOf(model);
     return { ...this.#terms, tried: triedIn(region, earlier), seatsPerReplica };
   }
 
-  #decide(asked: Asked, ask: Ask, queuedMs: number): Booked {
-    const { model, prompt, isStream, earlier } = asked;
+  #decide(asked: Asked, queuedMs: number): Booked {
+    const { model, prompt, isStream, demand, earlier } = asked;
     const terms = this.#termsOf(asked);
     this.#directory.sweep(terms.nowMs);
-    const about = { ...aboutOf(asked, terms.nowMs), queuedMs };
-    const firstTokenMsMax = this.#admission.limitsOf(model).firstTokenMs - queuedMs;
-    const decision = this.#noted(about, {
+    const firstTokenMsMax = this.#gate.limitsOf(model).firstTokenMs - queuedMs;
+    const decision = this.#noted(aboutOf(asked, terms.nowMs, queuedMs), {
       ...{ ...terms, model, prompt, isStream, random: systemRandom },
-      ...(ask.isRetry ? {} : { firstTokenMsMax }),
+      ...(isRetry(asked) ? {} : { firstTokenMsMax }),
     });
-    this.#admission.booked(decision.reservation, ask);
+    this.#gate.booked(decision.reservation, model, demand);
     return this.#booked(decision, earlier, queuedMs);
   }
 
@@ -455,7 +409,7 @@ export class Region extends DurableObject<Env> {
     const decision = this.#directory.rebook(terms, { node, replica });
     const about = { requestId, region, model, decidedAtMs: terms.nowMs, promptBlocks: 0, blockTokens: 0 };
     this.#receipts.decided({ ...about, earlier, occasion: 'resumed', queuedMs: 0 }, decision);
-    this.#admission.booked(decision.reservation, { model, ...demand });
+    this.#gate.booked(decision.reservation, model, demand);
     return this.#booked(decision, earlier, 0);
   }
 
@@ -487,15 +441,15 @@ export class Region extends DurableObject<Env> {
   #firstByte(reservation: Reservation): void {
     const nowMs = systemClock();
     this.#directory.firstByte(reservation, nowMs);
-    this.#admission.firstByte(reservation, nowMs);
-    this.#waiting.grant();
+    this.#gate.firstByte(reservation, nowMs);
+    this.#gate.freed();
   }
 
   #settle({ reservation, record, verdict }: Ended): void {
     const nowMs = systemClock();
     this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });
     this.#receipts.ended(reservation, nowMs, record, verdict);
-    this.#waiting.grant();
+    this.#gate.freed();
   }
 
   async #serve(request: Request): Promise<Response> {
@@ -524,19 +478,3 @@ export class Region extends DurableObject<Env> {
     });
   }
 }
-
-/** Who of this region had the request before. */
-const triedIn = (region: RegionName, earlier: readonly EarlierAttempt[]): readonly ReplicaPlace[] =>
-  earlier.flatMap(({ region: asked, node, replica }) =>
-    asked !== region || node === undefined || replica === undefined ? [] : [{ node, replica }],
-  );
-
-const aboutOf = ({ requestId, region, model, prompt, earlier, occasion }: Asked, decidedAtMs: number) => ({
-  ...{ requestId, region, model, decidedAtMs, earlier, occasion },
-  promptBlocks: prompt.chain.length / 2,
-  blockTokens: prompt.blockBytes / bytesPerToken,
-});
-
-/** Of what an engine counted; undefined when it did not. */
-const sumOf = (prompt: number | undefined, completion: number | undefined): number | undefined =>
-  prompt === undefined ? undefined : prompt + (completion ?? 0);

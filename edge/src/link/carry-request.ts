@@ -6,10 +6,10 @@ import type { Epoch, NodeId, Region, ReplicaName, RequestId } from '@cognitora/p
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
 import type { OpenRequest, ResumeToken } from '@cognitora/protocol/link';
 import type { Demand } from '../demand.ts';
+import type { Asked } from '../directory/asked.ts';
 import { type PromptView, unreadPrompt } from '../directory/decision.ts';
 import type { Reservation } from '../directory/load.ts';
 import type { EarlierAttempt, Occasion, ReceiptNote } from '../directory/receipts.ts';
-import type { Asked } from '../directory/region.ts';
 import { type Outcome, unwrap } from '../outcome.ts';
 
 export const decideHeader = 'x-cognitora-decide';

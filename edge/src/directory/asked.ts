@@ -1,0 +1,44 @@
+/** A request that a region is asked to decide, and what is known of it by that. Data only. */
+import type { Region, RequestId } from '@cognitora/protocol/ids';
+import type { Demand } from '../demand.ts';
+import type { PromptView } from './decision.ts';
+import type { ReplicaPlace } from './eligibility.ts';
+import type { EarlierAttempt, Occasion, ReceiptSubject } from './receipts.ts';
+
+/** For people: what a model's prompts have is learned, and this is where that begins. */
+const bytesPerToken = 4;
+
+/** A request that is to be decided. */
+export interface Asked {
+  readonly requestId: RequestId;
+  readonly region: Region;
+  readonly model: string;
+  readonly prompt: PromptView;
+  readonly isStream: boolean;
+  /** Where it was before. */
+  readonly earlier: readonly EarlierAttempt[];
+  readonly occasion: Occasion;
+  readonly demand: Demand;
+  /** What is left of its life. */
+  readonly remainingMs: number;
+}
+
+/** It was tried in this region before. */
+export const isRetry = ({ region, earlier }: Asked): boolean =>
+  earlier.some((attempt) => attempt.region === region);
+
+/** Who of this region had the request before. */
+export const triedIn = (region: Region, earlier: readonly EarlierAttempt[]): readonly ReplicaPlace[] =>
+  earlier.flatMap(({ region: asked, node, replica }) =>
+    asked !== region || node === undefined || replica === undefined ? [] : [{ node, replica }],
+  );
+
+/** What its receipt says of it, decided or refused at that time. */
+export const aboutOf = (asked: Asked, decidedAtMs: number, queuedMs: number): ReceiptSubject => {
+  const { requestId, region, model, prompt, earlier, occasion } = asked;
+  return {
+    ...{ requestId, region, model, decidedAtMs, earlier, occasion, queuedMs },
+    promptBlocks: prompt.chain.length / 2,
+    blockTokens: prompt.blockBytes / bytesPerToken,
+  };
+};
