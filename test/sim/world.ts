@@ -232,6 +232,14 @@ export class World {
     return client;
   }
 
+  /** Whether something between this agent and the edge is amiss now, known to them or not. */
+  isTroubled(agent: SimAgent): boolean {
+    const isLinked = agent.connection?.isSound === true && agent.status?.link.state === 'linked';
+    const hosts = [agent.process, this.region.process, this.nodeObject(agent)?.process];
+    const isHeldUp = hosts.some((process) => process?.isHeldUp === true);
+    return !isLinked || isHeldUp || this.#held.has(agent) || this.#isEdgeDown;
+  }
+
   hold(agent: SimAgent): void {
     this.#held.add(agent);
     agent.connection?.hold();
