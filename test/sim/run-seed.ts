@@ -207,15 +207,8 @@ class Run {
 }
 
 const probeOf = (model: string): RequestPlan => ({
-  ...{
-    atMs: 0,
-    kind: 'chat',
-    model,
-    pieces: 3,
-    promptBytes: 0,
-    isLimited: false,
-    refusesContinuation: false,
-  },
+  ...{ atMs: 0, kind: 'chat', model, pieces: 3, promptBytes: 0, isLimited: false },
+  ...{ refusesContinuation: false, timeoutMs: undefined },
   ...{ leavesAfterMs: undefined, stallsAfterMs: undefined, stallMs: 0 },
 });
 
