@@ -29,7 +29,7 @@ import { LinkHost } from './link-host.ts';
 
 export class NodeLink extends DurableObject<Env> {
   readonly #host: LinkHost;
-  #region: DurableObjectStub<Region> | undefined;
+  #region: RegionName | undefined;
   /** What happened in this turn, told in one call. */
   #firstBytes: Reservation[] = [];
   #ends: Ended[] = [];
@@ -133,9 +133,10 @@ export class NodeLink extends DurableObject<Env> {
     this.#heartbeat = undefined;
   }
 
+  /** Made for each call: one that found its object gone says so for ever. */
   #regionStub(region: RegionName): DurableObjectStub<Region> {
-    this.#region ??= regionObject(this.env, region);
-    return this.#region;
+    this.#region = region;
+    return regionObject(this.env, region);
   }
 
   /** First bytes and ends of one turn travel in one call. */
@@ -171,7 +172,9 @@ export class NodeLink extends DurableObject<Env> {
   #report(call: (region: DurableObjectStub<Region>) => unknown): void {
     const region = this.#region;
     if (region === undefined) return;
-    this.#reports = this.#reports.then(() => call(region)).catch(() => this.#regionLost());
+    this.#reports = this.#reports
+      .then(() => call(regionObject(this.env, region)))
+      .catch(() => this.#regionLost());
     this.ctx.waitUntil(this.#reports);
   }
 
