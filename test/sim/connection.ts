@@ -59,9 +59,9 @@ export class Connection {
     this.#ends[side] = end;
   }
 
-  /** Whether this end still believes in it. */
-  isOpen(side: Side): boolean {
-    return this.#isOpen[side];
+  /** Whether both ends believe in it, and rightly. */
+  get isSound(): boolean {
+    return !this.#isCut && this.#isOpen.agent && this.#isOpen.object;
   }
 
   /** Bytes that `side` sent and the network has not taken. */

@@ -69,7 +69,7 @@ export const faults: Readonly<Record<FaultKind, Fault>> = {
     return undefined;
   },
   'region held up': ({ world, fault }) => {
-    world.region.process.holdUp(Math.min(fault.lastsMs, 4_000));
+    world.holdUpRegion(Math.min(fault.lastsMs, 4_000));
     return undefined;
   },
   'node object crash': ({ world, agent }) => {

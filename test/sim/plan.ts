@@ -85,6 +85,7 @@ const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan =
     ...{ kind, model, pieces },
     isLimited: kind === 'completion' || chance.isHit(0.3),
     refusesContinuation: chance.isHit(0.05),
+    timeoutMs: chance.isHit(0.1) ? chance.whole(200, 8_000) : undefined,
     promptBytes: chance.isHit(0.1) ? chance.whole(20_000, 300_000) : chance.whole(0, 2_000),
     leavesAfterMs: chance.isHit(0.15) ? chance.between(1, 6_000) : undefined,
     stallsAfterMs: chance.isHit(0.1) ? chance.between(50, 3_000) : undefined,

@@ -1,5 +1,6 @@
 /** One run from its seed: the traffic and the faults of its plan, then the end, when all has to be as at the begin. */
 import { faults } from './faults.ts';
+import { LostWork } from './lost-work.ts';
 import { aftermathMs, maySee } from './may-see.ts';
 import { type FaultKind, mendedMs, type Plan, planOf } from './plan.ts';
 import type { Programs } from './programs.ts';
@@ -27,8 +28,6 @@ export interface RunOptions {
   readonly faults?: readonly FaultKind[] | undefined;
 }
 
-/** Engine work whose client is gone ends by then: at once where nothing else fails, else once it can be known. */
-const workWithoutClientMsMax = { undisturbed: 1_500, disturbed: 25_000 };
 const lookEveryMs = 250;
 /** A request that has not ended so long after all was mended never does. */
 const patienceMs = 90_000;
@@ -42,10 +41,12 @@ class Run {
   readonly plan: Plan;
   readonly world: World;
   readonly #menders = new Set<() => void>();
+  readonly #lost: LostWork;
 
   constructor(seed: number, programs: Programs, { isTraceKept = false, faults: kinds }: RunOptions) {
     this.plan = planOf(seed, new Chance(`plan ${seed}`), kinds);
     this.world = new World(this.plan, programs, isTraceKept);
+    this.#lost = new LostWork(this.world);
   }
 
   runWatched(): Promise<Ran> {
@@ -104,22 +105,8 @@ class Run {
     const { schedule } = this.world;
     schedule.after(lookEveryMs, () => {
       this.#look();
-      for (const { engines } of this.world.agents) {
-        for (const { work, process } of engines) {
-          for (const { requestId } of work) this.#lookAtWork(requestId, process.name);
-        }
-      }
+      this.#lost.look();
     });
-  }
-
-  #lookAtWork(requestId: string, engine: string): void {
-    const { nowMs } = this.world.schedule;
-    const client = this.world.clients.find(({ id }) => id === requestId);
-    if (client?.endedMs === undefined) return;
-    const isDisturbed = this.#faultsIn(client.startedMs, nowMs).length > 0;
-    const bound = workWithoutClientMsMax[isDisturbed ? 'disturbed' : 'undisturbed'];
-    if (nowMs - client.endedMs <= bound || nowMs - client.endedMs > bound + lookEveryMs) return;
-    this.world.violate(`${engine} works on ${requestId} ${bound} ms after its client's end`);
   }
 
   async #untilAllEnded(): Promise<void> {
@@ -181,6 +168,7 @@ class Run {
   #judge(): void {
     for (const { id, plan, outcome, startedMs, endedMs, code } of this.world.clients) {
       if (outcome === undefined || outcome === 'complete' || outcome === 'left') continue;
+      if (plan.timeoutMs !== undefined && code === 'total_timeout') continue;
       const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
       const isServed = !plan.refusesContinuation && this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
@@ -219,15 +207,8 @@ class Run {
 }
 
 const probeOf = (model: string): RequestPlan => ({
-  ...{
-    atMs: 0,
-    kind: 'chat',
-    model,
-    pieces: 3,
-    promptBytes: 0,
-    isLimited: false,
-    refusesContinuation: false,
-  },
+  ...{ atMs: 0, kind: 'chat', model, pieces: 3, promptBytes: 0, isLimited: false },
+  ...{ refusesContinuation: false, timeoutMs: undefined },
   ...{ leavesAfterMs: undefined, stallsAfterMs: undefined, stallMs: 0 },
 });
 

@@ -20,6 +20,8 @@ export interface RequestPlan {
   readonly isLimited: boolean;
   /** It wants no answer that another replica went on with. */
   readonly refusesContinuation: boolean;
+  /** Its deadline, which the edge has to keep. */
+  readonly timeoutMs: number | undefined;
   /** Bytes of the prompt, beside what it says. */
   readonly promptBytes: number;
   /** The client leaves so long after it sent the request. */
@@ -100,7 +102,8 @@ export class SimClient {
       this.#ended('broken');
       return;
     }
-    const { kind, model, pieces, isLimited, leavesAfterMs, stallsAfterMs, stallMs } = this.plan;
+    const { kind, model, pieces, isLimited, refusesContinuation, timeoutMs } = this.plan;
+    const { leavesAfterMs, stallsAfterMs, stallMs } = this.plan;
     const content =
       kind === 'completion'
         ? { prompt: this.#prompt }
@@ -125,7 +128,8 @@ export class SimClient {
           ['authorization', `Bearer ${key}`],
           ['content-type', 'application/json'],
           ['x-request-id', this.id],
-          ...(this.plan.refusesContinuation ? [['x-cognitora-continue', 'never'] as const] : []),
+          ...(refusesContinuation ? [['x-cognitora-continue', 'never'] as const] : []),
+          ...(timeoutMs === undefined ? [] : [['x-request-timeout-ms', String(timeoutMs)] as const]),
         ],
         body,
         signal: this.#abort.signal,

@@ -46,7 +46,7 @@ export class SimProcess {
   /** Runs something in this process, now or once it is no longer held up; never when it is dead. */
   run(work: () => void): void {
     if (!this.isAlive) return;
-    if (this.schedule.nowMs < this.#heldUntilMs) {
+    if (this.isHeldUp) {
       this.schedule.at(this.#heldUntilMs, () => this.run(work));
       return;
     }
@@ -55,6 +55,10 @@ export class SimProcess {
 
   after(ms: number, work: () => void): Later {
     return this.schedule.after(ms, () => this.run(work));
+  }
+
+  get isHeldUp(): boolean {
+    return this.schedule.nowMs < this.#heldUntilMs;
   }
 
   /** Stands still until then, as a process that gets no CPU: all that comes waits. */

@@ -19,7 +19,9 @@ export interface WatchOptions {
   readonly violate: (what: string) => void;
   readonly trace: Trace;
   readonly request: (id: string) => WatchedRequest | undefined;
-  /** For so long what the edge's clock said was no measure. */
+  /** When what a node's object heard then is known where it is decided. */
+  readonly newsMs: (heardAtMs: number) => number;
+  /** Whether the edge's clock has not jumped of late. */
   readonly isClockSound: () => boolean;
 }
 
@@ -28,9 +30,6 @@ const typeNames = new Map<number, string>(Object.entries(frameTypes).map(([name,
 const manyTypes: ReadonlySet<number> = new Set([
   ...[frameTypes.data, frameTypes.credit, frameTypes.telemetry, frameTypes.kvmark],
 ]);
-
-/** From a report at a node's object to the region that decides by it, and back. */
-const newsMs = 500;
 
 /** One node, as the edge could know it. */
 class WatchedNode {
@@ -113,19 +112,20 @@ class WatchedLink implements ConnectionTap {
   #opened(payload: Uint8Array): void {
     const { meta } = decodeOpenPayload(payload);
     const { requestId, replica } = parseOpenRequest(meta);
-    const { schedule, request, isClockSound } = this.#watch.options;
+    const { schedule, request, isClockSound, newsMs, trace } = this.#watch.options;
     const { nowMs } = schedule;
+    trace.note('link', `edge gives ${requestId} to ${this.#node.name}/${replica}`);
     const startedMs = request(requestId)?.startedMs ?? nowMs;
     const tell = (why: string): void =>
       this.#watch.options.violate(`${requestId} was given to ${this.#node.name}/${replica}, ${why}`);
     if (isClockSound() && nowMs - this.#heardAtMs > leaseMsMax + 2 * sweepMs) {
       tell(`which was not heard for ${Math.round(nowMs - this.#heardAtMs)} ms`);
     }
-    const since = (atMs: number | undefined): boolean => atMs !== undefined && startedMs > atMs;
-    if (since(this.#node.cordonedAtMs)) tell('which was cordoned before');
-    const unreadyAtMs = this.#unreadyAtMs.get(replica);
-    if (since(unreadyAtMs === undefined ? undefined : unreadyAtMs + newsMs)) tell('which was not ready');
-    if (since(this.#leavingAtMs === undefined ? undefined : this.#leavingAtMs + newsMs)) tell('which leaves');
+    const { cordonedAtMs } = this.#node;
+    if (cordonedAtMs !== undefined && startedMs > cordonedAtMs) tell('which was cordoned before');
+    const isTold = (atMs: number | undefined): boolean => atMs !== undefined && startedMs > newsMs(atMs);
+    if (isTold(this.#unreadyAtMs.get(replica))) tell('which was not ready');
+    if (isTold(this.#leavingAtMs)) tell('which leaves');
   }
 }
 

@@ -23,6 +23,9 @@ import { Watch } from './watch.ts';
 const fleetSecret = 'a fleet secret of 32 characters!';
 const region = 'local';
 
+/** From a report at a node's object to the region that decides by it, and back. */
+const newsMs = 500;
+
 /** What the simulation reads of a region's own status. */
 export interface RegionView {
   readonly ready: boolean;
@@ -60,6 +63,7 @@ export class World {
   readonly #skews = new Map<string, number>();
   /** When the edge's clock last jumped. */
   #jumpedAtMs = Number.NEGATIVE_INFINITY;
+  #regionHeldUntilMs = 0;
   #isEdgeDown = false;
   #cordons: Promise<void> = Promise.resolve();
   #key = '';
@@ -91,6 +95,7 @@ export class World {
       violate: (what) => this.violate(what),
       trace: this.trace,
       request: (id) => this.clients.find((client) => client.id === id),
+      newsMs: (heardAtMs) => Math.max(heardAtMs, this.#regionHeldUntilMs) + newsMs,
       isClockSound: () => this.schedule.nowMs - this.#jumpedAtMs > 15_000,
     });
     this.agents = plan.nodes.map((engines, index) => this.#newAgent(`host${index}`, engines));
@@ -232,6 +237,14 @@ export class World {
     return client;
   }
 
+  /** Whether something between this agent and the edge is amiss now, known to them or not. */
+  isTroubled(agent: SimAgent): boolean {
+    const isLinked = agent.connection?.isSound === true && agent.status?.link.state === 'linked';
+    const hosts = [agent.process, this.region.process, this.nodeObject(agent)?.process];
+    const isHeldUp = hosts.some((process) => process?.isHeldUp === true);
+    return !isLinked || isHeldUp || this.#held.has(agent) || this.#isEdgeDown;
+  }
+
   hold(agent: SimAgent): void {
     this.#held.add(agent);
     agent.connection?.hold();
@@ -249,6 +262,12 @@ export class World {
     this.schedule.after(ms, () => {
       this.#isEdgeDown = false;
     });
+  }
+
+  /** The region's object gets no CPU for a while, so that nothing is news to it. */
+  holdUpRegion(ms: number): void {
+    this.region.process.holdUp(ms);
+    this.#regionHeldUntilMs = Math.max(this.#regionHeldUntilMs, this.schedule.nowMs + ms);
   }
 
   skewEdge(ms: number): void {

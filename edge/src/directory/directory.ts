@@ -278,6 +278,14 @@ export class Directory {
     this.#options.settled?.(reservation, settlement);
   }
 
+  /** Requests of a node that were booked before then and that are none of these. */
+  strays(node: NodeId, carried: ReadonlySet<Reservation>, bookedBeforeMs: number): readonly Reservation[] {
+    const replicas = [...(this.#nodes.get(node)?.replicas.values() ?? [])];
+    return replicas.flatMap(({ work }) =>
+      [...work.load.bookedBefore(bookedBeforeMs)].filter((reservation) => !carried.has(reservation)),
+    );
+  }
+
   /** Whether some replica of the model has a seat for one more request; `none`: nobody could serve it anyway. */
   room(model: string, terms: EligibilityTerms): Room {
     let room: Room = 'none';

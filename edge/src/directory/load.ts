@@ -48,6 +48,11 @@ export class ReplicaLoad {
     return this.#live.keys();
   }
 
+  /** Requests that were booked before then. */
+  *bookedBefore(atMs: number): Generator<Reservation> {
+    for (const [reservation, { bookedAtMs }] of this.#live) if (bookedAtMs < atMs) yield reservation;
+  }
+
   book(reservation: Reservation, request: LiveRequest): void {
     this.#live.set(reservation, request);
     this.#derived = undefined;

@@ -188,16 +188,31 @@ test('of a node that nobody vouches for, nothing is asked once its lease is over
   });
   expect(region.status()).toMatchObject({ ready: false, models: [], nodes: [{ node }] });
   // Of an older link, or of a node that this object never heard of, it is none.
-  expect([region.vouched(node, 0 as Epoch), region.vouched('other' as NodeId, 1 as Epoch)]).toEqual([
-    false,
-    false,
-  ]);
+  const vouched = (of: NodeId, epoch: number): boolean => region.vouched(of, epoch as Epoch, []);
+  expect([vouched(node, 0), vouched('other' as NodeId, 1)]).toEqual([false, false]);
   expect(await whyNot(region)).toEqual(['unleased']);
-  expect(region.vouched(node, 1 as Epoch)).toBe(true);
+  expect(vouched(node, 1)).toBe(true);
   expect(await whyNot(region)).toEqual(['placed']);
   expect(region.status()).toMatchObject({ ready: true, models: [{ id: 'm' }] });
   vi.setSystemTime(Date.now() + leaseMsMax);
   expect(await whyNot(region)).toEqual(['unleased']);
+});
+
+test('what was booked and nobody brought to its node is given back when the node’s object tells what it carries', async () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  join(region, node);
+  const [carried, stray] = [unwrap(await ask(region)), unwrap(await ask(region))];
+  const live = (): number | undefined => region.status().nodes[0]?.live;
+  vi.setSystemTime(startMs + leaseMsMax);
+  region.vouched(node, 1 as Epoch, [carried.reservation]);
+  expect(live()).toBe(2);
+  vi.setSystemTime(startMs + leaseMsMax + 1);
+  region.vouched(node, 1 as Epoch, [carried.reservation]);
+  expect(live()).toBe(1);
+  region.settled([], [{ reservation: stray.reservation, record: undefined }]);
+  expect(live()).toBe(1);
+  region.settled([], [{ reservation: carried.reservation, record: undefined }]);
+  expect(live()).toBe(0);
 });
 
 test('a cordon outlives the node’s links and the object, and receipts name it', async () => {

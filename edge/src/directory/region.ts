@@ -300,12 +300,17 @@ export class Region extends DurableObject<Env> {
   }
 
   /**
-   * A node's object says that its link was heard just now. False when that link is not known here, because this object
-   * lost its memory: the node has to say HELLO again.
+   * A node's object says that its link was heard just now, and what it carries. False when that link is not known here,
+   * because this object lost its memory: the node has to say HELLO again.
    */
-  vouched(node: NodeId, epoch: Epoch): boolean {
+  vouched(node: NodeId, epoch: Epoch, carried: readonly Reservation[]): boolean {
     if (!this.#directory.knows(node, epoch)) return false;
-    this.#vouchedAtMs.set(node, systemClock());
+    const nowMs = systemClock();
+    this.#vouchedAtMs.set(node, nowMs);
+    // Whoever had them booked left, or died, before the node's object heard of them.
+    for (const reservation of this.#directory.strays(node, new Set(carried), nowMs - leaseMsMax)) {
+      this.#settle({ reservation, record: undefined });
+    }
     return true;
   }
 

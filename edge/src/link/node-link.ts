@@ -25,15 +25,17 @@ import {
 } from './carry-request.ts';
 import type { KvToAgent } from './edge-link.ts';
 import type { KvMessage } from './kv-intake.ts';
-import { LinkHost } from './link-host.ts';
+import { type CarryOptions, LinkHost } from './link-host.ts';
 
 export class NodeLink extends DurableObject<Env> {
   readonly #host: LinkHost;
-  #region: DurableObjectStub<Region> | undefined;
+  #region: RegionName | undefined;
   /** What happened in this turn, told in one call. */
   #firstBytes: Reservation[] = [];
   #ends: Ended[] = [];
   #heard: KvMessage[] = [];
+  /** What this node works on: the region takes back what it booked and nobody brought here. */
+  readonly #carried = new Set<Reservation>();
   /** Reports go one after the other, in the order they happened. */
   #reports: Promise<unknown> = Promise.resolve();
   #heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -110,8 +112,7 @@ export class NodeLink extends DurableObject<Env> {
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica, ...(kvFrom && { kvFrom }) },
-      onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
-      onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
+      ...this.#settling(reservation),
     });
   }
 
@@ -123,9 +124,19 @@ export class NodeLink extends DurableObject<Env> {
     const { node, epoch, reservation, receipt } = unwrap(await this.#regionStub(region).rebook(resume));
     return this.#host.resume({
       ...{ node, epoch, request, region, client, receipt, resume },
-      onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
-      onOver: (record, verdict) => this.#settleSoon(() => this.#ends.push({ reservation, record, verdict })),
+      ...this.#settling(reservation),
     });
+  }
+
+  #settling(reservation: Reservation): Pick<CarryOptions, 'onFirstByte' | 'onOver'> {
+    this.#carried.add(reservation);
+    return {
+      onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
+      onOver: (record, verdict) => {
+        this.#carried.delete(reservation);
+        this.#settleSoon(() => this.#ends.push({ reservation, record, verdict }));
+      },
+    };
   }
 
   #stopHeartbeat(): void {
@@ -133,9 +144,10 @@ export class NodeLink extends DurableObject<Env> {
     this.#heartbeat = undefined;
   }
 
+  /** Made for each call: one that found its object gone says so for ever. */
   #regionStub(region: RegionName): DurableObjectStub<Region> {
-    this.#region ??= regionObject(this.env, region);
-    return this.#region;
+    this.#region = region;
+    return regionObject(this.env, region);
   }
 
   /** First bytes and ends of one turn travel in one call. */
@@ -164,14 +176,16 @@ export class NodeLink extends DurableObject<Env> {
 
   #vouch(node: NodeId, epoch: Epoch): void {
     this.#report(async (region) => {
-      if (!(await region.vouched(node, epoch))) this.#regionLost();
+      if (!(await region.vouched(node, epoch, [...this.#carried]))) this.#regionLost();
     });
   }
 
   #report(call: (region: DurableObjectStub<Region>) => unknown): void {
     const region = this.#region;
     if (region === undefined) return;
-    this.#reports = this.#reports.then(() => call(region)).catch(() => this.#regionLost());
+    this.#reports = this.#reports
+      .then(() => call(regionObject(this.env, region)))
+      .catch(() => this.#regionLost());
     this.ctx.waitUntil(this.#reports);
   }
 

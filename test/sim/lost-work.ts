@@ -1,0 +1,64 @@
+/**
+ * Looks now and then for engines that work for nobody: a request's work ends soon after its client did, as soon as the
+ * host can know of it, and at the latest when its agent has been without a link for so long that nobody can claim it.
+ */
+import { linklessMsMax, unclaimedMsMax } from '@cognitora/protocol/limits';
+import type { SimAgent } from './sim-agent.ts';
+import type { World } from './world.ts';
+
+/** An agent looks once a second. */
+const sweepMs = 1_000;
+/** For messages on their way, and between two looks here. */
+const slackMs = 1_500;
+
+interface Seen {
+  /** When its link, or what hosts that, was last amiss. */
+  troubledAtMs: number;
+  /** Since when it has known that it has none. */
+  linklessSinceMs: number | undefined;
+}
+
+export class LostWork {
+  readonly #world: World;
+  readonly #seen = new Map<SimAgent, Seen>();
+  readonly #told = new Set<string>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  look(): void {
+    for (const agent of this.#world.agents) {
+      const seen = this.#see(agent);
+      for (const { work, process } of agent.engines) {
+        for (const { requestId } of work) this.#judge(requestId, process.name, seen);
+      }
+    }
+  }
+
+  #see(agent: SimAgent): Seen {
+    const { nowMs } = this.#world.schedule;
+    const seen = this.#seen.get(agent) ?? { troubledAtMs: 0, linklessSinceMs: undefined };
+    this.#seen.set(agent, seen);
+    if (this.#world.isTroubled(agent)) seen.troubledAtMs = nowMs;
+    const isLinkless = agent.isRunning && agent.status?.link.state !== 'linked';
+    seen.linklessSinceMs = isLinkless ? (seen.linklessSinceMs ?? nowMs) : undefined;
+    return seen;
+  }
+
+  #judge(requestId: string, engine: string, { troubledAtMs, linklessSinceMs }: Seen): void {
+    const { nowMs } = this.#world.schedule;
+    const client = this.#world.clients.find(({ id }) => id === requestId);
+    if (client?.endedMs === undefined || this.#told.has(requestId + engine)) return;
+    const isQuiet = troubledAtMs < client.endedMs;
+    const quietMs = nowMs - Math.max(client.endedMs, troubledAtMs);
+    const linklessMs = nowMs - Math.max(client.endedMs, linklessSinceMs ?? nowMs);
+    const isLost =
+      quietMs > (isQuiet ? 0 : unclaimedMsMax + sweepMs) + slackMs ||
+      linklessMs > linklessMsMax + sweepMs + slackMs;
+    if (!isLost) return;
+    this.#told.add(requestId + engine);
+    const forMs = Math.round(nowMs - client.endedMs);
+    this.#world.violate(`${engine} works on ${requestId} ${forMs} ms after its client's end`);
+  }
+}
