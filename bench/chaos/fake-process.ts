@@ -1,5 +1,5 @@
 /** A fake engine's process as its parent has it: killed and started again on its port; its notes go to one ear. */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { EngineMessage, EngineNote, EngineQuestion, EngineStart } from './engine-messages.ts';
 
@@ -9,10 +9,17 @@ type Said<Kind extends EngineMessage['kind']> = Extract<EngineMessage, { readonl
 
 export class FakeProcess {
   readonly #onNote: (note: EngineNote) => void;
+  readonly #enter: readonly string[];
   #start: EngineStart;
   #child: ChildProcess | undefined;
 
-  constructor(start: Omit<EngineStart, 'port'>, onNote: (note: EngineNote) => void) {
+  /** `enter` is a program that becomes the one behind it. */
+  constructor(
+    start: Omit<EngineStart, 'port'>,
+    enter: readonly string[],
+    onNote: (note: EngineNote) => void,
+  ) {
+    this.#enter = enter;
     this.#start = { ...start, port: 0 };
     this.#onNote = onNote;
   }
@@ -23,7 +30,9 @@ export class FakeProcess {
 
   /** Listens where it listened before. */
   async start(): Promise<void> {
-    const child = fork(program, [JSON.stringify(this.#start)], { execArgv: [] });
+    const words = [...this.#enter, process.execPath, program, JSON.stringify(this.#start)];
+    const stdio = ['inherit', 'inherit', 'inherit', 'ipc'] as const;
+    const child = spawn(words[0] ?? '', words.slice(1), { stdio: [...stdio] });
     this.#child = child;
     child.on('message', (message) => {
       const said = message as EngineMessage;

@@ -1,6 +1,7 @@
 /** Which faults strike whom and when, from a seed alone. Pure: `phases.ts` carries them out. */
 
-export type FaultKind = 'engine killed' | 'link cut' | 'link silent' | 'agent paused' | 'agent killed';
+export type FaultKind = 'engine killed' | LinkFault;
+export type LinkFault = 'link cut' | 'link silent' | 'network parted' | 'agent paused' | 'agent killed';
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -47,24 +48,21 @@ export const replicaKills = (room: FaultRoom, everyMs: number): readonly Fault[]
   });
 };
 
-const linkFaults = ['link cut', 'link silent', 'agent paused', 'agent killed'] as const;
-
 /** Each kind in turn, in another order in each round; one in four silences and pauses outlasts the lease. */
-export const linkCuts = (room: FaultRoom, paceMs: number): readonly Fault[] => {
+export const linkCuts = (room: FaultRoom, kinds: readonly LinkFault[], paceMs: number): readonly Fault[] => {
   const { random, hosts } = room;
-  let round: FaultKind[] = [];
+  let round: LinkFault[] = [];
   return fill(room, () => {
     if (round.length === 0) {
-      const shuffled = linkFaults.map((kind) => ({ kind, at: random() }));
+      const shuffled = kinds.map((kind) => ({ kind, at: random() }));
       round = shuffled.sort((left, right) => left.at - right.at).map(({ kind }) => kind);
     }
     const kind = round.pop() ?? 'link cut';
     const isLong = random() < 0.25;
     const silentMs = isLong ? between(random, 2.4 * paceMs, 2.8 * paceMs) : between(random, 200, paceMs);
-    const lastsMs = { 'link cut': 0, 'agent killed': between(random, 300, paceMs / 3) }[kind as string];
-    return {
-      ...{ kind, host: Math.floor(random() * hosts) },
-      ...{ afterMs: between(random, paceMs / 2, paceMs), lastsMs: lastsMs ?? silentMs },
-    };
+    const downMs = between(random, 300, paceMs / 3);
+    const lastsMs = kind === 'link cut' ? 0 : kind === 'agent killed' ? downMs : silentMs;
+    const afterMs = between(random, paceMs / 2, paceMs);
+    return { kind, host: Math.floor(random() * hosts), afterMs, lastsMs };
   });
 };

@@ -2,14 +2,18 @@
  * The fleet of the chaos run: one production edge, hosts with a production agent and an engine each, a relay between
  * every agent and the edge. Starts it, harms it as told, mends it, ends it: by pids of its own and nothing else.
  */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '@cognitora/protocol/errors';
+import { openLossyLink, wideArea } from '../lossy-link/link.ts';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../systems/edge-under-test.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';
 import { FakeProcess } from './fake-process.ts';
 import type { Fault, FaultKind } from './faults.ts';
+import { Host } from './host.ts';
+import { HostNetwork } from './host-network.ts';
 import { LinkRelay } from './link-relay.ts';
 import { RealReplica } from './real-replica.ts';
 import { Trails } from './trails.ts';
@@ -24,68 +28,10 @@ export interface FleetOptions {
   readonly wordMs: number;
   /** Each host has a real engine beside the fake one. */
   readonly hasReal: boolean;
+  /** Each host has a network of its own, which can be parted from the edge's. */
+  readonly hasNetworks: boolean;
   /** Where agents' output is kept, one file each; undefined: nowhere. */
   readonly logs: string | undefined;
-}
-
-interface HostParts {
-  readonly name: string;
-  readonly engine: FakeProcess;
-  readonly real: RealReplica | undefined;
-  readonly relay: LinkRelay;
-}
-
-export class Host {
-  readonly name: string;
-  readonly engine: FakeProcess;
-  readonly real: RealReplica | undefined;
-  readonly relay: LinkRelay;
-  readonly #startAgent: (host: Host) => Program;
-  #agent: Program | undefined;
-  /** Why a run says nothing: an engine that never came back. */
-  trouble: string | undefined;
-
-  constructor({ name, engine, real, relay }: HostParts, startAgent: (host: Host) => Program) {
-    this.name = name;
-    this.engine = engine;
-    this.real = real;
-    this.relay = relay;
-    this.#startAgent = startAgent;
-  }
-
-  async startEngines(): Promise<void> {
-    await Promise.all([this.engine.start(), this.real?.start()]);
-  }
-
-  /** As a service manager does: a real engine takes its time, and nobody waits for it. */
-  async restartEngines(): Promise<void> {
-    this.real?.start().catch((thrown) => {
-      this.trouble = messageOf(thrown);
-    });
-    await this.engine.start();
-  }
-
-  async killEngines(): Promise<void> {
-    await Promise.all([this.engine.kill(), this.real?.kill()]);
-  }
-
-  startAgent(): void {
-    this.#agent = this.#startAgent(this);
-  }
-
-  async killAgent(): Promise<void> {
-    await this.#agent?.stop('SIGKILL');
-    this.#agent = undefined;
-  }
-
-  signalAgent(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#agent?.child.kill(signal);
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all([this.killAgent(), this.engine.kill(), this.real?.stop()]);
-    await this.relay.stop();
-  }
 }
 
 /** What harms a host, and what mends it. */
@@ -93,6 +39,7 @@ const harms: Readonly<Record<FaultKind, readonly [harm: Deed, mend: Deed]>> = {
   'engine killed': [(host) => host.killEngines(), (host) => host.restartEngines()],
   'link cut': [({ relay }) => void relay.cut(), () => {}],
   'link silent': [({ relay }) => relay.silence(), ({ relay }) => relay.speak()],
+  'network parted': [({ network }) => network?.part(), ({ network }) => network?.join()],
   'agent paused': [(host) => host.signalAgent('SIGSTOP'), (host) => host.signalAgent('SIGCONT')],
   'agent killed': [(host) => host.killAgent(), (host) => host.startAgent()],
 };
@@ -107,10 +54,17 @@ export class Fleet {
   readonly hosts: readonly Host[];
   readonly trails: Trails;
 
-  constructor(edge: EdgeUnderTest, hosts: readonly Host[], trails: Trails) {
+  readonly #sockets: string;
+
+  constructor(edge: EdgeUnderTest, hosts: readonly Host[], trails: Trails, sockets: string) {
     this.edge = edge;
     this.hosts = hosts;
     this.trails = trails;
+    this.#sockets = sockets;
+  }
+
+  get hasNetworks(): boolean {
+    return this.hosts.every(({ network }) => network !== undefined);
   }
 
   /** Carries out one fault, from its wait to its mending. */
@@ -153,6 +107,7 @@ export class Fleet {
   async stop(): Promise<void> {
     await Promise.all(this.hosts.map((host) => host.stop()));
     await this.edge.stop();
+    rmSync(this.#sockets, { recursive: true, force: true });
   }
 }
 
@@ -164,37 +119,64 @@ interface RegionSeen {
   }[];
 }
 
+interface Way {
+  readonly relay: LinkRelay;
+  readonly network: HostNetwork | undefined;
+  /** The edge, as the host's agent sees it. */
+  readonly url: string;
+}
+
+/** A network of its own where the system allows it, else a port of this machine. */
+const openWay = async (path: string, hasNetworks: boolean, seed: number): Promise<Way> => {
+  const relay = new LinkRelay();
+  if (!hasNetworks) return { relay: await relay.listen(), network: undefined, url: relay.url };
+  await relay.listen(path);
+  const network = await HostNetwork.open(path, seed);
+  return { relay, network, url: network.url };
+};
+
+/** Undefined: the system allows networks of our own. Else what it says. */
+export const whyNoNetworks = async (): Promise<string | undefined> => {
+  const link = await openLossyLink({ shape: wideArea({ rttMs: 1, lossShare: 0 }), seed: 1 }).catch(messageOf);
+  if (typeof link === 'string') return link;
+  await link.stop();
+  return undefined;
+};
+
 export const startFleet = async (options: FleetOptions): Promise<Fleet> => {
-  const { layout, hosts: count, wordMs, hasReal, logs } = options;
+  const { layout, hosts: count, wordMs, hasReal, hasNetworks, logs } = options;
   const trails = new Trails();
   const names = Array.from({ length: count }, (_, at) => `host-${at}`);
-  const relays = await Promise.all(names.map(() => new LinkRelay().listen()));
-  const edge = await startEdgeUnderTest(layout, { origins: relays.map(({ url }) => url) });
+  const sockets = mkdtempSync(join(tmpdir(), 'cognitora-chaos-'));
+  const ways = await Promise.all(names.map((name, at) => openWay(join(sockets, name), hasNetworks, at)));
+  const edge = await startEdgeUnderTest(layout, { origins: [...new Set(ways.map(({ url }) => url))] });
   const joinToken = await edge.joinToken(count);
-  const startAgent = ({ name, engine, real, relay }: Host): Program =>
-    startProgram(
-      process.execPath,
-      [
-        ...[agentPath, '--config', '/dev/null', '--edge', relay.url, '--name', name],
-        ...['--engine-url', engine.url, '--profile', 'vllm'],
-        ...(real === undefined ? [] : ['--engine-url', real.url, '--profile', 'embedded']),
-        ...['--data-dir', join(edge.directory, name)],
-      ],
-      { COGNITORA_JOIN_TOKEN: joinToken, COGNITORA_PARENT_PIPE: '1' },
-      (text) => {
-        if (logs !== undefined) appendFileSync(join(logs, `${name}.log`), text);
-      },
-    );
   const hosts = names.map((name, at) => {
-    const relay = relays[at] as LinkRelay;
+    const { relay, network, url } = ways[at] as Way;
+    const enter = network?.enter ?? [];
     relay.edgePort = edge.port;
-    const engine = new FakeProcess({ model: fakeModel, wordMs }, (note) =>
+    const engine = new FakeProcess({ model: fakeModel, wordMs }, enter, (note) =>
       trails.add({ ...note, engine: name, us: monotonicUs() }),
     );
-    const real = hasReal ? new RealReplica(join(edge.directory, 'models')) : undefined;
-    return new Host({ name, engine, real, relay }, startAgent);
+    const real = hasReal ? new RealReplica(join(edge.directory, 'models'), enter) : undefined;
+    const startAgent = (): Program => {
+      const [program = '', ...words] = [...enter, process.execPath, agentPath, '--config', '/dev/null'];
+      return startProgram(
+        program,
+        [
+          ...[...words, '--edge', url, '--name', name, '--data-dir', join(edge.directory, name)],
+          ...['--engine-url', engine.url, '--profile', 'vllm'],
+          ...(real === undefined ? [] : ['--engine-url', real.url, '--profile', 'embedded']),
+        ],
+        { COGNITORA_JOIN_TOKEN: joinToken, COGNITORA_PARENT_PIPE: '1' },
+        (text) => {
+          if (logs !== undefined) appendFileSync(join(logs, `${name}.log`), text);
+        },
+      );
+    };
+    return new Host({ name, engine, real, relay, network }, startAgent);
   });
-  const fleet = new Fleet(edge, hosts, trails);
+  const fleet = new Fleet(edge, hosts, trails, sockets);
   try {
     // One after the other: the first makes the model's file.
     for (const host of hosts) await host.startEngines();

@@ -5,6 +5,12 @@
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
+/** A socket of the file system knows no reset. */
+const abort = (socket: Socket): void => {
+  if (socket.remoteAddress === undefined) socket.destroy();
+  else socket.resetAndDestroy();
+};
+
 export class LinkRelay {
   /** Set once the edge listens. */
   edgePort = 0;
@@ -14,8 +20,12 @@ export class LinkRelay {
   readonly #server: Server = createServer((agent) => this.#accept(agent));
   #isSilent = false;
 
-  async listen(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+  /** At a path, for those who come from another network; else on loopback. */
+  async listen(path?: string): Promise<this> {
+    await new Promise<void>((resolve) => {
+      if (path === undefined) this.#server.listen(0, '127.0.0.1', resolve);
+      else this.#server.listen(path, resolve);
+    });
     return this;
   }
 
@@ -26,7 +36,7 @@ export class LinkRelay {
   /** Resets every connection. Returns how many ends that were. */
   cut(): number {
     const sockets = [...this.#sockets];
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) abort(socket);
     return sockets.length;
   }
 
@@ -38,7 +48,7 @@ export class LinkRelay {
   speak(): void {
     this.#isSilent = false;
     for (const socket of this.#sockets) socket.resume();
-    for (const socket of this.#unheard) socket.resetAndDestroy();
+    for (const socket of this.#unheard) abort(socket);
     this.#unheard.clear();
   }
 
@@ -64,7 +74,7 @@ export class LinkRelay {
     from.once('close', () => {
       this.#sockets.delete(from);
       if (this.#isSilent) this.#unheard.add(to);
-      else to.resetAndDestroy();
+      else abort(to);
     });
     if (this.#isSilent) from.pause();
   }

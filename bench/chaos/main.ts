@@ -11,7 +11,7 @@ import '../machine/exit-on-signal.ts';
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { beginReport } from '../report/result.ts';
-import { type Fleet, startFleet } from './fleet.ts';
+import { type Fleet, startFleet, whyNoNetworks } from './fleet.ts';
 import { type ChaosPlan, type PhaseName, type PhaseResult, phaseNames, runPhase } from './phases.ts';
 import { examineReal } from './real-streams.ts';
 import { figuresOf, goalsOf, tellPhases } from './report.ts';
@@ -67,7 +67,17 @@ const main = async (): Promise<void> => {
     words: [40, 100],
   };
   const layout = values.layout === 'object-per-node' ? 'object-per-node' : 'one-object';
-  const fleet = await startFleet({ layout, hosts: 3, wordMs: 250, hasReal: true, logs: values.logs });
+  const noNetworks = await whyNoNetworks();
+  if (noNetworks !== undefined) say(`no networks of our own, so none is parted: ${noNetworks}`);
+  const hasNetworks = noNetworks === undefined;
+  const fleet = await startFleet({
+    layout,
+    hosts: 3,
+    wordMs: 250,
+    hasReal: true,
+    hasNetworks,
+    logs: values.logs,
+  });
   try {
     const phases = [];
     for (const phase of asked) {

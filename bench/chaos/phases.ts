@@ -143,6 +143,8 @@ const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: num
 /** An edge that comes back at once, and one that stays away for longer than its agents wait, in turn. */
 const downMsInTurn = [500, 9_000] as const;
 
+const linkFaults = ['link cut', 'link silent', 'network parted', 'agent paused', 'agent killed'] as const;
+
 const edgeKills = async (fleet: Fleet, plan: ChaosPlan): Promise<PhaseResult> => {
   const beganUs = monotonicUs();
   const kills: EdgeKill[] = [];
@@ -160,6 +162,9 @@ export const runPhase = (fleet: Fleet, plan: ChaosPlan, phase: PhaseName): Promi
   const random = seededRandom(plan.seed + phaseNames.indexOf(phase));
   const room = { hosts: fleet.hosts.length, msMax: plan.phaseMs, random };
   if (phase === 'A') return underFaults(fleet, plan, phase, replicaKills(room, plan.everyMs));
-  if (phase === 'B') return underFaults(fleet, plan, phase, linkCuts(room, plan.everyMs / 2));
+  if (phase === 'B') {
+    const kinds = linkFaults.filter((kind) => kind !== 'network parted' || fleet.hasNetworks);
+    return underFaults(fleet, plan, phase, linkCuts(room, kinds, plan.everyMs / 2));
+  }
   return edgeKills(fleet, plan);
 };

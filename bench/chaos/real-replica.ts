@@ -11,14 +11,17 @@ const listenMsMax = 60_000;
 
 export class RealReplica {
   readonly #directory: string;
+  readonly #enter: readonly string[];
   readonly #recorder: WorkerProcess<RecorderCommand, RecorderAnswer>;
   #recorderPort = 0;
   #engine: Program | undefined;
   #port = 0;
 
-  constructor(directory: string) {
+  /** `enter` is a program that becomes the one behind it. */
+  constructor(directory: string, enter: readonly string[]) {
     this.#directory = directory;
-    this.#recorder = startWorkerProcess(join(import.meta.dirname, 'recorder.ts'));
+    this.#enter = enter;
+    this.#recorder = startWorkerProcess(join(import.meta.dirname, 'recorder.ts'), enter);
   }
 
   /** Where its agent finds it. */
@@ -28,15 +31,12 @@ export class RealReplica {
 
   /** Resolves once it serves, or was killed before that. */
   async start(): Promise<void> {
-    const engine = startProgram(
-      'nice',
-      [
-        // Tokens of a toy come as fast as there is CPU: others go first.
-        ...['-n', '4', process.execPath, enginePath, '--model', realModel, '--threads', '1'],
-        ...['--models-dir', this.#directory, '--port', String(this.#port)],
-      ],
-      { COGNITORA_PARENT_PIPE: '1' },
-    );
+    // Tokens of a toy come as fast as there is CPU: others go first.
+    const [program = '', ...words] = [...this.#enter, 'nice', '-n', '4', process.execPath, enginePath];
+    const options = ['--model', realModel, '--threads', '1', '--models-dir', this.#directory];
+    const engine = startProgram(program, [...words, ...options, '--port', String(this.#port)], {
+      COGNITORA_PARENT_PIPE: '1',
+    });
     this.#engine = engine;
     const listening = (): string | undefined =>
       /"event":"listening","url":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(engine.tail())?.[1];
@@ -59,10 +59,7 @@ export class RealReplica {
 
   /** The answer to that body, without the edge and with nobody else there. */
   async askDirectly({ path, body }: Pick<Recorded, 'path' | 'body'>): Promise<string> {
-    const url = `http://127.0.0.1:${this.#port}${path}`;
-    const headers = { 'content-type': 'application/json' };
-    const answer = await fetch(url, { method: 'POST', headers, body });
-    return answer.text();
+    return (await this.#recorder.ask({ kind: 'ask', path, body })).text;
   }
 
   async stop(): Promise<void> {

@@ -4,7 +4,9 @@ export type RecorderCommand =
   | { readonly kind: 'listen' }
   /** Where the engine listens now. */
   | { readonly kind: 'engine'; readonly port: number }
-  | { readonly kind: 'recorded' };
+  | { readonly kind: 'recorded' }
+  /** Asks the engine itself. */
+  | { readonly kind: 'ask'; readonly path: string; readonly body: string };
 
 /** One request as an engine had it. */
 export interface Recorded {
@@ -19,4 +21,6 @@ export interface Recorded {
 export interface RecorderAnswer {
   readonly port: number;
   readonly recorded: readonly Recorded[];
+  /** To what was asked directly. */
+  readonly text: string;
 }

@@ -49,9 +49,16 @@ const server = createServer((incoming, response) => {
 });
 server.keepAliveTimeout = 60_000;
 
+const ask = async (path: string, body: string): Promise<string> => {
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`http://127.0.0.1:${enginePort}${path}`, { method: 'POST', headers, body });
+  return answer.text();
+};
+
 serveCommands<RecorderCommand, RecorderAnswer>(async (command) => {
   if (command.kind === 'engine') enginePort = command.port;
   if (!server.listening) await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  return { port, recorded: command.kind === 'recorded' ? recorded : [] };
+  const text = command.kind === 'ask' ? await ask(command.path, command.body) : '';
+  return { port, recorded: command.kind === 'recorded' ? recorded : [], text };
 });
