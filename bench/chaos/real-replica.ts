@@ -1,4 +1,4 @@
-/** A real engine (llama.cpp with the toy model) behind a recorder: killed, started again on its port, asked directly. */
+/** A real engine (llama.cpp, the toy model) behind a recorder: killed, started again on its port, asked directly. */
 import { join } from 'node:path';
 import { startWorkerProcess, type WorkerProcess } from '../machine/worker-process.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';

@@ -5,6 +5,7 @@ const candidate = { trust: 'exact', cost: 12.5, cachedTokens: 512, live: 1, wait
 const asked = { cell: 0, askedFor: 'only', replicas: 2, candidates: 2, cost: 12.5 };
 const placed: PlacedAnswer = {
   ...{ outcome: 'placed', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [], queuedMs: 0 },
+  occasion: 'first',
   ...{ policy: 'predicted-latency', node: 'n1', replica: 'r0', trust: 'exact' },
   ...{ promptTokens: 600, promptBlocks: 9, blockTokens: 64, expectedTokens: 512, stale: 0, candidates: 2 },
   considered: [
@@ -15,6 +16,7 @@ const placed: PlacedAnswer = {
 };
 const refused: RefusedAnswer = {
   ...{ outcome: 'refused', region: 'weur', model: 'm', decidedAtMs: 0, earlier: [], queuedMs: 0 },
+  occasion: 'first',
   ...{ code: 'no_capacity', replicas: 3, reasons: { loading: 2, unleased: 1 } },
   keptBack: [
     { node: 'n1', replica: 'r0', why: 'loading' },
@@ -29,7 +31,7 @@ test('a decision shows the chosen one first, each cost, and that the request sti
   expect(lines[0]).toBe('req_1  m, region weur, 60 s ago');
   expect(lines.find((line) => line.startsWith('*'))).toMatch(/n1 +r0 +12.5 +512 +exact/);
   expect(lines.at(-1)).toBe('It is still running.');
-  expect(lines.join('\n')).not.toMatch(/CELL|Attempt/);
+  expect(lines.join('\n')).not.toMatch(/CELL|after/);
 });
 
 test('a prompt too short to be tracked is said to be, and one that nobody read is not', () => {
@@ -99,8 +101,11 @@ test('a refusal shows each replica and what kept it', () => {
 
 test('a second attempt names the first, and both are shown', () => {
   const earlier = [{ region: 'weur', code: 'no_capacity' }];
-  const text = reportOf({ ...placed, region: 'enam', earlier }, refused);
-  expect(text).toContain('req_1  m, region enam, 60 s ago\nAttempt 2, after weur: no_capacity.\n');
+  const text = reportOf({ ...placed, region: 'enam', earlier, occasion: 'retried' }, refused);
+  expect(text).toContain('req_1  m, region enam, 60 s ago\nTried again, after weur: no_capacity.\n');
+  const lost = [{ region: 'weur', node: 'n1', replica: 'r0', code: 'engine_broke_off' }];
+  const continued = reportOf({ ...placed, earlier: lost, occasion: 'continued' });
+  expect(continued).toContain('had been sent, after weur (n1/r0): engine_broke_off.\n');
   expect(text).toContain('\n\nreq_1  m, region weur, 60 s ago\n\nRefused, no_capacity');
 });
 

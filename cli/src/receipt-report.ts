@@ -6,8 +6,14 @@ interface Subject {
   readonly region: string;
   readonly model: string;
   readonly decidedAtMs: number;
-  /** Regions that were asked before. */
-  readonly earlier: readonly { readonly region: string; readonly code: string }[];
+  /** Where it was before; without a node nobody was chosen. */
+  readonly earlier: readonly {
+    readonly region: string;
+    readonly code: string;
+    readonly node?: string;
+    readonly replica?: string;
+  }[];
+  readonly occasion: 'first' | 'retried' | 'resumed' | 'continued';
   /** How long it waited for a seat. */
   readonly queuedMs: number;
 }
@@ -183,6 +189,13 @@ const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): re
   ];
 };
 
+const occasions: Readonly<Record<Subject['occasion'], string>> = {
+  first: 'Asked',
+  retried: 'Tried again',
+  resumed: "Went on over its node's next link",
+  continued: 'Continued here from what its client had been sent',
+};
+
 /** All decisions under a request's id, for people. */
 export const requestReport = (
   { requestId, decisions }: RequestAnswer,
@@ -191,12 +204,18 @@ export const requestReport = (
 ): string =>
   decisions
     .map((decision) => {
-      const { model, region, decidedAtMs, earlier } = decision;
-      const before = earlier.map((attempt) => `${attempt.region}: ${attempt.code}`).join(', ');
+      const { model, region, decidedAtMs, earlier, occasion } = decision;
+      const before = earlier
+        .map(({ region: asked, node, replica, code }) =>
+          node === undefined
+            ? `${asked}: ${code}`
+            : `${asked} (${names.get(node) ?? node}/${printable(replica ?? '')}): ${code}`,
+        )
+        .join(', ');
       return [
         `${requestId}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
         ...(decision.queuedMs === 0 ? [] : [`It waited ${decision.queuedMs} ms for a seat.`]),
-        ...(before === '' ? [] : [`Attempt ${earlier.length + 1}, after ${before}.`]),
+        ...(before === '' ? [] : [`${occasions[occasion]}, after ${before}.`]),
         '',
         ...(decision.outcome === 'placed' ? placedReport(decision, names) : refusedReport(decision)),
       ].join('\n');

@@ -29,7 +29,7 @@ export const answerOf = (prompt: string): string => {
   return text;
 };
 
-/** What comes behind `emitted`, in pieces. An engine that is given something else than it said goes on with nonsense. */
+/** What comes behind `emitted`, in pieces. An engine that is given what it did not say goes on with nonsense. */
 export const piecesAfter = (prompt: string, emitted: string): readonly string[] => {
   const whole = answerOf(prompt);
   if (!whole.startsWith(emitted)) return [`#no part of the answer: ${emitted.slice(0, 80)}#`];

@@ -1,6 +1,6 @@
 /**
- * `npm run sim`: many runs of the whole system on virtual time, each from a seed, with faults; a seed that fails replays
- * to the last event.
+ * `npm run sim`: many runs of the whole system on virtual time, each from a seed, with faults; a seed that fails
+ * replays to the last event.
  *
  *   npm run sim -- --seeds 10000 --from 0     runs these, tells which fail
  *   npm run sim -- --seed 17                  runs one and prints its plan and its trace

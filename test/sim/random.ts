@@ -1,4 +1,4 @@
-/** All chance of a run, from its seed: numbers, choices, bytes. A fork has a course of its own, whatever others draw. */
+/** All chance of a run, from its seed: numbers, choices, bytes. A fork has its own course, whatever others draw. */
 import { createHash } from 'node:crypto';
 import { seededRandom } from '../../bench/sim/random.ts';
 

@@ -1,4 +1,4 @@
-/** What nobody caught: such an error ends an agent, and loses an object its turn. Told to the run, not to the runner. */
+/** What nobody caught: such an error ends an agent, and loses an object its turn. The run is told, not the runner. */
 const events = ['uncaughtException', 'unhandledRejection'] as const;
 
 const stackOf = (thrown: unknown): string =>
