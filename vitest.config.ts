@@ -32,6 +32,7 @@ const patient = [
   'test/kvcache/fleet-ca.test.ts',
   'test/kvcache/fabric.test.ts',
   'test/kvcache/mirror.test.ts',
+  'test/robustness/failover.test.ts',
 ];
 
 /** Two cores: half of these files wait at any time. Projects of one group must agree. */

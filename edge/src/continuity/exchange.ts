@@ -53,7 +53,8 @@ const isFinal = (code: ErrorCode): boolean =>
   code === 'client_gone' || code === 'client_stalled' || code === 'total_timeout';
 
 /** The engine may still work on it. */
-const isLinkGone = (code: ErrorCode): boolean => code === 'link_lost';
+const lostCode = 'link_lost' as const;
+const isLinkGone = (code: ErrorCode): boolean => code === lostCode;
 
 interface Try {
   readonly region: RegionName;
@@ -159,7 +160,13 @@ export class Exchange {
     const { node, replica } = placeOf(answer);
     if (node === undefined || replica === undefined) return undefined;
     const lost: LostStream = { region, node, replica, token, offset };
-    const resumed = await resume(lost, this.#earlier, waitMs, this.#options.terms);
+    const last = this.#failures.at(-1);
+    const isNoted = last?.node === node && last.replica === replica && isLinkGone(last.code);
+    const earlier = [
+      ...this.#earlier,
+      ...(isNoted ? [] : [{ region, node, replica, code: lostCode } as const]),
+    ];
+    const resumed = await resume(lost, earlier, waitMs, this.#options.terms);
     if (failureCode(resumed) !== undefined) return undefined;
     this.#current = { region, token, answer: resumed };
     return resumed;
