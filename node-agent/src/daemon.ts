@@ -155,7 +155,7 @@ export class Agent {
     void this.#dial();
   }
 
-  /** Takes no more work, finishes what runs (at most `drainMsMax`), then closes. */
+  /** Takes no more work, finishes what runs (at most `drainMsMax`), gives up the rest, then closes. */
   async stop(drainMs: number = drainMsMax): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
@@ -165,6 +165,7 @@ export class Agent {
     for (const source of this.#sources.values()) source.drain();
     const deadline = this.#options.clock.monotonicMs() + drainMs;
     while (this.#live.size > 0 && this.#options.clock.monotonicMs() < deadline) await delay(50);
+    for (const request of [...this.#live]) request.giveUp();
     // One more tick, so that the last END is on its way before the socket closes.
     await delay(20);
     this.#link?.close('the agent stopped');

@@ -107,6 +107,11 @@ export class ServedRequest implements ServedStream {
     this.#controller?.abort(new Error('cancelled'));
   }
 
+  /** The agent stops, and does not wait for it any longer: whoever hears of it at once goes on elsewhere at once. */
+  giveUp(): void {
+    this.#fail('replica_gone', 'The agent of its host stops.');
+  }
+
   drained(): void {
     // Time that passed while nobody read is not the engine's.
     this.#lastBytesMs = this.#options.clock.monotonicMs();

@@ -236,6 +236,18 @@ test('an edge that is gone for good leaves no work at the engine ten seconds lat
   expect([agent.status.live, agent.status.kept.unclaimed]).toEqual([0, 1]);
 });
 
+test('an agent that stops says of a stream that it could not finish that it goes no further', async () => {
+  const { engine, agent, reader, link } = await started();
+  const first = await link(1);
+  first.open('left' as RequestId, reader.token, bodyFor({ act: 'drip', events: 10_000, everyMs: 20 }));
+  await until('bytes', () => reader.bytes > 300);
+  await agent.stop(300);
+  await until('the answer', () => reader.outcome);
+  const told = JSON.parse(reader.outcome ?? '');
+  expect(told).toMatchObject({ code: 'replica_gone', record: { bodyBytes: reader.bytes } });
+  await until('the end at the engine', () => engine.of('left')?.endedMs);
+});
+
 test('an agent that stops waits for a stream without a link as for others, and then ends it', async () => {
   const { engine, agent, reader, link, state } = await started();
   const first = await link(1);
