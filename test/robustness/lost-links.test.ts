@@ -4,7 +4,7 @@
  */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { drainMsMax, heartbeatMs, leaseMsMax, linklessMsMax } from '@cognitora/protocol/limits';
+import { drainMsMax, heartbeatMs, leaseMsMax, linklessMsMax, resumeMsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cluster, type ClusterOptions, layouts, startCluster } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
@@ -15,8 +15,8 @@ import { ask, bodyFor, figure, openRequest } from './requests.ts';
 
 /** Any of these says that nobody can serve now. */
 const away = [502, 503, 504];
-/** A lease, and the sweep that notices its end. */
-const leaseEndMsMax = leaseMsMax + 5_000;
+/** A lease, and the sweep that notices its end, while a request waits for the node's next link. */
+const leaseEndMsMax = leaseMsMax + resumeMsMax + 7_000;
 /** An agent waits for a lease, and then keeps its streams for the next link. */
 const edgeSilentMsMax = leaseMsMax + linklessMsMax + 5_000;
 
@@ -235,7 +235,7 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
       const text = await over.text;
       const ms = performance.now() - askedMs;
       figure(`${layout}: agent asked to stop -> its endless stream cut after ${ms.toFixed(0)} ms`);
-      expect(text).toContain('"code":"link_lost"');
+      expect(text).toContain('"code":"replica_gone"');
       expect(text).not.toContain('[DONE]');
       await agent.exited;
       expect(cluster.log.text()).toMatch(/gpu0: ended: 0/);
