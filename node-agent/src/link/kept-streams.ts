@@ -45,6 +45,7 @@ class KeptStream implements ResumedStream, StreamReply {
   readonly #replay: ReplayBuffer | undefined;
   readonly #clock: Clock;
   readonly #forget: () => void;
+  /** Undefined: it has ended, and only its bytes are kept. */
   #served: ServedStream | undefined;
   /** Undefined: it is detached. */
   #reply: LinkReply | undefined;
@@ -68,7 +69,7 @@ class KeptStream implements ResumedStream, StreamReply {
 
   /** To be called once, at first. */
   start(served: ServedStream): void {
-    this.#served = served;
+    if (!this.hasEnded) this.#served = served;
   }
 
   get hasEnded(): boolean {
@@ -119,6 +120,7 @@ class KeptStream implements ResumedStream, StreamReply {
 
   #end(sayEnd: (reply: StreamReply) => void): void {
     this.#sayEnd = sayEnd;
+    this.#served = undefined;
     this.sinceMs = this.#clock.monotonicMs();
     if (this.#reply !== undefined) sayEnd(this.#reply);
   }
@@ -148,7 +150,7 @@ class KeptStream implements ResumedStream, StreamReply {
     this.#forget();
     this.#reply?.moved();
     this.#reply = undefined;
-    if (!this.hasEnded) this.#served?.cancel(reason);
+    this.#served?.cancel(reason);
   }
 
   drained(): void {
