@@ -3,7 +3,7 @@
  * do those who are let in have their first token in time, does memory stay flat, and does a tenant keep its share beside
  * one that floods?
  *
- *   node bench/overload/main.ts [--seconds 300] [--engines 3] [--slots 4] [--layout one-object] [--json] [--save]
+ *   node bench/overload/main.ts [--seconds 300] [--warm 10000] [--engines 3] [--slots 4] [--layout one-object] [--save]
  */
 import '../machine/exit-on-signal.ts';
 import { loadavg } from 'node:os';
@@ -18,7 +18,7 @@ import { table } from '../report/table.ts';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../systems/edge-under-test.ts';
 import { type Program, startProgram, waitUntil } from '../systems/program.ts';
 import type { EnginesAnswer, EnginesCommand } from './engines.ts';
-import { type Client, closedLoop, type Outcome, openLoop, type Target } from './load.ts';
+import { ask, type Client, closedLoop, type Outcome, openLoop, type Target } from './load.ts';
 
 const MiB = 1024 * 1024;
 const method =
@@ -27,7 +27,7 @@ const method =
   'loop at three times the measured peak, of which one tenant sends three quarters and another one quarter, each more ' +
   'than its half; nothing is limited but the objective of the first token, seats are learned. Goodput: events of ' +
   'whole answers whose first event came within the objective, from their send, by when they ended, without the first ' +
-  'and the last seconds. Memory: resident, once a second; growth over the second half.';
+  'and the last seconds. Before it all some thousands are refused, so that heaps have grown to their size. Memory: resident, once a second; growth over the second half.';
 
 /** An answer takes 1.2 s. */
 const msOf = { prefillMs: 200, stepMs: 50 };
@@ -42,6 +42,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '300' },
+    warm: { type: 'string', default: '10000' },
     'peak-seconds': { type: 'string', default: '20' },
     engines: { type: 'string', default: '3' },
     slots: { type: 'string', default: '4' },
@@ -118,6 +119,14 @@ const growth = (samples: readonly Sample[], of: (sample: Sample) => number): num
   return rounded(slope(half.map((sample) => ({ x: sample.atSeconds / 60, y: of(sample) }))));
 };
 
+const warmUp = async (target: Target, client: Client, requests: number): Promise<void> => {
+  let left = requests;
+  const worker = async (): Promise<void> => {
+    for (; left > 0; left -= 1) await ask({ ...target, events: 1 }, client);
+  };
+  await Promise.all(Array.from({ length: 16 }, worker));
+};
+
 const codesOf = (outcomes: readonly Outcome[]): Record<string, number> => {
   const codes: Record<string, number> = {};
   for (const { status, code, isWhole } of outcomes) {
@@ -142,13 +151,18 @@ const main = async (): Promise<void> => {
   try {
     const { urls } = await engines.ask({ kind: 'start', count, slots, msOf });
     agents = await startAgents(edge, urls);
-    await edge.admin('PUT', `/admin/limits/models/${model}`, { firstTokenMs: objectiveMs });
+    const limit = (limits: object) => edge.admin('PUT', `/admin/limits/models/${model}`, limits);
     const clientOf = async (tenant: string): Promise<Client> => {
       const { key } = await edge.admin('POST', '/admin/keys', { name: tenant, tenant, scopes: ['chat'] });
       return { tenant, apiKey: String(key) };
     };
     const [flood, small] = [await clientOf('flood'), await clientOf('small')];
     const target: Target = { port: edge.port, model, events };
+    const warm = Number(values.warm);
+    say(`${warm} requests, nearly all of them refused, until the edge's heap is as large as it gets`);
+    await limit({ seatsPerReplica: 1, queueMax: 0 });
+    await warmUp(target, flood, warm);
+    await limit({ firstTokenMs: objectiveMs });
     const peakSeconds = Number(values['peak-seconds']);
     say(`${count} engines with ${slots} slots, ${layout}; peak for ${peakSeconds} s`);
     const fromMs = monotonicUs() / 1e3;
