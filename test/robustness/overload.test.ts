@@ -109,7 +109,8 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     const lowAnswer = chat({ id: low });
     await until('two to wait', async () => (await waiting()) === 2);
     expect((await chat()).status).toBe(503);
-    leaves.hangUp();
+    // As SDKs and curl do: of that plain workerd hears from its supervisor.
+    leaves.hangUp('close');
     await until('its place to be free', async () => (await waiting()) === 1);
     const highAnswer = chat({ id: high, headers: { 'x-cognitora-priority': '9' } });
     const all = await Promise.all([...running, lowAnswer, highAnswer]);

@@ -1,6 +1,13 @@
 import { MetricsPage } from '@cognitora/protocol/metrics-page';
 import { expect, test } from 'vitest';
-import { addModels, addNodes, cachesShownMax, modelsShownMax } from './metrics.ts';
+import {
+  addAdmission,
+  addModels,
+  addNodes,
+  cachesShownMax,
+  modelsShownMax,
+  tenantsShownMax,
+} from './metrics.ts';
 
 test('trust, what was predicted and what of it was true are there per replica and model', () => {
   const page = new MetricsPage();
@@ -135,4 +142,24 @@ test('of very many models those have rows that are asked for, then those with mo
   expect(rows[0]).toContain('model="asked"');
   expect(rows[1]).toContain('model="unasked"');
   expect(page.text).toContain('cognitora_models{region="weur"} 5002');
+});
+
+test('who waits, was let in and was refused is there per model and tenant; of many tenants those with most', () => {
+  const page = new MetricsPage();
+  const used = { waiting: 3, live: 4, granted: 50, refused: { queue_full: 2 } };
+  const waits = { buckets: [[0.5, 6]] as const, count: 50, sumSeconds: 9 };
+  const many = Array.from({ length: tenantsShownMax }, (_, at) => ({ tenant: `t${at}`, ...used }));
+  addAdmission(page, 'weur', {
+    models: [{ model: 'm', ...used, waits, paceMs: 100, firstTokenMs: 200 }],
+    tenants: [{ tenant: 'idle', ...used, waiting: 0, live: 0 }, ...many],
+    limits: { models: [], tenants: [] },
+    retries: { left: 7, refused: 1 },
+  });
+  expect(page.text).toContain('cognitora_queue_requests{region="weur",model="m"} 3');
+  expect(page.text).toContain('cognitora_queue_seconds_bucket{region="weur",model="m",le="0.5"} 6');
+  expect(page.text).toContain('cognitora_granted{region="weur",model="m"} 50');
+  expect(page.text).toContain('cognitora_refused{region="weur",model="m",reason="queue_full"} 2');
+  expect(page.text).toContain('cognitora_tenant_queue_requests{region="weur",tenant="t63"} 3');
+  expect(page.text).toContain('cognitora_retries_left{region="weur"} 7');
+  expect(page.text).not.toContain('tenant="idle"');
 });

@@ -231,3 +231,16 @@ test('first tokens that come late are part of what is predicted', () => {
   expect(log).toEqual(['1 overloaded 5']);
   end();
 });
+
+test('who is found too late when its turn comes costs its tenant nothing', () => {
+  const { admission, enter, end, pass, log, state } = gated(1);
+  enter('0', { tenant: 'c' });
+  for (const at of [1, 2, 3, 4]) enter(`a${at}`, { remainingMs: at < 3 ? 100 : 60_000 });
+  state.nowMs += 200;
+  for (const at of [1, 2, 3]) enter(`b${at}`, { tenant: 'b' });
+  for (let turn = 0; turn < 5; turn += 1) end();
+  pass(0);
+  const granted = log.filter((line) => line.includes('after')).map((line) => line.slice(0, 2));
+  expect(granted.slice(0, 4).sort()).toEqual(['a3', 'a4', 'b1', 'b2']);
+  expect(viewOf(admission)).toMatchObject({ waiting: 0, refused: { deadline: 2 } });
+});

@@ -284,7 +284,11 @@ export class Admission {
     if (ticket === undefined) return false;
     const why = this.#whyLate(model, gate, ticket);
     if (why === undefined) this.#letIn(gate, ticket);
-    else this.#refuse(gate, ticket, why);
+    else {
+      // It had its turn for nothing: that is not its tenant's loss.
+      gate.queue.charge(ticket.tenant, -ticket.tokens);
+      this.#refuse(gate, ticket, why);
+    }
     return true;
   }
 

@@ -39,7 +39,7 @@ export class Gate {
    */
   async enter<Decided>(
     asked: Asked,
-    client: AbortSignal | undefined,
+    signal: AbortSignal | undefined,
     room: () => Room,
     decide: (queuedMs: number) => Decided,
   ): Promise<Decided> {
@@ -48,9 +48,9 @@ export class Gate {
     else if (!this.#retries.take()) {
       throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
     }
-    const { model, demand, remainingMs } = asked;
+    const { model, demand, remainingMs, client: address } = asked;
     const ask = { model, ...demand, isRetry: isAgain, remainingMs, ...(isAgain && { room }) };
-    return this.#waiting.enter(ask, client, decide);
+    return this.#waiting.enter(ask, { signal, address }, decide);
   }
 
   /** Seats may have become free. */

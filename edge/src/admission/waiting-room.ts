@@ -5,7 +5,14 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { queueLookMs } from '@cognitora/protocol/limits';
 import type { Clock } from '../clock.ts';
+import { type WatchedClient, watchClient } from '../link/client-watch.ts';
 import type { Admission, Ask, Ticket } from './admission.ts';
+
+/** By what it shows that a client left: its signal fires, or its supervisor says that its address hung up. */
+export interface Client {
+  readonly signal: AbortSignal | undefined;
+  readonly address: string | undefined;
+}
 
 export class WaitingRoom {
   readonly #admission: Admission;
@@ -20,12 +27,16 @@ export class WaitingRoom {
   /** What `decide` returns or throws once the request is let in; rejects when it is refused or its client leaves. */
   enter<Decided>(
     ask: Ask,
-    client: AbortSignal | undefined,
+    { signal, address }: Client,
     decide: (waitedMs: number) => Decided,
   ): Promise<Decided> {
     return new Promise((resolve, reject) => {
-      if (client?.aborted) throw clientGone();
-      const over = (): void => client?.removeEventListener('abort', leave);
+      if (signal?.aborted) throw clientGone();
+      let watched: WatchedClient | undefined;
+      const over = (): void => {
+        signal?.removeEventListener('abort', leave);
+        watched?.over();
+      };
       const ends = {
         granted: (waitedMs: number): void => {
           over();
@@ -42,6 +53,7 @@ export class WaitingRoom {
       };
       const ticket: Ticket | undefined = this.#admission.enter(ask, ends, this.#clock());
       const leave = (): void => {
+        over();
         if (ticket !== undefined) this.#admission.leave(ticket);
         reject(clientGone());
       };
@@ -49,7 +61,8 @@ export class WaitingRoom {
         resolve(decide(0));
         return;
       }
-      client?.addEventListener('abort', leave, { once: true });
+      signal?.addEventListener('abort', leave, { once: true });
+      watched = watchClient(address, this.#clock, leave);
       this.#timer ??= setInterval(() => this.#look(), queueLookMs);
     });
   }

@@ -117,7 +117,8 @@ const carry = async (
   }
   const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream: stream };
   const { remainingMs } = open;
-  const booked = await askDecision(object, { ...asked, earlier, occasion, demand, remainingMs }, gone);
+  const about = { earlier, occasion, demand, remainingMs, client };
+  const booked = await askDecision(object, { ...asked, ...about }, gone);
   try {
     return await send(nodeLinkObject(env, region, booked.node), { ...request, booked });
   } catch (thrown) {

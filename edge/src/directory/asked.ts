@@ -21,6 +21,8 @@ export interface Asked {
   readonly demand: Demand;
   /** What is left of its life. */
   readonly remainingMs: number;
+  /** The client's address, where its supervisor may say that it hung up. */
+  readonly client?: string | undefined;
 }
 
 /** It was tried in this region before. */

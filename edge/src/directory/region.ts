@@ -462,7 +462,7 @@ export class Region extends DurableObject<Env> {
     const { requestId, model, stream: isStream, remainingMs } = open;
     const view = decodePrompt(request.headers, prompt);
     const asked = { requestId, region, model, prompt: view, isStream, earlier, occasion };
-    const booked = await this.#admit({ ...asked, demand, remainingMs }, request.signal);
+    const booked = await this.#admit({ ...asked, demand, remainingMs, client }, request.signal);
     const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },

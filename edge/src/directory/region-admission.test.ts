@@ -1,0 +1,131 @@
+/** A region lets requests in by seats, limits and a retry budget, and its receipts say what became of each. */
+import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
+import { retriesAtOnceMax } from '@cognitora/protocol/limits';
+import { expect, test, vi } from 'vitest';
+import { envOf } from '../../testing/env.ts';
+import { ObjectState } from '../../testing/object-state.ts';
+import { helloOf } from '../../testing/scripted-agent.ts';
+import { TestDatabase } from '../../testing/sql.ts';
+import { decideHeader } from '../link/carry-request.ts';
+import { unwrap } from '../outcome.ts';
+import type { Asked } from './asked.ts';
+import { unreadPrompt } from './decision.ts';
+import { Region } from './region.ts';
+
+vi.mock('cloudflare:workers', () => import('../../testing/cloudflare-workers.ts'));
+
+const local = 'local' as RegionName;
+const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+
+/** With nodes of one replica each, all of which are vouched for. */
+const regionOf = (...names: string[]): Region => {
+  const state = Object.assign(new ObjectState(), { storage: { sql: new TestDatabase().sql } });
+  const region = new Region(state.state, envOf({ REGIONS: 'local', LAYOUT: 'object-per-node' }));
+  for (const name of names) {
+    const replicas = [{ name: 'r0' as ReplicaName, state: 'ready' as const, models }];
+    region.joined(name as NodeId, 1 as Epoch, helloOf({ replicas }), local);
+  }
+  return region;
+};
+
+const askedOf = (requestId: string, more: Partial<Asked> = {}): Asked => ({
+  ...{ requestId: requestId as RequestId, region: local, model: 'm', prompt: unreadPrompt, isStream: true },
+  ...{ earlier: [], occasion: 'first' as const, remainingMs: 60_000 },
+  demand: { tenant: 't', priority: 5, tokens: 100 },
+  ...more,
+});
+
+const failedOn = (node: string): Asked['earlier'] => [
+  { region: local, code: 'link_lost', node: node as NodeId, replica: 'r0' as ReplicaName },
+];
+
+test('a request waits until another one ends, and its answer and its receipt say how long', async () => {
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  const { reservation } = unwrap(await region.decide(askedOf('first')));
+  const waits = region.decide(askedOf('second'));
+  expect(region.admission().models).toMatchObject([{ model: 'm', waiting: 1, live: 1 }]);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 40 });
+  region.settled([], [{ reservation, record: undefined }]);
+  vi.useRealTimers();
+  const { route } = unwrap(await waits).receipt;
+  const queued = Number(/; queued=(\d+)/.exec(route)?.[1]);
+  expect(queued).toBeGreaterThanOrEqual(40);
+  expect(region.receipts('second' as RequestId)).toMatchObject([{ outcome: 'placed', queuedMs: queued }]);
+});
+
+test('a node that leaves, and one that comes, change who waits', async () => {
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  await region.decide(askedOf('first'));
+  const waits = region.decide(askedOf('second'));
+  region.left('a' as NodeId, 1 as Epoch);
+  expect(region.admission().models).toMatchObject([{ waiting: 1, live: 0 }]);
+  const replicas = [{ name: 'r0' as ReplicaName, state: 'ready' as const, models }];
+  region.joined('b' as NodeId, 1 as Epoch, helloOf({ replicas }), local);
+  expect(unwrap(await waits).node).toBe('b');
+});
+
+test('a cordon lets nobody in, its end does', async () => {
+  const region = regionOf('a', 'b');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  region.cordon('a' as NodeId);
+  await region.decide(askedOf('first'));
+  const waits = region.decide(askedOf('second'));
+  expect(region.admission().models).toMatchObject([{ waiting: 1 }]);
+  region.uncordon('a' as NodeId);
+  expect(unwrap(await waits).node).toBe('a');
+});
+
+test('who is refused is told when to come again, and its receipt says why', async () => {
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1, queueMax: 0 }));
+  await region.decide(askedOf('first'));
+  const refused = await region.decide(askedOf('second'));
+  expect(refused).toMatchObject({ refused: { code: 'overloaded', retryAfterSeconds: 5 } });
+  expect(region.receipts('second' as RequestId)).toMatchObject([
+    { outcome: 'refused', code: 'overloaded', replicas: 1, reasons: { busy: 1 } },
+  ]);
+});
+
+test('a client that leaves while it waits is booked nowhere, and so is one that left in the turn it was let in', async () => {
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  const { reservation } = unwrap(await region.decide(askedOf('first')));
+  const [leaves, left] = [new AbortController(), new AbortController()];
+  const waits = [
+    region.decide(askedOf('second'), leaves.signal),
+    region.decide(askedOf('third'), left.signal),
+  ];
+  leaves.abort();
+  region.settled([], [{ reservation, record: undefined }]);
+  left.abort();
+  for (const outcome of await Promise.all(waits)) {
+    expect(outcome).toMatchObject({ refused: { code: 'client_gone' } });
+  }
+  expect(region.admission().models).toMatchObject([{ waiting: 0, live: 0 }]);
+  expect(region.status().nodes[0]?.live).toBe(0);
+});
+
+test('retries are a share of what began, and go to whom they did not try', async () => {
+  const region = regionOf('a', 'b');
+  for (let retry = 0; retry < retriesAtOnceMax; retry += 1) {
+    const booked = unwrap(await region.decide(askedOf('again', { earlier: failedOn('a') })));
+    expect(booked.node).toBe('b');
+    region.settled([], [{ reservation: booked.reservation, record: undefined }]);
+  }
+  const spent = await region.decide(askedOf('again', { earlier: failedOn('a') }));
+  expect(spent).toMatchObject({ refused: { code: 'retry_budget_spent' } });
+  const elsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
+  for (let first = 0; first < 5; first += 1) await region.decide(askedOf('first', { earlier: elsewhere }));
+  expect(await region.decide(askedOf('again', { earlier: failedOn('a') }))).toHaveProperty('value');
+  expect(region.admission().retries).toEqual({ left: 0, refused: 1 });
+});
+
+test('a decision can be asked for by a fetch, whose end takes it back', async () => {
+  const region = regionOf('a');
+  const { prompt: _, ...asked } = askedOf('first');
+  const headers = { [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }) };
+  const answer = await region.fetch(new Request('https://object/decide', { headers }));
+  expect(await answer.json()).toMatchObject({ value: { node: 'a', replica: 'r0' } });
+});

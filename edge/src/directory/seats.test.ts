@@ -1,0 +1,72 @@
+/** Seats in the one filter of decisions, and first tokens that would come too late. */
+import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
+import type { LoadReport } from '@cognitora/protocol/telemetry';
+import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
+import { expect, test } from 'vitest';
+import { type DecideOptions, unreadPrompt } from './decision.ts';
+import { Directory } from './directory.ts';
+
+const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+const epoch = 1 as Epoch;
+
+const fleet = (...names: string[]) => {
+  const settled: number[] = [];
+  const directory = new Directory({
+    ...{ secret: 1, askSnapshot: () => 0 },
+    settled: (reservation) => settled.push(reservation),
+  });
+  for (const name of names) {
+    directory.join(name as NodeId, epoch, name, [{ name: 'r' as ReplicaName, state: 'ready', models }], 0);
+  }
+  const terms = { nowMs: 0, isLeased: () => true };
+  const decide = (more: Partial<DecideOptions> = {}) => {
+    const request = { model: 'm', prompt: { ...unreadPrompt, bytes: 4_000 }, isStream: true, random: () => 0 };
+    return directory.decide({ ...terms, ...request, ...more });
+  };
+  const tell = (name: string, load: Partial<LoadReport>): void =>
+    directory.measured(name as NodeId, epoch, { rttMs: 1, replicas: [{ name: 'r' as ReplicaName, ...load }] }, 0);
+  return { directory, decide, tell, terms, settled };
+};
+
+test('a replica with as many requests as seats gets no more, and frees one when a request ends', () => {
+  const { directory, decide, terms } = fleet('a', 'b');
+  const seats = { seatsPerReplica: 1 };
+  const [first, second] = [decide(seats), decide(seats)];
+  expect(new Set([first.node, second.node])).toEqual(new Set(['a', 'b']));
+  expect(directory.room('m', { ...terms, ...seats })).toBe('full');
+  expect(directory.isReady({ ...terms, ...seats })).toBe(true);
+  expect(errorOf(() => decide(seats))).toMatchObject({ code: 'no_capacity', route: 'replicas=2; busy=2' });
+  directory.settle(second.reservation, { nowMs: 0 });
+  expect(directory.room('m', { ...terms, ...seats })).toBe('room');
+  expect(decide(seats).node).toBe(second.node);
+});
+
+test('seats are learned of an engine that tells, and outlive its link', () => {
+  const { directory, decide, tell, terms } = fleet('a');
+  for (let request = 0; request < 100; request += 1) decide();
+  expect(directory.room('m', terms)).toBe('room');
+  for (const _ of [1, 2]) tell('a', { running: 4, waiting: 96 });
+  expect(directory.room('m', terms)).toBe('full');
+  directory.leave('a' as NodeId, epoch, 0);
+  expect(directory.room('m', terms)).toBe('none');
+  directory.join('a' as NodeId, 2 as Epoch, 'a', [{ name: 'r' as ReplicaName, state: 'ready', models }], 0);
+  for (let request = 0; request < 6; request += 1) decide();
+  expect(directory.room('m', terms)).toBe('full');
+});
+
+test('each reservation’s end is told once, that of a node that leaves too', () => {
+  const { directory, decide, settled } = fleet('a');
+  const [first, second] = [decide(), decide()];
+  directory.settle(first.reservation, { nowMs: 0 });
+  directory.settle(first.reservation, { nowMs: 0 });
+  directory.leave('a' as NodeId, epoch, 0);
+  expect(settled).toEqual([first.reservation, second.reservation]);
+});
+
+test('who would have its first token too late is refused, unless it would wait for nobody', () => {
+  const { decide } = fleet('a');
+  expect(decide({ firstTokenMsMax: 1 }).node).toBe('a');
+  const refused = errorOf(() => decide({ firstTokenMsMax: 100 }));
+  expect([refused?.code, refused?.retryAfterSeconds]).toEqual(['overloaded', 1]);
+  expect(decide({ firstTokenMsMax: 100_000 }).node).toBe('a');
+});
