@@ -11,6 +11,9 @@ const sweepMs = 1_000;
 /** For messages on their way, and between two looks here. */
 const slackMs = 1_500;
 
+/** What was amiss so shortly before a client's end may be what ended it. */
+const settledMs = 1_000;
+
 interface Seen {
   /** When its link, or what hosts that, was last amiss. */
   troubledAtMs: number;
@@ -50,7 +53,7 @@ export class LostWork {
     const { nowMs } = this.#world.schedule;
     const client = this.#world.clients.find(({ id }) => id === requestId);
     if (client?.endedMs === undefined || this.#told.has(requestId + engine)) return;
-    const isQuiet = troubledAtMs < client.endedMs;
+    const isQuiet = troubledAtMs + settledMs < client.endedMs;
     const quietMs = nowMs - Math.max(client.endedMs, troubledAtMs);
     const linklessMs = nowMs - Math.max(client.endedMs, linklessSinceMs ?? nowMs);
     const isLost =

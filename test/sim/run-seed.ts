@@ -14,6 +14,7 @@ export interface Ran {
   readonly plan: Plan;
   readonly violations: readonly string[];
   readonly outcomes: Readonly<Record<Outcome, number>>;
+  readonly clients: readonly SimClient[];
   /** Of the whole run: the same seed, the same hash. */
   readonly traceHash: string;
   readonly trace: readonly string[];
@@ -198,6 +199,7 @@ class Run {
       plan,
       violations: world.violations,
       outcomes,
+      clients: world.clients,
       traceHash: world.trace.hash,
       trace: world.trace.lines,
       virtualMs: world.schedule.nowMs,
