@@ -3,7 +3,7 @@
  * the simulation has a hole. Patches that do not fit the source any more fail loudly.
  */
 import type { FaultKind } from './plan.ts';
-import { loadPrograms, type Patch } from './programs.ts';
+import { loadPrograms, type Patch, type Programs } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
 export interface Mutation {
@@ -191,13 +191,18 @@ export interface Caught {
   readonly violation: string;
 }
 
-/** The first of so many seeds that finds it. */
+let sound: Promise<Programs> | undefined;
+
+/** The first of so many seeds that finds it, and finds nothing without it. */
 export const catches = async (mutation: Mutation, seeds: number): Promise<Caught | undefined> => {
+  sound ??= loadPrograms();
   const programs = await loadPrograms(mutation.patch);
+  const { faults } = mutation;
   for (let seed = 0; seed < seeds; seed += 1) {
-    const { violations } = await runSeed(seed, programs, { faults: mutation.faults });
-    const [violation] = violations;
-    if (violation !== undefined) return { seed, violation };
+    const [violation] = (await runSeed(seed, programs, { faults })).violations;
+    if (violation === undefined) continue;
+    const without = await runSeed(seed, await sound, { faults });
+    if (without.violations.length === 0) return { seed, violation };
   }
   return undefined;
 };
