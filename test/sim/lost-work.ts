@@ -50,13 +50,10 @@ export class LostWork {
     const { nowMs } = this.#world.schedule;
     const client = this.#world.clients.find(({ id }) => id === requestId);
     if (client?.endedMs === undefined || this.#told.has(requestId + engine)) return;
-    const isQuiet = troubledAtMs < client.endedMs;
-    const quietMs = nowMs - Math.max(client.endedMs, troubledAtMs);
+    const claimableMs = troubledAtMs + unclaimedMsMax + sweepMs;
+    const isOverdue = nowMs > Math.max(client.endedMs, claimableMs) + slackMs;
     const linklessMs = nowMs - Math.max(client.endedMs, linklessSinceMs ?? nowMs);
-    const isLost =
-      quietMs > (isQuiet ? 0 : unclaimedMsMax + sweepMs) + slackMs ||
-      linklessMs > linklessMsMax + sweepMs + slackMs;
-    if (!isLost) return;
+    if (!isOverdue && linklessMs <= linklessMsMax + sweepMs + slackMs) return;
     this.#told.add(requestId + engine);
     const forMs = Math.round(nowMs - client.endedMs);
     this.#world.violate(`${engine} works on ${requestId} ${forMs} ms after its client's end`);

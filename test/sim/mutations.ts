@@ -3,7 +3,7 @@
  * the simulation has a hole. Patches that do not fit the source any more fail loudly.
  */
 import type { FaultKind } from './plan.ts';
-import { loadPrograms, type Patch } from './programs.ts';
+import { loadPrograms, type Patch, type Programs } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
 export interface Mutation {
@@ -87,38 +87,102 @@ export const mutations: readonly Mutation[] = [
   {
     name: '[DONE] behind a failure',
     patch: {
-      path: 'edge/src/link/carried-response.ts',
-      find: 'pipe.writeUncounted(sseError(failure));',
-      replace: "pipe.writeUncounted(new TextEncoder().encode('data: [DONE]\\n\\n'));",
+      path: 'edge/src/continuity/answer-stream.ts',
+      find: 'this.#finish(controller, sseError(new CognitoraError(code, message + why)));',
+      replace:
+        "this.#finish(controller, new TextEncoder().encode('data: [DONE]' + String.fromCharCode(10, 10)));",
     },
     faults: ['engine breaks off'],
   },
   {
-    name: 'a failure that ends a stream as if it were whole',
+    name: 'a stream that breaks and ends as if it were whole',
     patch: {
-      path: 'edge/src/link/carried-response.ts',
-      find: 'pipe.writeUncounted(sseError(failure));',
-      replace: '',
+      path: 'edge/src/continuity/answer-stream.ts',
+      find: "else this.#end ??= this.#wire === undefined ? 'clean' : cut;",
+      replace: "else this.#end ??= 'clean';",
     },
-    faults: ['engine breaks off'],
+    faults: ['region crash', 'node object crash', 'agent crash', 'engine breaks off'],
   },
   {
-    name: 'engine work that goes on without its link',
+    name: 'an offset that is one too small when a stream goes on',
     patch: {
-      path: 'node-agent/src/link/session.ts',
-      find: "for (const { served } of streams) served?.cancel('client_gone');",
-      replace: '',
+      path: 'edge/src/continuity/attempt.ts',
+      find: '...{ ...lost, requestId,',
+      replace: '...{ ...lost, offset: Math.max(0, lost.offset - 1), requestId,',
     },
     faults: linkFaults,
+  },
+  {
+    name: 'a stream that goes on from the begin',
+    patch: {
+      path: 'node-agent/src/link/kept-streams.ts',
+      find: 'const bytes = this.#replay?.from(offset) ?? new Uint8Array();',
+      replace: 'const bytes = this.#replay?.from(0) ?? new Uint8Array();',
+    },
+    faults: linkFaults,
+  },
+  {
+    name: 'another request where a part of the answer was sent',
+    patch: {
+      path: 'edge/src/continuity/answer-stream.ts',
+      find: 'const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;',
+      replace: 'const rest = sent.hasBegun && sent.textEvents > 5 ? this.#options.restOf(sent) : undefined;',
+    },
+    faults: ['engine breaks off', 'engine crash', 'agent crash'],
+  },
+  {
+    name: 'a seam at which text is said twice',
+    patch: {
+      path: 'edge/src/continuity/stitch.ts',
+      find: 'return text.slice(shared);',
+      replace: 'return text;',
+    },
+    faults: ['engine breaks off', 'engine crash', 'agent crash'],
+  },
+  {
+    name: 'a kept stream that nobody ends',
+    patch: {
+      path: 'node-agent/src/link/kept-streams.ts',
+      find: "if (isUnclaimed || isForgotten) stream.cancel('client_gone');",
+      replace: "if (isForgotten) stream.cancel('client_gone');",
+    },
+    faults: ['link cut at the edge', 'edge crash', 'worker crash', 'link cut'],
+  },
+  {
+    name: 'an older link whose end takes the newer one along',
+    patch: {
+      path: 'edge/src/directory/directory.ts',
+      find: 'return entry?.epoch === epoch ? entry : undefined;',
+      replace: 'return entry;',
+    },
+    faults: linkFaults,
+  },
+  {
+    name: 'a booking that nobody takes back',
+    patch: {
+      path: 'edge/src/directory/region.ts',
+      find: 'for (const reservation of this.#directory.strays(node, new Set(carried), nowMs - leaseMsMax)) {',
+      replace: 'for (const reservation of [] as Reservation[]) {',
+    },
+    faults: ['region held up', 'worker crash'],
   },
   {
     name: 'an ACK that never comes',
     patch: {
       path: 'node-agent/src/link/session.ts',
-      find: 'this.#control(frameTypes.ack, id, emptyPayload);',
-      replace: '',
+      find: '    if (stream === undefined || stream.answered) return;',
+      replace: '    if (stream !== undefined) return;',
     },
     faults: ['engine slow'],
+  },
+  {
+    name: 'usage that is counted from the seam',
+    patch: {
+      path: 'edge/src/continuity/stitch.ts',
+      find: "const completion = (typeof given === 'number' ? given : 0) + this.#events;",
+      replace: "const completion = typeof given === 'number' ? given : 0;",
+    },
+    faults: ['engine breaks off', 'engine crash', 'agent crash'],
   },
 ];
 
@@ -127,13 +191,18 @@ export interface Caught {
   readonly violation: string;
 }
 
-/** The first of so many seeds that finds it. */
+let sound: Promise<Programs> | undefined;
+
+/** The first of so many seeds that finds it, and finds nothing without it. */
 export const catches = async (mutation: Mutation, seeds: number): Promise<Caught | undefined> => {
+  sound ??= loadPrograms();
   const programs = await loadPrograms(mutation.patch);
+  const { faults } = mutation;
   for (let seed = 0; seed < seeds; seed += 1) {
-    const { violations } = await runSeed(seed, programs, { faults: mutation.faults });
-    const [violation] = violations;
-    if (violation !== undefined) return { seed, violation };
+    const [violation] = (await runSeed(seed, programs, { faults })).violations;
+    if (violation === undefined) continue;
+    const without = await runSeed(seed, await sound, { faults });
+    if (without.violations.length === 0) return { seed, violation };
   }
   return undefined;
 };

@@ -14,6 +14,7 @@ export interface Ran {
   readonly plan: Plan;
   readonly violations: readonly string[];
   readonly outcomes: Readonly<Record<Outcome, number>>;
+  readonly clients: readonly SimClient[];
   /** Of the whole run: the same seed, the same hash. */
   readonly traceHash: string;
   readonly trace: readonly string[];
@@ -31,6 +32,9 @@ export interface RunOptions {
 const lookEveryMs = 250;
 /** A request that has not ended so long after all was mended never does. */
 const patienceMs = 90_000;
+/** A deadline is kept as exactly as this. */
+const exactMs = 600;
+const lateMsMax = 2_000;
 /** The fleet is whole again by then. */
 const recoveryMsMax = 60_000;
 
@@ -166,9 +170,13 @@ class Run {
   }
 
   #judge(): void {
-    for (const { id, plan, outcome, startedMs, endedMs, code } of this.world.clients) {
+    for (const client of this.world.clients) {
+      const { id, plan, outcome, startedMs, endedMs, code } = client;
+      this.#judgeTime(client);
       if (outcome === undefined || outcome === 'complete' || outcome === 'left') continue;
-      if (plan.timeoutMs !== undefined && code === 'total_timeout') continue;
+      // Its time was up, whatever else it is told.
+      if ((endedMs ?? startedMs) - startedMs > (plan.timeoutMs ?? Number.POSITIVE_INFINITY) - exactMs)
+        continue;
       const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
       const isServed = !plan.refusesContinuation && this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
@@ -176,6 +184,16 @@ class Run {
       const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
       this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
+  }
+
+  /** A request is not served behind its deadline: the edge's sweeps and the client's way allow for a moment. */
+  #judgeTime({ id, plan, startedMs, endedMs = Number.POSITIVE_INFINITY }: SimClient): void {
+    const { timeoutMs, stallsAfterMs } = plan;
+    if (timeoutMs === undefined || stallsAfterMs !== undefined) return;
+    const lateMs = endedMs - startedMs - timeoutMs;
+    const isEdgeStruck = this.#faultsIn(startedMs, endedMs).some(({ kind }) => maySee[kind].of === 'edge');
+    if (lateMs > lateMsMax && !isEdgeStruck)
+      this.world.violate(`${id} ended ${lateMs} ms behind its deadline`);
   }
 
   /** Whether a host serves the model that none of these faults struck. */
@@ -198,6 +216,7 @@ class Run {
       plan,
       violations: world.violations,
       outcomes,
+      clients: world.clients,
       traceHash: world.trace.hash,
       trace: world.trace.lines,
       virtualMs: world.schedule.nowMs,

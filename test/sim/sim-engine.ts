@@ -195,7 +195,7 @@ export class SimEngine {
       return answered(reply, path === '/health' ? 200 : 404, {});
     }
     if (path !== '/v1/chat/completions' && path !== '/v1/completions') return answered(reply, 404, {});
-    if (this.mood === 'refuses') return answered(reply, 503, { error: { message: 'overloaded' } });
+    if (this.mood === 'refuses') return answered(reply, 503, { error: { message: 'the engine is busy' } });
     return this.#write(path, request, reply);
   }
 

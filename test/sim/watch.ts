@@ -4,7 +4,13 @@
  */
 import { decodeBody, decodeOpenPayload, FrameDecoder, frameTypes } from '@cognitora/protocol/frame';
 import { edgeStreamWindowBytes, leaseMsMax, sweepMs } from '@cognitora/protocol/limits';
-import { type Hello, parseHello, parseOpenRequest, parseReplicas } from '@cognitora/protocol/link';
+import {
+  type Hello,
+  parseHello,
+  parseOpenRequest,
+  parseReplicas,
+  parseStreamFailure,
+} from '@cognitora/protocol/link';
 import type { ConnectionTap, Side } from './connection.ts';
 import type { Schedule, Trace } from './schedule.ts';
 
@@ -64,7 +70,7 @@ class WatchedLink implements ConnectionTap {
   sent(from: Side, data: string | Uint8Array): void {
     if (from === 'agent' || typeof data === 'string') return;
     this.#toAgent.push(data.slice(), ({ type, stream, payload }) => {
-      this.#note('edge', type, stream, payload);
+      this.#note(`edge to ${this.#node.name}`, type, stream, payload);
       if (type === frameTypes.open) this.#opened(payload);
     });
   }
@@ -80,6 +86,7 @@ class WatchedLink implements ConnectionTap {
       if (type === frameTypes.replicas) this.#reported(parseReplicas(payload), nowMs);
       if (type === frameTypes.goaway) this.#leavingAtMs ??= nowMs;
       if (type === frameTypes.data) this.#data(stream, payload);
+      if (type === frameTypes.fail) this.#failed(stream, payload);
     });
   }
 
@@ -95,6 +102,11 @@ class WatchedLink implements ConnectionTap {
       if (state === 'ready') this.#unreadyAtMs.delete(name);
       else if (!this.#unreadyAtMs.has(name)) this.#unreadyAtMs.set(name, nowMs);
     }
+  }
+
+  #failed(stream: number, payload: Uint8Array): void {
+    const { code } = parseStreamFailure(payload);
+    this.#watch.options.trace.note('link', `${this.#node.name} fails ${stream} by ${code}`);
   }
 
   #data(stream: number, payload: Uint8Array): void {
@@ -114,7 +126,7 @@ class WatchedLink implements ConnectionTap {
     const { requestId, replica } = parseOpenRequest(meta);
     const { schedule, request, isClockSound, newsMs, trace } = this.#watch.options;
     const { nowMs } = schedule;
-    trace.note('link', `edge gives ${requestId} to ${this.#node.name}/${replica}`);
+    trace.note('link', `${this.#node.name}/${replica} is given ${requestId}`);
     const startedMs = request(requestId)?.startedMs ?? nowMs;
     const tell = (why: string): void =>
       this.#watch.options.violate(`${requestId} was given to ${this.#node.name}/${replica}, ${why}`);
