@@ -86,23 +86,30 @@ export class Fleet {
     return live.reduce((sum, one) => sum + one, 0);
   }
 
-  /** What the edge carries, and the nodes whose replicas are all ready. */
-  async atEdge(): Promise<{ readonly streams: number; readonly live: number; readonly ready: number }> {
+  /** What the edge carries, and the states of each node's replicas. */
+  async atEdge(): Promise<AtEdge> {
     const { regions } = await this.edge.admin('GET', '/admin/nodes');
     const list = regions as readonly RegionSeen[];
     const nodes = list.flatMap((region) => region.nodes);
     return {
       streams: list.reduce((sum, region) => sum + region.streams, 0),
       live: nodes.reduce((sum, { live }) => sum + live, 0),
-      ready: nodes.filter(({ replicas }) => replicas.every(({ state }) => state === 'ready')).length,
+      states: nodes.map(({ name, replicas }) => `${name}: ${replicas.map(({ state }) => state).join(' ')}`),
     };
   }
 
-  isReady = async (): Promise<boolean> => {
-    const trouble = this.hosts.find((host) => host.trouble !== undefined)?.trouble;
-    if (trouble !== undefined) throw new Error(trouble);
-    return (await this.atEdge()).ready === this.hosts.length;
-  };
+  /** Until every replica of every host is ready; else throws who is not. */
+  async ready(): Promise<void> {
+    let seen = 'nothing';
+    const isReady = async (): Promise<boolean> => {
+      const { states } = await this.atEdge();
+      seen = [...states, ...this.hosts.flatMap(({ trouble }) => trouble ?? [])].join(', ');
+      return states.length === this.hosts.length && states.every((state) => /: (?:ready ?)+$/.test(state));
+    };
+    await waitUntil('readiness of the fleet', readyMsMax, isReady).catch((thrown: Error) => {
+      throw new Error(`${thrown.message}: ${seen}`);
+    });
+  }
 
   async stop(): Promise<void> {
     await Promise.all(this.hosts.map((host) => host.stop()));
@@ -111,9 +118,16 @@ export class Fleet {
   }
 }
 
+interface AtEdge {
+  readonly streams: number;
+  readonly live: number;
+  readonly states: readonly string[];
+}
+
 interface RegionSeen {
   readonly streams: number;
   readonly nodes: readonly {
+    readonly name: string;
     readonly live: number;
     readonly replicas: readonly { readonly state: string }[];
   }[];
@@ -181,7 +195,7 @@ export const startFleet = async (options: FleetOptions): Promise<Fleet> => {
     // One after the other: the first makes the model's file.
     for (const host of hosts) await host.startEngines();
     for (const host of hosts) host.startAgent();
-    await waitUntil('readiness of the fleet', readyMsMax, fleet.isReady);
+    await fleet.ready();
     return fleet;
   } catch (thrown) {
     await fleet.stop();

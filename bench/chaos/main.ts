@@ -17,14 +17,19 @@ import { examineReal } from './real-streams.ts';
 import { figuresOf, goalsOf, tellPhases } from './report.ts';
 
 const method =
-  'One production edge (workerd), three hosts with a production agent and a fake engine each (vLLM’s ' +
-  'bytes, 4 words/s, each word a function of the prompt and of all text before it), a TCP relay between ' +
-  'each agent and the edge, clients in processes of their own with the official SDK and no retries; 40 ' +
-  'to 100 words an answer; chats and raw completions, a third ends at its token limit, half ask for ' +
-  'usage. A: an engine is killed every 10 s and started again after 1 to 3 s. B: links are reset or ' +
-  'silent, agents stopped (SIGSTOP) or killed, every few seconds, some for longer than the lease. C: ' +
-  'workerd is killed under all streams and started again after 0.5 or 9 s. A stream is right when it ' +
-  'has just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without a chunk.';
+  'One production edge (workerd); three hosts, each with a production agent, a fake engine (vLLM’s ' +
+  'bytes, 4 words/s, each word a function of the prompt and of all text before it) and a real one ' +
+  '(llama.cpp, the toy model), in a network namespace of its own where the system allows that; a TCP ' +
+  'relay between each agent and the edge; clients in processes of their own with the official SDK and ' +
+  'no retries. Answers of 40 to 100 words; chats and raw completions, a third ends at its token limit, ' +
+  'half ask for usage; one stream in 50 is a raw completion of 2,000 to 3,000 tokens at a real engine. ' +
+  'A: the engines of one host are killed every 10 s and started again after 1 to 3 s. B: links are ' +
+  'reset or silent, networks parted, agents stopped (SIGSTOP) or killed, one after the other every few ' +
+  'seconds, some for longer than the lease. C: workerd is killed under all streams and started again ' +
+  'after 0.5 or 9 s. Right: just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without ' +
+  'a chunk. Pauses: the longest between two chunks of a stream. A continuation by a real engine is held ' +
+  'against what the engines were asked and said (a recorder in front of each), and twelve are asked for ' +
+  'again directly.';
 
 const { values } = parseArgs({
   options: {

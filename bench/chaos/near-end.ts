@@ -1,4 +1,4 @@
-/** The near end of a host's network: passes what comes over it on to a socket of the file system, which has none. */
+/** The near end of a host's network: passes what comes over it on to a socket of the file system. */
 import { connect, createServer, type Socket } from 'node:net';
 import { serveCommands } from '../machine/worker-process.ts';
 

@@ -93,7 +93,7 @@ const underFaults = async (
   phase: 'A' | 'B',
   faults: readonly Fault[],
 ): Promise<PhaseResult> => {
-  await waitUntil('readiness of the fleet', idleMsMax, fleet.isReady);
+  await fleet.ready();
   const beganUs = monotonicUs();
   const { seed, words, realStreams, phaseMs: againMs } = plan;
   const name = `chaos-${phase.toLowerCase()}`;
@@ -112,7 +112,7 @@ const underFaults = async (
 /** Kills the edge under all streams, once, and watches what is left. */
 const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: number) => {
   const isIdle = async (): Promise<boolean> => (await fleet.liveInEngines()) === 0;
-  await waitUntil('readiness of the fleet', idleMsMax, fleet.isReady);
+  await fleet.ready();
   // None of these ends by itself.
   const words = [2_000, 2_000] as const;
   const { streams, seed } = plan;
@@ -129,8 +129,8 @@ const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: num
     await fleet.edge.start();
     const enginesIdleMs = await idle;
     await waitUntil('rest at the edge', idleMsMax, async () => {
-      const { streams, live, ready } = await fleet.atEdge();
-      return streams === 0 && live === 0 && ready === fleet.hosts.length;
+      const { streams, live, states } = await fleet.atEdge();
+      return streams === 0 && live === 0 && states.length === fleet.hosts.length;
     });
     const edgeIdleMs = sinceKill();
     const kill: EdgeKill = {

@@ -81,8 +81,8 @@ const tellReal = (phase: string, real: RealFigures | undefined): readonly string
   return [
     `${phase}: llama.cpp: ${complete} of ${requests} streams complete, ${continued} of them continued; ` +
       `put together wrong: ${shownCounts(wrong)}; not complete: ${shownCounts(otherwise)}`,
-    `${phase}: llama.cpp: ${same} of ${samples} continuations are what the same engine says when asked; ` +
-      `of the others this much is: ${sharesInCommon.join(', ') || '-'}`,
+    `${phase}: llama.cpp: ${same} of ${samples} continuations are what the same engine says when asked ` +
+      `directly; of the others this much is: ${sharesInCommon.join(', ') || '-'}`,
   ];
 };
 

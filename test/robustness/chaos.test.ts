@@ -14,7 +14,7 @@ const plan: ChaosPlan = {
   streams: 30,
   realStreams: 0,
   seed,
-  phaseMs: 7_000,
+  phaseMs: 5_500,
   everyMs: 2_000,
   words: [20, 40],
 };
