@@ -50,11 +50,24 @@ const say = (line: string): void => {
 
 const toldMax = 8;
 
+interface Decision {
+  readonly occasion?: string;
+  readonly outcome: string;
+  readonly code?: string;
+  readonly earlier: readonly { readonly node?: string; readonly code: string }[];
+}
+
+const shownDecision = ({ occasion = '', outcome, code = '', earlier }: Decision): string =>
+  `    ${occasion} ${outcome} ${code} after ${earlier.map((one) => `${one.node ?? '-'}:${one.code}`).join(' ')}`;
+
 /** The way of some that did not end right, as their engines saw it. */
-const tellFailures = ({ trails }: Fleet, { records, beganUs }: PhaseResult): void => {
+const tellFailures = async ({ edge, trails }: Fleet, { records, beganUs }: PhaseResult): Promise<void> => {
   const failed = records.filter(({ outcome }) => outcome !== 'right');
-  for (const { requestId, outcome, message = '', words } of failed.slice(0, toldMax)) {
+  for (const { requestId, outcome, message = '', words } of failed.slice(-toldMax)) {
     say(`  ${requestId} ${outcome} after ${words} words: ${trails.tell(requestId, beganUs)}; ${message}`);
+    // The edge remembers the latest.
+    const known = await edge.admin('GET', `/admin/requests/${requestId}`).catch(() => undefined);
+    for (const decision of (known?.decisions ?? []) as readonly Decision[]) say(shownDecision(decision));
   }
 };
 
@@ -90,7 +103,7 @@ const main = async (): Promise<void> => {
       const result = await runPhase(fleet, plan, phase as PhaseName);
       const real = result.real.length > 0 ? await examineReal(fleet, result.real) : undefined;
       phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id), real)] as const);
-      if (phase !== 'C') tellFailures(fleet, result);
+      if (phase !== 'C') await tellFailures(fleet, result);
     }
     say(`\n${tellPhases(phases)}`);
     const figures = Object.fromEntries(
