@@ -106,7 +106,7 @@ describe.each(layouts)('failover, layout %s', (layout) => {
     return (decisions as readonly Decision[]).toReversed();
   };
 
-  const allReady = (): Promise<unknown> => until('the fleet to be ready', fleet.isReady);
+  const allReady = (): Promise<void> => fleet.ready();
 
   const expectWhole = ({ status, text, expected, raw }: Answered): void => {
     expect([status, text]).toEqual([200, expected]);
