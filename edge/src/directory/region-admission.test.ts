@@ -88,7 +88,7 @@ test('who is refused is told when to come again, and its receipt says why', asyn
   ]);
 });
 
-test('a client that leaves while it waits is booked nowhere, and so is one that left in the turn it was let in', async () => {
+test('who leaves while it waits is booked nowhere, and so is who left in the turn it was let in', async () => {
   const region = regionOf('a');
   unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
   const { reservation } = unwrap(await region.decide(askedOf('first')));
