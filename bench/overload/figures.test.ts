@@ -32,9 +32,14 @@ test('goals are met, missed, and of memory in a short run not measurable', () =>
   expect(figures).toMatchObject({
     ...{ goodEventsPerSecond: 80, smallShare: 0.5, memoryPeakMiB: { edge: 103, agents: 50 } },
     memoryGrowthMiBPerMinute: { edge: 60, agents: 0 },
-    tenants: [{ sent: 3, outcomes: { whole: 2, '503 overloaded': 1 } }, { sent: 2, outcomes: { whole: 2 } }],
+    tenants: [
+      { sent: 3, outcomes: { whole: 2, '503 overloaded': 1 } },
+      { sent: 2, outcomes: { whole: 2 } },
+    ],
   });
-  const met = Object.fromEntries(Object.entries(goalsOf(run, figures)).map(([name, goal]) => [name, goal.met]));
+  const met = Object.fromEntries(
+    Object.entries(goalsOf(run, figures)).map(([name, goal]) => [name, goal.met]),
+  );
   expect(met).toEqual({ goodput: true, firstToken: true, memory: null, share: true, nothingLeft: false });
   expect(goalsOf({ ...run, seconds: 300 }, figures).memory?.met).toBe(false);
 });

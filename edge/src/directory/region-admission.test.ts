@@ -125,7 +125,9 @@ test('retries are a share of what began, and go to whom they did not try', async
 test('a decision can be asked for by a fetch, whose end takes it back', async () => {
   const region = regionOf('a');
   const { prompt: _, ...asked } = askedOf('first');
-  const headers = { [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }) };
+  const headers = {
+    [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }),
+  };
   const answer = await region.fetch(new Request('https://object/decide', { headers }));
   expect(await answer.json()).toMatchObject({ value: { node: 'a', replica: 'r0' } });
 });
