@@ -84,7 +84,7 @@ class TenantGate {
 const stepMsMax = 5_000;
 /** Of an objective, what the way from seat to first token may take of it at most before the rest is waited for. */
 const firstTokenShareMax = 0.5;
-/** And what is kept for the way from and to the client, and for chance: who waits at all waits for nearly all the rest. */
+/** And what is kept for the way to the client, and for chance: under load many wait for nearly all the rest. */
 const marginShare = 0.1;
 
 export class Admission {
