@@ -93,7 +93,7 @@ export const closedLoop = async (
   return outcomes;
 };
 
-/** At a rate of its own, whatever the answers: each sent when it is due, with jitter, so that tenants do not march. */
+/** At a rate of its own, whatever the answers: each sent when it is due, or at once when that is past. */
 export const openLoop = async (
   target: Target,
   client: Client,
@@ -102,7 +102,7 @@ export const openLoop = async (
   const answers: Promise<Outcome>[] = [];
   const startMs = nowMs();
   for (let index = 0; index < perSecond * seconds; index += 1) {
-    const dueMs = startMs + ((index + Math.random()) * 1_000) / perSecond;
+    const dueMs = startMs + (index * 1_000) / perSecond;
     const early = dueMs - nowMs();
     if (early > 0) await delayMs(early);
     answers.push(ask(target, client));

@@ -219,7 +219,7 @@ test('a clock that jumps makes nobody wait for longer, and nobody late', () => {
 
 test('first tokens that come late are part of what is predicted', () => {
   const { admission, enter, pass, end, log, live, state } = gated(1);
-  admission.useModel('m', { firstTokenMs: 4_000 });
+  admission.useModel('m', { firstTokenMs: 4_500 });
   enter('0');
   pass(1_000);
   admission.firstByte(live[0] as Reservation, state.nowMs);

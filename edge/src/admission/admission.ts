@@ -84,6 +84,8 @@ class TenantGate {
 const stepMsMax = 5_000;
 /** Of an objective, what the way from seat to first token may take of it at most before the rest is waited for. */
 const firstTokenShareMax = 0.5;
+/** And what is kept for the way to the client, and for chance: under load many wait for nearly all the rest. */
+const marginShare = 0.1;
 
 export class Admission {
   readonly #options: AdmissionOptions;
@@ -329,7 +331,8 @@ export class Admission {
   /** Who waits for longer has its first token behind the objective. */
   #patienceMs(model: string, { firstTokens }: ModelGate): number {
     const { firstTokenMs } = this.limitsOf(model);
-    return firstTokenMs - Math.min(firstTokens.likelyMs, firstTokenShareMax * firstTokenMs);
+    const likelyMs = Math.min(firstTokens.likelyMs, firstTokenShareMax * firstTokenMs);
+    return (1 - marginShare) * firstTokenMs - likelyMs;
   }
 
   #assertTenantMay(ask: Ask): void {

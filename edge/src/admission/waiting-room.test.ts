@@ -17,8 +17,11 @@ const waitingRoom = () => {
   const ask: Ask = {
     ...{ model: 'm', tenant: 'a', priority: 5, tokens: 1, isRetry: false, remainingMs: 60_000 },
   };
-  const enter = (signal?: AbortSignal, address?: string, decide = (waitedMs: number) => `after ${waitedMs}`) =>
-    room.enter(ask, { signal, address }, decide).catch((thrown) => thrown.code ?? thrown.message);
+  const enter = (
+    signal?: AbortSignal,
+    address?: string,
+    decide = (waitedMs: number) => `after ${waitedMs}`,
+  ) => room.enter(ask, { signal, address }, decide).catch((thrown) => thrown.code ?? thrown.message);
   return { state, admission, room, enter };
 };
 

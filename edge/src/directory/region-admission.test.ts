@@ -88,7 +88,7 @@ test('who is refused is told when to come again, and its receipt says why', asyn
   ]);
 });
 
-test('a client that leaves while it waits is booked nowhere, and so is one that left in the turn it was let in', async () => {
+test('who leaves while it waits is booked nowhere, and so is who left in the turn it was let in', async () => {
   const region = regionOf('a');
   unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
   const { reservation } = unwrap(await region.decide(askedOf('first')));
@@ -125,7 +125,9 @@ test('retries are a share of what began, and go to whom they did not try', async
 test('a decision can be asked for by a fetch, whose end takes it back', async () => {
   const region = regionOf('a');
   const { prompt: _, ...asked } = askedOf('first');
-  const headers = { [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }) };
+  const headers = {
+    [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }),
+  };
   const answer = await region.fetch(new Request('https://object/decide', { headers }));
   expect(await answer.json()).toMatchObject({ value: { node: 'a', replica: 'r0' } });
 });

@@ -20,11 +20,21 @@ const fleet = (...names: string[]) => {
   }
   const terms = { nowMs: 0, isLeased: () => true };
   const decide = (more: Partial<DecideOptions> = {}) => {
-    const request = { model: 'm', prompt: { ...unreadPrompt, bytes: 4_000 }, isStream: true, random: () => 0 };
+    const request = {
+      model: 'm',
+      prompt: { ...unreadPrompt, bytes: 4_000 },
+      isStream: true,
+      random: () => 0,
+    };
     return directory.decide({ ...terms, ...request, ...more });
   };
   const tell = (name: string, load: Partial<LoadReport>): void =>
-    directory.measured(name as NodeId, epoch, { rttMs: 1, replicas: [{ name: 'r' as ReplicaName, ...load }] }, 0);
+    directory.measured(
+      name as NodeId,
+      epoch,
+      { rttMs: 1, replicas: [{ name: 'r' as ReplicaName, ...load }] },
+      0,
+    );
   return { directory, decide, tell, terms, settled };
 };
 
