@@ -116,6 +116,8 @@ test('retries are a share of what began, and go to whom they did not try', async
   }
   const spent = await region.decide(askedOf('again', { earlier: failedOn('a') }));
   expect(spent).toMatchObject({ refused: { code: 'retry_budget_spent' } });
+  const continued = askedOf('again', { earlier: failedOn('a'), occasion: 'continued' });
+  expect(await region.decide(continued)).toHaveProperty('value');
   const elsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
   for (let first = 0; first < 5; first += 1) await region.decide(askedOf('first', { earlier: elsewhere }));
   expect(await region.decide(askedOf('again', { earlier: failedOn('a') }))).toHaveProperty('value');
@@ -125,7 +127,9 @@ test('retries are a share of what began, and go to whom they did not try', async
 test('a decision can be asked for by a fetch, whose end takes it back', async () => {
   const region = regionOf('a');
   const { prompt: _, ...asked } = askedOf('first');
-  const headers = { [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }) };
+  const headers = {
+    [decideHeader]: JSON.stringify({ ...asked, prompt: { ...unreadPrompt, chain: undefined } }),
+  };
   const answer = await region.fetch(new Request('https://object/decide', { headers }));
   expect(await answer.json()).toMatchObject({ value: { node: 'a', replica: 'r0' } });
 });
