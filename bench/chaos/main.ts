@@ -57,8 +57,10 @@ interface Decision {
   readonly earlier: readonly { readonly node?: string; readonly code: string }[];
 }
 
-const shownDecision = ({ occasion = '', outcome, code = '', earlier }: Decision): string =>
-  `    ${occasion} ${outcome} ${code} after ${earlier.map((one) => `${one.node ?? '-'}:${one.code}`).join(' ')}`;
+const shownDecision = ({ occasion = '', outcome, code = '', earlier }: Decision): string => {
+  const before = earlier.map((one) => `${one.node ?? '-'}:${one.code}`).join(' ');
+  return `    ${occasion} ${outcome} ${code} after ${before}`;
+};
 
 /** The way of some that did not end right, as their engines saw it. */
 const tellFailures = async ({ edge, trails }: Fleet, { records, beganUs }: PhaseResult): Promise<void> => {

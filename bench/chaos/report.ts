@@ -140,6 +140,8 @@ export const goalsOf = (
   goals.textLost = noneOf(all, 'clean end, text lost');
   goals.wrongEnd = noneOf(all, 'wrong end');
   goals.hung = noneOf(all, 'hung');
+  const realHung = all.reduce((sum, { real }) => sum + (real?.otherwise['hung hung'] ?? 0), 0);
+  if (realHung > 0) goals.realHung = { goal: 'no stream of llama.cpp: hung', value: realHung, met: false };
   const odd = all.flatMap(({ oddities }) => Object.values(oddities)).reduce((sum, count) => sum + count, 0);
   goals.oneStream = { goal: 'one id, one role, a usage that adds up', value: odd, met: odd === 0 };
   const reals = all.flatMap(({ real }) => real ?? []);

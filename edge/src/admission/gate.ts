@@ -45,7 +45,8 @@ export class Gate {
   ): Promise<Decided> {
     const isAgain = isRetry(asked);
     if (!isAgain) this.#retries.first();
-    else if (!this.#retries.take()) {
+    // A stream that is continued was served, and is bounded by how often that is done: a dying node has hundreds.
+    else if (asked.occasion !== 'continued' && !this.#retries.take()) {
       throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
     }
     const { model, demand, remainingMs, client: address } = asked;

@@ -116,6 +116,8 @@ test('retries are a share of what began, and go to whom they did not try', async
   }
   const spent = await region.decide(askedOf('again', { earlier: failedOn('a') }));
   expect(spent).toMatchObject({ refused: { code: 'retry_budget_spent' } });
+  const continued = askedOf('again', { earlier: failedOn('a'), occasion: 'continued' });
+  expect(await region.decide(continued)).toHaveProperty('value');
   const elsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
   for (let first = 0; first < 5; first += 1) await region.decide(askedOf('first', { earlier: elsewhere }));
   expect(await region.decide(askedOf('again', { earlier: failedOn('a') }))).toHaveProperty('value');
