@@ -14,7 +14,7 @@ export const fail = (code: ErrorCode, message = 'It broke.'): Uint8Array =>
 
 const headersOf = (type: string) => ({ 'content-type': type, [framedHeader]: '1' });
 
-/** A body of these chunks; `cut`: it breaks off behind them, `open`: it says no more. `left` hears of a reader's leaving. */
+/** A body of these chunks; `cut`: it breaks off behind them, `open`: it says no more. `left` hears of its reader. */
 export const framed = (
   chunks: readonly Uint8Array[],
   {

@@ -75,6 +75,8 @@ export const dialSkewMsMax = 120_000;
 export const helloMsMax = 10_000;
 /** From OPEN to the agent's first frame for that stream; the agent's own delay stays far below it. */
 export const ackMsMax = 2_000;
+/** The same of a link on which something else comes: on a slow one OPEN waits behind bodies, and ACK behind answers. */
+export const ackBusyMsMax = 15_000;
 /** The agent holds an ACK back this long, because a HEAD within it says the same and saves a message. */
 export const ackDelayMs = 25;
 /** Response headers wait for the engine's this long, then 200 and an SSE comment are committed. */
@@ -112,6 +114,8 @@ export const endedKeptMsMax = leaseMsMax + linklessMsMax + unclaimedMsMax;
 export const attemptsPerRegionMax = 3;
 /** Replicas that go on with one answer: a request that ends each engine it meets ends no more than these. */
 export const continuationsMax = 3;
+/** Rounds in which one of them is looked for, `resumeMsMin` apart: engines are started again within seconds. */
+export const continuationRoundsMax = 5;
 /** Edge: the next link of a node is waited for this long by a request of whose answer nothing came yet. */
 export const resumeMsMin = 1_000;
 /** Edge: an answer that is no stream is held up to this size, to be asked for anew if it breaks off. */

@@ -2,6 +2,7 @@ import { CognitoraError, type ErrorCode } from '@cognitora/protocol/errors';
 import type { Region, RequestId } from '@cognitora/protocol/ids';
 import {
   attemptsPerRegionMax,
+  continuationRoundsMax,
   continuationsMax,
   resumeMsContinuable,
   resumeMsMax,
@@ -231,6 +232,30 @@ describe('after it', () => {
     await begun();
     expect((await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') }))?.how).toBe('continued');
     expect(asked.at(-1)).toBe('continued a rest after n1:engine_broke_off');
+  });
+
+  test('when nobody is free it asks in rounds, and the one that broke again', async () => {
+    const nobody = [undefined, 'no_capacity'] as const;
+    const { asked, begun, exchange } = exchanging([['n1', 200], nobody, nobody, ['n1', 200]]);
+    await begun();
+    expect((await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') }))?.how).toBe('continued');
+    expect(asked.slice(1)).toEqual([
+      'continued a rest after n1:engine_broke_off',
+      `pause ${resumeMsMin}`,
+      'continued a rest',
+      `pause ${resumeMsMin}`,
+      'continued a rest',
+    ]);
+  });
+
+  test('and gives up after so many', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      ...Array.from({ length: 20 }, () => [undefined, 'no_capacity'] as const),
+    ]);
+    await begun();
+    expect(await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') })).toBeUndefined();
+    expect(asked.filter((line) => line.startsWith('continued'))).toHaveLength(continuationRoundsMax);
   });
 
   test('one of which the client has nothing is asked for anew', async () => {

@@ -11,6 +11,7 @@ import { CognitoraError, type ErrorCode } from '@cognitora/protocol/errors';
 import type { Region as RegionName } from '@cognitora/protocol/ids';
 import {
   attemptsPerRegionMax,
+  continuationRoundsMax,
   continuationsMax,
   resumeMsContinuable,
   resumeMsMax,
@@ -98,16 +99,31 @@ export class Exchange {
       if (answer !== undefined) return { answer, how: 'resumed' };
     }
     if (!canGoOn || this.#isGone) return undefined;
+    // Whoever failed before may be well again.
+    this.#failures.length = 0;
     this.#failed(current.region, current.answer, failure.code);
     if (rest === undefined) {
       if (!mayTryNext(failure.code)) return undefined;
       const answer = await this.#place(this.#options.body, this.#regionsFrom(current.region), 'retried');
       return answer && { answer, how: 'retried' };
     }
+    const answer = await this.#continue(rest, current.region);
+    return answer && { answer, how: 'continued' };
+  }
+
+  /** Another replica's answer. When a host dies the others get all that it had, so who finds none asks once more. */
+  async #continue(rest: AttemptBody, region: RegionName): Promise<Response | undefined> {
     if (this.#continuations >= continuationsMax) return undefined;
     this.#continuations += 1;
-    const answer = await this.#place(rest, this.#regionsFrom(current.region), 'continued');
-    return answer && { answer, how: 'continued' };
+    for (let rounds = 1; ; rounds += 1) {
+      const answer = await this.#place(rest, this.#regionsFrom(region), 'continued');
+      const last = this.#failures.at(-1);
+      const mayAgain = rounds < continuationRoundsMax && last !== undefined && mayTryNext(last.code);
+      if (answer !== undefined || !mayAgain || this.#isGone) return answer;
+      await this.#pause();
+      // The one that broke may be back by now.
+      this.#failures.length = 0;
+    }
   }
 
   get #isGone(): boolean {
@@ -146,7 +162,7 @@ export class Exchange {
     return undefined;
   }
 
-  /** As long as nodes take to dial a region's new object. */
+  /** As long as nodes take to dial a region's new object, and replicas to be free. */
   async #pause(): Promise<undefined> {
     await this.#options.pause(resumeMsMin);
   }

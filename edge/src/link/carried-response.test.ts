@@ -1,5 +1,11 @@
 import { utf8 } from '@cognitora/protocol/bytes';
-import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
+import {
+  ackBusyMsMax,
+  ackMsMax,
+  clientStallMsMax,
+  headersHoldMsMax,
+  keepAliveMs,
+} from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import { keepAliveComment } from '@cognitora/protocol/sse';
 import { text } from '@cognitora/protocol/testing/bytes-in-pieces';
@@ -439,4 +445,16 @@ test('the replica is blamed for its engine, for silence and for no answer; never
   expect(verdictOf(({ sweepAt }) => sweepAt(ackMsMax))).toBe('failed');
   expect(verdictOf(({ carried }) => carried.end(record()))).toBe('failed');
   expect(verdictOf(({ carried }) => carried.abandon())).toBeUndefined();
+});
+
+test('on a link that says other things the word on a request may be late', async () => {
+  const { carried, time } = carry();
+  const openedMs = time.nowMs;
+  const sweepAt = (ageMs: number, heardMs: number): void =>
+    carried.sweep(openedMs + ageMs, undefined, heardMs);
+  sweepAt(ackMsMax, openedMs + 1);
+  sweepAt(ackBusyMsMax - 1, openedMs + ackBusyMsMax - ackMsMax);
+  expect(await isSettled(carried.response)).toBe(false);
+  sweepAt(ackBusyMsMax, openedMs + ackBusyMsMax);
+  expect((await carried.response).headers.get('x-cognitora-code')).toBe('ack_timeout');
 });

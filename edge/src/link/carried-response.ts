@@ -9,7 +9,13 @@
  */
 import { joinBytes } from '@cognitora/protocol/bytes';
 import { CognitoraError, type ErrorCode, errorTable, openAiErrorJson } from '@cognitora/protocol/errors';
-import { ackMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
+import {
+  ackBusyMsMax,
+  ackMsMax,
+  clientStallMsMax,
+  headersHoldMsMax,
+  keepAliveMs,
+} from '@cognitora/protocol/limits';
 import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { endsEvent, keepAliveComment } from '@cognitora/protocol/sse';
@@ -159,15 +165,18 @@ export class CarriedResponse implements StreamHandler {
     this.#resolve(new Response(null, { status: 499 }));
   }
 
-  /** Called about twice a second: everything that time alone decides; `stallMsMax` is the patience with the client. */
-  sweep(nowMs: number, stallMsMax: number = clientStallMsMax): void {
+  /**
+   * Called about twice a second: everything that time alone decides; `stallMsMax` is the patience with the client,
+   * `heardMs` when anything last came over the link.
+   */
+  sweep(nowMs: number, stallMsMax: number = clientStallMsMax, heardMs = 0): void {
     const ageMs = nowMs - this.#openedMs;
     if (this.#state === 'over') {
       // What the client has not read yet holds the link's credit.
       if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.replace(failFrame(stalledError()));
     } else if (ageMs >= this.#options.remainingMs)
       this.#expire('total_timeout', 'The request took too long.');
-    else if (this.#state === 'sent' && ageMs >= ackMsMax) {
+    else if (this.#state === 'sent' && isAckOverdue(ageMs, nowMs - heardMs)) {
       this.#expire('ack_timeout', 'The node did not acknowledge the request.');
     } else if (this.#pipe === undefined) {
       if (this.#options.isStream && this.#head === undefined && ageMs >= headersHoldMsMax) this.#commit();
@@ -315,6 +324,10 @@ const writeData = (pipe: BodyPipe, bytes: Uint8Array): void => {
   pipe.writeUncounted(dataHeader(bytes.length));
   pipe.write(bytes);
 };
+
+/** On a link that speaks of other things the word on this one may be under way. */
+const isAckOverdue = (ageMs: number, silentMs: number): boolean =>
+  ageMs >= ackBusyMsMax || Math.min(ageMs, silentMs) >= ackMsMax;
 
 /** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
 const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');

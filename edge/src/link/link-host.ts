@@ -60,6 +60,8 @@ interface Hosted {
   readonly epoch: Epoch;
   acceptedAtMs: number;
   heardAtMs: number;
+  /** When frames last came: the platform answers pings without us. */
+  saidAtMs: number;
   /** The agent said that it goes. */
   isLeaving: boolean;
   readonly carried: Map<StreamId, CarriedResponse>;
@@ -166,6 +168,7 @@ export class LinkHost {
       epoch,
       acceptedAtMs: now,
       heardAtMs: now,
+      saidAtMs: now,
       isLeaving: false,
       carried: new Map(),
     };
@@ -183,6 +186,7 @@ export class LinkHost {
     }
     hosted.heardAtMs = this.#clock();
     if (typeof message === 'string') return;
+    hosted.saidAtMs = hosted.heardAtMs;
     try {
       hosted.link.receive(new Uint8Array(message));
     } catch (thrown) {
@@ -400,7 +404,7 @@ export class LinkHost {
       else {
         hosted.link.askDue();
         const stallMsMax = hosted.link.isStarved ? crowdedStallMsMax : clientStallMsMax;
-        for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax);
+        for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax, hosted.saidAtMs);
       }
     }
   }
