@@ -24,8 +24,8 @@ const method =
   'Production edge and agents, engines with fixed slots and unbounded queues in one process (they tell ' +
   'what runs and waits as vLLM does), all on this machine. First some thousands are refused, so that heaps ' +
   'have grown to their size. Peak: a closed loop of twice as many clients as slots. Overload: an open ' +
-  'loop at three times the measured peak, of which one tenant sends three quarters and another a quarter, ' +
-  'each more than its half; nothing is limited but the objective of the first token, seats are learned. ' +
+  'loop at three times the measured peak, of which one tenant sends three quarters and another one ' +
+  'quarter, each more than its half; nothing is limited but the objective of the first token. ' +
   'Goodput: events of whole answers whose first event came within the objective, by when they ended, ' +
   'without the first and the last seconds. Memory: resident, once a second; growth over the second half.';
 
