@@ -98,8 +98,8 @@ export const mutations: readonly Mutation[] = [
     name: 'a stream that breaks and ends as if it were whole',
     patch: {
       path: 'edge/src/continuity/answer-stream.ts',
-      find: "else this.#end ??= this.#wire === undefined ? 'clean' : cut;",
-      replace: "else this.#end ??= 'clean';",
+      find: '      this.#end ??= cut;',
+      replace: "      this.#end ??= 'clean';",
     },
     faults: ['region crash', 'node object crash', 'agent crash', 'engine breaks off'],
   },
