@@ -149,15 +149,6 @@ export const mutations: readonly Mutation[] = [
     faults: ['link cut at the edge', 'edge crash', 'worker crash', 'link cut'],
   },
   {
-    name: 'an older link whose end takes the newer one along',
-    patch: {
-      path: 'edge/src/directory/directory.ts',
-      find: 'return entry?.epoch === epoch ? entry : undefined;',
-      replace: 'return entry;',
-    },
-    faults: linkFaults,
-  },
-  {
     name: 'a booking that nobody takes back',
     patch: {
       path: 'edge/src/directory/region.ts',
