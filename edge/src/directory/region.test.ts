@@ -198,7 +198,7 @@ test('of a node that nobody vouches for, nothing is asked once its lease is over
   expect(await whyNot(region)).toEqual(['unleased']);
 });
 
-test('what was booked and never came to its node is given back once the node’s object tells what it carries', async () => {
+test('what was booked and never reached its node is given back when the object tells what it carries', async () => {
   const region = newRegion({ LAYOUT: 'object-per-node' });
   join(region, node);
   const [carried, stray] = [unwrap(await ask(region)), unwrap(await ask(region))];
