@@ -21,10 +21,11 @@ export const answerOf = (prompt: string): string => {
   const pieces = piecesOf(prompt);
   for (let piece = 0; piece < pieces; piece += 1) {
     if (piece % 4 === 0) block = createHash('sha256').update(block).digest();
-    text += ' ';
     for (let at = 1; at < pieceChars; at += 1) {
       text += alphabet[(block[(piece % 4) * 6 + at] ?? 0) % alphabet.length];
     }
+    // Behind each word: white space at a seam is what engines are not told, and say again.
+    text += ' ';
   }
   return text;
 };

@@ -98,8 +98,8 @@ export const mutations: readonly Mutation[] = [
     name: 'a stream that breaks and ends as if it were whole',
     patch: {
       path: 'edge/src/continuity/answer-stream.ts',
-      find: "else this.#end ??= this.#wire === undefined ? 'clean' : cut;",
-      replace: "else this.#end ??= 'clean';",
+      find: '      this.#end ??= cut;',
+      replace: "      this.#end ??= 'clean';",
     },
     faults: ['region crash', 'node object crash', 'agent crash', 'engine breaks off'],
   },
@@ -147,15 +147,6 @@ export const mutations: readonly Mutation[] = [
       replace: "if (isForgotten) stream.cancel('client_gone');",
     },
     faults: ['link cut at the edge', 'edge crash', 'worker crash', 'link cut'],
-  },
-  {
-    name: 'an older link whose end takes the newer one along',
-    patch: {
-      path: 'edge/src/directory/directory.ts',
-      find: 'return entry?.epoch === epoch ? entry : undefined;',
-      replace: 'return entry;',
-    },
-    faults: linkFaults,
   },
   {
     name: 'a booking that nobody takes back',
