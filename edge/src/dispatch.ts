@@ -148,7 +148,7 @@ const serve = async (
     });
     const answer = await exchange.begin();
     if (answer.headers.has(framedHeader)) {
-      return await deliver({ answer, path, exchange, left, body, isRefused });
+      return await deliver({ answer, terms, exchange, left, body, isRefused });
     }
     body.release();
     return answer;
@@ -161,7 +161,7 @@ const serve = async (
 interface Delivery {
   /** Its body is one to be read as `continuity/wire.ts` says. */
   readonly answer: Response;
-  readonly path: InferencePath;
+  readonly terms: AttemptTerms;
   readonly exchange: Exchange;
   readonly left: AbortController;
   readonly body: HeldBody;
@@ -169,19 +169,14 @@ interface Delivery {
 }
 
 /** An answer that is not whole yet, as the client gets it. */
-const deliver = ({
-  answer,
-  path,
-  exchange,
-  left,
-  body,
-  isRefused,
-}: Delivery): Promise<Response> | Response => {
+const deliver = (delivery: Delivery): Promise<Response> | Response => {
+  const { answer, terms, exchange, left, body, isRefused } = delivery;
+  const { path, remainingMs } = terms;
   const isKept = body.keep();
   const onOver = (): void => body.release();
   if (!isEventStream(answer)) return holdAnswer(answer, exchange, left.signal, onOver);
   const stream = new AnswerStream({
-    ...{ answer, path, exchange, clock: systemClock, onOver },
+    ...{ answer, path, exchange, clock: systemClock, remainingMs, onOver },
     restOf: (sent) => restOf(sent, { path, body: body.isWhole ? body.bytes : undefined, isRefused }),
     onLeft: () => left.abort(),
   });

@@ -149,6 +149,8 @@ export const clientsWatchedMax = 65_536;
 export const rosterCacheMsMax = 5_000;
 /** A model that was not in it is asked for again after this long: its first replica may just have told of its cache. */
 export const rosterMissMsMax = 500;
+/** After a region's object began its nodes are expected back for this long: they wait at most 10 s between dials. */
+export const relinkMsMax = 15_000;
 /** A model whose last replica left is "no capacity" for this long, and "unknown" after it. */
 export const modelMemoryMsMax = 3_600_000;
 /** While a replica loads and has named no model, an unknown one is "no capacity" for this long: most load within it. */

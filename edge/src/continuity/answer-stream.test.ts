@@ -35,13 +35,13 @@ const wordsOf = (text: string): string =>
 const answering = (
   answer: Response,
   recoveries: readonly (Recovered | undefined)[] = [],
-  { body = request as object, isRefused = false } = {},
+  { body = request as object, isRefused = false, remainingMs = 1_000 } = {},
 ) => {
   const asked: [WireFailure['code'], Progress][] = [];
   const told: string[] = [];
   const turns = [...recoveries];
   const stream = new AnswerStream({
-    ...{ answer, path, clock: () => Date.now() },
+    ...{ answer, path, clock: () => Date.now(), remainingMs: () => remainingMs },
     exchange: {
       recover: (failure, progress) => {
         asked.push([failure.code, progress]);
@@ -179,6 +179,11 @@ describe('when it breaks', () => {
       { answer: new Response('no', { status: 400 }), how: 'continued' },
     ]);
     expect(await read(stream.readable)).toMatch(/"code":"stream_broken"\}\}\n\n$/);
+  });
+
+  test('and its time is over, that is what the client is told', async () => {
+    const { stream } = answering(framed([data(chunk('a')), fail('link_lost')]), [], { remainingMs: 0 });
+    expect(await read(stream.readable)).toMatch(/"code":"total_timeout"\}\}\n\n$/);
   });
 
   test('since the client hung up, nothing is asked', async () => {

@@ -22,6 +22,8 @@ export interface AnswerStreamOptions {
   /** How another replica goes on from what was sent, `spent` where nothing is left to do, or why none can. */
   readonly restOf: (sent: Sent) => Rest;
   readonly clock: Clock;
+  /** What is left of the request's life now. */
+  readonly remainingMs: () => number;
   /** Called once, when the client has all it gets, or left. */
   readonly onOver: () => void;
   /** The client left. */
@@ -196,7 +198,9 @@ export class AnswerStream {
     because: string | undefined,
   ): void {
     const why = because === undefined ? '' : ` It could not be continued: ${because}.`;
-    this.#finish(controller, sseError(new CognitoraError(code, message + why)));
+    const isLate = this.#options.remainingMs() === 0;
+    const error = isLate ? tooLate() : new CognitoraError(code, message + why);
+    this.#finish(controller, sseError(error));
   }
 
   #finish(controller: ReadableStreamDefaultController<Uint8Array>, bytes: Uint8Array): void {
@@ -225,6 +229,8 @@ export class AnswerStream {
     this.#options.onOver();
   }
 }
+
+const tooLate = (): CognitoraError => new CognitoraError('total_timeout', 'The request took too long.');
 
 const emptyBody = (): ReadableStream<Uint8Array> =>
   new ReadableStream({ start: (controller) => controller.close() });

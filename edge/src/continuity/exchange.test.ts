@@ -67,7 +67,7 @@ const exchanging = (
       ...{ env, settings: settingsOf(env), requestId: 'r' as RequestId, path: '/v1/completions', query: '' },
       ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
       digests: { isPossible: false } as PromptDigests,
-      remainingMs: () => 1_000,
+      remainingMs: () => 60_000,
       demand: { tenant: 'default', priority: 5, tokens: 1 },
     },
     body: bodyOf('body'),
@@ -185,6 +185,18 @@ describe('before the first byte', () => {
     ]);
     expect(await begun()).toEqual([200, null]);
     expect(asked).toEqual(['first a body', `pause ${resumeMsMin}`, 'retried a body after :link_lost']);
+  });
+
+  test('a stream that its node has not any more is asked for anew, there as well', async () => {
+    const { asked, begun } = exchanging([
+      ['n1', 'link_lost'],
+      [undefined, 'link_lost'],
+      [undefined, 'no_capacity'],
+      [undefined, 'stream_gone'],
+      ['n1', 200],
+    ]);
+    expect(await begun()).toEqual([200, null]);
+    expect(asked.at(-1)).toBe('retried a body');
   });
 
   test('and where there is none, for as long as its agent keeps the stream', async () => {

@@ -79,9 +79,7 @@ export class Exchange {
   /** The first answer: an engine's, or the failure that says most. */
   async begin(): Promise<Response> {
     const found = await this.#place(this.#options.body, this.#options.regions, 'first');
-    // Nobody else could be asked: the stream is there for as long as its agent keeps it.
-    const answer =
-      found ?? (this.#lost && !this.#isGone ? await this.#resume(this.#lost, 0, resumeMsMax) : undefined);
+    const answer = found ?? (await this.#afterLoss());
     if (answer === undefined) return this.#told();
     // Nobody will be told of these.
     for (const failure of this.#failures) void failure.answer.body?.cancel().catch(() => {});
@@ -109,6 +107,20 @@ export class Exchange {
     }
     const answer = await this.#continue(rest, current.region);
     return answer && { answer, how: 'continued' };
+  }
+
+  /**
+   * Nobody else could be asked: the stream is there for as long as its agent keeps it; where it is not, the node that
+   * is back is asked anew.
+   */
+  async #afterLoss(): Promise<Response | undefined> {
+    if (this.#lost === undefined || this.#isGone) return undefined;
+    const resumed = await this.#resume(this.#lost, 0, resumeMsMax);
+    if (resumed !== undefined || this.#isGone || !this.#options.isReplayable()) return resumed;
+    const before = this.#failures.splice(0);
+    const answer = await this.#place(this.#options.body, this.#options.regions, 'retried');
+    this.#failures.unshift(...before);
+    return answer;
   }
 
   /** Another replica's answer. When a host dies the others get all that it had, so who finds none asks once more. */
@@ -182,7 +194,8 @@ export class Exchange {
       ...this.#earlier,
       ...(isNoted ? [] : [{ region, node, replica, code: lostCode } as const]),
     ];
-    const resumed = await resume(lost, earlier, waitMs, this.#options.terms);
+    const { terms } = this.#options;
+    const resumed = await resume(lost, earlier, Math.min(waitMs, terms.remainingMs()), terms);
     if (failureCode(resumed) !== undefined) return undefined;
     this.#current = { region, token, answer: resumed };
     return resumed;

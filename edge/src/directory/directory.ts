@@ -8,7 +8,7 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { KvPeer } from '@cognitora/protocol/kv-fabric';
-import { prefixMapsBytesMaxSelfHosted, unnamedLoadMsMax } from '@cognitora/protocol/limits';
+import { prefixMapsBytesMaxSelfHosted, relinkMsMax, unnamedLoadMsMax } from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
@@ -70,6 +70,9 @@ export class Directory {
   readonly #nodes = new Map<NodeId, NodeEntry>();
   /** Linked or not. */
   readonly #cordoned = new Set<NodeId>();
+  /** Linked before this directory began, and not since. */
+  readonly #awaited = new Set<NodeId>();
+  #awaitedUntilMs = 0;
   readonly #models = new Map<string, ServedModel<Replica>>();
   readonly #policies = new Map<string, Policies>();
   readonly #reservations = new Map<Reservation, LiveReservation>();
@@ -94,6 +97,7 @@ export class Directory {
       throw new CognitoraError('superseded', 'A newer link of this node is open.');
     }
     if (known !== undefined) this.#forget(known, nowMs);
+    this.#awaited.delete(node);
     const entry: NodeEntry = {
       ...{ node, name, epoch, connectedAtMs: nowMs, rttMs: 0, isCordoned: this.#cordoned.has(node) },
       ...{ gpus: new GpuFigures(), replicas: new Map(), feeds: new Map(), kv: undefined },
@@ -134,6 +138,12 @@ export class Directory {
     if (entry === undefined) return;
     for (const replica of entry.replicas.values()) this.#memory.saw(replica.models, nowMs);
     this.#forget(entry, nowMs);
+  }
+
+  /** Nodes that were linked before this directory began: what only they serve is not unknown yet. */
+  awaitNodes(nodes: Iterable<NodeId>, nowMs: number): void {
+    for (const node of nodes) this.#awaited.add(node);
+    this.#awaitedUntilMs = nowMs + relinkMsMax;
   }
 
   /** Keeps new requests from a node, whatever its link does, until that is taken back. What runs there goes on. */
@@ -418,6 +428,7 @@ export class Directory {
     return refusalOf(model, {
       isKnown: served !== undefined || this.#memory.isRecent(model, nowMs),
       hasNodes: this.#nodes.size > 0,
+      isAwaiting: this.#awaited.size > 0 && nowMs < this.#awaitedUntilMs,
       kept: exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options)),
       unnamed: () => exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed'),
     });

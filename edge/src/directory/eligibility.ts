@@ -141,6 +141,8 @@ export interface RefusalFacts {
   readonly hasNodes: boolean;
   /** Who serves it and was kept back. */
   readonly kept: Exclusion;
+  /** Hosts that were linked before this object began are still on their way back. */
+  readonly isAwaiting: boolean;
   /** Who loads and may serve it once that is done. Asked for only where it matters. */
   readonly unnamed: () => Exclusion;
 }
@@ -148,7 +150,7 @@ export interface RefusalFacts {
 /** `no_capacity` when somebody does serve the model, lately did, or may once it is loaded. */
 export const refusalOf = (
   model: string,
-  { isKnown, hasNodes, kept, unnamed }: RefusalFacts,
+  { isKnown, hasNodes, isAwaiting, kept, unnamed }: RefusalFacts,
 ): NoReplicaError => {
   const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
   if (isKnown) {
@@ -157,6 +159,10 @@ export const refusalOf = (
   if (!hasNodes) {
     const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
     return new NoReplicaError('no_nodes', message, kept, again);
+  }
+  if (isAwaiting) {
+    const message = `Nobody serves ${name} yet; the edge has just started, and not all hosts are linked again.`;
+    return new NoReplicaError('no_capacity', message, kept, { retryAfterSeconds: 2 });
   }
   const loading = unnamed();
   if (loading.replicas > 0) {

@@ -5,7 +5,7 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
-import { dialSkewMsMax } from '@cognitora/protocol/limits';
+import { dialSkewMsMax, linksPerObjectMax } from '@cognitora/protocol/limits';
 import type { Directory } from './directory.ts';
 
 /** Dials that were signed before a removal can't come any more after this long: what is left of the node goes too. */
@@ -15,7 +15,7 @@ export class NodeStore {
   readonly #sql: SqlStorage;
   readonly #directory: Directory;
 
-  constructor(sql: SqlStorage, directory: Directory) {
+  constructor(sql: SqlStorage, directory: Directory, nowMs: number) {
     this.#sql = sql;
     this.#directory = directory;
     for (const columns of [
@@ -25,6 +25,11 @@ export class NodeStore {
     ]) {
       sql.exec(`CREATE TABLE IF NOT EXISTS ${columns} WITHOUT ROWID`);
     }
+    const latest = sql.exec('SELECT node FROM nodes ORDER BY dialed_at_ms DESC LIMIT ?', linksPerObjectMax);
+    directory.awaitNodes(
+      [...latest].map(({ node }) => node as NodeId),
+      nowMs,
+    );
     for (const { node } of sql.exec('SELECT node FROM cordons')) directory.cordon(node as NodeId, true);
   }
 

@@ -1,5 +1,5 @@
 import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
-import { dialSkewMsMax, leaseMsMax } from '@cognitora/protocol/limits';
+import { dialSkewMsMax, leaseMsMax, relinkMsMax } from '@cognitora/protocol/limits';
 import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
@@ -104,6 +104,24 @@ test('requests under one id are settled each for itself, in whatever order they 
     { outcome: 'placed', ended: { record: { totalMs: 2 } } },
     { outcome: 'placed', ended: { record: { totalMs: 1 } } },
   ]);
+});
+
+test('an object that lost its memory calls no model unknown until its nodes are back, or had time to be', async () => {
+  const codeOf = async (region: Region): Promise<string | undefined> => {
+    const said = await ask(region, 'theirs');
+    return 'refused' in said ? said.refused.code : undefined;
+  };
+  const database = new TestDatabase();
+  const before = newRegion({ LAYOUT: 'object-per-node' }, database);
+  for (const name of ['a', 'b'] as NodeId[]) before.nextEpoch(name, dialAt(startMs));
+  const region = newRegion({ LAYOUT: 'object-per-node' }, database);
+  join(region, 'a' as NodeId);
+  expect(await codeOf(region)).toBe('no_capacity');
+  vi.setSystemTime(startMs + relinkMsMax);
+  expect(await codeOf(region)).toBe('model_not_found');
+  vi.setSystemTime(startMs);
+  join(region, 'b' as NodeId);
+  expect(await codeOf(region)).toBe('model_not_found');
 });
 
 test('a decision that cannot be told is booked nowhere', async () => {

@@ -108,7 +108,7 @@ export class Region extends DurableObject<Env> {
       ...{ sql: state.storage.sql, clock: systemClock },
       roomOf: (model, seatsPerReplica) => this.#directory.room(model, { ...this.#terms, seatsPerReplica }),
     });
-    this.#nodes = new NodeStore(state.storage.sql, this.#directory);
+    this.#nodes = new NodeStore(state.storage.sql, this.#directory, systemClock());
     this.#policies = new PolicyStore(state.storage.sql, this.#directory);
     this.#kv = new RegionKv({
       ...{ sql: state.storage.sql, clock: systemClock, fleetSecret, secret, keyMapsMax },
