@@ -88,7 +88,7 @@ export const mutations: readonly Mutation[] = [
     name: '[DONE] behind a failure',
     patch: {
       path: 'edge/src/continuity/answer-stream.ts',
-      find: 'this.#finish(controller, sseError(new CognitoraError(code, message + why)));',
+      find: 'this.#finish(controller, sseError(error));',
       replace:
         "this.#finish(controller, new TextEncoder().encode('data: [DONE]' + String.fromCharCode(10, 10)));",
     },
