@@ -9,7 +9,7 @@
  */
 import '../machine/exit-on-signal.ts';
 import { mkdirSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { readRunOptions } from '../report/options.ts';
 import { beginReport } from '../report/result.ts';
 import { type Fleet, startFleet, whyNoNetworks } from './fleet.ts';
 import { type ChaosPlan, type PhaseName, type PhaseResult, phaseNames, runPhase } from './phases.ts';
@@ -31,17 +31,15 @@ const method =
   'against what the engines were asked and said (a recorder in front of each), and twelve are asked for ' +
   'again directly.';
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    minutes: { type: 'string', default: '5' },
-    phase: { type: 'string' },
-    streams: { type: 'string', default: '200' },
-    seed: { type: 'string', default: '1' },
-    layout: { type: 'string', default: 'one-object' },
-    logs: { type: 'string' },
-  },
+const values = readRunOptions('npm run chaos --', method, {
+  minutes: { kind: 'number', default: '5', about: 'of all phases together' },
+  phase: { kind: 'text', about: 'only these, such as A or AB' },
+  streams: { kind: 'count', default: '200', about: 'at once' },
+  seed: { kind: 'count', default: '1', about: 'of the faults and the prompts' },
+  layout: { kind: ['one-object', 'object-per-node'], default: 'one-object', about: 'of the edge' },
+  logs: { kind: 'text', about: 'a directory for the agents’ output' },
+  json: { kind: 'switch', about: 'the result as JSON' },
+  save: { kind: 'switch', about: 'keep it under bench/results' },
 });
 
 const say = (line: string): void => {

@@ -7,10 +7,10 @@
  * `--quick` shows in half a minute that all of it runs.
  */
 import '../machine/exit-on-signal.ts';
-import { parseArgs } from 'node:util';
 import { eventBytes } from '../load/event-script.ts';
 import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
 import { wideArea } from '../lossy-link/link.ts';
+import { readRunOptions } from '../report/options.ts';
 import { beginReport, below } from '../report/result.ts';
 import { rounded, summarize } from '../report/statistics.ts';
 import { table } from '../report/table.ts';
@@ -27,12 +27,10 @@ const method =
   'since an agent has one link. By the machine’s TCP and by Reno. Bodies are compared by SHA-256 at the ' +
   'engine.';
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-  },
+const values = readRunOptions('npm run bench:lossy-streams --', method, {
+  quick: { kind: 'switch', about: 'fewer streams, shorter: to see that it works' },
+  json: { kind: 'switch', about: 'the result as JSON' },
+  save: { kind: 'switch', about: 'keep it under bench/results' },
 });
 const streams = values.quick ? 50 : 200;
 const steadySeconds = values.quick ? 4 : 30;

@@ -7,10 +7,10 @@
  */
 import '../machine/exit-on-signal.ts';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
 import { residentBytes } from '../machine/process-figures.ts';
 import { startWorkerProcess, type WorkerProcess } from '../machine/worker-process.ts';
+import { readRunOptions } from '../report/options.ts';
 import { beginReport } from '../report/result.ts';
 import { table } from '../report/table.ts';
 import { type EdgeUnderTest, startEdgeUnderTest } from '../systems/edge-under-test.ts';
@@ -37,18 +37,16 @@ const model = 'slots';
 const fillMs = 10_000;
 const emptyMs = 5_000;
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    seconds: { type: 'string', default: '300' },
-    warm: { type: 'string', default: '10000' },
-    'peak-seconds': { type: 'string', default: '20' },
-    engines: { type: 'string', default: '3' },
-    slots: { type: 'string', default: '4' },
-    'objective-ms': { type: 'string', default: '4000' },
-    layout: { type: 'string', default: 'one-object' },
-  },
+const values = readRunOptions('npm run bench:overload --', method, {
+  seconds: { kind: 'count', default: '300', about: 'of overload' },
+  warm: { kind: 'count', default: '10000', about: 'requests that are refused before' },
+  'peak-seconds': { kind: 'count', default: '20', about: 'for the measurement of the peak' },
+  engines: { kind: 'count', default: '3', about: 'fakes' },
+  slots: { kind: 'count', default: '4', about: 'of each' },
+  'objective-ms': { kind: 'count', default: '4000', about: 'for the first token' },
+  layout: { kind: ['one-object', 'object-per-node'], default: 'one-object', about: 'of the edge' },
+  json: { kind: 'switch', about: 'the result as JSON' },
+  save: { kind: 'switch', about: 'keep it under bench/results' },
 });
 
 const say = (line: string): void => {

@@ -6,7 +6,7 @@
  *   npm run sim -- --seed 17                  runs one and prints its plan and its trace
  *   npm run sim -- --mutations                plants known bugs, one after the other: each has to be found
  */
-import { parseArgs } from 'node:util';
+import { readRunOptions } from '../../bench/report/options.ts';
 import { catches, mutations } from './mutations.ts';
 import { loadPrograms, type Programs } from './programs.ts';
 import { type Ran, runSeed } from './run-seed.ts';
@@ -74,14 +74,17 @@ const runMutations = async (seeds: number): Promise<boolean> => {
   return areAllCaught;
 };
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '200' },
-    from: { type: 'string', default: '0' },
-    seed: { type: 'string' },
-    mutations: { type: 'boolean', default: false },
+const values = readRunOptions(
+  'npm run sim --',
+  'The whole edge and whole agents in one process, on virtual time, with faults drawn from a seed. Checked at each\n' +
+    'step: a request ends once, no byte is lost, repeated or reordered, no work for who must get none, nothing left.',
+  {
+    seeds: { kind: 'count', default: '200', about: 'how many seeds are run, or tried for each planted bug' },
+    from: { kind: 'count', default: '0', about: 'the first of them' },
+    seed: { kind: 'count', about: 'run this one alone, and print its plan and its trace' },
+    mutations: { kind: 'switch', about: 'plant known bugs, one after the other: each has to be found' },
   },
-});
+);
 const isGood = values.mutations
   ? await runMutations(Number(values.seeds))
   : values.seed === undefined
