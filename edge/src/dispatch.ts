@@ -12,6 +12,7 @@ import { type HeldBody, readBody } from './body-budget.ts';
 import { systemClock } from './clock.ts';
 import { AnswerStream } from './continuity/answer-stream.ts';
 import type { AttemptTerms } from './continuity/attempt.ts';
+import { asksOneAnswer } from './continuity/continuable.ts';
 import { Exchange } from './continuity/exchange.ts';
 import { holdAnswer } from './continuity/held-answer.ts';
 import { restOf } from './continuity/rest.ts';
@@ -112,7 +113,11 @@ export const dispatch = async (path: InferencePath, request: Request, env: Env):
 const parse = async (path: InferencePath, { parts, byteLength }: HeldBody, { prefix }: Settings) => {
   const { body, ...parsed } = await readInferenceRequest(path, parts, nextTurn);
   const source = { path, model: parsed.model, body, bodyBytes: byteLength, prefix };
-  return { parsed, digests: new PromptDigests(source) };
+  return {
+    parsed,
+    digests: new PromptDigests(source),
+    isOneAnswer: body !== undefined && asksOneAnswer(body),
+  };
 };
 
 const serve = async (
@@ -128,7 +133,7 @@ const serve = async (
   const isRefused = refusesContinuation(request.headers);
   const body = await readBody(request, settings.bodies);
   try {
-    const { parsed, digests } = await parse(path, body, settings);
+    const { parsed, digests, isOneAnswer } = await parse(path, body, settings);
     const left = leaving(request.signal);
     const terms: AttemptTerms = {
       ...{ env, settings, requestId, path, query, digests, model: parsed.model, stream: parsed.stream },
@@ -148,7 +153,7 @@ const serve = async (
     });
     const answer = await exchange.begin();
     if (answer.headers.has(framedHeader)) {
-      return await deliver({ answer, terms, exchange, left, body, isRefused });
+      return await deliver({ answer, terms, exchange, left, body, isRefused, isOneAnswer });
     }
     body.release();
     return answer;
@@ -166,18 +171,20 @@ interface Delivery {
   readonly left: AbortController;
   readonly body: HeldBody;
   readonly isRefused: boolean;
+  readonly isOneAnswer: boolean;
 }
 
 /** An answer that is not whole yet, as the client gets it. */
 const deliver = (delivery: Delivery): Promise<Response> | Response => {
-  const { answer, terms, exchange, left, body, isRefused } = delivery;
-  const { path, remainingMs } = terms;
+  const { answer, terms, exchange, left, body, isRefused, isOneAnswer } = delivery;
+  const { path } = terms;
   const isKept = body.keep();
   const onOver = (): void => body.release();
   if (!isEventStream(answer)) return holdAnswer(answer, exchange, left.signal, onOver);
   const stream = new AnswerStream({
-    ...{ answer, path, exchange, clock: systemClock, remainingMs, onOver },
-    restOf: (sent) => restOf(sent, { path, body: body.isWhole ? body.bytes : undefined, isRefused }),
+    ...{ answer, path, exchange, clock: systemClock, onOver },
+    restOf: (sent) =>
+      restOf(sent, { path, body: body.isWhole ? body.bytes : undefined, isRefused, isOneAnswer }),
     onLeft: () => left.abort(),
   });
   const headers = clientHeaders(answer.headers);

@@ -113,7 +113,7 @@ export const endedKeptMsMax = leaseMsMax + linklessMsMax + unclaimedMsMax;
 /** Replicas that are asked for one request in one region before the next region is: a blip, and one that is broken. */
 export const attemptsPerRegionMax = 3;
 /** Replicas that go on with one answer: a request that ends each engine it meets ends no more than these. */
-export const continuationsMax = 3;
+export const continuationsMax = 5;
 /** Rounds in which one of them is looked for, `resumeMsMin` apart: engines are started again within seconds. */
 export const continuationRoundsMax = 5;
 /** Edge: the next link of a node is waited for this long by a request of whose answer nothing came yet. */

@@ -1,8 +1,10 @@
-import { clientStallMsMax } from '@cognitora/protocol/limits';
+import { clientStallMsMax, sseEventBytesMax } from '@cognitora/protocol/limits';
+import type { JsonRecord } from '@cognitora/protocol/shape';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { data, end, fail, framed, ours } from '../../testing/framed.ts';
 import { AnswerStream } from './answer-stream.ts';
-import type { Progress, Recovered } from './exchange.ts';
+import { asksOneAnswer } from './continuable.ts';
+import type { Progress, Recovery } from './exchange.ts';
 import { restOf } from './rest.ts';
 import type { WireFailure } from './wire.ts';
 
@@ -31,32 +33,51 @@ const read = async (stream: ReadableStream<Uint8Array>): Promise<string> => {
 const wordsOf = (text: string): string =>
   [...text.matchAll(/"content":"([^"]*)"/g)].map(([, word]) => word).join('');
 
+interface Recovered {
+  readonly answer: Response;
+  readonly how: 'resumed' | 'retried' | 'continued';
+}
+
 /** An answer, what follows when it breaks, and what was asked for then. */
 const answering = (
   answer: Response,
-  recoveries: readonly (Recovered | undefined)[] = [],
-  { body = request as object, isRefused = false, remainingMs = 1_000 } = {},
+  recoveries: readonly Recovered[] = [],
+  { body = request as object, isRefused = false } = {},
 ) => {
   const asked: [WireFailure['code'], Progress][] = [];
   const told: string[] = [];
   const turns = [...recoveries];
   const stream = new AnswerStream({
-    ...{ answer, path, clock: () => Date.now(), remainingMs: () => remainingMs },
+    ...{ answer, path, clock: () => Date.now() },
     exchange: {
       recover: (failure, progress) => {
         asked.push([failure.code, progress]);
-        return Promise.resolve(turns.shift());
+        const { rest } = progress;
+        const next = turns.shift();
+        if (next === undefined) {
+          const because =
+            rest !== undefined && rest !== 'spent' && 'because' in rest ? ` ${rest.because}` : '';
+          const told = { code: failure.code, message: `${failure.message}${because}` };
+          return Promise.resolve(rest === 'spent' ? { how: 'spent' } : { how: 'not', failure: told });
+        }
+        if (next.how !== 'continued') return Promise.resolve(next as Recovery);
+        const seam = rest !== undefined && rest !== 'spent' && 'seam' in rest ? rest.seam : undefined;
+        if (seam === undefined) throw new Error('nothing to continue');
+        return Promise.resolve({ ...next, how: 'continued', seam });
       },
     },
-    restOf: (sent) => restOf(sent, { path, body: new TextEncoder().encode(JSON.stringify(body)), isRefused }),
+    restOf: (sent) => {
+      const bytes = new TextEncoder().encode(JSON.stringify(body));
+      return restOf(sent, { path, body: bytes, isRefused, isOneAnswer: asksOneAnswer(body as JsonRecord) });
+    },
     onOver: () => told.push('over'),
     onLeft: () => told.push('left'),
   });
   const rest = (at = 0): string => {
     const { rest: said } = asked[at]?.[1] ?? {};
-    return said === undefined || typeof said === 'string'
-      ? String(said)
-      : String(new TextDecoder().decode(said.toSend() as Uint8Array));
+    return said === undefined || said === 'spent' || !('seam' in said)
+      ? ''
+      : new TextDecoder().decode(said.body.toSend() as Uint8Array);
   };
   return { stream, asked, told, rest };
 };
@@ -138,7 +159,8 @@ describe('when it breaks', () => {
   test('behind its finish reason it lacks only its end, and gets it', async () => {
     const { stream, asked } = answering(framed([data(chunk('a') + finish()), fail('engine_broke_off')]));
     expect(await read(stream.readable)).toBe(`${chunk('a')}${finish()}${done}`);
-    expect(asked).toEqual([]);
+    // Its own stream, if there is one, has its usage too.
+    expect(asked.map(([, { rest }]) => rest)).toEqual(['spent']);
   });
 
   test('with its limit of tokens used up it ends as one that reached it', async () => {
@@ -162,6 +184,7 @@ describe('when it breaks', () => {
     ['several answers of which one has ended', chunk('a') + finish(), { ...request, n: 2 }, false, 'several'],
     ['a tool call', chunk('', { delta: { tool_calls: [{ index: 0 }] } }), request, false, 'tool call'],
     ['several answers', chunk('a'), { ...request, n: 2 }, false, 'several answers'],
+    ['several of which one ended', chunk('a') + finish(), { ...request, n: 2 }, false, 'several answers'],
     ['a client that wants none', chunk('a'), request, true, 'says so'],
   ])('of %s the client is told why it is not continued', async (_, said, body, isRefused, because) => {
     const { stream, asked } = answering(framed([data(said), fail('engine_broke_off')]), [], {
@@ -171,7 +194,7 @@ describe('when it breaks', () => {
     const text = await read(stream.readable);
     expect(text).toMatch(/data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/);
     expect([text.includes(because), text.includes('[DONE]')]).toEqual([true, false]);
-    expect(String(asked[0]?.[1].rest)).toContain(because);
+    expect(JSON.stringify(asked[0]?.[1].rest)).toContain(because);
   });
 
   test('and another engine refuses to go on, the client is told', async () => {
@@ -181,9 +204,10 @@ describe('when it breaks', () => {
     expect(await read(stream.readable)).toMatch(/"code":"stream_broken"\}\}\n\n$/);
   });
 
-  test('and its time is over, that is what the client is told', async () => {
-    const { stream } = answering(framed([data(chunk('a')), fail('link_lost')]), [], { remainingMs: 0 });
-    expect(await read(stream.readable)).toMatch(/"code":"total_timeout"\}\}\n\n$/);
+  test('within an event that was passed on in pieces, the error is an event of its own', async () => {
+    const long = `data: ${'y'.repeat(sseEventBytesMax + 10)}`;
+    const { stream } = answering(framed([data(chunk('a')), data(long), fail('engine_broke_off')]));
+    expect(await read(stream.readable)).toMatch(/y\n\ndata: \{"error":\{.*\}\}\n\n$/);
   });
 
   test('since the client hung up, nothing is asked', async () => {

@@ -3,14 +3,15 @@
  * what objects write (`wire.ts`), passes whole events on, and asks the exchange when an attempt breaks. Owns how the
  * client is told that an answer could not be finished: never by a clean end.
  */
+import { joinBytes, utf8 } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { clientStallMsMax } from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { sseError } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
-import type { Exchange, Recovered } from './exchange.ts';
+import type { Exchange, Recovery } from './exchange.ts';
 import type { Rest } from './rest.ts';
-import type { Seam, Sent } from './sent.ts';
+import type { Sent } from './sent.ts';
 import { SentStream } from './sent-stream.ts';
 import { finishEvents, Stitch } from './stitch.ts';
 import { framedHeader, type WireFailure, WireReader } from './wire.ts';
@@ -22,8 +23,6 @@ export interface AnswerStreamOptions {
   /** How another replica goes on from what was sent, `spent` where nothing is left to do, or why none can. */
   readonly restOf: (sent: Sent) => Rest;
   readonly clock: Clock;
-  /** What is left of the request's life now. */
-  readonly remainingMs: () => number;
   /** Called once, when the client has all it gets, or left. */
   readonly onOver: () => void;
   /** The client left. */
@@ -133,7 +132,7 @@ export class AnswerStream {
     if (passed.length > 0) this.#out.push(passed);
   }
 
-  /** The engine's answer is whole. */
+  /** The engine ended its answer in order. */
   #close(controller: ReadableStreamDefaultController<Uint8Array>): void {
     if (this.#stitch !== undefined) this.#pass(this.#stitch.end());
     this.#out.push(this.#sent.end());
@@ -151,56 +150,38 @@ export class AnswerStream {
       return;
     }
     const sent = this.#sent.sent;
-    const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
-    if (sent.isDone || rest === 'spent') {
-      // All of the text is there: what lacks is how streams end.
+    if (sent.isDone) {
       this.#finish(controller, finishEvents(sent));
       return;
     }
-    const because = rest !== undefined && 'because' in rest ? rest.because : undefined;
-    const seam = rest !== undefined && 'seam' in rest ? rest.seam : undefined;
-    const body = rest !== undefined && 'body' in rest ? rest.body : undefined;
     void this.#source.cancel().catch(() => {});
-    const recovered = await this.#options.exchange.recover(failure, {
-      offset: this.#offset,
-      rest: because ?? body,
-    });
-    if (this.#isOver) void recovered?.answer.body?.cancel().catch(() => {});
-    else if (recovered === undefined) this.#tell(controller, failure, because);
-    else this.#goOn(controller, recovered, sent, seam);
+    const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
+    const recovery = await this.#options.exchange.recover(failure, { offset: this.#offset, rest });
+    if (this.#isOver) void ('answer' in recovery && recovery.answer.body?.cancel().catch(() => {}));
+    // All of the text is there: what lacks is how streams end.
+    else if (recovery.how === 'spent') this.#finish(controller, finishEvents(sent));
+    else if (recovery.how === 'not') this.#tell(controller, recovery.failure);
+    else if (recovery.how === 'resumed' || isEventStream(recovery.answer)) this.#goOn(recovery, sent);
+    else {
+      void recovery.answer.body?.cancel().catch(() => {});
+      const message = `The answer broke off, and another engine refused to go on (${recovery.answer.status}).`;
+      this.#tell(controller, { code: 'stream_broken', message });
+    }
   }
 
-  #goOn(
-    controller: ReadableStreamDefaultController<Uint8Array>,
-    { answer, how }: Recovered,
-    sent: Sent,
-    seam: Seam | undefined,
-  ): void {
-    if (how !== 'resumed') {
-      const type = answer.headers.get('content-type') ?? '';
-      if (!answer.ok || !type.toLowerCase().startsWith('text/event-stream')) {
-        const message = `The answer broke off, and another engine refused to go on (${answer.status}).`;
-        void answer.body?.cancel().catch(() => {});
-        this.#finish(controller, sseError(new CognitoraError('stream_broken', message)));
-        return;
-      }
+  #goOn(recovery: Extract<Recovery, { readonly answer: Response }>, sent: Sent): void {
+    if (recovery.how !== 'resumed') {
       this.#offset = 0;
       this.#sent.dropPartial();
-      this.#stitch = seam && new Stitch(sent, seam);
+      this.#stitch = recovery.how === 'continued' ? new Stitch(sent, recovery.seam) : undefined;
     }
-    this.#source = this.#read(answer);
+    this.#source = this.#read(recovery.answer);
   }
 
   /** The client is told that the answer is not whole, and by what. */
-  #tell(
-    controller: ReadableStreamDefaultController<Uint8Array>,
-    { code, message }: WireFailure,
-    because: string | undefined,
-  ): void {
-    const why = because === undefined ? '' : ` It could not be continued: ${because}.`;
-    const isLate = this.#options.remainingMs() === 0;
-    const error = isLate ? tooLate() : new CognitoraError(code, message + why);
-    this.#finish(controller, sseError(error));
+  #tell(controller: ReadableStreamDefaultController<Uint8Array>, { code, message }: WireFailure): void {
+    const event = sseError(new CognitoraError(code, message));
+    this.#finish(controller, this.#sent.isTorn ? joinBytes([eventEnd, event]) : event);
   }
 
   #finish(controller: ReadableStreamDefaultController<Uint8Array>, bytes: Uint8Array): void {
@@ -230,7 +211,10 @@ export class AnswerStream {
   }
 }
 
-const tooLate = (): CognitoraError => new CognitoraError('total_timeout', 'The request took too long.');
+const eventEnd = utf8('\n\n');
+
+const isEventStream = ({ ok, headers }: Response): boolean =>
+  ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');
 
 const emptyBody = (): ReadableStream<Uint8Array> =>
   new ReadableStream({ start: (controller) => controller.close() });

@@ -98,3 +98,15 @@ export const requestBlockerOf = (path: InferencePath, body: JsonRecord): Request
   if (!takesText(body)) return 'prompt';
   return limitNames.some((name) => isGiven(body[name])) ? undefined : 'no_limit';
 };
+
+/** A text, or the numbers of one. */
+const isOnePrompt = (prompt: unknown): boolean =>
+  !Array.isArray(prompt) || prompt.length <= 1 || prompt.every((item) => typeof item === 'number');
+
+/** Whether the answer is over when one choice has ended: others may be to come otherwise. */
+export const asksOneAnswer = (body: JsonRecord): boolean => {
+  const isSeveralAsked = blockedMembers.some(
+    ([name, asks, blocker]) => blocker === 'choices' && asks(body[name]),
+  );
+  return !isSeveralAsked && isOnePrompt(body.prompt);
+};

@@ -16,6 +16,8 @@ import { decodeCarry, decodeResume, openHeader, resumeHeader } from '../link/car
 import type { PromptDigests } from '../prompt-digests.ts';
 import type { AttemptBody } from './attempt.ts';
 import { Exchange } from './exchange.ts';
+import type { Rest } from './rest.ts';
+import type { Seam } from './sent.ts';
 
 type Layout = 'one-object' | 'object-per-node';
 
@@ -35,11 +37,13 @@ const bodyOf = (text: string): AttemptBody => {
   const bytes = new TextEncoder().encode(text);
   return { bytes: bytes.length, spans: { model: [0, 1] }, toSend: () => bytes };
 };
+const seam: Seam = { text: 'a', events: 1, repeats: '' };
+const restOf = (text: string): Rest => ({ body: bodyOf(text), seam });
 
 /** An exchange whose objects follow a script, and what they were asked, one line each. */
 const exchanging = (
   script: Script,
-  { regions = ['a'], isReplayable = true, layout = 'one-object' as Layout } = {},
+  { regions = ['a'], isReplayable = true, layout = 'one-object' as Layout, remainingMs = 60_000 } = {},
 ) => {
   const asked: string[] = [];
   const left = new AbortController();
@@ -67,7 +71,7 @@ const exchanging = (
       ...{ env, settings: settingsOf(env), requestId: 'r' as RequestId, path: '/v1/completions', query: '' },
       ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
       digests: { isPossible: false } as PromptDigests,
-      remainingMs: () => 60_000,
+      remainingMs: () => remainingMs,
       demand: { tenant: 'default', priority: 5, tokens: 1 },
     },
     body: bodyOf('body'),
@@ -178,6 +182,16 @@ describe('before the first byte', () => {
     ]);
   });
 
+  test('a lost stream is not waited for once a failure ended the search', async () => {
+    const { asked, begun } = exchanging([
+      ['n1', 'link_lost'],
+      [undefined, 'link_lost'],
+      [undefined, 'tenant_limit'],
+    ]);
+    expect(await begun()).toEqual([429, 'tenant_limit']);
+    expect(asked).toHaveLength(3);
+  });
+
   test('a region whose object is gone is asked again once its nodes have dialled the new one', async () => {
     const { asked, begun } = exchanging([
       [undefined, 'link_lost'],
@@ -221,8 +235,8 @@ describe('after it', () => {
       ['n1', 200],
     ]);
     await begun();
-    const recovered = await exchange.recover(lost, { offset: 77, rest: bodyOf('rest') });
-    expect(recovered?.how).toBe('resumed');
+    const recovered = await exchange.recover(lost, { offset: 77, rest: restOf('rest') });
+    expect(recovered.how).toBe('resumed');
     expect(asked.at(-1)).toBe(`resume a/n1 from 77 for ${resumeMsContinuable}`);
   });
 
@@ -232,7 +246,9 @@ describe('after it', () => {
       [undefined, 'link_lost'],
     ]);
     await begun();
-    expect(await exchange.recover(lost, { offset: 7, rest: 'a tool call has begun' })).toBeUndefined();
+    expect(
+      await exchange.recover(lost, { offset: 7, rest: { because: 'a tool call has begun' } }),
+    ).toMatchObject({ how: 'not' });
     expect(asked.at(-1)).toBe(`resume a/n1 from 7 for ${resumeMsMax}`);
   });
 
@@ -242,15 +258,55 @@ describe('after it', () => {
       ['n2', 200],
     ]);
     await begun();
-    expect((await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') }))?.how).toBe('continued');
+    expect((await exchange.recover(dead, { offset: 7, rest: restOf('rest') })).how).toBe('continued');
     expect(asked.at(-1)).toBe('continued a rest after n1:engine_broke_off');
+  });
+
+  test('a request of which nobody got a byte out is asked for so often, however often it is taken up', async () => {
+    const { asked, begun, exchange } = exchanging(Array.from({ length: 9 }, (_, at) => [`n${at}`, 200]));
+    await begun();
+    for (let tries = 1; tries < attemptsPerRegionMax; tries += 1) {
+      expect((await exchange.recover(dead, { offset: 0, rest: undefined })).how).toBe('retried');
+    }
+    expect(await exchange.recover(dead, { offset: 0, rest: undefined })).toMatchObject({ how: 'not' });
+    expect(asked).toHaveLength(attemptsPerRegionMax);
+  });
+
+  test.each(['internal', 'engine_refused'] as const)(
+    'after %s, which no other may mend, none is asked',
+    async (code) => {
+      const { asked, begun, exchange } = exchanging([['n1', 200]]);
+      await begun();
+      const recovery = await exchange.recover({ code, message: 'x' }, { offset: 7, rest: restOf('rest') });
+      expect([recovery.how, asked.length]).toEqual(['not', 1]);
+    },
+  );
+
+  test('one that lacks its end alone goes on if it can, since its own engine says more', async () => {
+    for (const said of [200, 'stream_gone'] as const) {
+      const { begun, exchange } = exchanging([
+        ['n1', 200],
+        ['n1', said],
+      ]);
+      await begun();
+      const recovery = await exchange.recover(lost, { offset: 7, rest: 'spent' });
+      expect(recovery.how).toBe(said === 200 ? 'resumed' : 'spent');
+    }
+  });
+
+  test('one whose time is up is told that, and nobody is asked', async () => {
+    const { asked, begun, exchange } = exchanging([['n1', 200]], { remainingMs: 0 });
+    expect(await begun()).toEqual([504, 'total_timeout']);
+    const told = { how: 'not', failure: { code: 'total_timeout' } };
+    expect(await exchange.recover(lost, { offset: 7, rest: restOf('rest') })).toMatchObject(told);
+    expect(asked).toEqual([]);
   });
 
   test('when nobody is free it asks in rounds, and the one that broke again', async () => {
     const nobody = [undefined, 'no_capacity'] as const;
     const { asked, begun, exchange } = exchanging([['n1', 200], nobody, nobody, ['n1', 200]]);
     await begun();
-    expect((await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') }))?.how).toBe('continued');
+    expect((await exchange.recover(dead, { offset: 7, rest: restOf('rest') })).how).toBe('continued');
     expect(asked.slice(1)).toEqual([
       'continued a rest after n1:engine_broke_off',
       `pause ${resumeMsMin}`,
@@ -266,7 +322,7 @@ describe('after it', () => {
       ...Array.from({ length: 20 }, () => [undefined, 'no_capacity'] as const),
     ]);
     await begun();
-    expect(await exchange.recover(dead, { offset: 7, rest: bodyOf('rest') })).toBeUndefined();
+    expect(await exchange.recover(dead, { offset: 7, rest: restOf('rest') })).toMatchObject({ how: 'not' });
     expect(asked.filter((line) => line.startsWith('continued'))).toHaveLength(continuationRoundsMax);
   });
 
@@ -276,18 +332,18 @@ describe('after it', () => {
       ['n2', 200],
     ]);
     await begun();
-    expect((await exchange.recover(dead, { offset: 0, rest: undefined }))?.how).toBe('retried');
+    expect((await exchange.recover(dead, { offset: 0, rest: undefined })).how).toBe('retried');
     expect(asked.at(-1)).toBe('retried a body after n1:engine_broke_off');
   });
 
   test('a request that breaks whoever serves it is continued so often and no more', async () => {
     const { asked, begun, exchange } = exchanging(Array.from({ length: 9 }, (_, at) => [`n${at}`, 200]));
     await begun();
-    const rest = bodyOf('rest');
+    const rest = restOf('rest');
     for (let times = 0; times < continuationsMax; times += 1) {
-      expect((await exchange.recover(dead, { offset: 1, rest }))?.how).toBe('continued');
+      expect((await exchange.recover(dead, { offset: 1, rest })).how).toBe('continued');
     }
-    expect(await exchange.recover(dead, { offset: 1, rest })).toBeUndefined();
+    expect(await exchange.recover(dead, { offset: 1, rest })).toMatchObject({ how: 'not' });
     expect(asked).toHaveLength(1 + continuationsMax);
   });
 
@@ -296,9 +352,10 @@ describe('after it', () => {
     async (code) => {
       const { asked, begun, exchange } = exchanging([['n1', 200]]);
       await begun();
-      expect(
-        await exchange.recover({ code, message: 'x' }, { offset: 1, rest: bodyOf('r') }),
-      ).toBeUndefined();
+      expect(await exchange.recover({ code, message: 'x' }, { offset: 1, rest: restOf('r') })).toMatchObject({
+        how: 'not',
+        failure: { code },
+      });
       expect(asked).toHaveLength(1);
     },
   );

@@ -22,6 +22,8 @@ import { type FailedAttempt, failureCode, mayTryNext, placeOf, tellFailure } fro
 import type { EarlierAttempt, Occasion } from '../directory/receipts.ts';
 import { errorResponse } from '../error-response.ts';
 import { type AttemptBody, type AttemptTerms, attempt, type LostStream, resume } from './attempt.ts';
+import type { Rest } from './rest.ts';
+import type { Seam } from './sent.ts';
 import type { WireFailure } from './wire.ts';
 
 export interface ExchangeOptions {
@@ -38,16 +40,16 @@ export interface ExchangeOptions {
 export interface Progress {
   /** Bytes of the engine's answer that arrived in this attempt. */
   readonly offset: number;
-  /** Undefined while the client has nothing of it; else how another replica goes on, or why none can. */
-  readonly rest: AttemptBody | string | undefined;
+  /** How another replica goes on; undefined while the client has nothing of it. */
+  readonly rest: Rest | undefined;
 }
 
-export type Recovery = 'resumed' | 'retried' | 'continued';
-
-export interface Recovered {
-  readonly answer: Response;
-  readonly how: Recovery;
-}
+/** The answer goes on, needs nothing but its end, or cannot be had: then the client is told so. */
+export type Recovery =
+  | { readonly how: 'resumed' | 'retried'; readonly answer: Response }
+  | { readonly how: 'continued'; readonly answer: Response; readonly seam: Seam }
+  | { readonly how: 'spent' }
+  | { readonly how: 'not'; readonly failure: WireFailure };
 
 /** These are nobody's to mend: the client is gone, or its time is up. */
 const isFinal = (code: ErrorCode): boolean =>
@@ -56,6 +58,13 @@ const isFinal = (code: ErrorCode): boolean =>
 /** The engine may still work on it. */
 const lostCode = 'link_lost' as const;
 const isLinkGone = (code: ErrorCode): boolean => code === lostCode;
+
+const whyNobody = (code: ErrorCode): string =>
+  code === 'not_continuable'
+    ? 'no other replica’s engine can go on from a part of an answer, as far as its agent knows (--profile)'
+    : `no other replica could take it (${code})`;
+
+const tooLate = { code: 'total_timeout', message: 'The request took too long.' } as const;
 
 interface Try {
   readonly region: RegionName;
@@ -70,6 +79,8 @@ export class Exchange {
   #current: Try | undefined;
   /** The last of whose answer nothing came before its link was lost. */
   #lost: Try | undefined;
+  /** Attempts that reached a replica, by region. */
+  readonly #tries = new Map<RegionName, number>();
   #continuations = 0;
 
   constructor(options: ExchangeOptions) {
@@ -86,27 +97,36 @@ export class Exchange {
     return answer;
   }
 
-  /** The answer goes on, or undefined: then `failure` is what the client is told. */
-  async recover(failure: WireFailure, { offset, rest }: Progress): Promise<Recovered | undefined> {
+  /** What becomes of an answer that broke. */
+  async recover(failure: WireFailure, { offset, rest }: Progress): Promise<Recovery> {
     const current = this.#current;
-    if (current === undefined || isFinal(failure.code) || this.#isGone) return undefined;
-    const canGoOn = typeof rest !== 'string' && this.#options.isReplayable();
+    if (current === undefined || isFinal(failure.code) || this.#isOver) return this.#not(failure);
+    const because = rest !== undefined && rest !== 'spent' && 'because' in rest ? rest.because : undefined;
+    const canGoOn = because === undefined && (rest === 'spent' || this.#options.isReplayable());
     if (isLinkGone(failure.code)) {
       const patienceMs = rest === undefined ? resumeMsMin : resumeMsContinuable;
       const answer = await this.#resume(current, offset, canGoOn ? patienceMs : resumeMsMax);
-      if (answer !== undefined) return { answer, how: 'resumed' };
+      if (answer !== undefined) return { how: 'resumed', answer };
     }
-    if (!canGoOn || this.#isGone) return undefined;
+    if (rest === 'spent') return { how: 'spent' };
+    if (!canGoOn || this.#isOver || !mayTryNext(failure.code)) return this.#not(failure, because);
     // Whoever failed before may be well again.
     this.#failures.length = 0;
     this.#failed(current.region, current.answer, failure.code);
-    if (rest === undefined) {
-      if (!mayTryNext(failure.code)) return undefined;
+    if (rest === undefined || !('seam' in rest)) {
       const answer = await this.#place(this.#options.body, this.#regionsFrom(current.region), 'retried');
-      return answer && { answer, how: 'retried' };
+      return answer === undefined ? this.#not(failure) : { how: 'retried', answer };
     }
-    const answer = await this.#continue(rest, current.region);
-    return answer && { answer, how: 'continued' };
+    const answer = await this.#continue(rest.body, current.region);
+    if (answer !== undefined) return { how: 'continued', answer, seam: rest.seam };
+    const last = this.#failures.at(-1);
+    return this.#not(failure, last && whyNobody(last.code));
+  }
+
+  #not({ code, message }: WireFailure, because?: string): Recovery {
+    const why = because === undefined ? '' : ` It could not be continued: ${because}.`;
+    const failure = this.#isLate && !isFinal(code) ? tooLate : { code, message: message + why };
+    return { how: 'not', failure };
   }
 
   /**
@@ -114,9 +134,12 @@ export class Exchange {
    * is back is asked anew.
    */
   async #afterLoss(): Promise<Response | undefined> {
-    if (this.#lost === undefined || this.#isGone) return undefined;
+    const last = this.#failures.at(-1);
+    if (this.#lost === undefined || last === undefined || !mayTryNext(last.code) || this.#isOver) {
+      return undefined;
+    }
     const resumed = await this.#resume(this.#lost, 0, resumeMsMax);
-    if (resumed !== undefined || this.#isGone || !this.#options.isReplayable()) return resumed;
+    if (resumed !== undefined || this.#isOver || !this.#options.isReplayable()) return resumed;
     const before = this.#failures.splice(0);
     const answer = await this.#place(this.#options.body, this.#options.regions, 'retried');
     this.#failures.unshift(...before);
@@ -125,17 +148,28 @@ export class Exchange {
 
   /** Another replica's answer. When a host dies the others get all that it had, so who finds none asks once more. */
   async #continue(rest: AttemptBody, region: RegionName): Promise<Response | undefined> {
-    if (this.#continuations >= continuationsMax) return undefined;
-    this.#continuations += 1;
     for (let rounds = 1; ; rounds += 1) {
       const answer = await this.#place(rest, this.#regionsFrom(region), 'continued');
       const last = this.#failures.at(-1);
-      const mayAgain = rounds < continuationRoundsMax && last !== undefined && mayTryNext(last.code);
-      if (answer !== undefined || !mayAgain || this.#isGone) return answer;
+      const mayAgain =
+        rounds < continuationRoundsMax &&
+        this.#continuations < continuationsMax &&
+        last !== undefined &&
+        mayTryNext(last.code);
+      if (answer !== undefined || !mayAgain || this.#isOver) return answer;
       await this.#pause();
       // The one that broke may be back by now.
       this.#failures.length = 0;
     }
+  }
+
+  /** Nothing more is to be asked: the client left, or its time is up. */
+  get #isOver(): boolean {
+    return this.#isGone || this.#isLate;
+  }
+
+  get #isLate(): boolean {
+    return this.#options.terms.remainingMs() === 0;
   }
 
   get #isGone(): boolean {
@@ -149,17 +183,19 @@ export class Exchange {
     occasion: Occasion,
   ): Promise<Response | undefined> {
     for (const region of regions) {
-      for (let tries = 1; tries <= attemptsPerRegionMax; tries += 1) {
+      while (this.#mayTry(region, occasion)) {
+        if (this.#isLate) return this.#late(region);
         const isFirst = occasion === 'first' && this.#failures.length > 0;
         const asking = { region, earlier: this.#earlier, occasion: isFirst ? 'retried' : occasion } as const;
         const { answer, token } = await attempt(asking, body, this.#options.terms);
         const code = failureCode(answer);
+        const isPlaced = placeOf(answer).node !== undefined;
         const tried: Try = { region, token, answer };
         this.#current = tried;
+        if (isPlaced || code === undefined || isLinkGone(code)) this.#count(region, occasion);
         if (code === undefined) return answer;
         this.#failed(region, answer, code);
         if (this.#isGone || !mayTryNext(code) || !this.#options.isReplayable()) return undefined;
-        const isPlaced = placeOf(answer).node !== undefined;
         if (!isLinkGone(code)) {
           // Whom it chose is not chosen again; where nobody was chosen, nobody is the next time.
           if (isPlaced) continue;
@@ -174,9 +210,24 @@ export class Exchange {
     return undefined;
   }
 
+  /** A request that ends each engine it meets ends no more than these, however often it is taken up again. */
+  #mayTry(region: RegionName, occasion: Occasion): boolean {
+    if (occasion === 'continued') return this.#continuations < continuationsMax;
+    return (this.#tries.get(region) ?? 0) < attemptsPerRegionMax;
+  }
+
+  #count(region: RegionName, occasion: Occasion): void {
+    if (occasion === 'continued') this.#continuations += 1;
+    else this.#tries.set(region, (this.#tries.get(region) ?? 0) + 1);
+  }
+
+  #late(region: RegionName): undefined {
+    this.#failed(region, errorResponse(new CognitoraError(tooLate.code, tooLate.message)), tooLate.code);
+  }
+
   /** As long as nodes take to dial a region's new object, and replicas to be free. */
   async #pause(): Promise<undefined> {
-    await this.#options.pause(resumeMsMin);
+    await this.#options.pause(Math.min(resumeMsMin, this.#options.terms.remainingMs()));
   }
 
   /** The rest of a stream, over its node's next link; undefined when it cannot be had. */

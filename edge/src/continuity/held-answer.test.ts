@@ -1,20 +1,21 @@
 import { heldAnswerBytesMax } from '@cognitora/protocol/limits';
 import { expect, test, vi } from 'vitest';
 import { data, end, fail, framed } from '../../testing/framed.ts';
-import type { Progress, Recovered } from './exchange.ts';
+import type { Progress, Recovery } from './exchange.ts';
 import { holdAnswer } from './held-answer.ts';
+import type { WireFailure } from './wire.ts';
 
 const json = { type: 'application/json' };
 
-const holding = (answer: Response, recoveries: readonly (Recovered | undefined)[] = []) => {
+const holding = (answer: Response, recoveries: readonly Recovery[] = []) => {
   const asked: [string, Progress][] = [];
   const onOver = vi.fn();
   const left = new AbortController();
   const turns = [...recoveries];
   const exchange = {
-    recover: (failure: { readonly code: string }, progress: Progress) => {
+    recover: (failure: WireFailure, progress: Progress): Promise<Recovery> => {
       asked.push([failure.code, progress]);
-      return Promise.resolve(turns.shift());
+      return Promise.resolve(turns.shift() ?? { how: 'not', failure });
     },
   };
   return { held: holdAnswer(answer, exchange, left.signal, onOver), asked, onOver, left };

@@ -85,9 +85,10 @@ export const holdAnswer = async (
       return new Response(joinBytes(part.chunks), initOf(answer));
     }
     const recovered = await exchange.recover(part.end, { offset: part.bytes, rest: undefined });
-    if (recovered === undefined) {
+    if (!('answer' in recovered)) {
       onOver();
-      return errorResponse(new CognitoraError(part.end.code, part.end.message));
+      const { code, message } = 'failure' in recovered ? recovered.failure : part.end;
+      return errorResponse(new CognitoraError(code, message));
     }
     answer = recovered.answer;
     if (recovered.how !== 'resumed') part = undefined;

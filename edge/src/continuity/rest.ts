@@ -15,6 +15,8 @@ export interface RestOptions {
   readonly body: Uint8Array | undefined;
   /** The client does not want it. */
   readonly isRefused: boolean;
+  /** It is over when one choice has ended: some engines begin the next of several when the last one has. */
+  readonly isOneAnswer: boolean;
 }
 
 /** A request and where its answer is joined, `spent` where nothing but the end is missing, or why there is none. */
@@ -43,13 +45,12 @@ const words: Readonly<Record<SentBlocker | RequestBlocker | 'unreadable', string
   no_limit: 'the request sets no limit of tokens',
 };
 
-export const restOf = (sent: Sent, { path, body, isRefused }: RestOptions): Rest => {
-  const blocker = body && requestBlockerOf(path, parseJsonRecord(body, 'bad_json', 'The request body'));
-  // Of several answers some engines begin the next one when the last one has ended.
-  if (sent.finishReason !== undefined && blocker !== 'choices') return 'spent';
+export const restOf = (sent: Sent, { path, body, isRefused, isOneAnswer }: RestOptions): Rest => {
+  if (sent.finishReason !== undefined && isOneAnswer) return 'spent';
   if (isRefused) return { because: 'the request says so' };
   if (body === undefined) return { because: 'the request is too large to be kept' };
   if (sent.blocker !== undefined) return { because: words[sent.blocker] };
+  const blocker = requestBlockerOf(path, parseJsonRecord(body, 'bad_json', 'The request body'));
   if (blocker !== undefined) return { because: words[blocker] };
   const continuation = continuationOf(path, body, sent);
   if (continuation === 'spent') return 'spent';

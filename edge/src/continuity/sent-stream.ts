@@ -18,6 +18,7 @@ export class SentStream {
   #splitter = new SseSplitter();
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
+  #isTorn = false;
 
   constructor(path: InferencePath) {
     this.#reader = new AnswerReader(path);
@@ -32,6 +33,7 @@ export class SentStream {
     const events: Uint8Array[] = [];
     this.#splitter.push(bytes, (event, isWhole) => {
       events.push(event);
+      this.#isTorn = !isWhole;
       if (isWhole) this.#keep(event);
       else this.#reader.skip();
     });
@@ -48,6 +50,11 @@ export class SentStream {
   /** The engine is gone: its last event will never be whole. The next bytes are another one's. */
   dropPartial(): void {
     this.#splitter = new SseSplitter();
+  }
+
+  /** What was passed on last is a part of an event that is too long to be held. */
+  get isTorn(): boolean {
+    return this.#isTorn;
   }
 
   get sent(): Sent {
