@@ -88,9 +88,8 @@ export const mutations: readonly Mutation[] = [
     name: '[DONE] behind a failure',
     patch: {
       path: 'edge/src/continuity/answer-stream.ts',
-      find: 'this.#finish(controller, sseError(error));',
-      replace:
-        "this.#finish(controller, new TextEncoder().encode('data: [DONE]' + String.fromCharCode(10, 10)));",
+      find: 'const event = sseError(new CognitoraError(code, message));',
+      replace: "const event = new TextEncoder().encode('data: [DONE]' + String.fromCharCode(10, 10));",
     },
     faults: ['engine breaks off'],
   },
