@@ -136,6 +136,29 @@ test('bodies beyond the budget of all are refused until one is released; releasi
   await expectAllRoom();
 });
 
+test('bodies that are answered are kept within a budget of their own, and can be sent once more', async () => {
+  const keeping = { ...bounds(10), bytesKeptMax: 10 };
+  const read = (text: string): Promise<HeldBody> => readBody(requestOf([text]), keeping);
+  const [one, other, third] = [await read('123456'), await read('1234'), await read('1')];
+  expect([one.keep(), one.keep(), other.keep(), third.keep()]).toEqual([true, true, true, false]);
+  expect([one.isWhole, third.isWhole]).toEqual([true, false]);
+  // What is kept is none of what is in flight.
+  await expectAllRoom();
+  expect([text(one.bytes), text(await bytesOf(one.toSend()))]).toEqual(['123456', '123456']);
+  one.release();
+  const fourth = await read('123456');
+  expect(fourth.keep()).toBe(true);
+  for (const body of [other, fourth]) body.release();
+});
+
+test('a body that is too large to be sent again is not kept', async () => {
+  const size = replayBytesMax + 1;
+  const keeping = { ...bounds(size), bytesKeptMax: 2 * size };
+  const body = await readBody(requestOfBytes(size), keeping);
+  expect([body.keep(), body.isWhole]).toEqual([false, false]);
+  await expectAllRoom();
+});
+
 test('what was refused holds nothing of the budget, and its rest was read', async () => {
   for (let count = 0; count < 4; count += 1) {
     const request = requestOfBytes(1_000_000);
