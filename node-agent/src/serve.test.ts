@@ -300,6 +300,30 @@ test('an engine that breaks off inside an event has said only whole events', asy
   expect(ends).toMatchObject([{ code: 'engine_broke_off', record: { bodyBytes: chunk.length } }]);
 });
 
+test.each([
+  ['resets its connection', ''],
+  ['says that it failed', event({ error: { message: 'dead', code: 500 } })],
+  ['breaks off inside the next event', 'data: {"cho'],
+])('an engine that %s behind the end of its choice has said that end', async (_, then) => {
+  const goOn = deferred();
+  const finish = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+  const url = await serveHttp(async (__, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(chunk + finish + then);
+    await goOn.promise;
+    response.destroy();
+  });
+  const { over, ends, text, firstBytes } = serve({
+    engine: engineAt(url),
+    request: '{"model":"m","stream":true}',
+  });
+  await firstBytes;
+  goOn.resolve();
+  await over;
+  expect(text()).toBe(chunk + finish);
+  expect(ends).toMatchObject([{ code: 'engine_broke_off', record: { bodyBytes: (chunk + finish).length } }]);
+});
+
 test('a short body that never comes costs no head: the request can still fail with its own status', async () => {
   const started = deferred();
   const url = await serveHttp((_, response) => {

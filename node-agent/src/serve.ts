@@ -262,6 +262,8 @@ export class ServedRequest implements ServedStream {
 
   #fail(code: ErrorCode, message: string): void {
     if (this.#isOver) return;
+    // An answer that lacks nothing but its end must not look like one that may go on.
+    this.#reply(this.#reader?.broken() ?? []);
     this.#options.reply.fail({ code, message, record: this.#record() });
     this.#over(false);
     this.#controller?.abort(new Error(code));

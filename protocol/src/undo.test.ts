@@ -214,6 +214,18 @@ test('a stream that ends without its usage event loses nothing', () => {
   }
 });
 
+test('the end of a choice is held until the next event, the usage event too, or until the stream broke', () => {
+  const finish = event('{"choices":[{"index":0,"finish_reason":"stop","delta":{}}]}');
+  const usage = event('{"choices":[],"usage":{"prompt_tokens":3}}');
+  const said = (parts: readonly Uint8Array[]): string => Buffer.concat(parts).toString();
+  const reader = sse(dropNothing);
+  expect(said(reader.push(utf8(finish)))).toBe('');
+  expect(said(reader.push(utf8(usage)))).toBe(finish);
+  expect(said(reader.push(utf8(`${finish}data: {"cho`)))).toBe('');
+  expect(said(reader.broken())).toBe(finish);
+  expect(said(reader.broken())).toBe('');
+});
+
 describe('what an engine moves from the ends of choices to its usage event', () => {
   const end = (index: number, more = ''): string =>
     event(`{"choices":[{"index":${index},"finish_reason":"stop"}],"created":1${more}}`);

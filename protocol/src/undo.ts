@@ -31,6 +31,8 @@ export interface ResponseReader {
   push(bytes: Uint8Array): readonly Uint8Array[];
   /** What was still held when the engine's body ended. */
   end(): readonly Uint8Array[];
+  /** What was still held, and is whole, when the engine's body broke off. */
+  broken(): readonly Uint8Array[];
 }
 
 const tokenCount = (value: unknown): number | undefined =>
@@ -75,7 +77,7 @@ export class SseResponseReader implements ResponseReader {
   readonly #splitter = new SseSplitter();
   readonly #servedName: Uint8Array | undefined;
   readonly #publicName: Uint8Array;
-  /** The event that ended a choice, until the next one has come. Engines send that in the same breath. */
+  /** The event that ended a choice, until the next one has come or none will. Engines send that in the same breath. */
   #finish: Uint8Array | undefined;
 
   constructor(options: UndoOptions) {
@@ -98,6 +100,12 @@ export class SseResponseReader implements ResponseReader {
     return out;
   }
 
+  broken(): readonly Uint8Array[] {
+    const out: Uint8Array[] = [];
+    this.#releaseFinish(out);
+    return out;
+  }
+
   #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
     if (whole && this.#options.endsAtFailure === true) this.failure ??= failureIn(event);
     if (this.failure !== undefined) return;
@@ -112,6 +120,7 @@ export class SseResponseReader implements ResponseReader {
     const usage = members.get('usage');
     if (usage !== undefined && this.#readUsage(event, members, usage, start, cuts)) {
       this.#moveBack(event, members, start);
+      this.#releaseFinish(out);
       return;
     }
     const model = members.get('model');
@@ -307,6 +316,10 @@ export class JsonResponseReader implements ResponseReader {
     this.#held = nothing;
     this.#sentOfHeld = 0;
     return rest.length === 0 ? [] : [rest];
+  }
+
+  broken(): readonly Uint8Array[] {
+    return [];
   }
 
   /** From where bytes must be held for the next push: an open value that matters and is not too long. */

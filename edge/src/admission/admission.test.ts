@@ -153,6 +153,60 @@ test('who would wait for longer than the objective, at the pace of late, is refu
   expect(enter('small', { tenant: 'b' })).toBeDefined();
 });
 
+/** A model whose requests were let in one a minute of late, with nobody left who waits. */
+const slowly = () => {
+  const gate = gated(1);
+  gate.admission.useModel('m', { queueMsMax: 30_000 });
+  for (let request = 0; request < 20; request += 1) gate.enter(String(request));
+  gate.pass(25_000);
+  for (let request = 0; request < 5; request += 1) gate.end();
+  gate.pass(5_000);
+  expect(viewOf(gate.admission)).toMatchObject({ waiting: 0, live: 1 });
+  return gate;
+};
+
+test('whoever would wait for nobody is never too late: or a slow hour would refuse all that come behind it', () => {
+  const { enter, admission, end, log } = slowly();
+  admission.useModel('m', { queueMsMax: 1_000 });
+  expect(viewOf(admission)?.paceMs).toBeGreaterThan(1_000);
+  expect(enter('alone')).toBeDefined();
+  expect(errorOf(() => enter('second'))?.code).toBe('overloaded');
+  end();
+  expect(log.at(-1)).toBe('alone after 0');
+});
+
+test('a pace is forgotten once nobody has waited for long', () => {
+  const { enter, admission, state } = slowly();
+  admission.useModel('m', { queueMsMax: 1_000 });
+  // Nobody looks meanwhile.
+  state.nowMs += 3_600_000;
+  enter('first');
+  expect(viewOf(admission)?.paceMs).toBeUndefined();
+  expect(enter('second')).toBeDefined();
+});
+
+test('a full queue takes retries, and sends none away for a newcomer', () => {
+  const { admission, enter, log } = gated(0);
+  admission.useModel('m', { queueMax: 2 });
+  enter('1');
+  enter('2');
+  expect(enter('again', { isRetry: true, priority: 0 })).toBeDefined();
+  enter('small', { tenant: 'b' });
+  expect(log).toEqual(['2 tenant_limit 5']);
+  expect(enter('once more', { isRetry: true })).toBeDefined();
+  enter('smaller', { tenant: 'c' });
+  expect(log.slice(1)).toEqual(['1 tenant_limit 5']);
+  expect(errorOf(() => enter('late', { tenant: 'd' }))?.code).toBe('overloaded');
+});
+
+test('who has nothing waiting is over no share: a full queue of as many tenants as places is the model’s', () => {
+  const { admission, enter } = gated(0);
+  admission.useModel('m', { queueMax: 4 });
+  for (const tenant of ['a', 'b', 'c', 'd']) enter(tenant, { tenant });
+  expect(errorOf(() => enter('e', { tenant: 'e' }))?.code).toBe('overloaded');
+  expect(errorOf(() => enter('a', { tenant: 'a' }))?.code).toBe('tenant_limit');
+});
+
 test('a client that leaves frees its place, and leaving twice or late means nothing', () => {
   const { admission, enter, end, log } = gated(1);
   enter('1');

@@ -141,8 +141,10 @@ export class Admission {
       this.#countGrant(gate, ask.tenant);
       return undefined;
     }
-    if (!ask.isRetry) this.#assertInTime(gate, ask);
-    this.#makePlace(gate, ask);
+    if (!ask.isRetry) {
+      this.#assertInTime(gate, ask);
+      this.#makePlace(gate, ask);
+    }
     const ticket: Ticket = { ...ask, ...ends, sinceMs: this.#timeMs };
     gate.queue.push(ticket, this.#weightOf(ask.tenant));
     return ticket;
@@ -234,11 +236,16 @@ export class Admission {
   }
 
   #advance(nowMs: number): void {
-    const stepMs = Math.max(0, Math.min(stepMsMax, nowMs - (this.#clockMs ?? nowMs)));
+    const passedMs = Math.max(0, nowMs - (this.#clockMs ?? nowMs));
+    const stepMs = Math.min(stepMsMax, passedMs);
     this.#clockMs = nowMs;
     this.#timeMs += stepMs;
     if (stepMs === 0) return;
-    for (const { queue, pace } of this.#models.values()) if (queue.size > 0) pace.waited(stepMs);
+    for (const { queue, pace } of this.#models.values()) {
+      if (queue.size > 0) pace.waited(stepMs);
+      // Nobody looks while nobody waits, so it is all of that time.
+      else pace.idled(passedMs);
+    }
   }
 
   #roomOf(model: string): Room {
@@ -344,8 +351,12 @@ export class Admission {
     this.#reject(this.#models.get(ask.model), ask, 'tenant_concurrency');
   }
 
-  /** Refuses who would wait for too long, as far as that can be told. */
+  /**
+   * Refuses who would wait for too long, as far as that can be told. Never who would wait for nobody: it would not be
+   * faster later, and while nobody waits the pace stays what it is.
+   */
   #assertInTime(gate: ModelGate, ask: Ask): void {
+    if (this.#aheadOf(gate, ask) === 0) return;
     const waitMs = this.#waitMsOf(gate, ask);
     if (waitMs === undefined) return;
     const { queueMsMax } = this.limitsOf(ask.model);
@@ -354,7 +365,10 @@ export class Admission {
     }
   }
 
-  /** A full queue makes place for whoever has less than its share, and refuses the others. */
+  /**
+   * A full queue makes place for whoever has less than its share, and refuses the others. Retries and continued
+   * answers neither ask nor are sent away: they are no more than what was let in within the queue's time.
+   */
   #makePlace(gate: ModelGate, ask: Ask): void {
     const { queueMax } = this.limitsOf(ask.model);
     if (gate.queue.size < queueMax) return;
@@ -364,8 +378,8 @@ export class Admission {
       this.#refuse(gate, last, 'tenant_share');
       return;
     }
-    const isBesideOthers = gate.queue.waitingOf(ask.tenant) < gate.queue.size;
-    this.#reject(gate, ask, isBesideOthers ? 'tenant_share' : 'queue_full');
+    const own = gate.queue.waitingOf(ask.tenant);
+    this.#reject(gate, ask, own > 0 && own < gate.queue.size ? 'tenant_share' : 'queue_full');
   }
 
   #reject(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): never {
@@ -399,8 +413,12 @@ export class Admission {
   }
 
   /** How long one more of this kind would wait; undefined while nobody knows. */
-  #waitMsOf({ queue, pace }: ModelGate, ask: Ask): number | undefined {
-    return pace.msFor(queue.ahead(ask, this.#weightOf(ask.tenant)) + 1);
+  #waitMsOf(gate: ModelGate, ask: Ask): number | undefined {
+    return gate.pace.msFor(this.#aheadOf(gate, ask) + 1);
+  }
+
+  #aheadOf({ queue }: ModelGate, ask: Ask): number {
+    return queue.ahead(ask, this.#weightOf(ask.tenant));
   }
 
   /** By then what waits before it will have been let in, at the pace of late. */

@@ -49,10 +49,13 @@ const firstOf = <Ticket>({ rows }: Lane<Ticket>, mayGo: (ticket: Ticket) => bool
   return undefined;
 };
 
-const lastOf = <Ticket>({ rows }: Lane<Ticket>): Ticket | undefined => {
-  const row = rows.findLast(({ size }) => size > 0);
+/** Its last row of those that were not tried before. */
+const lastNewRow = <Ticket>({ rows }: Lane<Ticket>): Set<Ticket> | undefined =>
+  rows.findLast(({ size }, row) => size > 0 && row % 2 === 1);
+
+const lastOf = <Ticket>(row: Iterable<Ticket>): Ticket | undefined => {
   let last: Ticket | undefined;
-  for (const ticket of row ?? []) last = ticket;
+  for (const ticket of row) last = ticket;
   return last;
 };
 
@@ -129,17 +132,20 @@ export class FairQueue<Ticket extends Waiting> {
   }
 
   /**
-   * Who had better make room for one more of this tenant: the last of the tenant that waits with most for its weight.
-   * Undefined when that is this tenant itself, or would be with one more.
+   * Who had better make room for one more of this tenant: the last of the tenant that waits with most for its weight,
+   * of those with any that was not tried before. Undefined when that is this tenant itself, or would be with one more.
    */
   overShare(tenant: string, weight: number): Ticket | undefined {
     let most: Lane<Ticket> | undefined;
+    let row: Set<Ticket> | undefined;
     for (const lane of this.#lanes.values()) {
-      if (most === undefined || lane.size / lane.weight > most.size / most.weight) most = lane;
+      if (most !== undefined && lane.size / lane.weight <= most.size / most.weight) continue;
+      const last = lastNewRow(lane);
+      if (last !== undefined) [most, row] = [lane, last];
     }
     if (most === undefined || most === this.#lanes.get(tenant)) return undefined;
     const own = (this.waitingOf(tenant) + 1) / weight;
-    return own <= (most.size - 1) / most.weight ? lastOf(most) : undefined;
+    return own <= (most.size - 1) / most.weight ? lastOf(row ?? []) : undefined;
   }
 
   /** Whoever cannot afford its first one is passed over, and stands last for its next turn. */
