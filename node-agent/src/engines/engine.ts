@@ -40,7 +40,7 @@ export interface EngineOptions {
   readonly offers?: ((served: string) => boolean) | undefined;
   /** By endpoint: the members of a request with which it goes on from a part of an answer. Undefined: it can't. */
   readonly continues?: ReadonlyMap<string, string> | undefined;
-  /** A stream that asks for it by `return_progress` tells how far its prefill is, as llama.cpp's do. */
+  /** A stream that asks for it by `return_progress` tells how far its prefill is. */
   readonly reportsProgress?: boolean | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
   readonly role?: ReplicaRole;
