@@ -101,7 +101,7 @@ export class Agent {
       const { name, role, apiKey, aliases, timeouts } = config;
       const profile = engineProfiles.get(config.profile);
       const healthPath = profile?.health?.path;
-      const continues = profile?.continues;
+      const { continues, reportsProgress } = profile ?? {};
       const isLaunched = config.source.kind === 'launched';
       const offers = offersOf(config);
       const pollMs = pollMsOf(config);
@@ -117,6 +117,7 @@ export class Agent {
           aliases,
           healthPath,
           continues,
+          reportsProgress,
           offers,
           pollMs,
           timeouts,

@@ -8,6 +8,7 @@ import type { ErrorCode } from '@cognitora/protocol/errors';
 import { frameBodyBytesMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, OpenRequest, ResponseHead, Usage } from '@cognitora/protocol/link';
 import { printable } from '@cognitora/protocol/printable';
+import { ProgressReader } from '@cognitora/protocol/progress';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
@@ -29,7 +30,7 @@ export interface RequestWatch {
   readonly ready?: Promise<void> | undefined;
   body(bytes: Uint8Array, last: boolean): void;
   head(status: number): void;
-  /** As the engine sent them. */
+  /** As the engine sent them, but for what it says of its prefill. */
   data(bytes: Uint8Array): void;
   /** Called once, whatever happened. */
   ended(isClean: boolean, usage: Usage | undefined): void;
@@ -54,12 +55,17 @@ export class ServedRequest implements ServedStream {
   readonly #dropUsage: Volunteered | undefined;
   /** It is the rest of an answer, and this engine can't go on from one. */
   readonly #isRefused: boolean;
+  /** The engine tells how far its prefill is, which the client did not ask for. */
+  readonly #asksForProgress: boolean;
   readonly #startedMs: number;
+  /** Of an engine without a first token: the begin, or when more of the prompt was last seen to be done. */
+  #awaitedSinceMs: number;
   #lastBytesMs: number;
   #firstByteMs: number | undefined;
   #bodyBytes = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #reader: ResponseReader | undefined;
+  #progress: ProgressReader | undefined;
   #heldHead: ResponseHead | undefined;
   #isHeadSent = false;
   #isOver = false;
@@ -69,6 +75,7 @@ export class ServedRequest implements ServedStream {
     this.#options = options;
     this.#startedMs = clock.monotonicMs();
     this.#lastBytesMs = this.#startedMs;
+    this.#awaitedSinceMs = this.#startedMs;
     this.#renamed = model.served === open.model ? undefined : { served: model.served, public: open.model };
     // Where nobody knows, nothing is asked: so what comes back stays, whatever it is.
     const volunteered = model.volunteered?.get(open.path);
@@ -76,11 +83,13 @@ export class ServedRequest implements ServedStream {
     this.#dropUsage = askForUsage ? volunteered : undefined;
     const continueMembers = options.engine.continueMembers(open.path);
     this.#isRefused = open.spans.continue !== undefined && continueMembers === undefined;
+    this.#asksForProgress = open.spans.progress !== undefined && options.engine.reportsProgress;
     const splices = chooseSplices({
       spans: open.spans,
       servedModel: this.#renamed?.served,
       askForUsage,
       continueMembers,
+      askForProgress: this.#asksForProgress,
     });
     this.#feed = new RequestFeed({
       splicer: new Splicer(splices),
@@ -128,7 +137,7 @@ export class ServedRequest implements ServedStream {
   sweep(nowMs: number): void {
     const { engine, open } = this.#options;
     const { firstTokenMsMax, interTokenMsMax, totalMsMax } = engine.timeouts;
-    if (this.#firstByteMs === undefined && nowMs - this.#startedMs > firstTokenMsMax) {
+    if (this.#firstByteMs === undefined && nowMs - this.#awaitedSinceMs > firstTokenMsMax) {
       this.#fail('first_token_timeout', 'The engine sent no first token in time.');
     } else if (
       this.#firstByteMs !== undefined &&
@@ -199,12 +208,14 @@ export class ServedRequest implements ServedStream {
         dropUsage: isEdited ? this.#dropUsage : undefined,
         endsAtFailure: isEdited,
       });
+      if (isEdited && this.#asksForProgress) this.#progress = new ProgressReader();
     } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
       this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
     }
-    // A short body follows at once: the head travels with it, in one message.
-    if (Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax) this.#heldHead = head;
+    // A short body follows at once: the head travels with it, in one message. What tells of prefill is no answer yet.
+    const isShort = Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax;
+    if (isShort || this.#progress !== undefined) this.#heldHead = head;
     else this.#sendHead(head);
   }
 
@@ -219,11 +230,28 @@ export class ServedRequest implements ServedStream {
     if (this.#isOver) return true;
     this.#lastBytesMs = this.#options.clock.monotonicMs();
     this.#options.engine.heard();
+    if (this.#progress === undefined) return this.#pass(chunk);
+    const processedTokens = this.#progress.processedTokens;
+    const answer = this.#progress.push(chunk);
+    if (this.#progress.processedTokens > processedTokens) this.#awaitedSinceMs = this.#lastBytesMs;
+    return this.#passAll(answer);
+  }
+
+  #passAll(parts: readonly Uint8Array[]): boolean {
+    let hasRoom = true;
+    for (const part of parts) hasRoom = this.#pass(part);
+    return hasRoom;
+  }
+
+  /** Bytes of the answer itself. */
+  #pass(chunk: Uint8Array): boolean {
+    if (this.#isOver) return true;
     this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
-    if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
-    const hasRoom = this.#reply(this.#reader?.push(chunk) ?? [chunk]);
-    this.#options.watch?.data(chunk);
+    const parts = this.#reader?.push(chunk) ?? [chunk];
     const failure = this.#reader?.failure;
+    if (this.#heldHead !== undefined && failure === undefined) this.#sendHead(this.#heldHead);
+    const hasRoom = this.#reply(parts);
+    this.#options.watch?.data(chunk);
     if (failure !== undefined) {
       const said = printable(failure).slice(0, saidCharsMax).toWellFormed();
       this.#fail('engine_broke_off', `The engine failed in the midst of its answer: ${said}`);
@@ -241,6 +269,7 @@ export class ServedRequest implements ServedStream {
   }
 
   #end(): void {
+    this.#passAll(this.#progress?.end() ?? []);
     if (this.#isOver) return;
     if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
     this.#reply(this.#reader?.end() ?? []);

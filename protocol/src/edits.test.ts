@@ -6,6 +6,7 @@ import { joinBytes, utf8 } from './bytes.ts';
 import {
   addedBytes,
   chooseSplices,
+  type EditChoice,
   findSpans,
   parseSpans,
   type RequestSpans,
@@ -115,6 +116,7 @@ describe('names that hide from a splice are refused as invalid_request', () => {
     String.raw`{"model":"m","stream_option\u0073":{}}`,
     `{"stream_options":{},"model":"m","${allEscaped('stream_options')}":null}`,
     String.raw`{"model":"m","stream":true,"stream_options":{"include\u005fusage":false}}`,
+    String.raw`{"model":"m","stream":true,"return\u005fprogress":true}`,
     '{}',
   ])('%s', (body) => {
     expect(errorOf(() => spansOf(utf8(body)))?.code).toBe('invalid_request');
@@ -141,22 +143,27 @@ const request = fc
     model: trickyString,
     stream: fc.constantFrom(true, false, null, undefined),
     options,
+    progress: fc.constantFrom(undefined, undefined, true, false, null),
     others: fc.array(fc.tuple(fc.stringMatching(/^[a-l]{2,6}$/), jsonValue), { maxLength: 5 }),
     place: fc.nat(),
     choose: choices,
   })
-  .map(({ model, stream, options, others, place, choose }) => {
+  .map(({ model, stream, options, progress, others, place, choose }) => {
     const members: Member[] = [...others];
     const insert = (member: Member) => members.splice(place % (members.length + 1), 0, member);
     if (stream !== undefined) insert(['stream', stream]);
     if (options !== undefined) insert(['stream_options', options]);
+    if (progress !== undefined) insert(['return_progress', progress]);
     insert(['model', model]);
     return { body: utf8(writeObject(members, choose, 10_000_000)), model };
   });
 
 /** What the engine should read: the same object but for the edits. */
-const intended = (body: Uint8Array, servedModel: string | undefined, askForUsage: boolean): unknown => {
+const intended = (body: Uint8Array, choice: Omit<EditChoice, 'spans'>): unknown => {
+  const { servedModel, askForUsage, askForProgress } = choice;
   const wanted: Record<string, unknown> = { ...parse(body) };
+  const saysItself = 'return_progress' in wanted;
+  if (askForProgress === true && wanted.stream === true && !saysItself) wanted.return_progress = true;
   if (servedModel !== undefined) wanted.model = servedModel;
   const given = wanted.stream_options;
   const isObject = typeof given === 'object' && !Array.isArray(given);
@@ -168,11 +175,12 @@ const intended = (body: Uint8Array, servedModel: string | undefined, askForUsage
 
 test('the engine reads the request as it was but for the edits, however the body is cut', () => {
   const served = fc.option(trickyString, { nil: undefined });
+  const choice = fc.record({ servedModel: served, askForUsage: fc.boolean(), askForProgress: fc.boolean() });
   fc.assert(
-    fc.property(request, served, fc.boolean(), cuts, ({ body }, servedModel, askForUsage, at) => {
-      const splices = chooseSplices({ spans: spansOf(body), servedModel, askForUsage });
+    fc.property(request, choice, cuts, ({ body }, choice, at) => {
+      const splices = chooseSplices({ spans: spansOf(body), ...choice });
       const result = splice(body, splices, at);
-      expect(parse(result)).toEqual(parse(json(intended(body, servedModel, askForUsage))));
+      expect(parse(result)).toEqual(parse(json(intended(body, choice))));
       expect(result.length).toBe(body.length + addedBytes(splices));
     }),
     { numRuns: 1500 },
@@ -182,7 +190,8 @@ test('the engine reads the request as it was but for the edits, however the body
 test('every byte outside the splices stays, and without splices the pieces are the very pieces', () => {
   fc.assert(
     fc.property(request, cuts, ({ body }, at) => {
-      const splices = chooseSplices({ spans: spansOf(body), servedModel: 'served', askForUsage: true });
+      const choice = { servedModel: 'served', askForUsage: true, askForProgress: true };
+      const splices = chooseSplices({ spans: spansOf(body), ...choice });
       let rest = text(splice(body, splices, at));
       let from = 0;
       for (const { at: place, removeBytes, insert } of splices) {
@@ -233,6 +242,31 @@ describe('going on from a part of an answer', () => {
   });
 });
 
+describe('telling of prefill', () => {
+  const sent = (body: string): string => {
+    const choice = { servedModel: undefined, askForUsage: false, askForProgress: true };
+    return text(splice(utf8(body), chooseSplices({ spans: spansOf(utf8(body)), ...choice })));
+  };
+
+  test('is asked of a stream behind its opening brace', () => {
+    expect(sent(' { "model":"m","stream":true}')).toBe(
+      ' {"return_progress":true, "model":"m","stream":true}',
+    );
+  });
+
+  test.each([
+    '{"model":"m"}',
+    '{"model":"m","stream":false}',
+    '{"model":"m","stream":true,"return_progress":true}',
+    '{"return_progress":false,"model":"m","stream":true}',
+    '{"return_progress":null,"model":"m","stream":true}',
+  ])('is not asked of %s', (body) => {
+    expect(sent(body)).toBe(body);
+    const parts = [body.slice(0, 12), body.slice(12)].map(utf8);
+    expect(findSpans(outlineOf(parts))).toEqual(spansOf(utf8(body)));
+  });
+});
+
 describe('the spans of an OPEN', () => {
   test('come back as they were sent', () => {
     fc.assert(
@@ -267,6 +301,10 @@ describe('the spans of an OPEN', () => {
     ['a place to go on beyond the body', { model: [3, 5], continue: 10 }],
     ['a place to go on that is no offset', { model: [3, 5], continue: '1' }],
     ['a place to go on inside model', { model: [3, 5], continue: 4 }],
+    ['progress at the end of the body', { model: [3, 5], progress: 10 }],
+    ['progress that is no offset', { model: [3, 5], progress: '1' }],
+    ['progress inside model', { model: [3, 5], progress: 4 }],
+    ['progress inside usage', { model: [3, 5], usage: { ...usage, removeBytes: 2 }, progress: 2 }],
     ['a place to go on inside usage', { model: [3, 5], usage: { ...usage, removeBytes: 2 }, continue: 2 }],
   ])('%s is a protocol error', (_, spans) => {
     expect(errorOf(() => parseSpans(spans, 10))?.code).toBe('protocol_error');
@@ -275,17 +313,23 @@ describe('the spans of an OPEN', () => {
   test('may touch but not overlap, and then every splice finds its place', () => {
     const range = fc.tuple(fc.nat(20), fc.nat(20));
     fc.assert(
-      fc.property(range, range, fc.nat(20), cuts, (model, [at, removeBytes], goOn, cutAt) => {
+      fc.property(range, range, range, cuts, (model, [at, removeBytes], [goOn, progress], cutAt) => {
         const body = utf8('abcdefghijklmnopqrst');
-        const spans = { model, usage: { at, removeBytes, insert: '<usage>' }, continue: goOn };
+        const spans = { model, usage: { at, removeBytes, insert: '<usage>' }, continue: goOn, progress };
         if (errorOf(() => parseSpans(parse(json(spans)), body.length)) !== undefined) return;
-        const choice = { servedModel: 'S', askForUsage: true, continueMembers: '<go on>' };
+        const choice = {
+          servedModel: 'S',
+          askForUsage: true,
+          continueMembers: '<go on>',
+          askForProgress: true,
+        };
         const splices = chooseSplices({ spans, ...choice });
         const result = splice(body, splices, cutAt);
         expect(result.length).toBe(body.length + addedBytes(splices));
         expect(text(result)).toContain('"S"');
         expect(text(result)).toContain('<usage>');
         expect(text(result)).toContain(',<go on>');
+        expect(text(result)).toContain('"return_progress":true,');
       }),
       { numRuns: 500 },
     );

@@ -8,13 +8,14 @@
  * | `usage` | agent | adds `stream_options.include_usage` to a stream without it | dropping the usage event         |
  * | `model` | agent | public name -> the name the engine serves                  | served name -> the public name   |
  * | `continue` | agent | adds members by which the engine goes on from a part of its answer | no answer shows them |
+ * | `progress` | agent | adds `return_progress` to a stream that tells of prefill | dropping the events that do |
  */
 import { utf8 } from './bytes.ts';
 import { scanMembers } from './members.ts';
 import { isHidden, type Outline, refuseEscapes } from './outline.ts';
 import { FieldReader, isRecord, type JsonRecord } from './shape.ts';
 
-export const editNames = ['usage', 'model', 'continue'] as const;
+export const editNames = ['usage', 'model', 'continue', 'progress'] as const;
 export type EditName = (typeof editNames)[number];
 
 /** A byte range of the original body and what stands there instead. */
@@ -32,6 +33,8 @@ export interface RequestSpans {
   readonly usage?: { readonly at: number; readonly removeBytes: number; readonly insert: string };
   /** The body ends with a part of the answer: behind its last member, where what makes an engine go on is put. */
   readonly continue?: number;
+  /** Of a stream that does not say itself whether it wants to hear of prefill: behind the opening brace. */
+  readonly progress?: number;
 }
 
 const withUsage = '"include_usage":true';
@@ -63,12 +66,20 @@ const usageSpan = ({ fields, objectStart, members: outer, slice }: Outline) => {
   return { at: valueStart + 1, removeBytes: 0, insert: `${withUsage}${comma}` };
 };
 
+const progressSpan = ({ fields, objectStart, members }: Outline): number | undefined =>
+  fields.stream === true && !members.has('return_progress') ? objectStart + 1 : undefined;
+
 /** Finds the spans of every edit. Throws `invalid_request` when a splice could not find its member. */
 export const findSpans = (outline: Outline): RequestSpans => {
   const model = outline.members.get('model');
   if (model === undefined) return refuseEscapes();
   const usage = usageSpan(outline);
-  return { model: [model.valueStart, model.valueEnd], ...(usage === undefined ? {} : { usage }) };
+  const progress = progressSpan(outline);
+  return {
+    model: [model.valueStart, model.valueEnd],
+    ...(usage === undefined ? {} : { usage }),
+    ...(progress === undefined ? {} : { progress }),
+  };
 };
 
 /** Reads the spans of an OPEN and holds them inside the body and apart, so that each splice finds its place. */
@@ -78,15 +89,20 @@ export const parseSpans = (record: JsonRecord, bodyBytes: number): RequestSpans 
   if (!isOffset(start) || !isOffset(end) || rest.length > 0) return reader.fail('model', 'a pair of offsets');
   if (start >= end || end > bodyBytes) reader.fail('model', 'a range inside the body');
   const usage = reader.has('usage') ? readUsageSplice(reader, [start, end], bodyBytes) : undefined;
-  const at = reader.has('continue') ? reader.integer('continue', 0, bodyBytes - 1) : undefined;
   const removed = usage === undefined ? [] : [[usage.at, usage.at + usage.removeBytes] as const];
-  for (const [from, to] of [[start, end] as const, ...removed]) {
-    if (at !== undefined && at > from && at < to) reader.fail('continue', 'outside what other edits replace');
-  }
+  const offset = (name: 'continue' | 'progress'): number | undefined => {
+    const at = reader.has(name) ? reader.integer(name, 0, bodyBytes - 1) : undefined;
+    for (const [from, to] of [[start, end] as const, ...removed]) {
+      if (at !== undefined && at > from && at < to) reader.fail(name, 'outside what other edits replace');
+    }
+    return at;
+  };
+  const [goOn, progress] = [offset('continue'), offset('progress')];
   return {
     model: [start, end],
     ...(usage === undefined ? {} : { usage }),
-    ...(at === undefined ? {} : { continue: at }),
+    ...(goOn === undefined ? {} : { continue: goOn }),
+    ...(progress === undefined ? {} : { progress }),
   };
 };
 
@@ -107,11 +123,12 @@ export interface EditChoice {
   readonly askForUsage: boolean;
   /** Members by which this engine goes on from its part of an answer; none: it does so without being told. */
   readonly continueMembers?: string | undefined;
+  readonly askForProgress?: boolean;
 }
 
 /** The splices to apply, in order of position, never overlapping. */
 export const chooseSplices = (choice: EditChoice): readonly Splice[] => {
-  const { spans, servedModel, askForUsage, continueMembers = '' } = choice;
+  const { spans, servedModel, askForUsage, continueMembers = '', askForProgress = false } = choice;
   const splices: Splice[] = [];
   const [start, end] = spans.model;
   if (servedModel !== undefined) {
@@ -123,6 +140,9 @@ export const chooseSplices = (choice: EditChoice): readonly Splice[] => {
   }
   if (spans.continue !== undefined && continueMembers !== '') {
     splices.push({ at: spans.continue, removeBytes: 0, insert: utf8(`,${continueMembers}`) });
+  }
+  if (askForProgress && spans.progress !== undefined) {
+    splices.push({ at: spans.progress, removeBytes: 0, insert: utf8('"return_progress":true,') });
   }
   return splices.sort((left, right) => left.at - right.at);
 };

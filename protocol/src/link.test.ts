@@ -101,6 +101,7 @@ const openFields = {
         insert: fc.constantFrom('true', '{}'),
       }),
       continue: fc.nat(10),
+      progress: fc.nat(10),
     }),
   ),
   remainingMs: fc.nat(3_600_000),

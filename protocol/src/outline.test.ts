@@ -6,7 +6,10 @@ import { utf8 } from './bytes.ts';
 import { outlineFieldBytesMax } from './limits.ts';
 import { type InferenceRequest, parseInferenceRequest } from './openai.ts';
 
-const name = fc.oneof(fc.constantFrom('model', 'stream', 'stream_options', 'messages'), trickyString);
+const name = fc.oneof(
+  fc.constantFrom('model', 'stream', 'stream_options', 'return_progress', 'messages'),
+  trickyString,
+);
 const value = fc.oneof(
   fc.constantFrom(true, null, 'm', {}, { include_usage: false }, { include_usage: true, x: 1 }),
   jsonValue,

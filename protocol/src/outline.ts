@@ -1,5 +1,5 @@
 /**
- * What of a request's body is read before an engine sees it: three top-level members and where they stand. A body in
+ * What of a request's body is read before an engine sees it: four top-level members and where they stand. A body in
  * one piece is parsed; one in many, which is large or needs no digests, is checked and scanned where it lies, so that
  * reading it costs no memory. Both ways refuse the same bodies and find the same, but for `jsonDepthMax`.
  */
@@ -10,7 +10,7 @@ import { outlineFieldBytesMax } from './limits.ts';
 import { MemberScanner, type MemberSpan, scanMembers } from './members.ts';
 import { type JsonRecord, parseJsonRecord } from './shape.ts';
 
-const outlineNames: readonly string[] = ['model', 'stream', 'stream_options'];
+const outlineNames: readonly string[] = ['model', 'stream', 'stream_options', 'return_progress'];
 
 export interface Outline {
   /** The members above, as JSON reads them; perhaps with others. */
@@ -41,10 +41,8 @@ export const isHidden = (name: string, names: readonly string[]): boolean => {
 
 /** A splice could not find what a JSON reader finds. */
 export const refuseEscapes = (): never => {
-  throw new CognitoraError(
-    'invalid_request',
-    'Write the names "model", "stream", "stream_options" and "include_usage" without escape sequences.',
-  );
+  const names = '"model", "stream", "stream_options", "include_usage" and "return_progress"';
+  throw new CognitoraError('invalid_request', `Write the names ${names} without escape sequences.`);
 };
 
 const parsedOutline = (body: Uint8Array): Outline => {

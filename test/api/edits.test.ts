@@ -63,17 +63,24 @@ describe.each(layouts)('edits, layout %s', (layout) => {
   let eager: FakeEngine;
   let llama: FakeEngine;
   let byHand: FakeEngine;
+  let telling: FakeEngine;
   beforeAll(async () => {
     vllm = await startVllm({ models: ['plain-chat', 'served-chat', 'served-embedder'] });
     eager = await startVllm({ models: ['eager-chat'], volunteersUsage: true });
     llama = await startLlamaServer({ models: ['llama-chat'] });
     byHand = await startHandWritten(['sglang-chat', 'odd-sse']);
+    telling = await startLlamaServer({ models: ['telling-chat'] });
   });
-  afterAll(() => Promise.all([vllm, eager, llama, byHand].map((engine) => engine.stop())));
+  afterAll(() => Promise.all([vllm, eager, llama, byHand, telling].map((engine) => engine.stop())));
   const fixture = useCluster(() => ({
     layout,
     agents: [
       { name: 'plain', engines: [vllm.url, eager.url, llama.url, byHand.url] },
+      {
+        name: 'telling',
+        engines: [],
+        config: `[[engine]]\nprofile = "llama-cpp"\nurl = "${telling.url}"\n`,
+      },
       {
         name: 'aliased',
         engines: [vllm.url, llama.url, byHand.url],
@@ -125,6 +132,41 @@ describe.each(layouts)('edits, layout %s', (layout) => {
         expectSame(compared);
         expect(compared.through.body.toString()).toContain('"timings"');
       }
+    });
+  });
+
+  describe('progress', () => {
+    const isTold = (compared: Compared): boolean => compared.through.body.includes('prompt_progress');
+
+    test.each(Object.entries(shapes))('of a chat, stream_options %s', async (_, [written, read]) => {
+      const { cluster } = fixture;
+      const body = withModel(written, 'telling-chat');
+      const compared = await compare({ cluster, engine: telling, path: chatPath, body });
+      expectSame(compared);
+      expect(isTold(compared)).toBe(false);
+      const added = compared.received.body.toString().replace('"return_progress":true,', '');
+      expect(added.length).toBeLessThan(compared.received.body.length);
+      expect(added).toBe(withModel(read, 'telling-chat'));
+    });
+
+    test.each([
+      ['asked for', '{"stream":true,"return_progress":true}', true],
+      ['declined', '{"return_progress":false,"stream":true}', false],
+      ['of no stream', '{"seed":1}', false],
+    ])('%s by the client is left alone', async (_, written, told) => {
+      const { cluster } = fixture;
+      const body = withModel(`${written.slice(0, -1)},"stream_options":{${asked}}}`, 'telling-chat');
+      const compared = await compare({ cluster, engine: telling, path: chatPath, body });
+      expectSame(compared);
+      expect(isTold(compared)).toBe(told);
+      expect(compared.received.body.toString()).toBe(body);
+    });
+
+    test('is asked of no engine that is not known to tell', async () => {
+      const { cluster } = fixture;
+      const body = '{"stream":true,"model":"llama-chat"}';
+      const { received } = await compare({ cluster, engine: llama, path: chatPath, body });
+      expect(received.body.toString()).not.toContain('return_progress');
     });
   });
 

@@ -30,6 +30,12 @@ export const llamaTimings = {
   predicted_per_second: 243.90243902439025,
 };
 
+const promptTokens = usage.prompt_tokens;
+/** Of a stream that asks for it: once the prompt has a slot, then behind each batch. */
+const progress = [0, 20, promptTokens].map((processed) => ({
+  prompt_progress: { total: promptTokens, cache: 0, processed, time_ms: processed },
+}));
+
 export interface LlamaServerOptions {
   readonly models: readonly string[];
   /** Answers 503 to everything until this resolves. */
@@ -45,8 +51,10 @@ const chatEvents = (asked: Asked): readonly string[] => {
     object: 'chat.completion.chunk',
   };
   const choice = (delta: object, finish: string | null) => [{ finish_reason: finish, index: 0, delta }];
+  const first = { choices: choice({ role: 'assistant', content: null }, null), ...tail };
   const events: object[] = [
-    { choices: choice({ role: 'assistant', content: null }, null), ...tail },
+    ...(asked.tellsProgress ? progress.map((told) => ({ ...first, ...told })) : []),
+    first,
     ...tokens.map((content) => ({ choices: choice({ content }, null), ...tail })),
     { choices: choice({}, 'stop'), ...tail },
   ];

@@ -24,6 +24,7 @@ export interface Asked {
   readonly images: readonly string[];
   readonly thinks: boolean;
   readonly maxTokens: number | undefined;
+  readonly tellsProgress: boolean;
 }
 
 const readTools = (fields: Fields): readonly AskedTool[] => {
@@ -56,6 +57,7 @@ export const readAsked = (fields: Fields): Asked => {
     jsonSchema: fieldsOf(fields.response_format).type === 'json_schema',
     images: readImages(fields),
     thinks: fieldsOf(fields.chat_template_kwargs).enable_thinking === true,
+    tellsProgress: fields.return_progress === true,
     maxTokens: typeof fields.max_tokens === 'number' ? fields.max_tokens : undefined,
   };
 };

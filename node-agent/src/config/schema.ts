@@ -248,7 +248,8 @@ export const engineKeys = {
   first_token_timeout: key(kinds.duration(requestMsMax))({
     doc:
       'How long it may take to the first byte of its answer, waiting in its queue and reading the prompt ' +
-      'included; then the request fails with first_token_timeout.',
+      'included; then the request fails with first_token_timeout. Where an engine tells that more of the ' +
+      'prompt is read, it has this long anew.',
     example: '"90s"',
     fallback: () => timeoutsDefault.firstTokenMsMax,
   }),

@@ -18,6 +18,7 @@ import { isLate, isSignOfLife, LookRefused, reasonOf } from './look-failures.ts'
 import { Losses } from './losses.ts';
 import { offeredOf, readModelList } from './model-list.ts';
 import { probeVolunteered, type VolunteeredByPath } from './probe.ts';
+import { settledWithin } from './settled-within.ts';
 import { Silence } from './silence.ts';
 import { type EngineTimeouts, timeoutsDefault } from './timeouts.ts';
 
@@ -39,6 +40,8 @@ export interface EngineOptions {
   readonly offers?: ((served: string) => boolean) | undefined;
   /** By endpoint: the members of a request with which it goes on from a part of an answer. Undefined: it can't. */
   readonly continues?: ReadonlyMap<string, string> | undefined;
+  /** A stream that asks for it by `return_progress` tells how far its prefill is. */
+  readonly reportsProgress?: boolean | undefined;
   /** Told to the edge; `both` unless it says otherwise. */
   readonly role?: ReplicaRole;
   /** Undefined: as for any engine. */
@@ -159,6 +162,10 @@ export class Engine {
   /** The members of a request with which it goes on from a part of an answer; undefined: it can't. */
   continueMembers(path: string): string | undefined {
     return this.#options.continues?.get(path);
+  }
+
+  get reportsProgress(): boolean {
+    return this.#options.reportsProgress === true;
   }
 
   model(publicName: string): ServedModel | undefined {
@@ -472,16 +479,6 @@ export class Engine {
     });
   }
 }
-
-/** However it ends, or not at all. */
-const settledWithin = async (work: Promise<void>, ms: number): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work.catch(() => {}), late]);
-  clearTimeout(timer);
-};
 
 /** For people elsewhere: one line, no longer than the link carries. */
 const shownWhy = (why: string): string => printable(why).slice(0, replicaWhyCharsMax).toWellFormed();

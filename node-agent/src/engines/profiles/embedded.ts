@@ -51,6 +51,7 @@ export const embedded: EngineProfile = {
   renders: 'template, then tokens',
   handsOver: 'slots',
   continues: new Map([inFinalMessage, behindPrompt]),
+  reportsProgress: false,
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'run', program: 'embedded-engine' }],

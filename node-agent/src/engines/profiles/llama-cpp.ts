@@ -41,6 +41,7 @@ export const llamaCpp: EngineProfile = {
   handsOver: 'slots',
   // Builds before May 2026 do so without being told, and leave these members alone.
   continues: new Map([inFinalMessage, behindPrompt]),
+  reportsProgress: true,
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [

@@ -32,6 +32,7 @@ export const ollama: EngineProfile = {
   handsOver: undefined,
   // Its templates decide what becomes of a last message, and are applied to the prompt of a completion, too.
   continues: new Map(),
+  reportsProgress: false,
   reportsCachedTokens: false,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'constructed', from: "Ollama's documents" }],

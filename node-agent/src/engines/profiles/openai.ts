@@ -11,6 +11,7 @@ export const openai: EngineProfile = {
   renders: undefined,
   handsOver: undefined,
   continues: new Map([behindPrompt]),
+  reportsProgress: false,
   reportsCachedTokens: true,
   offloads: { none: ['both'] },
   evidence: [{ kind: 'constructed', from: "OpenAI's reference of its API" }],

@@ -106,6 +106,8 @@ export interface EngineProfile {
   readonly handsOver: 'slots' | undefined;
   /** How it goes on with an answer that another engine began. */
   readonly continues: Continuing;
+  /** Whether a stream that asks for it by `return_progress` tells how far its prefill is. */
+  readonly reportsProgress: boolean;
   /** Whether `usage` says how much of a prompt came from the cache. */
   readonly reportsCachedTokens: boolean;
   /** The pairs that the engine has. `none` is how it is without any help. */

@@ -110,6 +110,7 @@ export const sglang: EngineProfile = {
   handsOver: undefined,
   // It puts the last message behind the prompt that leads to an answer (`serving_chat.py`).
   continues: new Map([['/v1/chat/completions', '"continue_final_message":true'], behindPrompt]),
+  reportsProgress: false,
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],

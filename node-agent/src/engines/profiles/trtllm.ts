@@ -101,6 +101,7 @@ export const trtllm: EngineProfile = {
   handsOver: undefined,
   // Its chats close the last message (`openai_protocol.py`).
   continues: new Map([behindPrompt]),
+  reportsProgress: false,
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],

@@ -130,6 +130,7 @@ export const vllm: EngineProfile = {
   renders: 'tokens of messages',
   handsOver: undefined,
   continues: new Map([inFinalMessage, behindPrompt]),
+  reportsProgress: false,
   reportsCachedTokens: true,
   offloads: {
     none: ['both'],
