@@ -11,7 +11,9 @@ it('finds the curl in the report of cgn up', () => {
     model: 'tiny',
     surface: { path: '/v1/chat/completions', example, probe: {} },
     isToy: true,
+    isUnnamed: false,
     dataDirectory: '/tmp/data',
+    port: 8_080,
     seconds: '1.0',
   });
   const { url, authorization, body } = printedCurl(text);

@@ -140,8 +140,10 @@ export class Fleet {
     for (const { url, events, slots } of engines) {
       argv.push('--engine-url', url);
       if (slots !== undefined) argv.push('--kv-directory', slots);
+      const profile = events === undefined ? settings.profile : 'embedded';
+      if (profile !== undefined) argv.push('--profile', profile);
       if (events === undefined) continue;
-      argv.push('--profile', 'embedded', '--kv-events', events.live, '--kv-events-replay', events.replay);
+      argv.push('--kv-events', events.live, '--kv-events-replay', events.replay);
     }
     for (const alias of settings.aliases) argv.push('--alias', alias);
     this.#agent = new Child({

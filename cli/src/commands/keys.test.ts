@@ -27,6 +27,7 @@ test('the command for a host has its token, and an edge that only this machine r
   expect(far).toContain(
     '  COGNITORA_JOIN_TOKEN=cgj_x npm run cgn -- agent --edge https://edge.example --engine-url',
   );
+  expect(far).toContain('--engine-url http://127.0.0.1:8000 \\\n    --profile vllm\n');
   expect(far).not.toContain('this machine only');
   for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
     expect(joinReport(made, `http://${host}:8080`, 0)).toMatch(/this machine only.*--origin/s);

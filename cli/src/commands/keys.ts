@@ -116,7 +116,9 @@ That edge can be reached from this machine only. For other hosts put a proxy in 
   return `${made.joinToken}
 
 For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, nowMs)}. On the host, from a checkout:
-  COGNITORA_JOIN_TOKEN=${made.joinToken} npm run cgn -- agent --edge ${edge} --engine-url http://127.0.0.1:8000
+  COGNITORA_JOIN_TOKEN=${made.joinToken} npm run cgn -- agent --edge ${edge} --engine-url http://127.0.0.1:8000 \\
+    --profile vllm
+(--profile says what the engine there is: vllm, sglang, llama-cpp, ...)
 ${isHere ? notice : ''}`.trimEnd();
 };
 

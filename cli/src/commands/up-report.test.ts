@@ -10,7 +10,9 @@ const served: Served = {
   model: 'm',
   surface: { path: '/v1/embeddings', example: { input: 'Hello' }, probe: {} },
   isToy: true,
+  isUnnamed: false,
   dataDirectory: join(homedir(), '.cognitora'),
+  port: 8_080,
   seconds: '1.0',
 };
 
@@ -36,7 +38,7 @@ test('with another data directory every command of this host names it, whatever 
   const option = ['--data-dir', dataDirectory];
   expect(commandsOf(upReport({ ...served, dataDirectory }), 'npm')).toEqual([
     ['npm', 'start', '--', ...option, '--model', 'hf:OWNER/REPO/FILE.gguf'],
-    ['npm', 'start', '--', ...option, '--engine-url', 'http://127.0.0.1:8000'],
+    ['npm', 'start', '--', ...option, '--engine-url', 'http://127.0.0.1:8000', '--profile', 'vllm'],
     ['npm', 'run', 'cgn', '--', 'keys', 'join', ...option],
     ['npm', 'run', 'cgn', '--', 'keys', 'ls', ...option],
     ['npm', 'run', 'cgn', '--', 'nodes', ...option],
@@ -48,4 +50,15 @@ test('the curl asks the surface that answered, and survives any name of a model'
   const [curl] = commandsOf(upReport({ ...served, model }), 'curl');
   expect(curl?.[2]).toBe('http://127.0.0.1:8080/v1/embeddings');
   expect(JSON.parse(curl?.at(-1) ?? '')).toEqual({ model, input: 'Hello' });
+});
+
+test('an engine of which nobody said what it is gets a word on what that costs; a named one does not', () => {
+  expect(upReport({ ...served, isToy: false, isUnnamed: true })).toContain('--profile vllm');
+  expect(upReport({ ...served, isToy: false })).not.toContain('--profile');
+});
+
+test('another port is kept by the hints of another start, and by them alone', () => {
+  const report = upReport({ ...served, port: 9_000 });
+  expect(report.match(/npm start -- --port 9000/g)).toHaveLength(2);
+  expect(report.match(/--port/g)).toHaveLength(2);
 });

@@ -49,7 +49,10 @@ test('every option is read, paths and origins in their plain form', () => {
     origins: ['https://edge.example', 'http://x'],
     json: true,
   });
-  expect(parse('--engine-url', 'http://a:1', '--engine-url', 'http://b:2/v1').engineUrls).toHaveLength(2);
+  const engines = parse('--engine-url', 'http://a:1', '--engine-url', 'http://b:2/v1', '--profile', 'vllm');
+  expect(engines.engineUrls).toHaveLength(2);
+  expect(engines.profile).toBe('vllm');
+  expect(() => parse('--profile', 'vllm')).toThrow('--engine-url');
 });
 
 test('the default model is the newest real one in the data directory', () => {

@@ -15,7 +15,7 @@ import { Fleet } from '../fleet.ts';
 import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
-import { upReport } from './up-report.ts';
+import { defaultPort, upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
 
@@ -26,7 +26,8 @@ Usage
   cgn up                                            the toy model: instant, offline, writes nonsense
   cgn up --model hf:OWNER/REPO/FILE.gguf            a real model from the hub, downloaded once
   cgn up --model ./model.gguf                       a GGUF file on this machine
-  cgn up --engine-url http://127.0.0.1:8000         an engine that runs already (vLLM, SGLang, llama-server, ...)
+  cgn up --engine-url http://127.0.0.1:8000 --profile vllm
+                                                    an engine that runs already (vllm, sglang, llama-cpp, ...)
 
 Options
   --port PORT             where the edge listens on 127.0.0.1 (default: 8080)
@@ -35,6 +36,9 @@ Options
                           else tiny)
   --engine-url URL        attach to an OpenAI-compatible server instead of starting an engine; repeatable;
                           COGNITORA_ENGINE_API_KEY is sent to it as a bearer token
+  --profile NAME          which engine --engine-url is, for all of them, as in docs/agent-config.md: vllm,
+                          sglang, llama-cpp, ... Without it its load is not known, and its chats are not
+                          continued elsewhere after a failure
   --alias PUBLIC=SERVED   offer the engine's model SERVED under the name PUBLIC; repeatable
   --replicas N            engines to start for the model (default: 1)
   --kvcached SOCKET       share the engine's KV with other hosts through this host's "cgn kvcached"
@@ -44,10 +48,11 @@ Options
 `;
 
 const options = {
-  port: { type: 'string', default: '8080' },
+  port: { type: 'string', default: String(defaultPort) },
   'data-dir': { type: 'string' },
   model: { type: 'string' },
   'engine-url': { type: 'string', multiple: true },
+  profile: { type: 'string' },
   alias: { type: 'string', multiple: true },
   replicas: { type: 'string', default: '1' },
   kvcached: { type: 'string' },
@@ -61,6 +66,8 @@ export interface UpSettings {
   readonly dataDirectory: string;
   readonly model: string;
   readonly engineUrls: readonly string[];
+  /** Of all of `engineUrls`; undefined: any that speaks the API. The agent knows the names. */
+  readonly profile: string | undefined;
   readonly aliases: readonly string[];
   readonly replicas: number;
   /** The socket of this host's kvcached; undefined: engines keep their KV to themselves. */
@@ -93,6 +100,9 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   if (engineUrls.length > 0 && (values.model !== undefined || values.replicas !== '1')) {
     throw new UserError('--engine-url attaches to running engines: leave --model and --replicas out.', 2);
   }
+  if (engineUrls.length === 0 && values.profile !== undefined) {
+    throw new UserError('--profile says what --engine-url is: name that, too.', 2);
+  }
   if (engineUrls.length > 0 && values.kvcached !== undefined) {
     const instead = 'cgn agent --kvcached SOCKET --engine-url URL --kv-directory DIR';
     throw new UserError(`--kvcached is for the engines that cgn up starts; for others: ${instead}.`, 2);
@@ -116,6 +126,7 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
     dataDirectory,
     model: values.model ?? defaultModel(dataDirectory),
     engineUrls,
+    profile: values.profile,
     aliases: values.alias ?? [],
     replicas: wholeNumber(values.replicas, '--replicas', 1, replicasMax),
     kvcached: values.kvcached === undefined ? undefined : resolve(values.kvcached),
@@ -203,8 +214,9 @@ const serve = async (settings: UpSettings, unlock: () => void): Promise<number> 
       const { served, isToy } = fleet;
       if (settings.json) sayJson({ url, apiKey, adminKey, joinToken, pid: process.pid });
       else if (served !== undefined) {
-        const { dataDirectory } = settings;
-        say(upReport({ ...served, url, apiKey, isToy, dataDirectory, seconds }));
+        const { dataDirectory, port, engineUrls, profile } = settings;
+        const isUnnamed = engineUrls.length > 0 && profile === undefined;
+        say(upReport({ ...served, url, apiKey, isToy, isUnnamed, dataDirectory, port, seconds }));
       }
     }
     await Promise.race([stopped.asked, fleet.failed]);

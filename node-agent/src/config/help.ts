@@ -6,8 +6,8 @@ const engineOptions = [
   wrapped('  --engine-url URL', 'an OpenAI-compatible engine that runs already; repeat for several'),
   wrapped(
     '  --profile NAME',
-    'which engine that is, as in docs/agent-config.md, so that its load is known; repeat in the order of ' +
-      'the engines (default: any that speaks the API)',
+    'which engine that is, as in docs/agent-config.md, so that its load is known and its chats are ' +
+      'continued elsewhere after a failure; repeat in the order of the engines (default: any that speaks the API)',
   ),
   wrapped(
     '  --kv-events ENDPOINT',
