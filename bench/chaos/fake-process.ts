@@ -51,6 +51,10 @@ export class FakeProcess {
     return (await answer).live;
   }
 
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child?.kill(signal);
+  }
+
   /** As a crash: no goodbye. */
   async kill(): Promise<void> {
     const child = this.#child;

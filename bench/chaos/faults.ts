@@ -1,7 +1,15 @@
 /** Which faults strike whom and when, from a seed alone. Pure: `phases.ts` carries them out. */
 
 export type FaultKind = 'engine killed' | LinkFault;
-export type LinkFault = 'link cut' | 'link silent' | 'network parted' | 'agent paused' | 'agent killed';
+export type LinkFault =
+  | 'link cut'
+  | 'link silent'
+  | 'network parted'
+  | 'agent paused'
+  | 'agent killed'
+  /** SIGSTOP, as of a host that is out of memory or a virtual machine that is moved. */
+  | 'engine paused'
+  | 'edge paused';
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -61,7 +69,13 @@ export const linkCuts = (room: FaultRoom, kinds: readonly LinkFault[], paceMs: n
     const isLong = random() < 0.25;
     const silentMs = isLong ? between(random, 2.4 * paceMs, 2.8 * paceMs) : between(random, 200, paceMs);
     const downMs = between(random, 300, paceMs / 3);
-    const lastsMs = kind === 'link cut' ? 0 : kind === 'agent killed' ? downMs : silentMs;
+    const usualMs: Partial<Record<LinkFault, number>> = {
+      'link cut': 0,
+      'agent killed': downMs,
+      // All that is there waits for it.
+      'edge paused': downMs,
+    };
+    const lastsMs = usualMs[kind] ?? silentMs;
     const afterMs = between(random, paceMs / 2, paceMs);
     return { kind, host: Math.floor(random() * hosts), afterMs, lastsMs };
   });

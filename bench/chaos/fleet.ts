@@ -42,8 +42,13 @@ const harms: Readonly<Record<FaultKind, readonly [harm: Deed, mend: Deed]>> = {
   'network parted': [({ network }) => network?.part(), ({ network }) => network?.join()],
   'agent paused': [(host) => host.signalAgent('SIGSTOP'), (host) => host.signalAgent('SIGCONT')],
   'agent killed': [(host) => host.killAgent(), (host) => host.startAgent()],
+  'engine paused': [(host) => host.engine.signal('SIGSTOP'), (host) => host.engine.signal('SIGCONT')],
+  'edge paused': [
+    (_, edge) => void process.kill(edge.pid(), 'SIGSTOP'),
+    (_, edge) => void process.kill(edge.pid(), 'SIGCONT'),
+  ],
 };
-type Deed = (host: Host) => void | Promise<void>;
+type Deed = (host: Host, edge: EdgeUnderTest) => void | Promise<void>;
 
 export interface Strike extends Fault {
   readonly beganUs: number;
@@ -74,9 +79,9 @@ export class Fleet {
     const [harm, mend] = harms[fault.kind];
     await delayMs(fault.afterMs);
     const beganUs = monotonicUs();
-    await harm(host);
+    await harm(host, this.edge);
     await delayMs(fault.lastsMs);
-    await mend(host);
+    await mend(host, this.edge);
     return { ...fault, beganUs };
   }
 

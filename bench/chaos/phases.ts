@@ -143,7 +143,10 @@ const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: num
 /** An edge that comes back at once, and one that stays away for longer than its agents wait, in turn. */
 const downMsInTurn = [500, 9_000] as const;
 
-const linkFaults = ['link cut', 'link silent', 'network parted', 'agent paused', 'agent killed'] as const;
+const linkFaults = [
+  ...(['link cut', 'link silent', 'network parted', 'agent paused', 'agent killed'] as const),
+  ...(['engine paused', 'edge paused'] as const),
+];
 
 const edgeKills = async (fleet: Fleet, plan: ChaosPlan): Promise<PhaseResult> => {
   const beganUs = monotonicUs();

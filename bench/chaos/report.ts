@@ -156,10 +156,11 @@ export const goalsOf = (
   const kills = phases.flatMap(([{ edgeKills }]) => edgeKills);
   if (kills.length > 0) {
     const worstMs = Math.max(...kills.map(({ enginesIdleMs }) => enginesIdleMs));
+    const edgeMs = Math.max(...kills.map(({ edgeIdleMs, downMs }) => edgeIdleMs - downMs));
     goals.nothingLeft = {
-      goal: 'engines idle within 10 s of the death of the edge, and nothing reserved at the next one',
-      value: `${worstMs} ms`,
-      met: worstMs <= enginesIdleMsMax,
+      goal: 'engines idle within 10 s of the death of the edge, nothing reserved 10 s after the next one began',
+      value: `${worstMs} and ${edgeMs} ms`,
+      met: Math.max(worstMs, edgeMs) <= enginesIdleMsMax,
     };
   }
   return goals;

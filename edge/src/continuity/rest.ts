@@ -48,7 +48,7 @@ const words: Readonly<Record<SentBlocker | RequestBlocker | 'unreadable', string
 export const restOf = (sent: Sent, { path, body, isRefused, isOneAnswer }: RestOptions): Rest => {
   if (sent.finishReason !== undefined && isOneAnswer) return 'spent';
   if (isRefused) return { because: 'the request says so' };
-  if (body === undefined) return { because: 'the request is too large to be kept' };
+  if (body === undefined) return { because: 'the request is too large to be kept, or too many are' };
   if (sent.blocker !== undefined) return { because: words[sent.blocker] };
   const blocker = requestBlockerOf(path, parseJsonRecord(body, 'bad_json', 'The request body'));
   if (blocker !== undefined) return { because: words[blocker] };
