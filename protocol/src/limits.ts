@@ -206,8 +206,10 @@ export const sseEventBytesMax = 1 * MiB;
 export const sentUnreadBytesMax = 32 * KiB;
 /** Edge: the text of an answer that is kept to be continued from: as much as a body may hold to be sent again. */
 export const sentTextCharsMax = 1 * MiB;
-/** Edge: events at an answer's end whose lengths are known: its last white space, or the start of a stop text. */
+/** Edge: events at an answer's end whose lengths are known, where the start of a stop text may be: most take few. */
 export const sentTailEventsMax = 64;
+/** Edge: the same, of events behind these that are white space alone: models get caught in that, not for so long. */
+export const sentSpaceEventsMax = 1_024;
 /** Bytes of a `usage` object captured from a response. */
 export const usageBytesMax = 16 * KiB;
 /** Bytes of `model`, `stream` or `stream_options` in a large request body: each is a few dozen. */

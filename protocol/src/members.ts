@@ -27,8 +27,8 @@ const closeBracket = 0x5d;
 export const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** A member's name longer than this is none that any caller looks for, even with each character as an escape. */
-const nameBytesMax = 96;
+/** A member's name longer than this is none that any caller looks for: 24 characters, each as an escape of 6 bytes. */
+const nameBytesMax = 144;
 
 type State = 'before' | 'key' | 'colon' | 'value' | 'done';
 

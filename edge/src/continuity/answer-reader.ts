@@ -3,7 +3,7 @@
  * events carry, how it ended, and what keeps it from being continued. Takes whole events, many at a time; holds the
  * text and no event.
  */
-import { sentTailEventsMax, sentTextCharsMax } from '@cognitora/protocol/limits';
+import { sentSpaceEventsMax, sentTailEventsMax, sentTextCharsMax } from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { isRecord, type JsonRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOf } from '@cognitora/protocol/sse';
@@ -13,14 +13,21 @@ const decoder = new TextDecoder();
 const usualPrefix = 'data: ';
 const done = '[DONE]';
 
-/** The data of each event in a text of whole events; of the usual one without a look at its lines. */
-const dataIn = (text: string): readonly string[] => {
+/** The type of an event with which an engine says that it failed. */
+const errorType = /^event: ?error$/m;
+
+/**
+ * The data of each event in a text of whole events, of the usual one without a look at its lines; undefined for an
+ * error, whatever it says.
+ */
+const dataIn = (text: string): readonly (string | undefined)[] => {
   const plain = text.includes('\r') ? text.replaceAll(/\r\n|\r/g, '\n') : text;
-  const found: string[] = [];
+  const found: (string | undefined)[] = [];
   for (const event of plain.split('\n\n')) {
     const isUsual = event.startsWith(usualPrefix) && !event.includes('\n');
     const data = isUsual ? event.slice(usualPrefix.length) : dataOf(event);
-    if (data !== '') found.push(data);
+    if (data === '') continue;
+    found.push(!isUsual && errorType.test(event) ? undefined : data);
   }
   return found;
 };
@@ -48,6 +55,8 @@ export class AnswerReader {
   #text = '';
   #textEvents = 0;
   #tailEnds: number[] = [];
+  /** Of the last events, those that are white space alone: the seam stands before them. */
+  #spaceEvents = 0;
   #id: string | undefined;
   #created: number | undefined;
   #model: string | undefined;
@@ -62,12 +71,13 @@ export class AnswerReader {
 
   read(events: Uint8Array): void {
     for (const data of dataIn(decoder.decode(events))) {
-      if (data === done) this.#isDone = true;
+      if (data === undefined) this.skip();
+      else if (data === done) this.#isDone = true;
       else this.#event(jsonRecordIn(data));
     }
   }
 
-  /** An event was passed on that nobody read. */
+  /** An event was passed on that nobody read, or an error. */
   skip(): void {
     this.#hasBegun = true;
     this.#block('unreadable');
@@ -80,7 +90,7 @@ export class AnswerReader {
       hasBegun: this.#hasBegun,
       text: this.#text,
       textEvents: this.#textEvents,
-      tailEnds: this.#tailEnds.slice(-sentTailEventsMax),
+      tailEnds: this.#tailEnds.slice(-this.#tailEventsMax),
       id: this.#id,
       created: this.#created,
       model: this.#model,
@@ -92,6 +102,10 @@ export class AnswerReader {
     };
   }
 
+  get #tailEventsMax(): number {
+    return sentTailEventsMax + Math.min(this.#spaceEvents, sentSpaceEventsMax);
+  }
+
   #block(blocker: SentBlocker): void {
     this.#blocker ??= blocker;
     this.#text = '';
@@ -100,7 +114,7 @@ export class AnswerReader {
 
   #event(event: JsonRecord | undefined): void {
     this.#hasBegun = true;
-    if (event === undefined || isSaid(event.error)) {
+    if (event === undefined || isSaid(event.error) || event.object === 'error') {
       this.#block('unreadable');
       return;
     }
@@ -141,9 +155,10 @@ export class AnswerReader {
 
   #add(text: string): void {
     this.#text += text;
+    this.#spaceEvents = text.trim() === '' ? this.#spaceEvents + 1 : 0;
     this.#tailEnds.push(this.#text.length);
-    if (this.#tailEnds.length > 2 * sentTailEventsMax) {
-      this.#tailEnds = this.#tailEnds.slice(-sentTailEventsMax);
+    if (this.#tailEnds.length > 2 * this.#tailEventsMax) {
+      this.#tailEnds = this.#tailEnds.slice(-this.#tailEventsMax);
     }
   }
 }

@@ -123,6 +123,13 @@ test.each([
   ],
   ['a limit', chat, String.raw`{"model":"m","messages":[{}],"m\u0061x_tokens":7}`],
   [
+    'a limit in escapes alone',
+    chat,
+    `{"model":"m","messages":[{}],"${[...'max_completion_tokens']
+      .map((letter) => `\\u00${letter.charCodeAt(0).toString(16)}`)
+      .join('')}":7}`,
+  ],
+  [
     'content',
     chat,
     String.raw`{"model":"m","messages":[{"role":"assistant","content":"a","c\u006fntent":"b"}],` +
@@ -130,6 +137,20 @@ test.each([
   ],
 ] as const)('a name written so that no splice finds it is unreadable: %s', (_, path, body) => {
   expect(continuationOf(path, utf8(body), sentOf(path, ['a']))).toBe('unreadable');
+});
+
+test.each([
+  ...['"10"', '10.5', '1e400', '9007199254740993', 'true', '[]'].map((value) => ['max_tokens', value]),
+  ['max_completion_tokens', '"10"'],
+  ['min_tokens', '"10"'],
+])('a limit that nobody can count down keeps the answer from being continued: %s %s', (name, value) => {
+  const body = `{"model":"m","messages":[{"role":"user","content":"Hi"}],"${name}":${value}}`;
+  expect(continuationOf(chat, utf8(body), sentOf(chat, ['a', 'b', 'c']))).toBe('unreadable');
+});
+
+test('a limit is counted down however it writes its number', () => {
+  const body = '{"model":"m","max_tokens":1.0e1,"prompt":"Hi"}';
+  expect(textFor(completions, body, ['a', ' b'])).toBe('{"model":"m","max_tokens":8,"prompt":"Hia b"}');
 });
 
 const others = fc.array(fc.tuple(fc.stringMatching(/^[a-l]{2,6}$/), jsonValue), { maxLength: 4 });

@@ -18,8 +18,11 @@ export interface Continuation {
   readonly seam: Seam;
 }
 
+/** Members that count an answer's tokens. */
+const countNames = ['min_tokens', ...limitNames] as const;
+
 /** Names that a splice has to find where a JSON reader does. */
-const splicedNames: readonly string[] = ['messages', 'prompt', 'min_tokens', ...limitNames];
+const splicedNames: readonly string[] = ['messages', 'prompt', ...countNames];
 
 const openBrace = 0x7b;
 const quote = 0x22;
@@ -66,9 +69,13 @@ const textSplice = (body: Uint8Array, outline: Outline, path: InferencePath, tex
 
 const isLimit = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) > 0;
 
+/** Some engines read a limit that is written as a text, or as a fraction; what they make of it nobody here knows. */
+const isOddLimit = (value: unknown): boolean =>
+  value !== undefined && value !== null && !Number.isSafeInteger(value);
+
 /** Each limit less the tokens that the next engine is told of. */
 const limitSplices = ({ fields, members }: Outline, { events }: Seam): readonly Splice[] =>
-  ['min_tokens', ...limitNames].flatMap((name) => {
+  countNames.flatMap((name) => {
     const [value, span] = [fields[name], members.get(name)];
     if (!isLimit(value) || span === undefined || events === 0) return [];
     const { valueStart: at, valueEnd } = span;
@@ -90,6 +97,7 @@ export const continuationOf = (
   const outline = outlineOf([body]);
   const { fields, members } = outline;
   for (const name of members.keys()) if (isHidden(name, splicedNames)) return 'unreadable';
+  if (countNames.some((name) => isOddLimit(fields[name]))) return 'unreadable';
   const limits = limitNames.map((name) => fields[name]).filter(isLimit);
   if (limits.some((limit) => limit <= sent.textEvents)) return 'spent';
   const seam = seamOf(sent, stopsIn(fields));

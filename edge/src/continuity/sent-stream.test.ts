@@ -1,9 +1,15 @@
 import { fromUtf8, joinBytes, utf8 } from '@cognitora/protocol/bytes';
-import { sentTextCharsMax, sentUnreadBytesMax, sseEventBytesMax } from '@cognitora/protocol/limits';
+import {
+  sentSpaceEventsMax,
+  sentTailEventsMax,
+  sentTextCharsMax,
+  sentUnreadBytesMax,
+  sseEventBytesMax,
+} from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { cuts, pieces } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { seamOf } from './sent.ts';
 import { SentStream } from './sent-stream.ts';
 
@@ -170,6 +176,9 @@ describe('no other engine can go on behind', () => {
     ['unreadable', 'data: {"choices":\n\n'],
     ['unreadable', 'data: 3\n\n'],
     ['unreadable', event({ error: { message: 'out of memory' } })],
+    ['unreadable', event({ object: 'error', message: 'out of memory', code: 500 })],
+    ['unreadable', 'event: error\ndata: {"message":"out of memory"}\n\n'],
+    ['unreadable', 'data: {"message":"out of memory"}\r\nevent:error\r\n\r\n'],
     ['unreadable', choice({ content: [{ type: 'text', text: 'a' }] })],
     ['unreadable', `data: ${'x'.repeat(sseEventBytesMax + 1)}\n\n`],
     ['too_long', say('x'.repeat(sentTextCharsMax / 2 + 1)).repeat(2)],
@@ -216,5 +225,50 @@ describe('the seam', () => {
     ['tears no character', ['a', '\ud83d'], [], { text: 'a', events: 1, repeats: '\ud83d' }],
   ])('%s', (_, parts, stops, expected) => {
     expect(seam(parts, stops)).toEqual(expected);
+  });
+
+  test('counts all the white space behind the last word, however many events it took', () => {
+    for (const spaces of [63, 64, 65, 200, sentSpaceEventsMax]) {
+      const parts = ['a', ' b', ...Array.from({ length: spaces }, () => '\n')];
+      expect(seam(parts)).toEqual({ text: 'a b', events: 2, repeats: '\n'.repeat(spaces) });
+    }
+  });
+
+  test('stands where the count is known, behind more white space than that, or a longer start of a stop', () => {
+    const spaces = 3 * sentSpaceEventsMax;
+    const ofSpaces = seam(['a', ...Array.from({ length: spaces }, () => '\n')]);
+    expect(ofSpaces.events).toBe(ofSpaces.text.length);
+    const known = sentTailEventsMax + sentSpaceEventsMax;
+    expect(ofSpaces.repeats.length).toBe(known - 1);
+    const ofStop = seam(Array.from('s'.repeat(200)), [`${'s'.repeat(200)}!`]);
+    expect([ofStop.events, ofStop.text.length]).toEqual([200 - sentTailEventsMax + 1, ofStop.events]);
+  });
+
+  test('is where a look at each length would put it', () => {
+    const units = fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 12 });
+    const overlapIn = (text: string, stop: string): number => {
+      for (let length = Math.min(stop.length - 1, text.length); length > 0; length -= 1) {
+        if (text.endsWith(stop.slice(0, length))) return length;
+      }
+      return 0;
+    };
+    fc.assert(
+      fc.property(units, fc.array(units, { maxLength: 3 }), (text, stops) => {
+        const overlap = Math.max(0, ...stops.map((stop) => overlapIn(text, stop)));
+        expect(seam([...text], stops).repeats).toBe(text.slice(text.length - overlap));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('is found with as many steps as the stop has characters', () => {
+    const charCodeAt = vi.spyOn(String.prototype, 'charCodeAt');
+    try {
+      const half = 'a'.repeat(30_000);
+      seamOf(sentOf(say(half + half)), [`${half}b${half}${half}`]);
+      expect(charCodeAt.mock.calls.length).toBeLessThan(1_000_000);
+    } finally {
+      charCodeAt.mockRestore();
+    }
   });
 });

@@ -25,7 +25,7 @@ export interface Sent {
   readonly text: string;
   /** Events that had a part of it: as many tokens, with an engine that sends each token by itself. */
   readonly textEvents: number;
-  /** Where the parts of the last of these events end in the text, in order. */
+  /** Where the parts of the last of these events end in the text, in order; of events before them nobody knows. */
   readonly tailEnds: readonly number[];
   readonly id: string | undefined;
   readonly created: number | undefined;
@@ -48,15 +48,24 @@ export interface Seam {
   readonly repeats: string;
 }
 
-/** How much of a text's end is the beginning of a stop sequence, and not all of it. */
-const stopOverlap = (text: string, stops: readonly string[]): number => {
-  let longest = 0;
-  for (const stop of stops) {
-    for (let length = Math.min(stop.length - 1, text.length); length > longest; length -= 1) {
-      if (text.endsWith(stop.slice(0, length))) longest = length;
-    }
+/**
+ * How much of a text's end is the beginning of a stop sequence, and not all of it. By Knuth, Morris and Pratt, as a
+ * client may send a stop of any length: it costs its length, not the square of it.
+ */
+const stopOverlap = (text: string, stop: string): number => {
+  /** Of each beginning of the stop, the length of the longest shorter one that it ends with. */
+  const borders = new Uint32Array(stop.length);
+  const next = (matched: number, unit: number): number => {
+    let length = matched;
+    while (length > 0 && stop.charCodeAt(length) !== unit) length = borders[length - 1] ?? 0;
+    return stop.charCodeAt(length) === unit ? length + 1 : 0;
+  };
+  for (let at = 1; at < stop.length; at += 1) borders[at] = next(borders[at - 1] ?? 0, stop.charCodeAt(at));
+  let matched = 0;
+  for (let at = Math.max(0, text.length - stop.length + 1); at < text.length; at += 1) {
+    matched = next(matched, text.charCodeAt(at));
   }
-  return longest;
+  return matched;
 };
 
 const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text);
@@ -64,10 +73,14 @@ const endsInHalf = (text: string): boolean => /[\ud800-\udbff]$/.test(text);
 /**
  * The seam stands before white space at the end of the text: some chat templates trim it away, and tokenizers join it
  * with the word behind it. And before what may become a stop sequence, which engines look for in their own text alone.
+ * But never before events whose lengths are not known any more, or a limit of tokens would be wrong.
  */
 export const seamOf = ({ text, textEvents, tailEnds }: Sent, stops: readonly string[]): Seam => {
   const trimmed = text.trimEnd();
-  let told = trimmed.slice(0, trimmed.length - stopOverlap(trimmed, stops)).trimEnd();
+  const overlap = stops.reduce((longest, stop) => Math.max(longest, stopOverlap(trimmed, stop)), 0);
+  const wanted = trimmed.slice(0, trimmed.length - overlap).trimEnd().length;
+  const known = textEvents > tailEnds.length ? (tailEnds[0] ?? text.length) : 0;
+  let told = text.slice(0, Math.max(wanted, known));
   if (endsInHalf(told)) told = told.slice(0, -1);
   const repeated = tailEnds.filter((end) => end > told.length).length;
   return { text: told, events: textEvents - repeated, repeats: text.slice(told.length) };
