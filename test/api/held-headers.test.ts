@@ -28,6 +28,9 @@ const respondLate =
     response.end(bytes.slice(split));
   };
 
+const progress = (processed: number): string =>
+  `data: {"choices":[],"prompt_progress":{"total":9,"cache":0,"processed":${processed},"time_ms":1}}\n\n`;
+
 /** What each request's engine does. */
 const scenarios = {
   justInTime: async ({ response }) => {
@@ -57,6 +60,7 @@ const scenarios = {
     sendJson(response, 422, '{"detail":"late"}');
   },
   silentPrefill: respondLate(event('a') + done, 0),
+  toldPrefill: respondLate(progress(0) + progress(4) + event('a') + done, progress(0).length),
   halfAnEvent: respondLate(event('first') + event('half') + done, event('first').length + 20),
   halfALongEvent: respondLate(event('first') + longEvent + done, 1_500_000),
 } satisfies Record<string, Answer>;
@@ -116,10 +120,13 @@ const readRevocation = async (cluster: Cluster): Promise<{ afterMs: number; refu
 };
 
 let engine: FakeEngine;
+/** Its agent knows that it tells of its prefill. */
+let telling: FakeEngine;
 beforeAll(async () => {
   engine = await startLlamaServer({ models: ['llama'] });
+  telling = await startLlamaServer({ models: ['telling'] });
 });
-afterAll(() => engine.stop());
+afterAll(() => Promise.all([engine.stop(), telling.stop()]));
 
 /** All requests of one layout. */
 class Run {
@@ -131,7 +138,14 @@ class Run {
 
   constructor(layout: Layout) {
     this.layout = layout;
-    this.#fixture = useCluster(() => ({ layout, agents: [{ name: 'gpu', engines: [engine.url] }] }));
+    this.#fixture = useCluster(() => {
+      const config = `[[engine]]\nprofile = "llama-cpp"\nurl = "${telling.url}"\n`;
+      const agents = [
+        { name: 'gpu', engines: [engine.url] },
+        { name: 'telling', engines: [], config },
+      ];
+      return { layout, agents };
+    });
     this.revocation.catch(() => {});
   }
 
@@ -139,8 +153,10 @@ class Run {
     const { cluster } = this.#fixture;
     for (const [name, answer] of Object.entries(scenarios)) {
       const id = freshId();
-      engine.script(id, answer);
-      const body = JSON.stringify({ model: 'llama', messages: [], stream: name !== 'lateUnstreamed' });
+      const isTold = name === 'toldPrefill';
+      (isTold ? telling : engine).script(id, answer);
+      const model = isTold ? 'telling' : 'llama';
+      const body = JSON.stringify({ model, messages: [], stream: name !== 'lateUnstreamed' });
       const headers = { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id };
       this.#answers.set(name as Scenario, send(cluster.url + chatPath, { body, headers }));
     }
@@ -214,6 +230,12 @@ describe.each(runs)('silent engines, layout $layout', (run) => {
     const answer = await answerOf('silentPrefill');
     expect(answer.headersMs).toBeLessThan(5_000);
     expect(eventsOf(answer).filter(isComment)).not.toEqual([]);
+    expect(withoutComments(answer)).toBe(event('a') + done);
+  });
+
+  test('a prefill that its engine tells of: held, committed and commented as if it were silent', async () => {
+    const answer = await answerOf('toldPrefill');
+    expectCommitted(answer);
     expect(withoutComments(answer)).toBe(event('a') + done);
   });
 
