@@ -1,5 +1,6 @@
 /** Limits and what they do, as the admin API answers them, and how a person reads them. Asks nobody. */
 import { printable } from '@cognitora/protocol/printable';
+import type { NodesAnswer } from './node-report.ts';
 import { table } from './terminal.ts';
 
 interface Used {
@@ -49,17 +50,54 @@ const namesOf = (limited: readonly string[], used: readonly string[]): readonly 
 
 const seconds = (ms: number | undefined): string => (ms === undefined ? '-' : `${ms / 1_000} s`);
 
-const modelRows = ({ defaults, regions }: LimitsAnswer): (string | number)[][] =>
-  regions.flatMap(({ region, limits, models }) => {
-    const names = namesOf(
-      limits.models.map(({ model }) => model),
-      models.map(({ model }) => model),
-    );
-    return names.map((name) => {
+/** Which of a model's engines in one region tell how much they have to do: by that seats are learned. */
+type Tells = 'all' | 'some' | 'none' | 'nobody serves it';
+
+const tellsOf = (nodes: NodesAnswer, region: string, model: string): Tells => {
+  const here = nodes.regions.filter((one) => one.region === region).flatMap((one) => one.nodes);
+  const serving = here.flatMap(({ replicas }) => replicas.filter(({ models }) => models.includes(model)));
+  if (serving.length === 0) return 'nobody serves it';
+  const told = serving.filter(({ seats }) => seats !== undefined).length;
+  if (told === serving.length) return 'all';
+  return told === 0 ? 'none' : 'some';
+};
+
+const seatsWords: Readonly<Record<Tells, string>> = {
+  all: 'learned',
+  some: 'no bound',
+  none: 'no bound',
+  'nobody serves it': '-',
+};
+
+/** Those that are limited, or were asked for. */
+const modelNames = ({ limits, models }: LimitsAnswer['regions'][number]): readonly string[] =>
+  namesOf(
+    limits.models.map(({ model }) => model),
+    models.map(({ model }) => model),
+  );
+
+/** Of models for which nobody knows how many requests a replica had better have. */
+const untoldLines = ({ regions }: LimitsAnswer, nodes: NodesAnswer): readonly string[] => {
+  const lines = regions.flatMap((one) =>
+    modelNames(one).flatMap((model) => {
+      const isSet = one.limits.models.find((each) => each.model === model)?.seatsPerReplica !== undefined;
+      const tells = isSet ? 'all' : tellsOf(nodes, one.region, model);
+      if (tells !== 'none' && tells !== 'some') return [];
+      return `${printable(model)}: ${tells === 'none' ? '' : 'some of '}its engines tell no load; set --seats.`;
+    }),
+  );
+  return lines.length === 0 ? [] : [[...new Set(lines)].join('\n')];
+};
+
+const modelRows = ({ defaults, regions }: LimitsAnswer, nodes: NodesAnswer): (string | number)[][] =>
+  regions.flatMap((one) => {
+    const { region, limits, models } = one;
+    return modelNames(one).map((name) => {
       const held = { ...defaults, ...limits.models.find(({ model }) => model === name) };
       const used = models.find(({ model }) => model === name) ?? nothing;
       return [
-        ...[region, printable(name), held.seatsPerReplica ?? 'learned', held.concurrency ?? '-'],
+        ...[region, printable(name), held.seatsPerReplica ?? seatsWords[tellsOf(nodes, region, name)]],
+        held.concurrency ?? '-',
         ...[held.queueMax ?? '-', seconds(held.queueMsMax), seconds(held.firstTokenMs), ...usedCells(used)],
       ];
     });
@@ -80,8 +118,9 @@ const tenantRows = ({ regions }: LimitsAnswer): (string | number)[][] =>
 
 const usedHeader = ['RUNNING', 'WAITING', 'LET IN', 'REFUSED'];
 
-export const limitsReport = (answer: LimitsAnswer): string => {
-  const models = modelRows(answer);
+/** `nodes`: who serves what now, and whether it tells its load. */
+export const limitsReport = (answer: LimitsAnswer, nodes: NodesAnswer): string => {
+  const models = modelRows(answer, nodes);
   const tenants = tenantRows(answer);
   const retries = answer.regions.map(
     ({ region, retries: { left, refused } }) => `${region} ${left} left, ${refused} not made`,
@@ -90,6 +129,7 @@ export const limitsReport = (answer: LimitsAnswer): string => {
   const tenantHeader = ['REGION', 'TENANT', 'AT ONCE', 'WEIGHT', ...usedHeader];
   return [
     models.length === 0 ? 'No model has limits or was asked for.' : table(modelHeader, models),
+    ...untoldLines(answer, nodes),
     tenants.length === 0 ? 'No tenant has limits or asked.' : table(tenantHeader, tenants),
     `Retries: ${retries.join('; ')}.`,
   ].join('\n\n');

@@ -4,7 +4,7 @@ import { wrongArguments } from './wrong-arguments.ts';
 
 const told = (...args: string[]): string => {
   try {
-    parseArgs({ args, options: {}, strict: true });
+    parseArgs({ args, options: { port: { type: 'string' } }, strict: true });
   } catch (thrown) {
     return wrongArguments(thrown, 'up', 'npm start -- --port 8080').message;
   }
@@ -13,6 +13,10 @@ const told = (...args: string[]): string => {
 
 test('a wrong option is named, in one sentence', () => {
   expect(told('--modle')).toBe(`Unknown option '--modle'. See "cgn up --help".`);
+});
+
+test('of several lines the first is told', () => {
+  expect(told('--port', '-1')).toBe(`Option '--port' argument is ambiguous. See "cgn up --help".`);
 });
 
 test('where npm kept an option for itself, its value alone says where options go', () => {

@@ -5,7 +5,7 @@ import { UserError } from './terminal.ts';
 
 /** `example` shows where options go: npm keeps those before a "--" and hands on their values alone. */
 export const wrongArguments = (thrown: unknown, command: string, example: string): UserError => {
-  const [told = ''] = messageOf(thrown).split('. ');
+  const [told = ''] = messageOf(thrown).split(/\.\s/);
   const isPositional =
     thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
   const hint = isPositional ? ` Options go after "--": ${example}.` : '';

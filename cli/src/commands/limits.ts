@@ -1,7 +1,8 @@
 /** `cgn limits`: how much models and tenants may have at once, how long requests wait, and what is set of that. */
 import { printable } from '@cognitora/protocol/printable';
-import { adminOptions, clientOf } from '../admin-client.ts';
+import { type AdminClient, adminOptions, clientOf } from '../admin-client.ts';
 import { type LimitsAnswer, limitsReport } from '../limits-report.ts';
+import type { NodesAnswer } from '../node-report.ts';
 import { say, sayJson, UserError } from '../terminal.ts';
 import { argumentsOf } from '../wrong-arguments.ts';
 
@@ -27,9 +28,19 @@ Limits of a tenant (a key's: cgn keys create --tenant)
 
 "set" replaces what was set for that name. Engines queue without bound, so the edge sends each only as many
 requests as it runs and a few ahead, and keeps the others in its own queue. It learns how many that is from
-the engine's metrics; of an engine without metrics it knows only how late first tokens come. A tenant's
-requests go by the header x-cognitora-priority, 0 to 9; between tenants tokens are shared by weight. Who is
-refused gets 503 (the model's limit) or 429 (the tenant's), with Retry-After.
+the engine's metrics; of an engine without metrics it knows only how late first tokens come ("no bound"). A
+tenant's requests go by the header x-cognitora-priority, 0 to 9; between tenants tokens are shared by weight.
+Who is refused gets 503 (the model's limit) or 429 (the tenant's), with Retry-After.
+
+What "ls" counts as REFUSED
+  queue_full            503: --queue requests waited already
+  predicted_late        503: it would have waited beyond --queue-seconds, or its first token come after
+                        --first-token-ms
+  queue_time            503: it waited for --queue-seconds
+  tenant_concurrency    429: its tenant had its --concurrency already
+  tenant_share          429: the queue was full, and its tenant had more than its share of it
+  deadline              504: its own deadline (x-request-timeout-ms) passed while it waited
+  client_gone           its client left while it waited
 
 Options
   --edge URL        the edge (default: the one "cgn up" left in the data directory)
@@ -51,8 +62,18 @@ const options = {
   ...adminOptions,
 } as const;
 
-const parse = (argv: readonly string[]) =>
-  argumentsOf(argv, options, 'limits', 'npm run cgn -- limits set model qwen --queue 100');
+/** A number below 0 is a wrong number, no option. */
+const withNegatives = (argv: readonly string[]): readonly string[] =>
+  argv.flatMap((word, at) => {
+    if (/^-\d/.test(word) && /^--[a-z-]+$/.test(argv[at - 1] ?? '')) return [];
+    const next = argv[at + 1] ?? '';
+    return /^--[a-z-]+$/.test(word) && /^-\d/.test(next) ? `${word}=${next}` : word;
+  });
+
+const parse = (argv: readonly string[]) => {
+  const example = 'npm run cgn -- limits set model qwen --queue 100';
+  return argumentsOf(withNegatives(argv), options, 'limits', example);
+};
 
 type Values = ReturnType<typeof parse>['values'];
 type Option = Exclude<keyof typeof options, keyof typeof adminOptions>;
@@ -89,6 +110,24 @@ export const limitsOf = (kind: Kind, values: Partial<Record<Option, string | und
   return limits;
 };
 
+/** The edge's words on limits, with the options' names and units in the place of its own. */
+export const inOptions = (kind: Kind, message: string): string => {
+  for (const option of limitOptions) {
+    const [field = '', units = 1] = fields[kind][option] ?? [];
+    const told = new RegExp(`^The limits: ${field} must be (.*)\\.$`).exec(message)?.[1];
+    if (field === '' || told === undefined) continue;
+    if (units === 1) return `--${option} must be ${told}.`;
+    const scaled = told.replaceAll(/\d+/g, (number) => String(Number(number) / units));
+    return `--${option} must be ${scaled.replace('a whole number', 'a number')}.`;
+  }
+  return message;
+};
+
+const shownLimits = (values: Partial<Record<Option, string | undefined>>): string =>
+  limitOptions
+    .flatMap((option) => (values[option] === undefined ? [] : `--${option} ${values[option]}`))
+    .join(', ');
+
 const targetOf = (names: readonly string[], form: string): readonly [Kind, string] => {
   const [kind, name = ''] = names;
   if (names.length === 2 && name !== '' && (kind === 'model' || kind === 'tenant')) return [kind, name];
@@ -99,9 +138,10 @@ const pathOf = (kind: Kind, name: string): string => `/limits/${kind}s/${encodeU
 
 const list = async (values: Values, names: readonly string[]): Promise<void> => {
   if (names.length > 0) throw new UserError('Write it so: cgn limits ls', 2);
-  const answer = (await clientOf(values).call('GET', '/limits')) as LimitsAnswer;
+  const client = clientOf(values);
+  const answer = (await client.call('GET', '/limits')) as LimitsAnswer;
   if (values.json) sayJson(answer);
-  else say(limitsReport(answer));
+  else say(limitsReport(answer, (await client.call('GET', '/nodes')) as NodesAnswer));
 };
 
 const set = async (values: Values, names: readonly string[]): Promise<void> => {
@@ -113,19 +153,40 @@ const set = async (values: Values, names: readonly string[]): Promise<void> => {
       2,
     );
   }
-  const answer = await clientOf(values).call('PUT', pathOf(kind, name), limits);
+  const client = clientOf(values);
+  const answer = await client.call('PUT', pathOf(kind, name), limits).catch((thrown: unknown) => {
+    throw thrown instanceof UserError ? new UserError(inOptions(kind, thrown.message)) : thrown;
+  });
   if (values.json) sayJson(answer);
   else {
-    const told = Object.entries(limits).map(([field, value]) => `${field} ${value}`);
-    say(`${kind} ${printable(name)}: ${told.join(', ')}.`);
+    say(`${kind} ${printable(name)}: ${shownLimits(values)}.`);
+    if (kind === 'model' && !(await isServed(client, name)))
+      say(`No replica serves "${printable(name)}" now.`);
   }
+};
+
+const isServed = async (client: AdminClient, model: string): Promise<boolean> => {
+  const { regions } = (await client.call('GET', '/nodes')) as NodesAnswer;
+  const replicas = regions.flatMap(({ nodes }) => nodes.flatMap((node) => node.replicas));
+  return replicas.some(({ models }) => models.includes(model));
+};
+
+const isSet = async (client: AdminClient, kind: Kind, name: string): Promise<boolean> => {
+  const { regions } = (await client.call('GET', '/limits')) as LimitsAnswer;
+  return regions.some(({ limits: { models, tenants } }) =>
+    kind === 'model'
+      ? models.some(({ model }) => model === name)
+      : tenants.some(({ tenant }) => tenant === name),
+  );
 };
 
 const remove = async (values: Values, names: readonly string[]): Promise<void> => {
   const [kind, name] = targetOf(names, 'rm model MODEL   (or: rm tenant TENANT)');
-  const answer = await clientOf(values).call('DELETE', pathOf(kind, name));
+  const client = clientOf(values);
+  const wasSet = await isSet(client, kind, name);
+  const answer = await client.call('DELETE', pathOf(kind, name));
   if (values.json) sayJson(answer);
-  else say(`${kind} ${printable(name)}: the defaults again.`);
+  else say(`${kind} ${printable(name)}: ${wasSet ? 'the defaults again' : 'nothing was set'}.`);
 };
 
 const actions = { ls: list, set, rm: remove } as const;

@@ -7,7 +7,8 @@ const engineOptions = [
   wrapped(
     '  --profile NAME',
     'which engine that is, as in docs/agent-config.md, so that its load is known and its chats are ' +
-      'continued elsewhere after a failure; repeat in the order of the engines (default: any that speaks the API)',
+      'continued elsewhere after a failure; repeat in the order of the engines (default: any that speaks ' +
+      'the API)',
   ),
   wrapped(
     '  --kv-events ENDPOINT',
