@@ -2,6 +2,7 @@ import { frameTypes } from '@cognitora/protocol/frame';
 import type { Epoch, NodeId, Region } from '@cognitora/protocol/ids';
 import {
   ackMsMax,
+  frameBodyBytesMax,
   heartbeatMs,
   helloMsMax,
   leaseMsMax,
@@ -9,6 +10,7 @@ import {
   sweepMs,
   unaskedFramesBurst,
 } from '@cognitora/protocol/limits';
+import type { ResumeToken } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readAll } from '../../testing/carried.ts';
@@ -27,6 +29,8 @@ afterEach(() => {
 });
 
 const region = 'local' as Region;
+const token = 'a1'.repeat(16) as ResumeToken;
+const demand = { tenant: 'default', priority: 5, tokens: 1 };
 const prefix = { salt: 'salt', blockBytes: 256 };
 
 /** A host of links, and what it tells the directory. */
@@ -55,25 +59,31 @@ const hosting = () => {
     link.say(link.agent.hello());
     return link;
   };
+  const common = (node: NodeId, signal: AbortSignal, bodyBytes: number) => ({
+    ...{ node, epoch: 1 as Epoch, region, client: undefined, receipt: { cache: 'c', route: 'r' } },
+    request: new Request('https://object/open', { method: 'POST', body: 'x'.repeat(bodyBytes), signal }),
+    ...{ onFirstByte: vi.fn(), onOver: vi.fn() },
+  });
   /** A request on the node's link, as the region's object sends it. */
-  const carry = (node: NodeId, signal = new AbortController().signal) => {
-    const over = vi.fn();
-    const firstByte = vi.fn();
-    const request = new Request('https://object/open', { method: 'POST', body: 'x'.repeat(20), signal });
-    const answer = host.carry({
-      node,
-      epoch: 1 as Epoch,
-      open: { ...requestOf(20), remainingMs: 60_000 },
-      request,
-      region,
-      client: undefined,
-      receipt: { cache: 'c', route: 'r' },
-      onFirstByte: firstByte,
-      onOver: over,
-    });
-    return { answer, over, firstByte };
+  const carry = (node: NodeId, signal = new AbortController().signal, bodyBytes = 20) => {
+    const options = common(node, signal, bodyBytes);
+    const answer = host.carry({ ...options, open: { ...requestOf(bodyBytes), remainingMs: 60_000 } });
+    return { answer, over: options.onOver, firstByte: options.onFirstByte };
   };
-  return { host, told, dial, join, carry };
+  /** A stream of an older link that goes on over this one. */
+  const resume = (node: NodeId, signal: AbortSignal) => {
+    const options = common(node, signal, 0);
+    const { requestId, replica, model } = requestOf();
+    const answer = host.resume({
+      ...options,
+      resume: {
+        ...{ region, node, replica, requestId, model, stream: true, offset: 0, token },
+        ...{ remainingMs: 60_000, waitMs: 0, earlier: [], demand },
+      },
+    });
+    return { answer, over: options.onOver };
+  };
+  return { host, told, dial, join, carry, resume };
 };
 
 test('a dial that says nothing is closed once its HELLO is overdue, and no sooner', () => {
@@ -217,6 +227,32 @@ test('a request whose link is gone says where it had been placed', async () => {
   const { carry } = hosting();
   const { answer, over } = carry('nobody' as NodeId);
   await expect(answer).rejects.toMatchObject({ code: 'link_lost', route: 'r' });
+  expect(over).toHaveBeenCalledOnce();
+});
+
+test.each([
+  ['a request that goes with its frame', 20],
+  ['a request that follows its frame', frameBodyBytesMax + 1],
+  ['a stream that goes on', undefined],
+])('a client that left before its turn sends the node nothing: %s', async (_, bodyBytes) => {
+  const { host, join, carry, resume } = hosting();
+  const { node, socket, agent } = join('a');
+  const left = AbortSignal.abort();
+  const { answer, over } = bodyBytes === undefined ? resume(node, left) : carry(node, left, bodyBytes);
+  await expect(answer).rejects.toMatchObject({ code: 'client_gone' });
+  await vi.advanceTimersByTimeAsync(0);
+  for (const message of socket.sent) agent.hear(message);
+  expect([over.mock.calls, agent.said(), host.streams]).toEqual([[[undefined]], ['0 welcome'], 0]);
+});
+
+test('a client that leaves while its stream goes on ends it there', async () => {
+  const { host, join, resume } = hosting();
+  const { node } = join('a');
+  const client = new AbortController();
+  const { answer, over } = resume(node, client.signal);
+  expect(host.streams).toBe(1);
+  client.abort();
+  expect((await answer).status).toBe(499);
   expect(over).toHaveBeenCalledOnce();
 });
 

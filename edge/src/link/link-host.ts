@@ -281,17 +281,16 @@ export class LinkHost {
 
   async #carry(hosted: Hosted, options: CarryOptions): Promise<Response> {
     const { open, request } = options;
-    const { body, signal } = request;
+    const { body } = request;
     const isWhole = open.bodyBytes <= frameBodyBytesMax;
     const firstBytes = isWhole ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
-    if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
     const begin: Begin = (link, handler) => link.open(open, firstBytes, isWhole, handler);
     const { answer, id, abandon } = this.#answer(hosted, options, open, begin);
     if (!isWhole && body !== null) this.#state.waitUntil(sendBody(hosted.link, id, body).catch(abandon));
     return await answer;
   }
 
-  /** Begins a stream and hears it to its end. */
+  /** Begins a stream and hears it to its end. Throws `client_gone` when nobody is there to hear it any more. */
   #answer(
     hosted: Hosted,
     options: CarryCommon,
@@ -299,6 +298,8 @@ export class LinkHost {
     begin: Begin,
   ): { readonly answer: Promise<Response>; readonly id: StreamId; readonly abandon: () => void } {
     const { signal } = options.request;
+    // One that fired already tells no listener.
+    if (signal.aborted) throw new CognitoraError('client_gone', 'The client left.');
     const { link, carried } = hosted;
     const response = new CarriedResponse({
       clock: this.#clock,
