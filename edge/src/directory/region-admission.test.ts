@@ -118,10 +118,29 @@ test('retries are a share of what began, and go to whom they did not try', async
   expect(spent).toMatchObject({ refused: { code: 'retry_budget_spent' } });
   const continued = askedOf('again', { earlier: failedOn('a'), occasion: 'continued' });
   expect(await region.decide(continued)).toHaveProperty('value');
-  const elsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
-  for (let first = 0; first < 5; first += 1) await region.decide(askedOf('first', { earlier: elsewhere }));
+  const refusedElsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
+  for (const earlier of [[], [], [], refusedElsewhere, refusedElsewhere]) {
+    unwrap(await region.decide(askedOf('first', { earlier })));
+  }
   expect(await region.decide(askedOf('again', { earlier: failedOn('a') }))).toHaveProperty('value');
   expect(region.admission().retries).toEqual({ left: 0, refused: 1 });
+});
+
+test('neither what is refused nor what a replica of another region had before pays for retries', async () => {
+  const region = regionOf('a', 'b');
+  for (let retry = 0; retry < retriesAtOnceMax; retry += 1) {
+    unwrap(await region.decide(askedOf('again', { earlier: failedOn('a') })));
+  }
+  const elsewhere = failedOn('c').map((attempt) => ({ ...attempt, region: 'weur' as RegionName }));
+  for (let count = 0; count < 10; count += 1) {
+    expect(await region.decide(askedOf('other', { earlier: elsewhere }))).toHaveProperty('value');
+    expect(await region.decide(askedOf('unknown', { model: 'n' }))).toHaveProperty('refused');
+  }
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1, queueMax: 0 }));
+  for (let count = 0; count < 10; count += 1) {
+    expect(await region.decide(askedOf('flood'))).toMatchObject({ refused: { code: 'overloaded' } });
+  }
+  expect(region.admission().retries).toEqual({ left: 0, refused: 0 });
 });
 
 test('a decision can be asked for by a fetch, whose end takes it back', async () => {
