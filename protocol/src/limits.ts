@@ -180,9 +180,9 @@ export const answerTokensCountedMax = 16_384;
 export const limitsKeptMax = 4_096;
 /** Models, and tenants, of which a region counts what it granted and refused. */
 export const countedMax = 1_024;
-/** Attempts beyond the first, as a share of first ones: more would be a load of its own when a fleet is failing. */
+/** Retries, as a share of requests that got a first replica here: more would be a load when a fleet fails. */
 export const retriesPerRequest = 0.2;
-/** Attempts beyond the first at once: a node that dies with a hundred streams. */
+/** Retries at once: a node that dies with a hundred requests unanswered. Continued answers take nothing of these. */
 export const retriesAtOnceMax = 100;
 /** The longest that a refusal tells a client to wait: what is later nobody knows. */
 export const retryAfterSecondsMax = 120;

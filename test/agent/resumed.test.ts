@@ -17,6 +17,7 @@ import { systemClock } from '../../node-agent/src/clock.ts';
 import { Agent } from '../../node-agent/src/daemon.ts';
 import { attachedSource } from '../../node-agent/src/engines/source.ts';
 import { HostIdentity } from '../../node-agent/src/identity.ts';
+import type { Log } from '../../node-agent/src/log.ts';
 import { openOf, ScriptedEdge } from '../../node-agent/testing/scripted-edge.ts';
 import { utf8 } from '../../protocol/src/bytes.ts';
 import { parseInferenceRequest } from '../../protocol/src/openai.ts';
@@ -98,7 +99,8 @@ class Reader {
   }
 }
 
-const started = async (leaseMs = 600_000) => {
+/** `random` chooses how long the agent waits before it dials again: 0, not at all. */
+const started = async (leaseMs = 600_000, random = 0) => {
   const engine = await new PuppetEngine().start();
   onTestFinished(() => engine.stop());
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
@@ -134,12 +136,23 @@ const started = async (leaseMs = 600_000) => {
     ...({ profile: 'openai', role: 'both', kvOffload: 'none' } as const),
     ...{ source, aliases: new Map(), apiKey: undefined },
   };
-  const log = (): void => {};
+  /** How long the agent waited before each dial but the first. */
+  const dialsInMs: unknown[] = [];
+  const log: Log = (_, event, fields) => {
+    if (event === 'link closed, dialling again') dialsInMs.push(fields?.inMs);
+  };
   const agent = new Agent({
     config: { edge: url, region: undefined, name: 'h', joinToken: undefined },
     sources: [attachedSource(config, source)],
     ...{ moves: undefined, powerSources: [], identity: new HostIdentity(directory, systemClock, log) },
-    ...{ environment: {}, clock: systemClock, random: () => 0, log, onJoined: () => {}, onFatal: () => {} },
+    ...{
+      environment: {},
+      clock: systemClock,
+      random: () => random,
+      log,
+      onJoined: () => {},
+      onFatal: () => {},
+    },
   });
   agent.start();
   onTestFinished(() => agent.stop(0));
@@ -147,7 +160,7 @@ const started = async (leaseMs = 600_000) => {
     until('the engine', () => agent.status.replicas.some(({ state: is }) => is === 'ready'));
   const link = (number: number): Promise<Link> => until(`link ${number}`, () => links[number - 1]);
   await ready();
-  return { engine, agent, reader, links, link, state };
+  return { engine, agent, reader, links, link, state, dialsInMs };
 };
 
 const events = 150;
@@ -234,6 +247,24 @@ test('an edge that is gone for good leaves no work at the engine ten seconds lat
   expect(endedMs - cutMs).toBeGreaterThan(linklessMsMax - 1_000);
   expect(endedMs - cutMs).toBeLessThan(10_000);
   expect([agent.status.live, agent.status.kept.unclaimed]).toEqual([0, 1]);
+});
+
+test('an agent that keeps streams dials again within a second, one without them takes its time', async () => {
+  const { agent, reader, link, state, dialsInMs } = await started(600_000, 0.999_999);
+  const cut = async ({ socket }: Link): Promise<unknown[]> => {
+    dialsInMs.length = 0;
+    state.accepts = false;
+    socket.terminate();
+    await until('four dials', () => dialsInMs.length === 4);
+    state.accepts = true;
+    return dialsInMs.slice();
+  };
+  expect(await cut(await link(1))).toEqual([250, 500, 1_000, 2_000]);
+  const second = await link(2);
+  second.open('kept' as RequestId, reader.token, bodyFor({ act: 'drip', events: 10_000, everyMs: 20 }));
+  await until('bytes', () => reader.bytes > 300);
+  expect(await cut(second)).toEqual([250, 500, 1_000, 1_000]);
+  expect(agent.status.kept.detached).toBe(1);
 });
 
 test('an agent that stops says of a stream that it could not finish that it goes no further', async () => {

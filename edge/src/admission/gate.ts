@@ -6,7 +6,7 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Clock } from '../clock.ts';
 import type { Demand } from '../demand.ts';
-import { type Asked, isRetry } from '../directory/asked.ts';
+import { type Asked, isFirst, isRetry } from '../directory/asked.ts';
 import type { Reservation } from '../directory/load.ts';
 import { Admission, type AdmissionOptions, type Room } from './admission.ts';
 import { LimitStore } from './limit-store.ts';
@@ -44,14 +44,18 @@ export class Gate {
     decide: (queuedMs: number) => Decided,
   ): Promise<Decided> {
     const isAgain = isRetry(asked);
-    if (!isAgain) this.#retries.first();
     // A stream that is continued was served, and is bounded by how often that is done: a dying node has hundreds.
-    else if (asked.occasion !== 'continued' && !this.#retries.take()) {
+    if (isAgain && asked.occasion !== 'continued' && !this.#retries.take()) {
       throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
     }
     const { model, demand, remainingMs, client: address } = asked;
     const ask = { model, ...demand, isRetry: isAgain, remainingMs, ...(isAgain && { room }) };
-    return this.#waiting.enter(ask, { signal, address }, decide);
+    return this.#waiting.enter(ask, { signal, address }, (queuedMs) => {
+      const decided = decide(queuedMs);
+      // What is refused is no load that a share could be of, and what failed in another region was counted there.
+      if (isFirst(asked)) this.#retries.first();
+      return decided;
+    });
   }
 
   /** Seats may have become free. */

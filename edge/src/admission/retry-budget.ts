@@ -1,7 +1,7 @@
 /**
  * How many attempts a region makes beyond the first of each request: a share of those, so that retries never become the
- * load that makes requests fail, and some at once, so that a node that dies with all its streams loses none. Pure;
- * needs no time. Decides nothing of where or when.
+ * load that makes requests fail, and some at once, so that a node that dies with all its requests loses none. Answers
+ * that were begun take nothing of it. Pure; needs no time. Decides nothing of where or when.
  */
 import { retriesAtOnceMax, retriesPerRequest } from '@cognitora/protocol/limits';
 
@@ -9,7 +9,7 @@ export class RetryBudget {
   #left = retriesAtOnceMax;
   #refused = 0;
 
-  /** A request is tried for the first time. */
+  /** A request got its first replica. */
   first(): void {
     this.#left = Math.min(retriesAtOnceMax, this.#left + retriesPerRequest);
   }

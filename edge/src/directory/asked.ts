@@ -29,6 +29,9 @@ export interface Asked {
 export const isRetry = ({ region, earlier }: Asked): boolean =>
   earlier.some((attempt) => attempt.region === region);
 
+/** No replica had it before, of any region: where it was, it was refused. */
+export const isFirst = ({ earlier }: Asked): boolean => earlier.every(({ node }) => node === undefined);
+
 /** Who of this region had the request before. */
 export const triedIn = (region: Region, earlier: readonly EarlierAttempt[]): readonly ReplicaPlace[] =>
   earlier.flatMap(({ region: asked, node, replica }) =>

@@ -1,7 +1,7 @@
 /** A region lets requests in by seats, limits and a retry budget, and its receipts say what became of each. */
 import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import { retriesAtOnceMax } from '@cognitora/protocol/limits';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
 import { ObjectState } from '../../testing/object-state.ts';
 import { helloOf } from '../../testing/scripted-agent.ts';
@@ -118,10 +118,63 @@ test('retries are a share of what began, and go to whom they did not try', async
   expect(spent).toMatchObject({ refused: { code: 'retry_budget_spent' } });
   const continued = askedOf('again', { earlier: failedOn('a'), occasion: 'continued' });
   expect(await region.decide(continued)).toHaveProperty('value');
-  const elsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
-  for (let first = 0; first < 5; first += 1) await region.decide(askedOf('first', { earlier: elsewhere }));
+  const refusedElsewhere = [{ region: 'weur' as RegionName, code: 'no_capacity' as const }];
+  for (const earlier of [[], [], [], refusedElsewhere, refusedElsewhere]) {
+    unwrap(await region.decide(askedOf('first', { earlier })));
+  }
   expect(await region.decide(askedOf('again', { earlier: failedOn('a') }))).toHaveProperty('value');
   expect(region.admission().retries).toEqual({ left: 0, refused: 1 });
+});
+
+test('neither what is refused nor what a replica of another region had before pays for retries', async () => {
+  const region = regionOf('a', 'b');
+  for (let retry = 0; retry < retriesAtOnceMax; retry += 1) {
+    unwrap(await region.decide(askedOf('again', { earlier: failedOn('a') })));
+  }
+  const elsewhere = failedOn('c').map((attempt) => ({ ...attempt, region: 'weur' as RegionName }));
+  for (let count = 0; count < 10; count += 1) {
+    expect(await region.decide(askedOf('other', { earlier: elsewhere }))).toHaveProperty('value');
+    expect(await region.decide(askedOf('unknown', { model: 'n' }))).toHaveProperty('refused');
+  }
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1, queueMax: 0 }));
+  for (let count = 0; count < 10; count += 1) {
+    expect(await region.decide(askedOf('flood'))).toMatchObject({ refused: { code: 'overloaded' } });
+  }
+  expect(region.admission().retries).toEqual({ left: 0, refused: 0 });
+});
+
+test('who would have its first token behind the objective is refused where it is decided, a retry is not', async () => {
+  const region = regionOf('a', 'b');
+  unwrap(region.limit('models', 'm', { firstTokenMs: 1 }));
+  const long = { prompt: { ...unreadPrompt, bytes: 1_000_000 } };
+  for (const idle of ['first', 'second']) unwrap(await region.decide(askedOf(idle, long)));
+  expect(await region.decide(askedOf('third', long))).toMatchObject({ refused: { code: 'overloaded' } });
+  const again = askedOf('again', { ...long, earlier: failedOn('a') });
+  expect(unwrap(await region.decide(again)).node).toBe('b');
+});
+
+test('a tenant whose request took more than was expected of it goes behind another one', async () => {
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  const { reservation } = unwrap(await region.decide(askedOf('first')));
+  const own = region.decide(askedOf('own'));
+  const others = region.decide(askedOf('others', { demand: { tenant: 'other', priority: 5, tokens: 100 } }));
+  const usage = { promptTokens: 50, completionTokens: 10_000 };
+  region.settled([], [{ reservation, record: { bodyBytes: 1, totalMs: 1, usage } }]);
+  expect(await Promise.race([own.then(() => 'own'), others.then(() => 'others')])).toBe('others');
+});
+
+test('what a first token takes is learned from first bytes', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: 1_800_000_000_000 });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const region = regionOf('a');
+  const { reservation } = unwrap(await region.decide(askedOf('first')));
+  vi.setSystemTime(1_800_000_000_200);
+  region.settled([reservation], []);
+  // The one that was seen, and twice the half of it that others may stray.
+  expect(region.admission().models).toMatchObject([{ model: 'm', firstTokenMs: 400 }]);
 });
 
 test('a decision can be asked for by a fetch, whose end takes it back', async () => {

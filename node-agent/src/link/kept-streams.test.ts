@@ -2,6 +2,7 @@ import { utf8 } from '@cognitora/protocol/bytes';
 import {
   endedKeptMsMax,
   linklessMsMax,
+  replayHostBytesMax,
   replayStreamBytesMax,
   streamsPerLinkMax,
   unclaimedMsMax,
@@ -119,6 +120,16 @@ test('what is claimed too far back is gone, and what is left of it is cancelled'
   expect(claim('b', tokenOf(1), 65_535).stream).toBeUndefined();
   expect([told.at(-1), said]).toEqual(['1 cancel client_gone', []]);
   expect(claim('b', tokenOf(1), 65_536).stream).toBeUndefined();
+});
+
+test('all streams of a host keep so much together: one more takes of those that keep most', () => {
+  const { open, claim } = keeping();
+  const fitting = replayHostBytesMax / replayStreamBytesMax;
+  const answer = new Uint8Array(replayStreamBytesMax);
+  for (let index = 1; index <= fitting; index += 1) open('a', tokenOf(index)).engine.data(answer);
+  open('a', tokenOf(fitting + 1)).engine.data(utf8('hello'));
+  const claimed = [1, 2, fitting, fitting + 1].map((index) => claim('b', tokenOf(index), 0).stream);
+  expect(claimed.map((stream) => stream !== undefined)).toEqual([false, true, true, true]);
 });
 
 test('what nobody can have read ends the link that claims it, and a token that is in use the one that opens', () => {
