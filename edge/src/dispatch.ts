@@ -69,7 +69,7 @@ const leaving = (client: AbortSignal): AbortController => {
 const timeoutHeader = 'x-request-timeout-ms';
 /** `never`: an answer that breaks off is not continued by another replica. */
 const continueHeader = 'x-cognitora-continue';
-/** On an answer whose request cannot be sent again, should it break off: its body is too large to be kept. */
+/** On an answer whose request cannot be sent again, should it break off: its body is not kept. */
 const replayHeader = 'x-cognitora-replay';
 
 /** Throws `invalid_request`. */
