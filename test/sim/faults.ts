@@ -40,6 +40,11 @@ export const faults: Readonly<Record<FaultKind, Fault>> = {
     world.hold(agent);
     return () => world.release(agent);
   },
+  'link overtaken': ({ world, agent, fault }) => {
+    world.overtakeNextLink(agent, fault.lastsMs);
+    agent.connection?.cut(['agent', 'object']);
+    return undefined;
+  },
   'agent crash': ({ agent }) => {
     agent.crash();
     return () => agent.start();

@@ -21,6 +21,7 @@ export const maySee: Readonly<Record<FaultKind, Excuse>> = {
   'link cut at the agent': host('told', 'refused'),
   'link cut at the edge': host('told', 'refused'),
   'link held': host('told', 'refused'),
+  'link overtaken': host('told', 'refused'),
   'agent crash': host('told', 'refused'),
   'agent drain': host('told', 'refused'),
   'agent held up': host('told', 'refused'),

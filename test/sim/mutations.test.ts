@@ -1,21 +1,14 @@
-/** Planted bugs that one of the first seeds finds: the simulation sees. All: `npm run sim -- --mutations`. */
+/** Planted bugs that are found by the seed beside them: the simulation sees. All: `npm run sim -- --mutations`. */
 import { expect, test } from 'vitest';
 import { catches, mutations } from './mutations.ts';
 
-const quick: readonly string[] = [
-  'a cordon that is ignored',
-  'a replica that is not ready gets work',
-  'an END that is lost',
-  '[DONE] behind a failure',
-  'a stream that goes on from the begin',
-  'another request where a part of the answer was sent',
-  'a kept stream that nobody ends',
-];
+/** The seed beside it, and as many more: any change of the product or of the plans may move what a seed shows. */
+const seedsTried = 10;
 
-test.each(mutations.filter(({ name }) => quick.includes(name)))(
+test.each(mutations.filter(({ seed }) => seed !== undefined))(
   '$name is found',
   { timeout: 120_000 },
   async (mutation) => {
-    expect(await catches(mutation, 10)).toBeDefined();
+    expect(await catches(mutation, seedsTried)).toBeDefined();
   },
 );

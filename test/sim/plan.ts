@@ -10,6 +10,7 @@ export const faultKinds = [
   'link cut at the agent',
   'link cut at the edge',
   'link held',
+  'link overtaken',
   'agent crash',
   'agent drain',
   'agent held up',

@@ -163,9 +163,14 @@ export class SimAgent {
 
   /** Ends at once, as by SIGKILL. */
   crash(): void {
+    this.vanish();
+    this.connection?.cut(['object']);
+  }
+
+  /** The same, and nobody is told; what it sent may still arrive. */
+  vanish(): void {
     this.#process?.note('crashes');
     this.#process?.kill();
-    this.connection?.cut(['object']);
     this.#process = undefined;
     this.#agent = undefined;
   }

@@ -200,7 +200,8 @@ export class SimClient {
     for (const event of events) {
       for (const line of event.split('\n')) {
         if (line.startsWith('data: ')) this.#event(line.slice('data: '.length));
-        else if (line !== '' && !line.startsWith(':')) this.#violate(`a line that is none: ${line}`);
+        // An empty one too: it would be a byte that was sent twice.
+        else if (!line.startsWith(':')) this.#violate(`a line that is none: ${JSON.stringify(line)}`);
       }
     }
   }

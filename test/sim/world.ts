@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { NodeId } from '@cognitora/protocol/ids';
+import { helloMsMax } from '@cognitora/protocol/limits';
 import { linkPath } from '@cognitora/protocol/link';
 import type { DialEvents } from './agent-modules.ts';
 import { Connection } from './connection.ts';
@@ -60,6 +61,8 @@ export class World {
   readonly #admin: SimProcess;
   readonly #adminChannels: { readonly up: Channel; readonly down: Channel };
   readonly #held = new Set<SimAgent>();
+  /** Whose next link is stuck, for how long. */
+  readonly #stuckMs = new Map<SimAgent, number>();
   readonly #skews = new Map<string, number>();
   /** When the edge's clock last jumped. */
   #jumpedAtMs = Number.NEGATIVE_INFINITY;
@@ -176,6 +179,8 @@ export class World {
         const connection = new Connection(this.schedule, delayMs, this.#watch.link(agent.name));
         agent.connection = connection;
         if (this.#held.has(agent)) connection.hold();
+        const stuckMs = this.#stuckMs.get(agent);
+        if (stuckMs !== undefined) this.#stick(agent, connection, stuckMs);
         events.opened(connection);
         (webSocket as HostedSocket).connect(connection);
       },
@@ -253,6 +258,21 @@ export class World {
   release(agent: SimAgent): void {
     this.#held.delete(agent);
     agent.connection?.release();
+  }
+
+  /** What the agent says on its next link arrives late; it ends meanwhile, and its next life links before that. */
+  overtakeNextLink(agent: SimAgent, lateMs: number): void {
+    this.#stuckMs.set(agent, Math.min(lateMs, helloMsMax));
+  }
+
+  #stick(agent: SimAgent, connection: Connection, lateMs: number): void {
+    this.#stuckMs.delete(agent);
+    connection.hold();
+    this.schedule.after(lateMs / 4, () => {
+      agent.vanish();
+      agent.start();
+    });
+    this.schedule.after(lateMs, () => connection.release());
   }
 
   /** The whole edge ends, and is back later. */
