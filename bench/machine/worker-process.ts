@@ -29,8 +29,8 @@ const endOf = (child: ChildProcess): Promise<void> =>
   });
 
 /**
- * Starts `path` (a .ts module that calls `serveCommands`); `enter` is a program that becomes the one behind it. `onNote`
- * hears what the child says with `tellParent`.
+ * Starts `path` (a .ts module that calls `serveCommands`); `enter` is a program that becomes the one behind it;
+ * `onNote` hears what the child says with `tellParent`.
  */
 export const startWorkerProcess = <Command, Answer>(
   path: string,

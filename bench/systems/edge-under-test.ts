@@ -28,6 +28,21 @@ export interface EdgeUnderTest {
   stop(): Promise<void>;
 }
 
+const adminOf =
+  (url: string, adminKey: string, output: readonly string[]): EdgeUnderTest['admin'] =>
+  async (method, path, body) => {
+    const response = await fetch(url + path, {
+      method,
+      headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    if (!response.ok) {
+      throw new Error(`${method} ${path}: ${response.status} ${Buffer.from(bytes)}\n${output.join('\n')}`);
+    }
+    return parseJsonRecord(bytes, 'internal', path);
+  };
+
 export const startEdgeUnderTest = async (
   layout: EdgeOptions['layout'],
   { host = '127.0.0.1', origins = [] }: Partial<Pick<EdgeOptions, 'host' | 'origins'>> = {},
@@ -60,18 +75,7 @@ export const startEdgeUnderTest = async (
     }
   };
   process.once('exit', killWithUs);
-  const admin: EdgeUnderTest['admin'] = async (method, path, body) => {
-    const response = await fetch(edge.url + path, {
-      method,
-      headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (!response.ok) {
-      throw new Error(`${method} ${path}: ${response.status} ${Buffer.from(bytes)}\n${output.join('\n')}`);
-    }
-    return parseJsonRecord(bytes, 'internal', path);
-  };
+  const admin = adminOf(edge.url, adminKey, output);
   const kill = async (): Promise<void> => {
     process.kill(edge.pid, 'SIGKILL');
     await edge.stop();

@@ -164,7 +164,8 @@ export class AnswerStream {
     else if (recovery.how === 'resumed' || isEventStream(recovery.answer)) this.#goOn(recovery, sent);
     else {
       void recovery.answer.body?.cancel().catch(() => {});
-      const message = `The answer broke off, and another engine refused to go on (${recovery.answer.status}).`;
+      const { status } = recovery.answer;
+      const message = `The answer broke off, and another engine refused to go on (${status}).`;
       this.#tell(controller, { code: 'stream_broken', message });
     }
   }
