@@ -158,7 +158,7 @@ export const goalsOf = (
     const worstMs = Math.max(...kills.map(({ enginesIdleMs }) => enginesIdleMs));
     const edgeMs = Math.max(...kills.map(({ edgeIdleMs, downMs }) => edgeIdleMs - downMs));
     goals.nothingLeft = {
-      goal: 'engines idle within 10 s of the death of the edge, nothing reserved 10 s after the next one began',
+      goal: 'engines idle within 10 s of the death of the edge, nothing reserved 10 s after the next began',
       value: `${worstMs} and ${edgeMs} ms`,
       met: Math.max(worstMs, edgeMs) <= enginesIdleMsMax,
     };

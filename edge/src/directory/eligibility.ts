@@ -161,7 +161,8 @@ export const refusalOf = (
     return new NoReplicaError('no_nodes', message, kept, again);
   }
   if (isAwaiting) {
-    const message = `Nobody serves ${name} yet; the edge has just started, and not all hosts are linked again.`;
+    const why = 'the edge has just started, and not all hosts are linked again';
+    const message = `Nobody serves ${name} yet; ${why}.`;
     return new NoReplicaError('no_capacity', message, kept, { retryAfterSeconds: 2 });
   }
   const loading = unnamed();
