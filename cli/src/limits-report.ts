@@ -83,7 +83,8 @@ const untoldLines = ({ regions }: LimitsAnswer, nodes: NodesAnswer): readonly st
       const isSet = one.limits.models.find((each) => each.model === model)?.seatsPerReplica !== undefined;
       const tells = isSet ? 'all' : tellsOf(nodes, one.region, model);
       if (tells !== 'none' && tells !== 'some') return [];
-      return `${printable(model)}: ${tells === 'none' ? '' : 'some of '}its engines tell no load; set --seats.`;
+      const which = tells === 'none' ? 'its engines' : 'some of its engines';
+      return `${printable(model)}: ${which} tell no load; set --seats.`;
     }),
   );
   return lines.length === 0 ? [] : [[...new Set(lines)].join('\n')];

@@ -70,10 +70,22 @@ test('those left out for an old load are counted where there are any', () => {
 test('the end tells what the engine reported', () => {
   const usage = { promptTokens: 590, cachedTokens: 500 };
   const record = { totalMs: 80, firstByteMs: 12, usage };
-  expect(reportOf({ ...placed, ended: { record } })).toContain(
+  expect(reportOf({ ...placed, ended: { atMs: 90, record } })).toContain(
     '590 prompt tokens, 500 cached; first byte after 12 ms; over after 80 ms.',
   );
-  expect(reportOf({ ...placed, ended: {} })).toContain('before its agent could say how');
+  expect(reportOf({ ...placed, ended: { atMs: 90 } })).toContain('before its agent could say how');
+});
+
+test.each([
+  ['engine_broke_off', 'It broke off after 2192 ms: engine_broke_off.'],
+  ['link_lost', 'It broke off after 2192 ms: link_lost.'],
+  ['total_timeout', 'Its deadline passed after 2192 ms.'],
+  ['client_gone', 'Its client left after 2192 ms.'],
+])('a stream that ended too early by %s does not read as if it went well', (code, words) => {
+  const unsaid = reportOf({ ...placed, ended: { atMs: 2_192, code } });
+  expect(unsaid.split('\n').at(-1)).toBe(words);
+  const said = reportOf({ ...placed, ended: { atMs: 9_999, code, record: { totalMs: 2_192 } } });
+  expect(said.split('\n').slice(-2)).toEqual(['The engine counted no tokens.', words]);
 });
 
 test('with several cells it says which were asked, and why one was taken', () => {
@@ -101,12 +113,15 @@ test('a refusal shows each replica and what kept it', () => {
 
 test('a second attempt names the first, and both are shown', () => {
   const earlier = [{ region: 'weur', code: 'no_capacity' }];
+  // Newest first, as the admin API tells them.
   const text = reportOf({ ...placed, region: 'enam', earlier, occasion: 'retried' }, refused);
-  expect(text).toContain('req_1  m, region enam, 60 s ago\nTried again, after weur: no_capacity.\n');
+  expect(text).toMatch(/^req_1 \(1 of 2\) {2}m, region weur, 60 s ago\n\nRefused, no_capacity/);
+  expect(text).toContain(
+    '\n\nreq_1 (2 of 2)  m, region enam, 60 s ago\nTried again, after weur: no_capacity.\n',
+  );
   const lost = [{ region: 'weur', node: 'n1', replica: 'r0', code: 'engine_broke_off' }];
   const continued = reportOf({ ...placed, earlier: lost, occasion: 'continued' });
   expect(continued).toContain('had been sent, after weur (n1/r0): engine_broke_off.\n');
-  expect(text).toContain('\n\nreq_1  m, region weur, 60 s ago\n\nRefused, no_capacity');
 });
 
 test('a model that a client named cannot move the terminal', () => {
@@ -119,5 +134,18 @@ test('how long it waited for a seat is told, and of one that was turned away why
   expect(reportOf({ ...placed, queuedMs: 1_234 })).toContain('It waited 1234 ms for a seat.');
   const text = reportOf({ ...refused, code: 'overloaded', queuedMs: 30_000 });
   expect(text).toContain('It waited 30000 ms for a seat.');
-  expect(text).toContain('Refused, overloaded: it would have waited for too long, or too many do.');
+  expect(text).toContain('Refused, overloaded: by what its replicas had to do, its first token');
+});
+
+test.each([
+  ['queue_full', '3 waited already'],
+  ['predicted_late', 'over 2.5 s, or had its first token after 900 ms'],
+  ['queue_time', 'it waited for 2.5 s'],
+  ['tenant_concurrency', 'its 2 requests at once'],
+  ['tenant_share', 'the queue of 3 was full'],
+])('who was turned away by %s is told which limit that was', (reason, words) => {
+  const limits = { queueMax: 3, queueMsMax: 2_500, firstTokenMs: 900, tenantConcurrency: 2 };
+  const text = reportOf({ ...refused, code: 'overloaded', admission: { reason, limits } });
+  expect(text).toContain(`Refused, overloaded. ${reason}: `);
+  expect(text).toContain(words);
 });

@@ -58,6 +58,9 @@ export interface PlacedAnswer extends Subject {
     readonly because: string;
   };
   readonly ended?: {
+    readonly atMs: number;
+    /** Why it ended before its end; absent: it did not. */
+    readonly code?: string;
     readonly record?: {
       readonly totalMs: number;
       readonly firstByteMs?: number;
@@ -69,6 +72,16 @@ export interface PlacedAnswer extends Subject {
 export interface RefusedAnswer extends Subject {
   readonly outcome: 'refused';
   readonly code: string;
+  /** Which limit kept it out; absent where none did. */
+  readonly admission?: {
+    readonly reason: string;
+    readonly limits: {
+      readonly queueMax: number;
+      readonly queueMsMax: number;
+      readonly firstTokenMs: number;
+      readonly tenantConcurrency?: number;
+    };
+  };
   readonly replicas: number;
   readonly reasons: Readonly<Record<string, number>>;
   readonly keptBack: readonly { readonly node: string; readonly replica: string; readonly why: string }[];
@@ -83,18 +96,30 @@ export interface RequestAnswer {
 /** Hosts' names by their ids, as far as they are known. */
 export type NodeNames = ReadonlyMap<string, string>;
 
-const endOf = ({ ended }: PlacedAnswer): string => {
+/** Ends that are nobody's failure. */
+const cutShort: Readonly<Record<string, string>> = {
+  total_timeout: 'Its deadline passed',
+  client_gone: 'Its client left',
+  client_stalled: 'Its client stopped reading',
+};
+
+const endOf = ({ ended, decidedAtMs }: PlacedAnswer): string => {
   if (ended === undefined) return 'It is still running.';
-  const { record } = ended;
-  if (record === undefined) return 'It ended before its agent could say how.';
-  const { usage, firstByteMs, totalMs } = record;
+  const { record, code, atMs } = ended;
+  const afterMs = record?.totalMs ?? Math.max(0, atMs - decidedAtMs);
+  const short = code && cutShort[code];
+  const broken =
+    code === undefined ? '' : `${short ?? 'It broke off'} after ${afterMs} ms${short ? '' : `: ${code}`}.`;
+  if (record === undefined) return broken || 'It ended before its agent could say how.';
+  const { usage, firstByteMs } = record;
   const cached = usage?.cachedTokens === undefined ? 'no word on its cache' : `${usage.cachedTokens} cached`;
   const tokens =
     usage === undefined
       ? 'The engine counted no tokens'
       : `The engine counted ${usage.promptTokens} prompt tokens, ${cached}`;
   const first = firstByteMs === undefined ? '' : `; first byte after ${firstByteMs} ms`;
-  return `${tokens}${first}; over after ${totalMs} ms.`;
+  if (broken !== '') return `${tokens}${first}.\n${broken}`;
+  return `${tokens}${first}; over after ${afterMs} ms.`;
 };
 
 const takenBecause: Readonly<Record<string, string>> = {
@@ -167,14 +192,30 @@ const placedReport = (placed: PlacedAnswer, names: NodeNames): readonly string[]
 
 /** Not because of any replica alone: all were busy for too long, or its tenant has enough. */
 const turnedAway: Readonly<Record<string, string>> = {
-  overloaded: 'it would have waited for too long, or too many do',
-  tenant_limit: 'its tenant has as many as it may',
-  total_timeout: 'its own deadline passed while it waited',
-  client_gone: 'its client left while it waited',
+  overloaded: 'by what its replicas had to do, its first token would have come too late',
   retry_budget_spent: 'too many requests are tried again now',
 };
 
-const refusedReport = ({ code, replicas, reasons, keptBack }: RefusedAnswer): readonly string[] => {
+type Admission = NonNullable<RefusedAnswer['admission']>;
+
+/** By the reason that admission had, with the limit that held. */
+const keptOut: Readonly<Record<string, (limits: Admission['limits']) => string>> = {
+  tenant_concurrency: ({ tenantConcurrency }) =>
+    `its tenant already had its ${tenantConcurrency} requests at once`,
+  tenant_share: ({ queueMax }) =>
+    `the queue of ${queueMax} was full, and its tenant had more than its share of it`,
+  queue_full: ({ queueMax }) => `${queueMax} waited already, as many as may`,
+  predicted_late: ({ queueMsMax, firstTokenMs }) =>
+    `it would have waited for over ${queueMsMax / 1_000} s, or had its first token after ${firstTokenMs} ms`,
+  queue_time: ({ queueMsMax }) => `it waited for ${queueMsMax / 1_000} s, as long as it may`,
+  deadline: () => 'its own deadline passed while it waited',
+  client_gone: () => 'its client left while it waited',
+};
+
+const refusedReport = (refused: RefusedAnswer): readonly string[] => {
+  const { code, replicas, reasons, keptBack, admission } = refused;
+  const words = admission && keptOut[admission.reason]?.(admission.limits);
+  if (words !== undefined) return [`Refused, ${code}. ${admission?.reason}: ${words}.`];
   const why = turnedAway[code];
   if (why !== undefined) return [`Refused, ${code}: ${why}.`];
   if (replicas === 0) return [`Refused, ${code}: no replica here serves it now.`];
@@ -196,14 +237,16 @@ const occasions: Readonly<Record<Subject['occasion'], string>> = {
   continued: 'Continued here from what its client had been sent',
 };
 
-/** All decisions under a request's id, for people. */
+/** All decisions under a request's id, oldest first, for people. */
 export const requestReport = (
   { requestId, decisions }: RequestAnswer,
   nowMs: number,
   names: NodeNames = new Map(),
 ): string =>
   decisions
-    .map((decision) => {
+    .toReversed()
+    .map((decision, at, { length }) => {
+      const which = length === 1 ? '' : ` (${at + 1} of ${length})`;
       const { model, region, decidedAtMs, earlier, occasion } = decision;
       const before = earlier
         .map(({ region: asked, node, replica, code }) =>
@@ -213,7 +256,7 @@ export const requestReport = (
         )
         .join(', ');
       return [
-        `${requestId}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
+        `${requestId}${which}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
         ...(decision.queuedMs === 0 ? [] : [`It waited ${decision.queuedMs} ms for a seat.`]),
         ...(before === '' ? [] : [`${occasions[occasion]}, after ${before}.`]),
         '',

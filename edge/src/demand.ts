@@ -28,7 +28,8 @@ const priorityOf = (headers: Headers): number => {
   const text = headers.get(priorityHeader);
   if (text === null) return priorityDefault;
   if (/^\d$/.test(text)) return Number(text);
-  throw new CognitoraError('invalid_request', `${priorityHeader} is a digit, 0 to ${prioritiesMax - 1}.`);
+  const message = `${priorityHeader} is a digit, 0 to ${prioritiesMax - 1}.`;
+  throw new CognitoraError('invalid_request', message, { param: priorityHeader });
 };
 
 export const demandOf = (

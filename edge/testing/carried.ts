@@ -17,7 +17,7 @@ export const carry = (options: Partial<CarriedOptions> = {}) => {
     },
     onCancel: (reason) => told.push(`cancel ${reason}`),
     onFirstByte: () => {},
-    onOver: (record) => told.push(record === undefined ? 'over' : `over ${record.bodyBytes}`),
+    onOver: ({ record }) => told.push(record === undefined ? 'over' : `over ${record.bodyBytes}`),
     onDone: () => told.push('done'),
     ...options,
   });

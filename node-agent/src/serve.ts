@@ -146,7 +146,7 @@ export class ServedRequest implements ServedStream {
     ) {
       this.#fail('inter_token_timeout', 'The engine stopped sending tokens.');
     } else if (nowMs - this.#startedMs > Math.min(open.remainingMs, totalMsMax)) {
-      this.#fail('total_timeout', 'The request took too long.');
+      this.#fail('total_timeout', "The request's time is up.");
     }
   }
 

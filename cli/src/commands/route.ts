@@ -23,7 +23,7 @@ Policies
   random              by lot
 
 Every answer carries its request's id in the header x-request-id; the edge remembers the latest. A client may
-use an id many times, and a request may be tried in several regions: all decisions are shown, newest first.
+use an id many times, and a request may be tried in several regions: all decisions are shown, oldest first.
 With --shadow a second policy decides beside the first; only where it differs is counted.
 
 Options

@@ -10,6 +10,7 @@ import type { RegionAdmission, TenantAdmissionView } from '../admission/view.ts'
 import type { GpuView, LoadView } from '../directory/figures.ts';
 import type { ModelView } from '../directory/model-view.ts';
 import type { CacheView, NodeView } from '../directory/node-view.ts';
+import type { Placed } from '../directory/receipts.ts';
 import { type Env, settingsOf } from '../env.ts';
 import type { RegionKvView } from '../kv/region-kv.ts';
 import { regionObject } from '../objects.ts';
@@ -192,6 +193,14 @@ export const addAdmission = (page: MetricsPage, region: string, admission: Regio
   page.counter('cognitora_retries_refused', spent, { region }, retries.refused);
 };
 
+export const addDecisions = (page: MetricsPage, region: string, placed: Placed): void => {
+  const help =
+    'Decisions that found a replica, by what for: one that begins, a retry, a stream that goes on.';
+  for (const [occasion, count] of Object.entries(placed)) {
+    page.counter('cognitora_decisions', help, { region, occasion }, count);
+  }
+};
+
 export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env }) => {
   const page = new MetricsPage();
   for (const region of settingsOf(env).regions) {
@@ -203,6 +212,7 @@ export const metricsRoutes = new Hono<{ Bindings: Env }>().get('/', async ({ env
     ]);
     addNodes(page, region, status.nodes as readonly NodeView[]);
     addKv(page, region, status.kv as RegionKvView);
+    addDecisions(page, region, status.decisions);
     addModels(page, region, models as readonly ModelView[]);
     // The types of a call to an object know no tuples.
     addAdmission(page, region, admission as unknown as RegionAdmission);

@@ -52,7 +52,10 @@ export const routingRoutes = new Hono<{ Bindings: Env }>()
     const requestId = parseRequestId(req.param('id'));
     const decisions = requestId === undefined ? [] : await decisionsOf(requestId, env);
     if (decisions.length > 0) return Response.json({ requestId, decisions });
-    throw new CognitoraError('not_found', 'No region remembers this request: the latest are kept.');
+    throw new CognitoraError(
+      'not_found',
+      'No region decided this request: the edge refused it itself, or it is too old.',
+    );
   })
   .get('/policies', async ({ env }) => {
     const { regions } = settingsOf(env);

@@ -9,7 +9,7 @@
  *   waits ----------+--> refused: too many, too late, its deadline
  *     \--> left
  */
-import { CognitoraError } from '@cognitora/protocol/errors';
+import type { CognitoraError } from '@cognitora/protocol/errors';
 import { countedMax, unservedMsMax } from '@cognitora/protocol/limits';
 import type { Reservation } from '../directory/load.ts';
 import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
@@ -17,6 +17,7 @@ import { FairQueue, type Waiting } from './fair-queue.ts';
 import { FirstTokens } from './first-tokens.ts';
 import { GrantPace } from './grant-pace.ts';
 import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
+import { refusalOf } from './refusal.ts';
 import { retryAfterOf } from './retry-after.ts';
 import type { AdmissionView, LimitsView, ModelAdmissionView } from './view.ts';
 
@@ -389,27 +390,9 @@ export class Admission {
   }
 
   #refusal(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): CognitoraError {
-    const model = JSON.stringify(ask.model);
-    const again = { retryAfterSeconds: this.#againSeconds(gate, ask) };
-    switch (reason) {
-      case 'tenant_concurrency':
-        return new CognitoraError('tenant_limit', 'You have as many requests at once as you may.', again);
-      case 'tenant_share':
-        return new CognitoraError(
-          'tenant_limit',
-          `More of your requests wait for ${model} than your share of its queue.`,
-          again,
-        );
-      case 'deadline':
-        return new CognitoraError('total_timeout', 'Your deadline passed while the request waited.');
-      case 'client_gone':
-        return new CognitoraError('client_gone', 'The client left.');
-      case 'queue_full':
-        return new CognitoraError('overloaded', `As many as may do wait for ${model} already.`, again);
-      case 'predicted_late':
-      case 'queue_time':
-        return new CognitoraError('overloaded', `All that serve ${model} are busy for too long.`, again);
-    }
+    const tenantConcurrency = this.#tenantLimits.get(ask.tenant)?.concurrency;
+    const limits = { ...this.limitsOf(ask.model), tenantConcurrency };
+    return refusalOf(ask.model, { reason, limits }, this.#againSeconds(gate, ask));
   }
 
   /** How long one more of this kind would wait; undefined while nobody knows. */

@@ -64,7 +64,7 @@ const whyNobody = (code: ErrorCode): string =>
     ? 'no other replica’s engine can go on from a part of an answer, as far as its agent knows (--profile)'
     : `no other replica could take it (${code})`;
 
-const tooLate = { code: 'total_timeout', message: 'The request took too long.' } as const;
+const tooLate = { code: 'total_timeout', message: "The request's time is up." } as const;
 
 interface Try {
   readonly region: RegionName;

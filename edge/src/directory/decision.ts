@@ -101,7 +101,8 @@ export const assertInTime = ({ candidates }: Choice, { firstTokenMsMax, model }:
   if (soonestMs <= firstTokenMsMax) return;
   const name = JSON.stringify(model);
   const retryAfterSeconds = retryAfterOf(soonestMs - firstTokenMsMax);
-  throw new CognitoraError('overloaded', `All that serve ${name} are busy for too long.`, {
+  const late = `${name} is overloaded: its first token would come too late.`;
+  throw new CognitoraError('overloaded', `${late} Try again after the seconds in Retry-After.`, {
     retryAfterSeconds,
   });
 };

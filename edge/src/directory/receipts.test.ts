@@ -72,13 +72,24 @@ test('a receipt names what was chosen, what was considered at which cost, and ho
     trust: 'blind',
   });
   expect(receipt.ended).toBeUndefined();
-  receipts.ended(made.reservation, 9, { bodyBytes: 1, totalMs: 4 }, 'worked');
-  receipts.ended(made.reservation, 10, undefined, undefined);
+  const record = { bodyBytes: 1, totalMs: 4 };
+  receipts.ended(made.reservation, 9, { record, verdict: 'worked', code: 'engine_broke_off' });
+  receipts.ended(made.reservation, 10, {});
   expect(placedOf(receipts, 'a').ended).toEqual({
     atMs: 9,
     record: { bodyBytes: 1, totalMs: 4 },
     verdict: 'worked',
+    code: 'engine_broke_off',
   });
+});
+
+test('decisions that found a replica are counted by occasion', () => {
+  const receipts = new Receipts();
+  receipts.decided(about('a'), decision());
+  receipts.decided({ ...about('a', after), occasion: 'continued' }, decision());
+  const { code, exclusion } = refusalOf(directoryOf(1), () => false);
+  receipts.refused(about('b'), { code, exclusion });
+  expect(receipts.placed).toEqual({ first: 1, retried: 0, resumed: 0, continued: 1 });
 });
 
 test('two live requests under one id have a receipt each, and each its own end', () => {
@@ -87,11 +98,11 @@ test('two live requests under one id have a receipt each, and each its own end',
   const [first, second] = [decisionOf(directory), decisionOf(directory)];
   receipts.decided(about('same'), first);
   receipts.decided(about('same'), second);
-  receipts.ended(first.reservation, 9, { bodyBytes: 1, totalMs: 4 }, 'worked');
+  receipts.ended(first.reservation, 9, { record: { bodyBytes: 1, totalMs: 4 }, verdict: 'worked' });
   const [newest, older] = receipts.of('same' as RequestId);
   expect(older).toMatchObject({ ended: { record: { totalMs: 4 } } });
   expect(newest).not.toHaveProperty('ended');
-  receipts.ended(second.reservation, 12, { bodyBytes: 1, totalMs: 7 }, 'worked');
+  receipts.ended(second.reservation, 12, { record: { bodyBytes: 1, totalMs: 7 }, verdict: 'worked' });
   expect(receipts.of('same' as RequestId)[0]).toMatchObject({ ended: { record: { totalMs: 7 } } });
 });
 

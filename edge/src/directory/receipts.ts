@@ -7,11 +7,11 @@ import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { NodeId, Region, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import type { Trust } from '@cognitora/protocol/kv';
 import type { KvSource } from '@cognitora/protocol/kv-fabric';
-import type { FinalRecord } from '@cognitora/protocol/link';
+import type { RefusalNote } from '../admission/refusal.ts';
+import type { CarriedEnd } from '../link/carried-response.ts';
 import type { Cell, Choice } from './cell.ts';
 import type { Decision } from './decision.ts';
 import type { Exclusion, ReplicaPlace } from './eligibility.ts';
-import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import type { Replica } from './node-entry.ts';
 import type { CellVerdict, ServedModel } from './served-model.ts';
@@ -60,6 +60,9 @@ export interface EarlierAttempt extends Partial<ReplicaPlace> {
 /** What a decision is for: a request that begins, one that failed elsewhere, or an answer that goes on. */
 export type Occasion = 'first' | 'retried' | 'resumed' | 'continued';
 
+/** Decisions that found a replica, by what they were for. */
+export type Placed = Readonly<Record<Occasion, number>>;
+
 /** Of a receipt, what the decision itself does not know. */
 export interface ReceiptSubject {
   readonly requestId: RequestId;
@@ -98,17 +101,16 @@ export interface PlacedReceipt extends ReceiptSubject {
   /** And those of the chosen cell that were left out since their agents fell silent about their load. */
   readonly stale: number;
   readonly cells: CellVerdict;
-  /**
-   * Absent while the request runs; `record` is absent when the agent never said how it ended, `verdict` when that says
-   * nothing of the replica.
-   */
-  readonly ended?: { readonly atMs: number; readonly record?: FinalRecord; readonly verdict?: Verdict };
+  /** Absent while the request runs. */
+  readonly ended?: CarriedEnd & { readonly atMs: number };
 }
 
 /** Nobody could be chosen. */
 export interface RefusedReceipt extends ReceiptSubject, Exclusion {
   readonly outcome: 'refused';
   readonly code: ErrorCode;
+  /** Which limit kept it out; absent where none did. */
+  readonly admission?: RefusalNote;
 }
 
 export type Receipt = PlacedReceipt | RefusedReceipt;
@@ -189,6 +191,7 @@ interface Remembered {
 }
 
 export class Receipts {
+  readonly #placed: Record<Occasion, number> = { first: 0, retried: 0, resumed: 0, continued: 0 };
   /** Oldest first. */
   readonly #latest = new Set<Remembered>();
   /** Of those, the requests that run. */
@@ -198,27 +201,30 @@ export class Receipts {
     const { reservation, epoch: _, ...shown } = decision;
     const remembered = { receipt: { ...about, outcome: 'placed' as const, ...shown }, reservation };
     this.#live.set(reservation, remembered);
+    this.#placed[about.occasion] += 1;
     this.#remember(remembered);
   }
 
   refused(
     about: ReceiptSubject,
-    { code, exclusion }: { readonly code: ErrorCode; readonly exclusion: Exclusion },
+    refusal: { readonly code: ErrorCode; readonly exclusion: Exclusion; readonly admission?: RefusalNote },
   ): void {
-    this.#remember({ receipt: { ...about, outcome: 'refused', code, ...exclusion }, reservation: undefined });
+    const { code, exclusion, admission } = refusal;
+    const why = { code, ...exclusion, ...(admission && { admission }) };
+    this.#remember({ receipt: { ...about, outcome: 'refused', ...why }, reservation: undefined });
   }
 
-  ended(
-    reservation: Reservation,
-    atMs: number,
-    record: FinalRecord | undefined,
-    verdict: Verdict | undefined,
-  ): void {
+  ended(reservation: Reservation, atMs: number, { record, verdict, code }: CarriedEnd): void {
     const remembered = this.#live.get(reservation);
     if (remembered?.receipt.outcome !== 'placed') return;
     this.#live.delete(reservation);
-    const ended = { atMs, ...(record && { record }), ...(verdict && { verdict }) };
+    const ended = { atMs, ...(record && { record }), ...(verdict && { verdict }), ...(code && { code }) };
     remembered.receipt = { ...remembered.receipt, ended };
+  }
+
+  /** How many decisions found a replica, since the object began. */
+  get placed(): Placed {
+    return { ...this.#placed };
   }
 
   /** The latest decisions under this id, newest first: a client may use an id for many requests. */

@@ -84,7 +84,10 @@ test('who is refused is told when to come again, and its receipt says why', asyn
   const refused = await region.decide(askedOf('second'));
   expect(refused).toMatchObject({ refused: { code: 'overloaded', retryAfterSeconds: 5 } });
   expect(region.receipts('second' as RequestId)).toMatchObject([
-    { outcome: 'refused', code: 'overloaded', replicas: 1, reasons: { busy: 1 } },
+    {
+      ...{ outcome: 'refused', code: 'overloaded', replicas: 1, reasons: { busy: 1 } },
+      admission: { reason: 'queue_full', limits: { queueMax: 0 } },
+    },
   ]);
 });
 

@@ -7,18 +7,20 @@ import { DurableObject } from 'cloudflare:workers';
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, RequestId } from '@cognitora/protocol/ids';
 import { leaseMsMax } from '@cognitora/protocol/limits';
-import type { FinalRecord, Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
+import type { Hello, ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { Room } from '../admission/admission.ts';
 import { Gate } from '../admission/gate.ts';
 import type { LimitKind } from '../admission/limits.ts';
+import { AdmissionRefusal } from '../admission/refusal.ts';
 import type { RegionAdmission } from '../admission/view.ts';
 import { systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { RegionKv, type RegionKvView } from '../kv/region-kv.ts';
+import type { CarriedEnd } from '../link/carried-response.ts';
 import {
   type Booked,
   type DialTimes,
@@ -44,13 +46,19 @@ import { CellStore } from './cell-store.ts';
 import { type DecideOptions, type Decision, unreadPrompt } from './decision.ts';
 import { Directory } from './directory.ts';
 import { type EligibilityTerms, NoReplicaError } from './eligibility.ts';
-import type { Verdict } from './failures.ts';
 import type { Reservation } from './load.ts';
 import { type ModelView, viewModels } from './model-view.ts';
 import { NodeStore } from './node-store.ts';
 import type { NodeView } from './node-view.ts';
 import { PolicyStore } from './policy-store.ts';
-import { type EarlierAttempt, noteOf, type Receipt, type ReceiptSubject, Receipts } from './receipts.ts';
+import {
+  type EarlierAttempt,
+  noteOf,
+  type Placed,
+  type Receipt,
+  type ReceiptSubject,
+  Receipts,
+} from './receipts.ts';
 
 export interface RegionStatus {
   readonly ready: boolean;
@@ -59,6 +67,7 @@ export interface RegionStatus {
   readonly links: number;
   readonly streams: number;
   readonly kv: RegionKvView;
+  readonly decisions: Placed;
 }
 
 /** What the Worker needs to know to digest prompts, by model. */
@@ -72,10 +81,8 @@ export interface Cordoned {
 }
 
 /** How a request ended, as a node's object tells it. */
-export interface Ended {
+export interface Ended extends CarriedEnd {
   readonly reservation: Reservation;
-  readonly record: FinalRecord | undefined;
-  readonly verdict?: Verdict | undefined;
 }
 
 export class Region extends DurableObject<Env> {
@@ -198,6 +205,7 @@ export class Region extends DurableObject<Env> {
       links: this.#host.links,
       streams: this.#host.streams,
       kv: this.#kv.view,
+      decisions: this.#receipts.placed,
     };
   }
 
@@ -384,7 +392,9 @@ export class Region extends DurableObject<Env> {
         const terms = this.#termsOf(asked);
         const about = aboutOf(asked, terms.nowMs, Math.max(0, terms.nowMs - askedAtMs));
         const exclusion = this.#directory.exclusion(asked.model, terms);
-        this.#receipts.refused(about, { code: thrown.code, exclusion });
+        const { code } = thrown;
+        const note = thrown instanceof AdmissionRefusal ? { admission: thrown.note } : {};
+        this.#receipts.refused(about, { code, exclusion, ...note });
       }
       throw thrown;
     }
@@ -450,10 +460,10 @@ export class Region extends DurableObject<Env> {
     this.#gate.freed();
   }
 
-  #settle({ reservation, record, verdict }: Ended): void {
+  #settle({ reservation, ...end }: Ended): void {
     const nowMs = systemClock();
-    this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });
-    this.#receipts.ended(reservation, nowMs, record, verdict);
+    this.#directory.settle(reservation, { nowMs, verdict: end.verdict, ...end.record?.usage });
+    this.#receipts.ended(reservation, nowMs, end);
     this.#gate.freed();
   }
 
@@ -468,7 +478,7 @@ export class Region extends DurableObject<Env> {
       ...{ node, epoch, request, region, client, receipt },
       open: { ...open, replica, ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#firstByte(reservation),
-      onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
+      onOver: (end) => this.#settle({ ...end, reservation }),
     });
   }
 
@@ -479,7 +489,7 @@ export class Region extends DurableObject<Env> {
     return this.#host.resume({
       ...{ node, epoch, request, region: resume.region, client: resume.client, receipt, resume },
       onFirstByte: () => this.#firstByte(reservation),
-      onOver: (record, verdict) => this.#settle({ reservation, record, verdict }),
+      onOver: (end) => this.#settle({ ...end, reservation }),
     });
   }
 }

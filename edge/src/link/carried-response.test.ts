@@ -424,7 +424,7 @@ test.each([
   [503, 'failed'],
 ] as const)('an answer of %s that ends says of its replica: %s', (status, verdict) => {
   const ends: unknown[] = [];
-  const { carried } = carry({ onOver: (_, said) => ends.push(said) });
+  const { carried } = carry({ onOver: ({ verdict: said }) => ends.push(said) });
   carried.head(jsonHead(status));
   carried.end(record());
   carried.settled();
@@ -434,7 +434,7 @@ test.each([
 test('the replica is blamed for its engine, for silence and for no answer; never for a link or a client', () => {
   const verdictOf = (run: (world: ReturnType<typeof carry>) => void): unknown => {
     const ends: unknown[] = [];
-    run(carry({ onOver: (_, said) => ends.push(said) }));
+    run(carry({ onOver: ({ verdict: said }) => ends.push(said) }));
     return ends.length === 1 ? ends[0] : ends;
   };
   const failing = (code: Parameters<ReturnType<typeof carry>['carried']['fail']>[0]['code']) =>
@@ -445,6 +445,23 @@ test('the replica is blamed for its engine, for silence and for no answer; never
   expect(verdictOf(({ sweepAt }) => sweepAt(ackMsMax))).toBe('failed');
   expect(verdictOf(({ carried }) => carried.end(record()))).toBe('failed');
   expect(verdictOf(({ carried }) => carried.abandon())).toBeUndefined();
+});
+
+test('an end tells why it came too early, and only then', () => {
+  const codeOf = (run: (world: ReturnType<typeof carry>) => void): unknown => {
+    const ends: unknown[] = [];
+    run(carry({ remainingMs: 100, onOver: ({ code }) => ends.push(code) }));
+    return ends.length === 1 ? ends[0] : ends;
+  };
+  const answered = ({ carried }: ReturnType<typeof carry>): void => {
+    carried.head(sseHead());
+    carried.end(record());
+  };
+  expect(codeOf(answered)).toBeUndefined();
+  expect(codeOf(({ carried }) => carried.end(record()))).toBe('protocol_error');
+  expect(codeOf(({ carried }) => carried.fail({ code: 'link_lost', message: 'x' }))).toBe('link_lost');
+  expect(codeOf(({ sweepAt }) => sweepAt(100))).toBe('total_timeout');
+  expect(codeOf(({ carried }) => carried.abandon())).toBe('client_gone');
 });
 
 test('on a link that says other things the word on a request may be late', async () => {

@@ -39,9 +39,19 @@ export interface CarriedOptions {
   /** Called at most once: the first byte of an answer that is streamed and no error. */
   readonly onFirstByte: () => void;
   /** Called exactly once, when the agent's part is over, however it ended. */
-  readonly onOver: (record: FinalRecord | undefined, verdict?: Verdict) => void;
+  readonly onOver: (end: CarriedEnd) => void;
   /** Called exactly once, when no byte waits for the client any more: `sweep` has nothing left to watch. */
   readonly onDone: () => void;
+}
+
+/** How the agent's part of a request ended. */
+export interface CarriedEnd {
+  /** Absent where the agent did not say. */
+  readonly record?: FinalRecord | undefined;
+  /** What that says of the replica; absent: nothing. */
+  readonly verdict?: Verdict | undefined;
+  /** Why it ended before its end; absent: it did not. */
+  readonly code?: ErrorCode | undefined;
 }
 
 /** RFC 9110, 5.1 and 5.5: a token, and visible characters with spaces between them. */
@@ -108,12 +118,13 @@ export class CarriedResponse implements StreamHandler {
     if (this.#head === undefined) {
       this.#failure = new CognitoraError('protocol_error', 'The node ended the request without an answer.');
     }
-    this.#over(record, endVerdict(this.#head));
+    this.#over({ record, verdict: endVerdict(this.#head), code: this.#failure?.code });
   }
 
   fail(failure: { readonly code: ErrorCode; readonly message: string; readonly record?: FinalRecord }): void {
     this.#failure = new CognitoraError(failure.code, failure.message);
-    this.#over(failure.record, failVerdict(failure.code));
+    const { code, record } = failure;
+    this.#over({ record, verdict: failVerdict(code), code });
   }
 
   #firstByte(): void {
@@ -174,8 +185,7 @@ export class CarriedResponse implements StreamHandler {
     if (this.#state === 'over') {
       // What the client has not read yet holds the link's credit.
       if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.replace(failFrame(stalledError()));
-    } else if (ageMs >= this.#options.remainingMs)
-      this.#expire('total_timeout', 'The request took too long.');
+    } else if (ageMs >= this.#options.remainingMs) this.#expire('total_timeout', "The request's time is up.");
     else if (this.#state === 'sent' && isAckOverdue(ageMs, nowMs - heardMs)) {
       this.#expire('ack_timeout', 'The node did not acknowledge the request.');
     } else if (this.#pipe === undefined) {
@@ -205,16 +215,16 @@ export class CarriedResponse implements StreamHandler {
     this.settled();
   }
 
-  #cancel(reason: CancelReason, verdict?: Verdict): void {
+  #cancel(code: CancelReason & ErrorCode, verdict?: Verdict): void {
     if (this.#overTold) return;
-    this.#options.onCancel(reason);
-    this.#over(undefined, verdict);
+    this.#options.onCancel(code);
+    this.#over({ verdict, code });
   }
 
-  #over(record: FinalRecord | undefined, verdict: Verdict | undefined): void {
+  #over(end: CarriedEnd): void {
     if (this.#overTold) return;
     this.#overTold = true;
-    this.#options.onOver(record, verdict);
+    this.#options.onOver(end);
   }
 
   #isLateError(): boolean {

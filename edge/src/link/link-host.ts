@@ -21,7 +21,6 @@ import {
   unaskedFramesPerSecond,
 } from '@cognitora/protocol/limits';
 import {
-  type FinalRecord,
   type Hello,
   type OpenRequest,
   type PrefixTerms,
@@ -33,10 +32,9 @@ import {
 } from '@cognitora/protocol/link';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
 import type { Clock } from '../clock.ts';
-import type { Verdict } from '../directory/failures.ts';
 import type { ReceiptNote } from '../directory/receipts.ts';
 import { nodeHeader, routeHeader, withPlace } from '../error-response.ts';
-import { CarriedResponse } from './carried-response.ts';
+import { type CarriedEnd, CarriedResponse } from './carried-response.ts';
 import type { ResumeCarry } from './carry-request.ts';
 import { watchClient } from './client-watch.ts';
 import { EdgeLink, type KvToAgent, type LinkEvents } from './edge-link.ts';
@@ -81,7 +79,7 @@ interface CarryCommon {
   /** The first byte of the engine's answer came, of one that is streamed and no error. */
   readonly onFirstByte: () => void;
   /** Called once, when the agent's part is over, or never began. */
-  readonly onOver: (record: FinalRecord | undefined, verdict?: Verdict) => void;
+  readonly onOver: (end: CarriedEnd) => void;
 }
 
 export interface CarryOptions extends CarryCommon {
@@ -250,7 +248,7 @@ export class LinkHost {
       }
       return await serve(hosted);
     } catch (thrown) {
-      options.onOver(undefined);
+      options.onOver({ code: toCognitoraError(thrown).code });
       throw withPlace(thrown, options.receipt.route, options.node);
     }
   }

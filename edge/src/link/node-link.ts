@@ -132,9 +132,9 @@ export class NodeLink extends DurableObject<Env> {
     this.#carried.add(reservation);
     return {
       onFirstByte: () => this.#settleSoon(() => this.#firstBytes.push(reservation)),
-      onOver: (record, verdict) => {
+      onOver: (end) => {
         this.#carried.delete(reservation);
-        this.#settleSoon(() => this.#ends.push({ reservation, record, verdict }));
+        this.#settleSoon(() => this.#ends.push({ ...end, reservation }));
       },
     };
   }
