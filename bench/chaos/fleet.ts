@@ -167,6 +167,8 @@ export const startFleet = async (options: FleetOptions): Promise<Fleet> => {
   const trails = new Trails();
   const names = Array.from({ length: count }, (_, at) => `host-${at}`);
   const sockets = mkdtempSync(join(tmpdir(), 'cognitora-chaos-'));
+  // However this run ends.
+  process.once('exit', () => rmSync(sockets, { recursive: true, force: true }));
   const ways = await Promise.all(names.map((name, at) => openWay(join(sockets, name), hasNetworks, at)));
   const edge = await startEdgeUnderTest(layout, { origins: [...new Set(ways.map(({ url }) => url))] });
   const joinToken = await edge.joinToken(count);

@@ -7,6 +7,7 @@
  * `--quick` shows in half a minute that all of it runs.
  */
 import '../machine/exit-on-signal.ts';
+import { messageOf } from '@cognitora/protocol/errors';
 import { eventBytes } from '../load/event-script.ts';
 import type { LoadPlan, LoadResult } from '../load/generator-messages.ts';
 import { wideArea } from '../lossy-link/link.ts';
@@ -200,7 +201,13 @@ const tell = (all: readonly Measured[]): string => {
 const main = async (): Promise<void> => {
   const report = beginReport();
   const runs: Measured[] = [];
-  for (const control of new Set([await controlOfMachine(), lossBased])) runs.push(await measure(control));
+  const machines = await controlOfMachine().catch((thrown: unknown) => messageOf(thrown).split('\n', 1));
+  if (typeof machines !== 'string') {
+    process.stderr.write(`The system allows no such link (${machines[0]}): run this as root.\n`);
+    process.exitCode = 1;
+    return;
+  }
+  for (const control of new Set([machines, lossBased])) runs.push(await measure(control));
   say(`\n${tell(runs)}`);
   const figures = { streams, homeLine, farLine, runs };
   report({ name: 'lossy-streams', method, figures, goals: goalsOf(runs), raw: {} }, values);

@@ -36,9 +36,14 @@ const model = 'slots';
 /** Left out at both ends: the queue fills, and empties. */
 const fillMs = 10_000;
 const emptyMs = 5_000;
+/** Answers of some seconds are left to count, and memory to compare. */
+const secondsMin = 30;
 
 const values = readRunOptions('npm run bench:overload --', method, {
-  seconds: { kind: 'count', default: '300', about: 'of overload' },
+  seconds: {
+    ...{ kind: 'count', default: '300', min: secondsMin },
+    about: 'of overload, of which the first ten and the last five are left out',
+  },
   warm: { kind: 'count', default: '10000', about: 'requests that are refused before' },
   'peak-seconds': { kind: 'count', default: '20', about: 'for the measurement of the peak' },
   engines: { kind: 'count', default: '3', about: 'fakes' },

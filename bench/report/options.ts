@@ -8,6 +8,8 @@ export interface RunOption {
   /** A whole number from 0, a number, one of some words, any text, or a switch. */
   readonly kind: 'count' | 'number' | 'text' | 'switch' | readonly string[];
   readonly default?: string;
+  /** Of a number: with less the run would measure nothing. */
+  readonly min?: number;
   readonly about: string;
 }
 
@@ -53,8 +55,10 @@ export const readRunOptions = <const Options extends Readonly<Record<string, Run
     if (values.help === true) end(help.join('\n'), 0);
     for (const [name, option] of Object.entries(options)) {
       const value = (values as Readonly<Record<string, unknown>>)[name];
-      if (typeof value === 'string' && !isGood(option, value))
-        throw new Error(`--${name} cannot be ${value}`);
+      if (typeof value !== 'string') continue;
+      if (!isGood(option, value)) throw new Error(`--${name} cannot be ${value}`);
+      if (option.min !== undefined && Number(value) < option.min)
+        throw new Error(`--${name} is at least ${option.min}, not ${value}`);
     }
     const switches = Object.entries(options).filter(([, { kind }]) => kind === 'switch');
     return { ...Object.fromEntries(switches.map(([name]) => [name, false])), ...values } as Values<Options>;

@@ -52,7 +52,12 @@ export const startEdgeUnderTest = async (
   };
   let edge: RunningEdge = await startEdge(options);
   const killWithUs = (): void => {
-    process.kill(edge.pid, 'SIGKILL');
+    try {
+      process.kill(edge.pid, 'SIGKILL');
+    } finally {
+      // What it wrote last may come while this goes on.
+      rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+    }
   };
   process.once('exit', killWithUs);
   const admin: EdgeUnderTest['admin'] = async (method, path, body) => {

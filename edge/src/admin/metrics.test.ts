@@ -13,8 +13,8 @@ import {
 test('decisions are counted by what they were for', () => {
   const page = new MetricsPage();
   addDecisions(page, 'weur', { first: 9, retried: 0, resumed: 2, continued: 3 });
-  expect(page.text).toContain('cognitora_decisions_total{region="weur",occasion="continued"} 3\n');
-  expect(page.text.match(/^cognitora_decisions_total/gm)).toHaveLength(4);
+  expect(page.text).toContain('cognitora_decisions{region="weur",occasion="continued"} 3\n');
+  expect(page.text.match(/^cognitora_decisions[{]/gm)).toHaveLength(4);
 });
 
 test('trust, what was predicted and what of it was true are there per replica and model', () => {
