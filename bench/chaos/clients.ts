@@ -5,7 +5,7 @@
 import { messageOf } from '@cognitora/protocol/errors';
 import OpenAI, { APIConnectionError, APIError } from 'openai';
 import { delayMs, monotonicUs } from '../machine/clock.ts';
-import { serveCommands } from '../machine/worker-process.ts';
+import { serveCommands, tellParent } from '../machine/worker-process.ts';
 import { seededRandom } from '../sim/random.ts';
 import type { ClientPlan, StreamRecord } from './client-messages.ts';
 import { type Failure, judge } from './outcome.ts';
@@ -220,9 +220,11 @@ const run = async (plan: ClientPlan): Promise<readonly StreamRecord[]> => {
     do {
       const job = jobOf(plan, next);
       next += 1;
-      records.push(await runOne(plan, job));
+      const record = await runOne(plan, job);
+      records.push(record);
+      tellParent(record.outcome);
       // As a client does that was refused.
-      if (records.at(-1)?.outcome !== 'right') await delayMs(refusedMs);
+      if (record.outcome !== 'right') await delayMs(refusedMs);
     } while (mayStart());
   };
   await Promise.all(Array.from({ length: plan.streams }, (_, at) => slot(at)));

@@ -15,6 +15,7 @@ import type { Fault, FaultKind } from './faults.ts';
 import { Host } from './host.ts';
 import { HostNetwork } from './host-network.ts';
 import { LinkRelay } from './link-relay.ts';
+import { Progress } from './progress.ts';
 import { RealReplica } from './real-replica.ts';
 import { Trails } from './trails.ts';
 
@@ -58,6 +59,7 @@ export class Fleet {
   readonly edge: EdgeUnderTest;
   readonly hosts: readonly Host[];
   readonly trails: Trails;
+  readonly progress = new Progress();
 
   readonly #sockets: string;
 
@@ -80,6 +82,7 @@ export class Fleet {
     await delayMs(fault.afterMs);
     const beganUs = monotonicUs();
     await harm(host, this.edge);
+    this.progress.struck(fault.kind);
     await delayMs(fault.lastsMs);
     await mend(host, this.edge);
     return { ...fault, beganUs };
@@ -89,6 +92,12 @@ export class Fleet {
   async liveInEngines(): Promise<number> {
     const live = await Promise.all(this.hosts.map(({ engine }) => engine.live()));
     return live.reduce((sum, one) => sum + one, 0);
+  }
+
+  /** Streams that the edge continued at another engine since it was started; 0 while it is not there to tell. */
+  async continued(): Promise<number> {
+    const { regions = [] } = await this.edge.admin('GET', '/admin/nodes').catch(() => ({ regions: [] }));
+    return (regions as readonly RegionSeen[]).reduce((sum, { decisions }) => sum + decisions.continued, 0);
   }
 
   /** What the edge carries, and the states of each node's replicas. */
@@ -131,6 +140,7 @@ interface AtEdge {
 
 interface RegionSeen {
   readonly streams: number;
+  readonly decisions: { readonly continued: number };
   readonly nodes: readonly {
     readonly name: string;
     readonly live: number;

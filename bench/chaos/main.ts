@@ -47,6 +47,7 @@ const say = (line: string): void => {
 };
 
 const toldMax = 8;
+const progressMs = 10_000;
 
 interface Decision {
   readonly occasion?: string;
@@ -99,7 +100,12 @@ const main = async (): Promise<void> => {
     const phases = [];
     for (const phase of asked) {
       say(`phase ${phase}: ${plan.streams} streams for ${Math.round(plan.phaseMs / 1e3)} s`);
-      const result = await runPhase(fleet, plan, phase as PhaseName);
+      const before = await fleet.continued();
+      const stop = fleet.progress.every(progressMs, async (line) => {
+        const continued = Math.max(0, (await fleet.continued()) - before);
+        say(`${phase} ${line}, ${continued} continued`);
+      });
+      const result = await runPhase(fleet, plan, phase as PhaseName).finally(stop);
       const real = result.real.length > 0 ? await examineReal(fleet, result.real) : undefined;
       phases.push([result, figuresOf(result, (id) => fleet.trails.travelOf(id), real)] as const);
       if (phase !== 'C') await tellFailures(fleet, result);

@@ -68,7 +68,8 @@ const withClients = async <Result>(
 ): Promise<Result> => {
   const count = Math.ceil(terms.streams / streamsPerProcess);
   const path = join(import.meta.dirname, 'clients.ts');
-  const processes: Clients[] = Array.from({ length: count }, () => startWorkerProcess(path));
+  const onNote = (outcome: string): void => fleet.progress.ended(outcome);
+  const processes: Clients[] = Array.from({ length: count }, () => startWorkerProcess(path, [], onNote));
   try {
     const answers = processes.map((clients, at) =>
       clients.ask({
@@ -121,6 +122,7 @@ const killEdge = async (fleet: Fleet, plan: ChaosPlan, name: string, downMs: num
     const areAllLive = async (): Promise<boolean> => (await fleet.liveInEngines()) === plan.streams;
     await waitUntil('streams in all engines', idleMsMax, areAllLive);
     await fleet.edge.kill();
+    fleet.progress.struck('edge killed');
     const killedUs = monotonicUs();
     const sinceKill = (): number => Math.round((monotonicUs() - killedUs) / 1e3);
     const told = records.then(sinceKill);

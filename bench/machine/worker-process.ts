@@ -16,8 +16,11 @@ interface Pending<Answer> {
   readonly reject: (error: Error) => void;
 }
 
-/** What travels back: the answer, or why there is none. */
-export type Envelope<Answer> = { readonly answer: Answer } | { readonly failed: string };
+/** What travels back: the answer, or why there is none; and before it whatever the parent may tell of. */
+export type Envelope<Answer> =
+  | { readonly answer: Answer }
+  | { readonly failed: string }
+  | { readonly note: string };
 
 const endOf = (child: ChildProcess): Promise<void> =>
   new Promise((resolve) => {
@@ -25,10 +28,14 @@ const endOf = (child: ChildProcess): Promise<void> =>
     else child.once('exit', () => resolve());
   });
 
-/** Starts `path` (a .ts module that calls `serveCommands`); `enter` is a program that becomes the one behind it. */
+/**
+ * Starts `path` (a .ts module that calls `serveCommands`); `enter` is a program that becomes the one behind it. `onNote`
+ * hears what the child says with `tellParent`.
+ */
 export const startWorkerProcess = <Command, Answer>(
   path: string,
   enter: readonly string[] = [],
+  onNote: (note: string) => void = () => {},
 ): WorkerProcess<Command, Answer> => {
   const [program = '', ...words] = [...enter, process.execPath, path];
   const stdio = ['inherit', 'inherit', 'inherit', 'ipc'] as const;
@@ -36,6 +43,10 @@ export const startWorkerProcess = <Command, Answer>(
   const pending: Pending<Answer>[] = [];
   child.on('message', (message) => {
     const envelope = message as Envelope<Answer>;
+    if ('note' in envelope) {
+      onNote(envelope.note);
+      return;
+    }
     const next = pending.shift();
     if ('failed' in envelope) next?.reject(new Error(envelope.failed));
     else next?.resolve(envelope.answer);
@@ -55,6 +66,11 @@ export const startWorkerProcess = <Command, Answer>(
       await endOf(child);
     },
   };
+};
+
+/** The child's side: a word on what goes on, before the answer. */
+export const tellParent = (note: string): void => {
+  process.send?.({ note } satisfies Envelope<never>);
 };
 
 /** The child's side: answers each command; ends when the parent does. */

@@ -14,6 +14,7 @@ test('a priority is a digit', () => {
   expect(demandOf('t', headers('0'), 1).priority).toBe(0);
   expect(demandOf('t', headers('9'), 1).priority).toBe(9);
   for (const text of ['10', '-1', 'high', '1.5']) {
-    expect(errorOf(() => demandOf('t', headers(text), 1))?.code).toBe('invalid_request');
+    const error = errorOf(() => demandOf('t', headers(text), 1));
+    expect([error?.code, error?.param]).toEqual(['invalid_request', 'x-cognitora-priority']);
   }
 });

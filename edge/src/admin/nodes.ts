@@ -95,8 +95,8 @@ const awayNodes = async (linked: ReadonlySet<NodeId>, env: Env) => {
 export const nodeRoutes = new Hono<{ Bindings: Env }>()
   .get('/nodes', async ({ env }) => {
     const statuses = await regionStatuses(env);
-    const regions = [...statuses].map(([region, { nodes, links, streams, kv }]) => ({
-      ...{ region, links, streams, kv, nodes },
+    const regions = [...statuses].map(([region, { nodes, links, streams, kv, decisions }]) => ({
+      ...{ region, links, streams, kv, decisions, nodes },
     }));
     const linked = new Set(regions.flatMap(({ nodes }) => nodes.map(({ node }) => node)));
     return Response.json({ regions, away: await awayNodes(linked, env) });
