@@ -23,7 +23,8 @@ export class Progress {
     const { right = 0, ...others } = Object.fromEntries(this.#outcomes);
     const wrong = sumOf(new Map(Object.entries(others)));
     const how = wrong === 0 ? '' : ` (${shown(new Map(Object.entries(others))).join(', ')})`;
-    return [`${seconds} s: ${right} right`, `${wrong} not${how}`, ...shown(this.#faults)].join(', ');
+    const faults = Array.from(this.#faults, ([what, count]) => `${what} ${count}x`);
+    return [`${seconds} s: ${right} right`, `${wrong} not${how}`, ...faults].join(', ');
   }
 
   /** Begins anew, and says a line every so often until what is returned is called. */
