@@ -184,6 +184,7 @@ const main = async (): Promise<void> => {
     const setup = { layout, engines: count, slots: slotsEach, seconds, objectiveMs, engineWaitingMax };
     const goals = goalsOf(run, figures);
     report({ name: 'overload', method, figures: { ...setup, ...figures }, goals, raw: { memory } }, values);
+    if (Object.values(goals).some(({ met }) => met === false)) process.exitCode = 1;
   } finally {
     for (const agent of agents) await agent.stop();
     await edge.stop();
