@@ -40,6 +40,8 @@ export class LostWork {
     const { nowMs } = this.#world.schedule;
     const seen = this.#seen.get(agent) ?? { troubledAtMs: 0, linklessSinceMs: undefined };
     this.#seen.set(agent, seen);
+    // A link that was lost and is back lies between two looks.
+    seen.troubledAtMs = Math.max(seen.troubledAtMs, agent.connectedAtMs);
     if (this.#world.isTroubled(agent)) seen.troubledAtMs = nowMs;
     const isLinkless = agent.isRunning && agent.status?.link.state !== 'linked';
     seen.linklessSinceMs = isLinkless ? (seen.linklessSinceMs ?? nowMs) : undefined;

@@ -11,6 +11,8 @@ export interface Mutation {
   readonly patch: Patch;
   /** Of which faults it takes one to be seen; undefined: of any or none. */
   readonly faults?: readonly FaultKind[];
+  /** It takes short deadlines and faults that last. */
+  readonly isHurried?: boolean;
   /** One that sees it, and the first that is tried: each test run tries those that have one. */
   readonly seed?: number;
 }
@@ -25,7 +27,7 @@ export const mutations: readonly Mutation[] = [
       find: 'this.#outbox?.control(frameTypes.cancel, id, encodeCancel(reason));',
       replace: '',
     },
-    seed: 4,
+    seed: 6,
   },
   {
     name: 'a leaked reservation',
@@ -35,7 +37,7 @@ export const mutations: readonly Mutation[] = [
       replace: 'if (record) this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });',
     },
     faults: linkFaults,
-    seed: 4,
+    seed: 10,
   },
   {
     name: 'a link of an older epoch that is welcomed',
@@ -109,7 +111,7 @@ export const mutations: readonly Mutation[] = [
       replace: "const event = new TextEncoder().encode('data: [DONE]' + String.fromCharCode(10, 10));",
     },
     faults: ['engine breaks off'],
-    seed: 0,
+    seed: 1,
   },
   {
     name: 'a stream that breaks and ends as if it were whole',
@@ -128,7 +130,7 @@ export const mutations: readonly Mutation[] = [
       replace: '...{ ...lost, offset: Math.max(0, lost.offset - 1), requestId,',
     },
     faults: linkFaults,
-    seed: 0,
+    seed: 1,
   },
   {
     name: 'a stream that goes on from the begin',
@@ -138,7 +140,7 @@ export const mutations: readonly Mutation[] = [
       replace: 'const bytes = this.#replay?.from(0) ?? new Uint8Array();',
     },
     faults: linkFaults,
-    seed: 0,
+    seed: 1,
   },
   {
     name: 'another request where a part of the answer was sent',
@@ -148,7 +150,7 @@ export const mutations: readonly Mutation[] = [
       replace: 'const rest = sent.hasBegun && sent.textEvents > 5 ? this.#options.restOf(sent) : undefined;',
     },
     faults: ['engine breaks off', 'engine crash', 'agent crash'],
-    seed: 1,
+    seed: 11,
   },
   {
     name: 'a seam at which text is said twice',
@@ -158,7 +160,7 @@ export const mutations: readonly Mutation[] = [
       replace: 'return text;',
     },
     faults: ['engine breaks off', 'engine crash', 'agent crash'],
-    seed: 0,
+    seed: 2,
   },
   {
     name: 'a kept stream that nobody ends',
@@ -168,7 +170,7 @@ export const mutations: readonly Mutation[] = [
       replace: "if (isForgotten) stream.cancel('client_gone');",
     },
     faults: ['link cut at the edge', 'edge crash', 'worker crash', 'link cut'],
-    seed: 0,
+    seed: 10,
   },
   {
     name: 'a booking that nobody takes back',
@@ -178,6 +180,37 @@ export const mutations: readonly Mutation[] = [
       replace: 'for (const reservation of [] as Reservation[]) {',
     },
     faults: ['region held up', 'worker crash'],
+  },
+  {
+    name: 'a grant that never comes',
+    patch: {
+      path: 'edge/src/admission/admission.ts',
+      find: 'ticket.granted(waitedMs);',
+      replace: '',
+    },
+    faults: ['slow disk'],
+    seed: 4,
+  },
+  {
+    name: 'a client that leaves and keeps its place',
+    patch: {
+      path: 'edge/src/admission/waiting-room.ts',
+      find: 'if (ticket !== undefined) this.#admission.leave(ticket);',
+      replace: '',
+    },
+    faults: ['slow disk'],
+    seed: 12,
+  },
+  {
+    name: 'a wait that ignores the deadline',
+    patch: {
+      path: 'edge/src/continuity/exchange.ts',
+      find: 'Math.min(waitMs, terms.remainingMs()), terms)',
+      replace: 'waitMs, terms)',
+    },
+    faults: ['agent crash'],
+    isHurried: true,
+    seed: 1,
   },
   {
     name: 'an ACK that never comes',
@@ -210,11 +243,11 @@ let sound: Promise<Programs> | undefined;
 export const catches = async (mutation: Mutation, seeds: number): Promise<Caught | undefined> => {
   sound ??= loadPrograms();
   const programs = await loadPrograms(mutation.patch);
-  const { faults, seed: from = 0 } = mutation;
+  const { faults, isHurried, seed: from = 0 } = mutation;
   for (let seed = from; seed < from + seeds; seed += 1) {
-    const [violation] = (await runSeed(seed, programs, { faults })).violations;
+    const [violation] = (await runSeed(seed, programs, { faults, isHurried })).violations;
     if (violation === undefined) continue;
-    const without = await runSeed(seed, await sound, { faults });
+    const without = await runSeed(seed, await sound, { faults, isHurried });
     if (without.violations.length === 0) return { seed, violation };
   }
   return undefined;

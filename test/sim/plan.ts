@@ -50,6 +50,15 @@ export interface EnginePlan {
   readonly model: string;
   readonly firstMs: number;
   readonly nextMs: number;
+  /** Requests that it works on at once; undefined: all, and its metrics tell of none. */
+  readonly slots: number | undefined;
+}
+
+/** What an operator set before the traffic began, of a model or a tenant. */
+export interface LimitPlan {
+  readonly kind: 'models' | 'tenants';
+  readonly name: string;
+  readonly limits: Readonly<Record<string, number>>;
 }
 
 export interface Plan {
@@ -57,6 +66,7 @@ export interface Plan {
   readonly layout: Layout;
   /** Engines by node. */
   readonly nodes: readonly (readonly EnginePlan[])[];
+  readonly limits: readonly LimitPlan[];
   readonly requests: readonly RequestPlan[];
   readonly faults: readonly FaultPlan[];
   /** Between client and edge, between processes of the edge, between edge and agents. */
@@ -73,6 +83,10 @@ export const trafficToMs = 17_000;
 export const mendedMs = 24_000;
 
 const models = ['small', 'large'];
+const tenants = ['one', 'other'];
+/** Whom nothing limits: it asks when all is over. */
+export const proberTenant = 'prober';
+export const allTenants = [...tenants, proberTenant];
 
 /** What the slowest engine needs for an answer. */
 const answerMsMax = 16_000;
@@ -83,7 +97,7 @@ const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan =
   const pieces = isLong ? Math.floor(answerMsMax / nextMs) : chance.whole(1, 80);
   return {
     atMs: chance.between(trafficFromMs, trafficToMs),
-    ...{ kind, model, pieces },
+    ...{ kind, model, pieces, tenant: chance.pick(tenants) },
     isLimited: kind === 'completion' || chance.isHit(0.3),
     refusesContinuation: chance.isHit(0.05),
     timeoutMs: chance.isHit(0.1) ? chance.whole(200, 8_000) : undefined,
@@ -92,6 +106,33 @@ const requestOf = (chance: Chance, { model, nextMs }: EnginePlan): RequestPlan =
     stallsAfterMs: chance.isHit(0.1) ? chance.between(50, 3_000) : undefined,
     stallMs: chance.between(500, 6_000),
   };
+};
+
+/** For models a limit each, for tenants now and then. Queues that are never short are left to the default. */
+const limitsOf = (chance: Chance, used: readonly string[]): readonly LimitPlan[] => [
+  ...used.map((name): LimitPlan => {
+    const limits = chance.pick([
+      { seatsPerReplica: chance.whole(1, 3) },
+      { concurrency: chance.whole(1, 4) },
+      { seatsPerReplica: 1, queueMax: chance.whole(0, 4) },
+      { concurrency: 2, queueMsMax: chance.whole(500, 8_000) },
+    ]);
+    return { kind: 'models', name, limits };
+  }),
+  ...tenants
+    .filter(() => chance.isHit(0.3))
+    .map((name): LimitPlan => {
+      const limits = chance.pick([{ concurrency: chance.whole(1, 4) }, { weight: chance.between(0.1, 10) }]);
+      return { kind: 'tenants', name, limits };
+    }),
+];
+
+/** Half of what a busy fleet is sent comes nearly at once. */
+const inBurst = (chance: Chance, requests: readonly RequestPlan[]): readonly RequestPlan[] => {
+  const burstMs = chance.between(trafficFromMs, trafficToMs);
+  return requests.map((request) =>
+    chance.isHit(0.5) ? { ...request, atMs: burstMs + chance.between(0, 200) } : request,
+  );
 };
 
 const faultOf = (chance: Chance, kinds: readonly FaultKind[]): FaultPlan => {
@@ -107,17 +148,31 @@ const faultOf = (chance: Chance, kinds: readonly FaultKind[]): FaultPlan => {
   };
 };
 
+/** The same, where each request has a short deadline and what fails stays so until all is mended. */
+export const hurried = (plan: Plan): Plan => ({
+  ...plan,
+  requests: plan.requests.map((request, index) => ({
+    ...request,
+    ...{ timeoutMs: 1_000 + 250 * index, stallsAfterMs: undefined, leavesAfterMs: undefined },
+  })),
+  faults: plan.faults.map((fault) => ({ ...fault, lastsMs: mendedMs - fault.atMs })),
+});
+
 export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[] = faultKinds): Plan => {
   const used = chance.isHit(0.5) ? models : models.slice(0, 1);
   const paces = new Map(models.map((model) => [model, chance.pick([15, 20, 50, 100])]));
+  // Every other fleet is one in which requests wait for each other.
+  const isBusy = chance.isHit(0.5);
   const nodes = Array.from({ length: chance.whole(1, 4) }, () =>
     Array.from({ length: chance.isHit(0.3) ? 2 : 1 }, () => {
       const model = chance.pick(used);
-      return { model, firstMs: chance.between(5, 600), nextMs: paces.get(model) ?? 20 };
+      const slots = isBusy && chance.isHit(0.7) ? chance.pick([1, 2, 4]) : undefined;
+      return { model, firstMs: chance.between(5, 600), nextMs: paces.get(model) ?? 20, slots };
     }),
   );
   const served = nodes.flat();
-  const requests = Array.from({ length: chance.whole(4, 18) }, () => requestOf(chance, chance.pick(served)));
+  const spread = Array.from({ length: chance.whole(4, 18) }, () => requestOf(chance, chance.pick(served)));
+  const requests = isBusy ? inBurst(chance, spread) : spread;
   // Each tenth run is undisturbed: then nothing is forgiven.
   const faults = chance.isHit(0.1)
     ? []
@@ -126,7 +181,8 @@ export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[]
     seed,
     layout: layouts[seed % 2] ?? 'one-object',
     nodes,
-    requests: requests.sort((one, other) => one.atMs - other.atMs),
+    limits: isBusy && chance.isHit(0.7) ? limitsOf(chance, used) : [],
+    requests: requests.toSorted((one, other) => one.atMs - other.atMs),
     faults: faults.sort((one, other) => one.atMs - other.atMs),
     clientMs: chance.pick([1, 20, 80]),
     hopMs: chance.pick([0.2, 2, 10]),

@@ -2,10 +2,10 @@
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
 import { aftermathMs, maySee } from './may-see.ts';
-import { type FaultKind, mendedMs, type Plan, planOf } from './plan.ts';
+import { type FaultKind, hurried, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
 import { Chance } from './random.ts';
-import type { Outcome, RequestPlan, SimClient } from './sim-client.ts';
+import { isCrowding, type Outcome, type RequestPlan, type SimClient } from './sim-client.ts';
 import { withStrayErrors } from './stray-errors.ts';
 import { World } from './world.ts';
 
@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly isTraceKept?: boolean;
   /** The kinds that the plan draws from. */
   readonly faults?: readonly FaultKind[] | undefined;
+  /** Deadlines are short, and faults last. */
+  readonly isHurried?: boolean | undefined;
 }
 
 const lookEveryMs = 250;
@@ -47,8 +49,10 @@ class Run {
   readonly #menders = new Set<() => void>();
   readonly #lost: LostWork;
 
-  constructor(seed: number, programs: Programs, { isTraceKept = false, faults: kinds }: RunOptions) {
-    this.plan = planOf(seed, new Chance(`plan ${seed}`), kinds);
+  constructor(seed: number, programs: Programs, options: RunOptions) {
+    const { isTraceKept = false, faults: kinds, isHurried = false } = options;
+    const plan = planOf(seed, new Chance(`plan ${seed}`), kinds);
+    this.plan = isHurried ? hurried(plan) : plan;
     this.world = new World(this.plan, programs, isTraceKept);
     this.#lost = new LostWork(this.world);
   }
@@ -162,10 +166,24 @@ class Run {
     if (view === undefined) return world.violate('the region does not answer');
     for (const { name, live } of view.nodes)
       if (live !== 0) world.violate(`${name} has ${live} reservations`);
+    await this.#noneWaits();
     if (view.streams !== 0) world.violate(`the region has ${view.streams} streams`);
     for (const { name, status, engines } of world.agents) {
       if (status?.live !== 0) world.violate(`${name} has ${status?.live} live requests`);
       for (const { work } of engines) if (work.length > 0) world.violate(`${name}'s engine has work`);
+    }
+  }
+
+  async #noneWaits(): Promise<void> {
+    const { world } = this;
+    const view = await world.admissionView();
+    if (view === undefined) return world.violate('admission does not answer');
+    const sides = [
+      ...view.models.map(({ model, ...side }) => ({ name: model, ...side })),
+      ...view.tenants.map(({ tenant, ...side }) => ({ name: tenant, ...side })),
+    ];
+    for (const { name, waiting, live } of sides) {
+      if (waiting + live > 0) world.violate(`of ${name} ${waiting} wait and ${live} are counted as live`);
     }
   }
 
@@ -177,13 +195,24 @@ class Run {
       // Its time was up, whatever else it is told.
       if ((endedMs ?? startedMs) - startedMs > (plan.timeoutMs ?? Number.POSITIVE_INFINITY) - exactMs)
         continue;
+      if (this.#isCrowded(plan.model, plan.tenant) && isCrowding(code)) continue;
       const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
-      const isServed = !plan.refusesContinuation && this.#isServedBeside(plan.model, struck);
+      const isServed =
+        !plan.refusesContinuation &&
+        !this.#isCrowded(plan.model, plan.tenant) &&
+        this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
       if (counting.some(({ kind }) => maySee[kind].outcomes.includes(outcome))) continue;
       const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
       this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
+  }
+
+  /** Whether who is one too many is refused, or waits until it is too late. */
+  #isCrowded(model: string, tenant: string): boolean {
+    const { limits, nodes } = this.plan;
+    const hasLimit = limits.some(({ name }) => name === model || name === tenant);
+    return hasLimit || nodes.flat().some((engine) => engine.model === model && engine.slots !== undefined);
   }
 
   /** A request is not served behind its deadline: the edge's sweeps and the client's way allow for a moment. */
@@ -193,7 +222,7 @@ class Run {
     const lateMs = endedMs - startedMs - timeoutMs;
     const isEdgeStruck = this.#faultsIn(startedMs, endedMs).some(({ kind }) => maySee[kind].of === 'edge');
     if (lateMs > lateMsMax && !isEdgeStruck)
-      this.world.violate(`${id} ended ${lateMs} ms behind its deadline`);
+      this.world.violate(`${id} ended ${Math.round(lateMs)} ms behind its deadline`);
   }
 
   /** Whether a host serves the model that none of these faults struck. */
@@ -226,7 +255,7 @@ class Run {
 }
 
 const probeOf = (model: string): RequestPlan => ({
-  ...{ atMs: 0, kind: 'chat', model, pieces: 3, promptBytes: 0, isLimited: false },
+  ...{ atMs: 0, kind: 'chat', model, tenant: proberTenant, pieces: 3, promptBytes: 0, isLimited: false },
   ...{ refusesContinuation: false, timeoutMs: undefined },
   ...{ leavesAfterMs: undefined, stallsAfterMs: undefined, stallMs: 0 },
 });

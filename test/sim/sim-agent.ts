@@ -64,6 +64,8 @@ export class SimAgent {
   readonly engines: readonly SimEngine[];
   /** The link's connection, if the agent has one. */
   connection: Connection | undefined;
+  /** Since when it is that one. */
+  connectedAtMs = 0;
   /** Why it ended for good, if it did. */
   fatal: string | undefined;
   readonly #options: AgentOptions;

@@ -15,6 +15,8 @@ export interface RequestPlan {
   readonly atMs: number;
   readonly kind: 'chat' | 'completion' | 'whole chat';
   readonly model: string;
+  /** Whose key it comes with. */
+  readonly tenant: string;
   readonly pieces: number;
   /** It says how many tokens it takes: just as many as there are. */
   readonly isLimited: boolean;
@@ -30,6 +32,9 @@ export interface RequestPlan {
   readonly stallsAfterMs: number | undefined;
   readonly stallMs: number;
 }
+
+/** Told to who is one too many, and to nobody else. */
+export const isCrowding = (code: string): boolean => code === 'overloaded' || code === 'tenant_limit';
 
 const clientWindowBytes = 64 * 1024;
 
@@ -178,7 +183,7 @@ export class SimClient {
         else text += part;
       }
       if (isEvents) this.#streamEnded();
-      else this.#wholeEnded(status, text);
+      else this.#wholeEnded(status, text, headers);
     } catch {
       // Behind [DONE] nothing is missing.
       if (this.#isDone) this.#streamEnded();
@@ -267,7 +272,7 @@ export class SimClient {
     this.#ended('complete');
   }
 
-  #wholeEnded(status: number, text: string): void {
+  #wholeEnded(status: number, text: string, headers: Answer['headers']): void {
     if (this.outcome !== undefined) return;
     let answer: Event;
     try {
@@ -279,6 +284,9 @@ export class SimClient {
     if (status !== 200) {
       this.code = answer.error?.code ?? answer.error?.message ?? 'no code';
       if (answer.error === undefined) this.#violate(`${status} without an error`);
+      const again = Number(headers.find(([name]) => name === 'retry-after')?.[1]);
+      if (isCrowding(this.code) && !(again >= 1))
+        this.#violate(`${this.code} does not tell when to come again`);
       this.#ended('refused');
       return;
     }

@@ -82,6 +82,8 @@ class Writing implements EngineAnswer {
   readonly #reply: EngineReply;
   readonly #write: Iterator<string>;
   readonly work: Work;
+  /** It has a slot; else it waits for one, in the order in which it came. */
+  isRunning = false;
   #timer: Later | undefined;
   #waits = false;
   isOver = false;
@@ -91,7 +93,11 @@ class Writing implements EngineAnswer {
     this.#reply = reply;
     this.work = work;
     this.#write = events;
-    this.#next(engine.pace.firstMs());
+  }
+
+  run(): void {
+    this.isRunning = true;
+    this.#next(this.#engine.pace.firstMs());
   }
 
   leave(): void {
@@ -113,7 +119,7 @@ class Writing implements EngineAnswer {
   #over(): void {
     this.isOver = true;
     this.#timer?.cancel();
-    this.#engine.writing.delete(this);
+    this.#engine.over(this);
   }
 
   #next(ms: number): void {
@@ -140,22 +146,34 @@ class Writing implements EngineAnswer {
   }
 }
 
+export interface SimEngineOptions {
+  readonly origin: string;
+  readonly model: string;
+  readonly slots: number | undefined;
+  readonly pace: Pace;
+  readonly process: SimProcess;
+  readonly chance: Chance;
+}
+
 export class SimEngine {
   readonly origin: string;
   readonly model: string;
+  /** As many as it works on at once; undefined: all of them. The others wait, without bound. */
+  readonly slots: number | undefined;
   readonly chance: Chance;
   readonly pace: Pace;
   readonly writing = new Set<Writing>();
   /** Kept connections break when it dies. */
   readonly onConnectionsLost = new Set<() => void>();
-  process: SimProcess;
+  readonly process: SimProcess;
   mood: Mood = 'well';
   isListening = true;
   isLoading = false;
 
-  constructor(origin: string, model: string, pace: Pace, process: SimProcess, chance: Chance) {
+  constructor({ origin, model, slots, pace, process, chance }: SimEngineOptions) {
     this.origin = origin;
     this.model = model;
+    this.slots = slots;
     this.pace = {
       firstMs: () => pace.firstMs() * (this.mood === 'slow' ? 20 : 1),
       nextMs: () => pace.nextMs() * (this.mood === 'slow' ? 20 : 1),
@@ -167,6 +185,39 @@ export class SimEngine {
   /** What it works on. */
   get work(): readonly Work[] {
     return [...this.writing].map(({ work }) => work);
+  }
+
+  over(writing: Writing): void {
+    this.writing.delete(writing);
+    this.#fill();
+  }
+
+  #fill(): void {
+    const { slots = Number.POSITIVE_INFINITY } = this;
+    let running = this.#running;
+    for (const writing of this.writing) {
+      if (running >= slots) return;
+      if (writing.isRunning) continue;
+      writing.run();
+      running += 1;
+    }
+  }
+
+  get #running(): number {
+    let running = 0;
+    for (const { isRunning } of this.writing) if (isRunning) running += 1;
+    return running;
+  }
+
+  /** As vLLM tells it. */
+  get #metrics(): string {
+    const running = this.#running;
+    const label = `{engine="0",model_name="${this.model}"}`;
+    const gauge = (name: string, value: number): string =>
+      `# TYPE vllm:${name} gauge\nvllm:${name}${label} ${value}.0\n`;
+    return (
+      gauge('num_requests_running', running) + gauge('num_requests_waiting', this.writing.size - running)
+    );
   }
 
   crash(): void {
@@ -192,6 +243,7 @@ export class SimEngine {
     if (this.isLoading) return answered(reply, 503, { error: { message: 'loading' } });
     if (method === 'GET') {
       if (path === '/v1/models') return answered(reply, 200, { data: [{ id: this.model, created: 1 }] });
+      if (path === '/metrics' && this.slots !== undefined) return answeredText(reply, this.#metrics);
       return answered(reply, path === '/health' ? 200 : 404, {});
     }
     if (path !== '/v1/chat/completions' && path !== '/v1/completions') return answered(reply, 404, {});
@@ -218,6 +270,7 @@ export class SimEngine {
     const events = isStream ? streamOf(shape, fields) : wholeOf(shape, fields);
     const writing = new Writing(this, headed(reply, type), work, events);
     this.writing.add(writing);
+    this.#fill();
     return writing;
   }
 }
@@ -242,6 +295,13 @@ const headed = (reply: EngineReply, type: string): EngineReply => {
       reply.end();
     },
   };
+};
+
+const answeredText = (reply: EngineReply, text: string): EngineAnswer => {
+  reply.head(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+  reply.data(Buffer.from(text));
+  reply.end();
+  return nobody;
 };
 
 const answered = (reply: EngineReply, status: number, value: object): EngineAnswer => {

@@ -10,7 +10,6 @@ import {
   parseOpenRequest,
   parseReplicas,
   parseStreamFailure,
-  parseWelcome,
 } from '@cognitora/protocol/link';
 import type { ConnectionTap, Side } from './connection.ts';
 import type { Schedule, Trace } from './schedule.ts';
@@ -42,8 +41,6 @@ const manyTypes: ReadonlySet<number> = new Set([
 class WatchedNode {
   readonly name: string;
   cordonedAtMs: number | undefined;
-  /** Of the newest link that was welcomed. */
-  epoch = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -75,7 +72,6 @@ class WatchedLink implements ConnectionTap {
     this.#toAgent.push(data.slice(), ({ type, stream, payload }) => {
       this.#note(`edge to ${this.#node.name}`, type, stream, payload);
       if (type === frameTypes.open) this.#opened(payload);
-      if (type === frameTypes.welcome) this.#welcomed(parseWelcome(payload).epoch);
     });
   }
 
@@ -111,14 +107,6 @@ class WatchedLink implements ConnectionTap {
   #failed(stream: number, payload: Uint8Array): void {
     const { code } = parseStreamFailure(payload);
     this.#watch.options.trace.note('link', `${this.#node.name} fails ${stream} by ${code}`);
-  }
-
-  #welcomed(epoch: number): void {
-    const node = this.#node;
-    if (epoch <= node.epoch) {
-      this.#watch.options.violate(`${node.name} was welcomed in epoch ${epoch} behind ${node.epoch}`);
-    }
-    node.epoch = Math.max(node.epoch, epoch);
   }
 
   #data(stream: number, payload: Uint8Array): void {

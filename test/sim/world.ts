@@ -10,7 +10,7 @@ import type { DialEvents } from './agent-modules.ts';
 import { Connection } from './connection.ts';
 import type { HostedSocket } from './hosted-socket.ts';
 import { HttpExchange } from './http-exchange.ts';
-import type { Plan } from './plan.ts';
+import { allTenants, type Plan } from './plan.ts';
 import { type HostedObject, Platform } from './platform.ts';
 import type { Programs } from './programs.ts';
 import { Chance } from './random.ts';
@@ -38,6 +38,17 @@ export interface RegionView {
     readonly cordoned: boolean;
     readonly replicas: readonly { readonly name: string; readonly state: string }[];
   }[];
+}
+
+/** And of its admission. */
+interface AdmissionSide {
+  readonly waiting: number;
+  readonly live: number;
+}
+
+export interface AdmissionView {
+  readonly models: readonly (AdmissionSide & { readonly model: string })[];
+  readonly tenants: readonly (AdmissionSide & { readonly tenant: string })[];
 }
 
 interface EdgeExports {
@@ -69,7 +80,8 @@ export class World {
   #regionHeldUntilMs = 0;
   #isEdgeDown = false;
   #cordons: Promise<void> = Promise.resolve();
-  #key = '';
+  /** By tenant. */
+  readonly #keys = new Map<string, string>();
 
   constructor(plan: Plan, programs: Programs, isTraceKept: boolean) {
     this.#plan = plan;
@@ -131,14 +143,15 @@ export class World {
 
   #newAgent(name: string, engines: Plan['nodes'][number]): SimAgent {
     const { schedule, trace, chance } = this;
-    const made = engines.map(({ model, firstMs, nextMs }, index) => {
+    const made = engines.map(({ model, firstMs, nextMs, slots }, index) => {
       const own = chance.fork(`${name}/engine${index}`);
       const process = new SimProcess(`${name}/r${index}`, schedule, trace, own);
       const pace = {
         firstMs: () => firstMs * own.between(0.5, 2),
         nextMs: () => nextMs * own.between(0.2, 2),
       };
-      return new SimEngine(`http://127.0.0.1:${8000 + index}`, model, pace, process, own.fork('engine'));
+      const origin = `http://127.0.0.1:${8000 + index}`;
+      return new SimEngine({ origin, model, slots, pace, process, chance: own.fork('engine') });
     });
     return new SimAgent({
       ...{ name, schedule, trace, fleetSecret, engines: made },
@@ -178,6 +191,7 @@ export class World {
         if (status !== 101) return events.refused(status, await new Response(body).text());
         const connection = new Connection(this.schedule, delayMs, this.#watch.link(agent.name));
         agent.connection = connection;
+        agent.connectedAtMs = this.schedule.nowMs;
         if (this.#held.has(agent)) connection.hold();
         const stuckMs = this.#stuckMs.get(agent);
         if (stuckMs !== undefined) this.#stick(agent, connection, stuckMs);
@@ -215,16 +229,25 @@ export class World {
     return (await this.settled(this.ask(this.region, 'status'), 5_000)) as RegionView | undefined;
   }
 
-  /** Keys and enrolments, then the hosts start. */
+  async admissionView(): Promise<AdmissionView | undefined> {
+    return (await this.settled(this.ask(this.region, 'admission'), 5_000)) as AdmissionView | undefined;
+  }
+
+  /** Keys, limits and enrolments, then the hosts start. */
   async start(): Promise<void> {
     const { mintToken, tokenHash } = this.#programs.edge(
       globalsOf(this.#admin),
       {},
     ) as unknown as EdgeExports;
-    const nobody = { expiresAtMs: undefined, tenant: 'default', name: 'simulated' };
-    this.#key = await mintToken(fleetSecret, 'apiKey');
-    const key = { ...nobody, hash: await tokenHash(this.#key), scopes: ['chat'] };
-    await this.settled(this.ask(this.registry, 'createKey', key), 1_000);
+    for (const tenant of allTenants) {
+      const token = await mintToken(fleetSecret, 'apiKey');
+      this.#keys.set(tenant, token);
+      const key = { hash: await tokenHash(token), tenant, name: 'simulated', scopes: ['chat'] };
+      await this.settled(this.ask(this.registry, 'createKey', { ...key, expiresAtMs: undefined }), 1_000);
+    }
+    for (const { kind, name, limits } of this.#plan.limits) {
+      await this.settled(this.ask(this.region, 'limit', kind, name, limits), 1_000);
+    }
     const joinHash = await tokenHash(await mintToken(fleetSecret, 'joinToken'));
     const farMs = this.#admin.wallMs + 1e9;
     await this.settled(this.ask(this.registry, 'createJoinToken', joinHash, farMs, 100), 1_000);
@@ -238,7 +261,8 @@ export class World {
     const process = new SimProcess(id, this.schedule, this.trace, this.chance.fork(id));
     const client = new SimClient(id, plan, process, this.platform, (what) => this.violate(what));
     this.clients.push(client);
-    client.start(this.#key, this.#isEdgeDown ? undefined : this.#delay(id, this.#plan.clientMs));
+    const key = this.#keys.get(plan.tenant) ?? '';
+    client.start(key, this.#isEdgeDown ? undefined : this.#delay(id, this.#plan.clientMs));
     return client;
   }
 
