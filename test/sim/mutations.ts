@@ -213,6 +213,16 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'a continuation for who refuses it',
+    patch: {
+      path: 'edge/src/dispatch.ts',
+      find: "if (text === null || text === 'never') return text === 'never';",
+      replace: "if (text === null || text === 'never') return false;",
+    },
+    faults: ['engine breaks off', 'engine crash'],
+    seed: 1,
+  },
+  {
     name: 'an ACK that never comes',
     patch: {
       path: 'node-agent/src/link/session.ts',

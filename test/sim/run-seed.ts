@@ -4,6 +4,7 @@ import { LostWork } from './lost-work.ts';
 import { aftermathMs, maySee } from './may-see.ts';
 import { type FaultKind, hurried, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
+import { Queues } from './queues.ts';
 import { Chance } from './random.ts';
 import { isCrowding, type Outcome, type RequestPlan, type SimClient } from './sim-client.ts';
 import { withStrayErrors } from './stray-errors.ts';
@@ -48,6 +49,7 @@ class Run {
   readonly world: World;
   readonly #menders = new Set<() => void>();
   readonly #lost: LostWork;
+  readonly #queues: Queues;
 
   constructor(seed: number, programs: Programs, options: RunOptions) {
     const { isTraceKept = false, faults: kinds, isHurried = false } = options;
@@ -55,6 +57,7 @@ class Run {
     this.plan = isHurried ? hurried(plan) : plan;
     this.world = new World(this.plan, programs, isTraceKept);
     this.#lost = new LostWork(this.world);
+    this.#queues = new Queues(this.world);
   }
 
   runWatched(): Promise<Ran> {
@@ -114,6 +117,7 @@ class Run {
     schedule.after(lookEveryMs, () => {
       this.#look();
       this.#lost.look();
+      this.#queues.look();
     });
   }
 

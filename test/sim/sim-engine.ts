@@ -42,6 +42,8 @@ interface Pace {
 export interface Work {
   readonly requestId: string;
   readonly sinceMs: number;
+  /** Of the answer's text, said by another engine before. */
+  readonly emittedChars: number;
 }
 
 interface ChatBody {
@@ -153,6 +155,7 @@ export interface SimEngineOptions {
   readonly pace: Pace;
   readonly process: SimProcess;
   readonly chance: Chance;
+  readonly onWork: (work: Work) => void;
 }
 
 export class SimEngine {
@@ -165,12 +168,15 @@ export class SimEngine {
   readonly writing = new Set<Writing>();
   /** Kept connections break when it dies. */
   readonly onConnectionsLost = new Set<() => void>();
+  /** Hears of each request that it is given. */
+  readonly onWork: (work: Work) => void;
   readonly process: SimProcess;
   mood: Mood = 'well';
   isListening = true;
   isLoading = false;
 
-  constructor({ origin, model, slots, pace, process, chance }: SimEngineOptions) {
+  constructor({ origin, model, slots, pace, process, chance, onWork }: SimEngineOptions) {
+    this.onWork = onWork;
     this.origin = origin;
     this.model = model;
     this.slots = slots;
@@ -255,7 +261,10 @@ export class SimEngine {
     const fields = JSON.parse(Buffer.from(body).toString()) as ChatBody;
     const asked = askedOf(path, fields);
     const requestId = headers['x-request-id'] ?? '';
-    const work = { requestId, sinceMs: this.process.schedule.nowMs };
+    const work = {
+      ...{ requestId, sinceMs: this.process.schedule.nowMs, emittedChars: asked.emitted.length },
+    };
+    this.onWork(work);
     if (requestId !== '') this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
     const pieces = piecesAfter(asked.prompt, asked.emitted).slice(0, fields.max_tokens);
     const isWhole = asked.emitted + pieces.join('') === piecesAfter(asked.prompt, '').join('');

@@ -17,7 +17,7 @@ import { Chance } from './random.ts';
 import { type Channel, Schedule, Trace } from './schedule.ts';
 import { edgeUrl, SimAgent } from './sim-agent.ts';
 import { type RequestPlan, SimClient } from './sim-client.ts';
-import { SimEngine } from './sim-engine.ts';
+import { SimEngine, type Work } from './sim-engine.ts';
 import { globalsOf, SimProcess } from './sim-process.ts';
 import { Watch } from './watch.ts';
 
@@ -151,7 +151,8 @@ export class World {
         nextMs: () => nextMs * own.between(0.2, 2),
       };
       const origin = `http://127.0.0.1:${8000 + index}`;
-      return new SimEngine({ origin, model, slots, pace, process, chance: own.fork('engine') });
+      const onWork = (work: Work): void => this.#judgeWork(work, process.name);
+      return new SimEngine({ origin, model, slots, pace, process, chance: own.fork('engine'), onWork });
     });
     return new SimAgent({
       ...{ name, schedule, trace, fleetSecret, engines: made },
@@ -161,6 +162,13 @@ export class World {
       loopbackMs: this.#delay(`${name} loopback`, 0.2),
       dial: (agent, authorization, asked, events) => this.#dial(agent, authorization, asked, events),
     });
+  }
+
+  /** Who refuses an answer of two engines gets none. */
+  #judgeWork({ requestId, emittedChars }: Work, engine: string): void {
+    const client = this.clients.find(({ id }) => id === requestId);
+    if (emittedChars > 0 && client?.plan.refusesContinuation)
+      this.violate(`${engine} goes on with ${requestId}, which refuses that`);
   }
 
   #dial(agent: SimAgent, authorization: string, asked: string, events: DialEvents): void {
