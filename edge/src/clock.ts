@@ -14,3 +14,7 @@ export const isWithin = (msMax: number, sinceMs: number, nowMs: number): boolean
 
 /** A time as ISO 8601 writes it. */
 export const isoTimeOf = (ms: number): string => new Date(ms).toISOString();
+
+/** What is left of `ms` that began to pass then; a clock that was set back took nothing. */
+export const leftOf = (ms: number, sinceMs: number): number =>
+  Math.max(0, ms - Math.max(0, systemClock() - sinceMs));

@@ -213,6 +213,15 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'a deadline that begins anew behind the queue',
+    patch: {
+      path: 'edge/src/directory/region.ts',
+      find: 'replica, remainingMs: leftOf(remainingMs, askedAtMs),',
+      replace: 'replica,',
+    },
+    seed: 508,
+  },
+  {
     name: 'a continuation for who refuses it',
     patch: {
       path: 'edge/src/dispatch.ts',

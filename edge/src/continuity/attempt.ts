@@ -120,7 +120,9 @@ const carry = async (
   const about = { earlier, occasion, demand, remainingMs, client };
   const booked = await askDecision(object, { ...asked, ...about }, gone);
   try {
-    return await send(nodeLinkObject(env, region, booked.node), { ...request, booked });
+    // It may have waited for its decision.
+    const opened = { ...open, remainingMs: terms.remainingMs() };
+    return await send(nodeLinkObject(env, region, booked.node), { ...request, open: opened, booked });
   } catch (thrown) {
     // The node's object may never have heard of it; to release what it released too means nothing.
     await object.settled([], [{ reservation: booked.reservation, record: undefined }]);

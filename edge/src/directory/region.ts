@@ -16,7 +16,7 @@ import { Gate } from '../admission/gate.ts';
 import type { LimitKind } from '../admission/limits.ts';
 import { AdmissionRefusal } from '../admission/refusal.ts';
 import type { RegionAdmission } from '../admission/view.ts';
-import { systemClock } from '../clock.ts';
+import { leftOf, systemClock } from '../clock.ts';
 import { type Env, settingsOf } from '../env.ts';
 import { errorResponse } from '../error-response.ts';
 import { RegionKv, type RegionKvView } from '../kv/region-kv.ts';
@@ -472,19 +472,22 @@ export class Region extends DurableObject<Env> {
     const { requestId, model, stream: isStream, remainingMs } = open;
     const view = decodePrompt(request.headers, prompt);
     const asked = { requestId, region, model, prompt: view, isStream, earlier, occasion };
+    const askedAtMs = systemClock();
     const booked = await this.#admit({ ...asked, demand, remainingMs, client }, request.signal);
     const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },
-      open: { ...open, replica, ...(kvFrom && { kvFrom }) },
+      open: { ...open, replica, remainingMs: leftOf(remainingMs, askedAtMs), ...(kvFrom && { kvFrom }) },
       onFirstByte: () => this.#firstByte(reservation),
       onOver: (end) => this.#settle({ ...end, reservation }),
     });
   }
 
   async #resume(request: Request): Promise<Response> {
-    const resume = decodeResume(request.headers);
-    await this.#host.linked(resume.node, resume.waitMs, request.signal);
+    const asked = decodeResume(request.headers);
+    const askedAtMs = systemClock();
+    await this.#host.linked(asked.node, asked.waitMs, request.signal);
+    const resume = { ...asked, remainingMs: leftOf(asked.remainingMs, askedAtMs) };
     const { reservation, node, epoch, receipt } = this.#rebook(resume);
     return this.#host.resume({
       ...{ node, epoch, request, region: resume.region, client: resume.client, receipt, resume },

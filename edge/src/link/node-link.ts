@@ -7,7 +7,7 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName } from '@cognitora/protocol/ids';
 import type { KvWant } from '@cognitora/protocol/kv';
 import { heartbeatMs } from '@cognitora/protocol/limits';
-import { systemClock } from '../clock.ts';
+import { leftOf, systemClock } from '../clock.ts';
 import type { Reservation } from '../directory/load.ts';
 import type { Ended, Region } from '../directory/region.ts';
 import { type Env, settingsOf } from '../env.ts';
@@ -116,11 +116,13 @@ export class NodeLink extends DurableObject<Env> {
     });
   }
 
-  async #resume(request: Request, resume: ResumeCarry): Promise<Response> {
-    const { region, client } = resume;
-    await this.#host.linked(resume.node, resume.waitMs, request.signal);
+  async #resume(request: Request, asked: ResumeCarry): Promise<Response> {
+    const { region, client } = asked;
+    const askedAtMs = systemClock();
+    await this.#host.linked(asked.node, asked.waitMs, request.signal);
     // What was reported of the new link comes first.
     await this.#reports;
+    const resume = { ...asked, remainingMs: leftOf(asked.remainingMs, askedAtMs) };
     const { node, epoch, reservation, receipt } = unwrap(await this.#regionStub(region).rebook(resume));
     return this.#host.resume({
       ...{ node, epoch, request, region, client, receipt, resume },
