@@ -79,7 +79,12 @@ const values = readRunOptions(
   'The whole edge and whole agents in one process, on virtual time, with faults drawn from a seed. Checked at each\n' +
     'step: a request ends once, no byte is lost, repeated or reordered, no work for who must get none, nothing left.',
   {
-    seeds: { kind: 'count', default: '200', min: 1, about: 'how many seeds are run, or tried for each planted bug' },
+    seeds: {
+      kind: 'count',
+      default: '200',
+      min: 1,
+      about: 'how many seeds are run, or tried for each planted bug',
+    },
     from: { kind: 'count', default: '0', about: 'the first of them' },
     seed: { kind: 'count', about: 'run this one alone, and print its plan and its trace' },
     mutations: { kind: 'switch', about: 'plant known bugs, one after the other: each has to be found' },
