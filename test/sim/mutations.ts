@@ -33,8 +33,9 @@ export const mutations: readonly Mutation[] = [
     name: 'a leaked reservation',
     patch: {
       path: 'edge/src/directory/region.ts',
-      find: 'this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });',
-      replace: 'if (record) this.#directory.settle(reservation, { nowMs, verdict, ...record?.usage });',
+      find: 'this.#directory.settle(reservation, { nowMs, verdict: end.verdict, ...end.record?.usage });',
+      replace:
+        'if (end.record) this.#directory.settle(reservation, { nowMs, verdict: end.verdict, ...end.record?.usage });',
     },
     faults: linkFaults,
     seed: 10,
