@@ -82,10 +82,12 @@ export class Directory {
   readonly #budget: MapBudget;
   readonly #plan: CellPlan;
   readonly #memory = new ModelMemory();
-  #nextReservation = 1;
+  /** Not those of a directory before it: its nodes' objects may still tell of them. */
+  #nextReservation: number;
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
+    this.#nextReservation = options.secret * 2 ** 20 + 1;
     this.#plan = options.plan ?? new CellPlan(undefined, 0);
     this.#budget = new MapBudget(options.mapsBytesMax ?? prefixMapsBytesMaxSelfHosted);
   }
