@@ -147,7 +147,7 @@ test('an engine that is deaf to SIGTERM is killed, though never while a stream h
   expect(lastWordMs - askedMs).toBeGreaterThanOrEqual(drainMsMax - 1_000);
   expect(drainedMs).toBeGreaterThanOrEqual(drainMsMax);
   expect(wordsOf(text).length).toBeGreaterThan((drainMsMax / 100) * 0.5);
-  expect(text).toContain('"code":"link_lost"');
+  expect(text).toContain('"code":"replica_gone"');
   expect(text).not.toContain('[DONE]');
   expect(isAlive(pid)).toBe(true);
   await host.program.exited;

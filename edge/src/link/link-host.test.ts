@@ -242,7 +242,11 @@ test.each([
   await expect(answer).rejects.toMatchObject({ code: 'client_gone' });
   await vi.advanceTimersByTimeAsync(0);
   for (const message of socket.sent) agent.hear(message);
-  expect([over.mock.calls, agent.said(), host.streams]).toEqual([[[{ code: 'client_gone' }]], ['0 welcome'], 0]);
+  expect([over.mock.calls, agent.said(), host.streams]).toEqual([
+    [[{ code: 'client_gone' }]],
+    ['0 welcome'],
+    0,
+  ]);
 });
 
 test('a client that leaves while its stream goes on ends it there', async () => {
