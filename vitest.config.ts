@@ -40,6 +40,7 @@ const besideEachOther = 4;
 
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
 const long = [
+  'test/robustness/chaos.test.ts',
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',

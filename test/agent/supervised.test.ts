@@ -91,7 +91,7 @@ test('an agent that is asked to end finishes its live stream before it ends its 
   expect(fixture.cluster.log.text()).toContain('drained: ended: 0');
 });
 
-test('an engine killed under live streams: each client is told, and served again within ten seconds', async () => {
+test('an engine killed under live streams: they go on with the next one or are told, all within ten seconds', async () => {
   // Beside other tests that wait: `robustness/kills.test.ts` has the machine for itself, and 200.
   const streams = 50;
   const host = newHost('struck', fakeEngine('struck', 'FAKE_SLOW_WORDS = "1000"'));
@@ -106,8 +106,9 @@ test('an engine killed under live streams: each client is told, and served again
   process.kill(launch?.pid ?? 0, 'SIGKILL');
   const texts = await Promise.all(opened.map(({ text }) => text));
   for (const text of texts) {
-    expect(text).toMatch(/data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/);
-    expect(text).not.toContain('[DONE]');
+    const isTold = /data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/.test(text);
+    expect([isTold, text.endsWith('data: [DONE]\n\n')]).toEqual([isTold, !isTold]);
+    expect(text.split('"error"').length - 1).toBe(isTold ? 1 : 0);
   }
   // Nobody but the agent starts it again.
   const again = await until('a client to be served again', async () => {
