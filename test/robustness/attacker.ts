@@ -112,6 +112,15 @@ export class Attacker {
 
   /** A frame, in order unless told otherwise. */
   frame(type: number, payload: Uint8Array, stream = 0, lies: Lies = {}): void {
+    this.#socket.send(this.#frameBytes(type, payload, stream, lies));
+  }
+
+  /** Frames of one type in one message, which is handled before anything else is. */
+  together(type: number, payloads: readonly Uint8Array[], stream: number): void {
+    this.#socket.send(Buffer.concat(payloads.map((payload) => this.#frameBytes(type, payload, stream, {}))));
+  }
+
+  #frameBytes(type: number, payload: Uint8Array, stream: number, lies: Lies): Uint8Array {
     const message = new Uint8Array(frameHeaderBytes + payload.length);
     writeFrameHeader(message, 0, {
       type,
@@ -122,7 +131,7 @@ export class Attacker {
     });
     this.#sequence += 1;
     message.set(payload, frameHeaderBytes);
-    this.#socket.send(message);
+    return message;
   }
 
   hello(changes: Partial<Hello> = {}): void {
