@@ -91,7 +91,7 @@ test('an agent that is asked to end finishes its live stream before it ends its 
   expect(fixture.cluster.log.text()).toContain('drained: ended: 0');
 });
 
-test('an engine killed under live streams: they go on with the next one or are told, all within ten seconds', async () => {
+test('an engine killed under live streams: they go on with the next or are told, all within ten seconds', async () => {
   // Beside other tests that wait: `robustness/kills.test.ts` has the machine for itself, and 200.
   const streams = 50;
   const host = newHost('struck', fakeEngine('struck', 'FAKE_SLOW_WORDS = "1000"'));
