@@ -42,6 +42,9 @@ const besideEachOther = 5;
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
 const long = [
   'test/robustness/chaos.test.ts',
+  'test/sim/seeds-one-object.test.ts',
+  'test/sim/seeds-object-per-node.test.ts',
+  'test/sim/mutations.test.ts',
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',
@@ -60,7 +63,6 @@ export default defineConfig({
           include: [
             '{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts',
             // On virtual time: no process, no port, no wait.
-            'test/sim/**/*.test.ts',
           ],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,

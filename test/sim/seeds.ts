@@ -4,8 +4,8 @@ import { type Layout, layouts } from './plan.ts';
 import { loadPrograms } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
-/** Of each layout: what CI has time for. The night has the many. */
-const seedsPerLayout = 30;
+/** Of each layout. */
+const seedsPerLayout = 100;
 
 export const runsOfLayout = (layout: Layout): void => {
   test(`${seedsPerLayout} seeds of the layout ${layout} hold all invariants`, {
