@@ -16,7 +16,7 @@ import { asksOneAnswer } from './continuity/continuable.ts';
 import { Exchange } from './continuity/exchange.ts';
 import { holdAnswer } from './continuity/held-answer.ts';
 import { restOf } from './continuity/rest.ts';
-import { clientHeaders, framedHeader } from './continuity/wire.ts';
+import { clientHeaders, framedHeader, isEventStream } from './continuity/wire.ts';
 import { demandOf } from './demand.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
@@ -192,7 +192,3 @@ const deliver = (delivery: Delivery): Promise<Response> | Response => {
   // `manual`: a body that the engine encoded is encoded already.
   return new Response(stream.readable, { status: answer.status, headers, encodeBody: 'manual' });
 };
-
-/** A success: any other is no stream, whatever it calls itself. */
-const isEventStream = ({ ok, headers }: Response): boolean =>
-  ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');

@@ -14,7 +14,7 @@ import type { Rest } from './rest.ts';
 import type { Sent } from './sent.ts';
 import { SentStream } from './sent-stream.ts';
 import { finishEvents, Stitch } from './stitch.ts';
-import { framedHeader, type WireFailure, WireReader } from './wire.ts';
+import { cut, framedHeader, isEventStream, type WireFailure, WireReader } from './wire.ts';
 
 export interface AnswerStreamOptions {
   readonly answer: Response;
@@ -29,8 +29,6 @@ export interface AnswerStreamOptions {
   readonly onLeft: () => void;
 }
 
-/** What broke it: what its object said, or that the object is gone. */
-const cut: WireFailure = { code: 'link_lost', message: 'The answer broke off on its way.' };
 /** Between looks at whether the client still reads. */
 const stallLookMs = clientStallMsMax / 8;
 
@@ -119,7 +117,7 @@ export class AnswerStream {
           },
         })
       : undefined;
-    return (answer.body ?? new Response('').body ?? emptyBody()).getReader();
+    return (answer.body ?? emptyBody()).getReader();
   }
 
   #data(bytes: Uint8Array): void {
@@ -213,9 +211,6 @@ export class AnswerStream {
 }
 
 const eventEnd = utf8('\n\n');
-
-const isEventStream = ({ ok, headers }: Response): boolean =>
-  ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');
 
 const emptyBody = (): ReadableStream<Uint8Array> =>
   new ReadableStream({ start: (controller) => controller.close() });

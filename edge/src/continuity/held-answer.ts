@@ -7,7 +7,7 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import { heldAnswerBytesMax } from '@cognitora/protocol/limits';
 import { errorResponse } from '../error-response.ts';
 import type { Exchange } from './exchange.ts';
-import { clientHeaders, framedHeader, type WireFailure, WireReader } from './wire.ts';
+import { clientHeaders, cut, framedHeader, type WireFailure, WireReader } from './wire.ts';
 
 /** What came of one attempt. */
 interface Part {
@@ -17,8 +17,6 @@ interface Part {
   bytes: number;
   end: 'clean' | WireFailure | undefined;
 }
-
-const cut: WireFailure = { code: 'link_lost', message: 'The answer broke off on its way.' };
 
 const open = (body: ReadableStream<Uint8Array>, chunks: Uint8Array[], bytes: number): Part => {
   const wire = new WireReader({

@@ -39,6 +39,9 @@ export interface WireFailure {
 export const failFrame = ({ code, message }: CognitoraError): Uint8Array =>
   frame(kinds.fail, utf8(JSON.stringify({ code, message })));
 
+/** Of a body that says no end: its object is gone. */
+export const cut: WireFailure = { code: 'link_lost', message: 'The answer broke off on its way.' };
+
 /** What the Worker hears, in order; nothing after `end` or `fail`. */
 export interface WireEvents {
   data(bytes: Uint8Array): void;
@@ -114,3 +117,7 @@ export const clientHeaders = (headers: Headers): Headers => {
   own.delete(framedHeader);
   return own;
 };
+
+/** A success: any other is no stream, whatever it calls itself. */
+export const isEventStream = ({ ok, headers }: Response): boolean =>
+  ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');
