@@ -8,6 +8,7 @@ import type { LaunchedEngine } from '../../node-agent/src/engines/engine-config.
 import { launchOf } from '../../node-agent/src/engines/profiles/launch.ts';
 import type { EngineProfile } from '../../node-agent/src/engines/profiles/profile.ts';
 import { launchedEngine, launchPlan } from '../../node-agent/testing/launch-plans.ts';
+import { environmentAt } from '../harness/environment.ts';
 import { pause } from '../harness/until.ts';
 import type { Subject } from './conformance.ts';
 
@@ -40,7 +41,7 @@ export class LaunchedProgram {
     const { program, argv, environment, kvEvents } = launchOf(profile, plan);
     const child = spawn(program, [...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: directory, ...Object.fromEntries(environment) },
+      env: { ...environmentAt(directory), ...Object.fromEntries(environment) },
     });
     const subject = {
       url: `http://127.0.0.1:${ports.http}`,

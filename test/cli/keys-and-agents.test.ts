@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { environmentAt } from '../harness/environment.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { pause, until } from '../harness/until.ts';
 import { PuppetEngine, puppetModel } from '../robustness/puppet-engine.ts';
@@ -146,7 +147,7 @@ describe('an edge and those who come to it', () => {
     const child: ChildProcess = spawn(process.execPath, [program, ...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: isGroup,
-      env: { PATH: process.env.PATH, HOME: '/nonexistent', ...environment },
+      env: { ...environmentAt('/nonexistent'), ...environment },
     });
     const said = { out: '', errors: '' };
     child.stdout?.on('data', (part: Buffer) => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import OpenAI from 'openai';
 import { freePort } from '../../cli/src/free-port.ts';
+import { environmentAt } from '../harness/environment.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 
@@ -23,7 +24,7 @@ type Environment = Readonly<Record<string, string>>;
 const start = (argv: readonly string[], environment: Environment): ChildProcess =>
   spawn(process.execPath, [program, ...argv], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...environment },
+    env: { ...environmentAt('/nonexistent'), ...environment },
   });
 
 const collected = (child: ChildProcess): { out: string; errors: string } => {
@@ -147,7 +148,7 @@ export const startNpm = async (directory: string): Promise<Up> => {
     cwd: resolve(import.meta.dirname, '../..'),
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
-      ...{ PATH: process.env.PATH, HOME: '/nonexistent' },
+      ...environmentAt('/nonexistent'),
       ...{ npm_config_cache: join(directory, 'npm'), npm_config_update_notifier: 'false' },
     },
   });

@@ -4,12 +4,15 @@
  * its cache tells of itself is each engine's own.
  */
 import { join } from 'node:path';
+import { pause } from '../harness/until.ts';
 import { ByteLevelBpe } from './byte-level-bpe.ts';
 import { type Chat, chatmlFolder, chatmlPrompt, type ToolParts } from './chatml.ts';
 import { type Exchange, parseBody, sendEvents, sendJson } from './fake-engine.ts';
 import { type CacheChange, PrefixCache } from './prefix-cache.ts';
 
 const reply = 'So it is.';
+/** What is not cached takes time, as it does in engines: to whom a cache saves nothing, it is all one. */
+const computeMsPerToken = 0.5;
 const head = { id: 'chatcmpl-1', created: 1 };
 
 export interface CachingChatOptions {
@@ -40,6 +43,7 @@ export class CachingChat {
     const prompt = this.tokenizer.encode(chatmlPrompt(body as unknown as Chat, toolParts));
     const said = this.tokenizer.encode(`${reply}<|im_end|>`);
     const cached = this.#cache.cachedTokens(prompt);
+    await pause((prompt.length - cached) * computeMsPerToken);
     const computed = [...prompt, ...said];
     await onChange(this.#cache.store(keepsLast ? computed : computed.slice(0, -1)));
     const promptTokens = prompt.length + this.countsMore;

@@ -2,6 +2,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { environmentAt } from './environment.ts';
 import { clusterMark } from './leftovers.ts';
 import type { ClusterLog } from './log.ts';
 import { until } from './until.ts';
@@ -34,8 +35,7 @@ export class Program {
     this.#child = spawn(process.execPath, [...options.argv], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {
-        PATH: process.env.PATH,
-        HOME: options.directory,
+        ...environmentAt(options.directory),
         [clusterMark]: options.directory,
         COGNITORA_PARENT_PIPE: '1',
         ...options.environment,

@@ -8,6 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { newAuthority, newNodeKey } from '../../kvcache/src/peers/testing/authority.ts';
 import { readUnit } from '../../scripts/service-unit.ts';
 import { cgn } from '../cli/run-cgn.ts';
+import { environmentAt } from '../harness/environment.ts';
 import { until } from '../harness/until.ts';
 import { Client, startDaemon } from './daemon.ts';
 import { Directory, openFleetLines } from './fleet-lines.ts';
@@ -70,7 +71,7 @@ test('as the service runs it: what waits is on the disk when it ends, in the tim
     const child = spawn(process.execPath, [program, 'kvcached'], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: {
-        PATH: process.env.PATH,
+        ...environmentAt(directory),
         COGNITORA_KV_DATA_DIR: directory,
         COGNITORA_KV_LISTEN: '127.0.0.1:0',
         COGNITORA_KV_STATUS: 'off',
