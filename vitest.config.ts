@@ -46,9 +46,6 @@ const besideEachOther = 5;
 /** Minutes of load on two cores, so not in CI: `npm run test:long`. The README says when they last ran. */
 const long = [
   'test/robustness/chaos.test.ts',
-  'test/sim/seeds-one-object.test.ts',
-  'test/sim/seeds-object-per-node.test.ts',
-  'test/sim/mutations.test.ts',
   'test/robustness/stalled-clients.test.ts',
   'test/robustness/aborts.test.ts',
   'test/agent/busy.test.ts',
@@ -64,7 +61,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts'],
+          include: [
+            '{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts',
+            // On virtual time: no process, no port, no wait.
+            'test/sim/*.test.ts',
+          ],
           exclude: ['**/node_modules/**', '**/dist/**'],
           testTimeout: 30_000,
           // What is waited for comes, however busy the machine.
@@ -78,7 +79,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
-          exclude: [...patient, ...long, 'test/sim/**'],
+          exclude: [...patient, ...long, 'test/sim/*.test.ts'],
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 1,
