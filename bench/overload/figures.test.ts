@@ -10,19 +10,23 @@ const outcome = (tenant: string, endedMs: number, more: Partial<Outcome> = {}): 
 
 const window = { fromMs: 1_000, toMs: 2_000 };
 
-test('only what is whole, began in time and ended within the window is good', () => {
+test('only what is whole and began in time is good, and as much of it as came within the window', () => {
   const outcomes = [
     outcome('flood', 1_000),
-    outcome('flood', 2_000),
+    outcome('flood', 2_000, { sentMs: 900 }),
+    outcome('flood', 1_400, { sentMs: 600 }),
+    outcome('flood', 2_900, { sentMs: 1_800 }),
     outcome('flood', 1_500, { isWhole: false }),
     outcome('flood', 1_500, { firstEventMs: 101 }),
     outcome('flood', 1_500, { firstEventMs: undefined, events: 0, status: 503 }),
   ];
-  expect(goodput(outcomes, 100, window)).toBe(20);
+  expect(goodput(outcomes, 100, window)).toBeCloseTo(20 + (20 * 400) / 700 + (20 * 100) / 1_000, 6);
 });
 
 test('goals are met, missed, and of memory in a short run not measurable', () => {
-  const sent = [1, 2, 3, 4].map((at) => outcome(at > 2 ? 'flood' : 'small', 1_100 + at));
+  const sent = [1, 2, 3, 4].map((at) =>
+    outcome(at > 2 ? 'flood' : 'small', 1_200 + at, { sentMs: 1_000 }),
+  );
   const refused = outcome('flood', 1_200, { status: 503, code: 'overloaded', isWhole: false, events: 0 });
   const run = {
     ...{ objectiveMs: 100, seconds: 30, peak: 85, window, left: 1, outcomes: [...sent, refused] },

@@ -14,26 +14,35 @@ const growthMiBPerMinuteMax = 4;
 /** Of a shorter run memory says nothing. */
 const memorySecondsMin = 90;
 
-const isGood = ({ isWhole, firstEventMs }: Outcome, objectiveMs: number): boolean =>
-  isWhole && firstEventMs !== undefined && firstEventMs <= objectiveMs;
-
 export interface Window {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** Events a second of what ended well within the window. */
+/** What share of the time from its first event to its end lay in the window. */
+const shareIn = ({ sentMs, firstEventMs = 0, endedMs }: Outcome, { fromMs, toMs }: Window): number => {
+  const begunMs = sentMs + firstEventMs;
+  const within = Math.min(endedMs, toMs) - Math.max(begunMs, fromMs);
+  return Math.max(0, within) / Math.max(1, endedMs - begunMs);
+};
+
+/**
+ * Events a second, within the window, of whole answers that began in time. Events come on a beat: an answer that began
+ * before counts with what came since, since engines answer in waves, and whole ones would count now one wave more, now
+ * one less.
+ */
 export const goodput = (
   outcomes: readonly Outcome[],
   objectiveMs: number,
-  { fromMs, toMs }: Window,
+  window: Window,
 ): number => {
   let sum = 0;
   for (const outcome of outcomes) {
-    const { endedMs } = outcome;
-    if (endedMs >= fromMs && endedMs < toMs && isGood(outcome, objectiveMs)) sum += outcome.events;
+    const { isWhole, firstEventMs, events } = outcome;
+    if (!isWhole || firstEventMs === undefined || firstEventMs > objectiveMs) continue;
+    sum += events * shareIn(outcome, window);
   }
-  return (1_000 * sum) / (toMs - fromMs);
+  return (1_000 * sum) / (window.toMs - window.fromMs);
 };
 
 /** A minute, over the second half. */

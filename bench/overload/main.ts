@@ -26,7 +26,7 @@ const method =
   'have grown to their size. Peak: a closed loop of twice as many clients as slots. Overload: an open ' +
   'loop at three times the measured peak, of which one tenant sends three quarters and another one ' +
   'quarter, each more than its half; nothing is limited but the objective of the first token. ' +
-  'Goodput: events of whole answers whose first event came within the objective, by when they ended, ' +
+  'Goodput: events of whole answers whose first event came within the objective, ' +
   'without the first and the last seconds. Memory: resident, once a second; growth over the second half.';
 
 /** An answer takes 1.2 s. */
