@@ -71,8 +71,15 @@ export class Host {
     return until(`${name} of ${this.name} ${what}`, look, msMax);
   }
 
-  ready(name: string): Promise<ReplicaStatus> {
-    return this.replicaIs('to be ready', name, ({ state }) => state === 'ready');
+  /** Ready by the host's own word and by the edge's, which hears of it a moment later. */
+  async ready(name: string): Promise<ReplicaStatus> {
+    const replica = await this.replicaIs('to be ready', name, ({ state }) => state === 'ready');
+    await until(`the edge to know that ${name} of ${this.name} is ready`, async () => {
+      const nodes = (await this.#cluster.regions()).flatMap((region) => region.nodes);
+      const own = nodes.find((node) => node.name === this.name)?.replicas ?? [];
+      return own.some((told) => told.name === name && told.state === 'ready');
+    });
+    return replica;
   }
 
   /** Processes of its engines. */

@@ -198,6 +198,7 @@ describe('engines that fail', () => {
     const seen = new Set<string>();
     await host.replicaIs('to be ready', 'slow', ({ state }) => seen.add(state) && state === 'ready');
     expect([...seen].every((state) => state === 'loading' || state === 'ready')).toBe(true);
+    await host.ready('slow');
     expect((await ask('slow')).choices).toHaveLength(1);
     expect(await host.replica('hung')).toMatchObject({ state: 'loading', launch: { state: 'loading' } });
   });

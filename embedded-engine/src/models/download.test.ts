@@ -20,6 +20,7 @@ beforeEach(async () => {
   hub = await new Hub(content).start();
   logged = [];
   dir = await mkdtemp(path.join(tmpdir(), 'download-'));
+  hub.taken = (bytes) => until(async () => (await partBytes()) >= bytes);
 });
 
 afterEach(async () => {
@@ -27,6 +28,9 @@ afterEach(async () => {
   await hub.stop();
   await rm(dir, { recursive: true, force: true });
 });
+
+const partBytes = async (): Promise<number> =>
+  (await stat(`${target()}.part`).catch(() => undefined))?.size ?? 0;
 
 const target = (): string => path.join(dir, 'm.gguf');
 

@@ -22,6 +22,8 @@ export class Hub {
   digest: string | undefined;
   /** Bytes after which the storage cuts the connection, one entry per GET; empty: it never does. */
   cuts: number[] = [];
+  /** Resolves when the client has kept so many bytes of the file: a connection that goes sooner takes some with it. */
+  taken: (bytes: number) => Promise<void> = async () => {};
   /** Bytes after which the storage falls silent, the connection open; for all GETs from then on. */
   holdAfter: number | undefined;
   /** Answers before everything else when it returns true. */
@@ -94,8 +96,8 @@ export class Hub {
       response.end(request.method === 'HEAD' ? undefined : body);
       return;
     }
-    // The client has read what was sent before the connection goes: otherwise a reset may discard it.
-    response.write(body.subarray(0, cut), () => setTimeout(() => request.socket.destroy(), 30));
+    response.write(body.subarray(0, cut));
+    this.taken(start + cut).finally(() => request.socket.destroy());
   }
 
   async #listen(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {

@@ -68,7 +68,7 @@ class MemoryHandover implements KvHandover {
   async *get(id: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const kept = this.kept.get(id);
     if (this.isSlow) {
-      await new Promise((resolve) => signal?.addEventListener('abort', resolve));
+      if (!signal?.aborted) await new Promise((resolve) => signal?.addEventListener('abort', resolve));
       this.ended += 1;
       signal?.throwIfAborted();
     }
