@@ -62,8 +62,11 @@ const shownDecision = ({ occasion = '', outcome, code = '', earlier }: Decision)
 };
 
 /** The way of some that did not end right, as their engines saw it. */
-const tellFailures = async ({ edge, trails }: Fleet, { records, beganUs }: PhaseResult): Promise<void> => {
-  const failed = records.filter(({ outcome }) => outcome !== 'right');
+const tellFailures = async (
+  { edge, trails }: Fleet,
+  { records, real, beganUs }: PhaseResult,
+): Promise<void> => {
+  const failed = [...records, ...real].filter(({ outcome }) => outcome !== 'right');
   for (const { requestId, outcome, message = '', words } of failed.slice(-toldMax)) {
     say(`  ${requestId} ${outcome} after ${words} words: ${trails.tell(requestId, beganUs)}; ${message}`);
     // The edge remembers the latest.
@@ -114,9 +117,9 @@ const main = async (): Promise<void> => {
     const figures = Object.fromEntries(
       phases.map(([{ phase, edgeKills }, seen]) => [phase, { ...seen, edgeKills }]),
     );
-    const raw = phases.map(([{ phase, records, strikes, beganUs }]) => ({
+    const raw = phases.map(([{ phase, records, real, strikes, beganUs }]) => ({
       ...{ phase, beganUs, strikes },
-      notRight: records
+      notRight: [...records, ...real]
         .filter(({ outcome, oddities }) => outcome !== 'right' || oddities.length > 0)
         .slice(0, 200),
     }));

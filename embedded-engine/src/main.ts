@@ -5,6 +5,7 @@
  */
 import { help, type ParsedArguments, parseArguments, type Settings } from './arguments.ts';
 import { systemClock } from './clock.ts';
+import { ContextChanges } from './generation/context-changes.ts';
 import { loadModel } from './generation/model.ts';
 import { SequencePool } from './generation/pool.ts';
 import type { Engine } from './http/engine.ts';
@@ -70,6 +71,7 @@ async function bringUp(
     }),
     slotSavePath: settings.slotSavePath,
     ledger: new BlockLedger(settings.sequences, settings.blockTokens),
+    changes: new ContextChanges(),
     publish: (events) => publisher.publish(events),
   };
   return { engine, close: () => publisher.close() };

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { freePorts } from './testing/free-ports.ts';
-import { at, type Client, createClient, endPrograms, startProgram } from './testing/program.ts';
+import { at, type Client, createClient, endPrograms, startProgram, until } from './testing/program.ts';
 
 let directory = '';
 let here: Client;
@@ -57,6 +57,25 @@ it('restore what another program saved: its tokens count as cached, and the text
   expect((await slot(there, 0, 'erase')).body.n_erased).toBe(saved.body.n_saved);
   expect(await there.metric('kv_blocks_in_use')).toBe(0);
   expect(cachedOf(await complete(there))).toBe(0);
+});
+
+it('that hold another prompt take the next one while all others generate', async () => {
+  const program = startProgram([
+    ...['--model', 'tiny', '--models-dir', directory, '--sequences', '4', '--context', '1024'],
+  ]);
+  const busy = createClient((await program.line).url);
+  await complete(busy, { id_slot: 3 });
+  const over: string[] = [];
+  const long = [0, 1, 2].map((id_slot) =>
+    complete(busy, { id_slot, prompt: `Number ${id_slot}.`, max_tokens: 500 }).then(() =>
+      over.push('a long one'),
+    ),
+  );
+  await until(async () => (await busy.metric('requests_running')) === 3);
+  await complete(busy, { id_slot: 3, prompt: 'Another one.', max_tokens: 1 });
+  over.push('the short one');
+  await Promise.all(long);
+  expect(over[0]).toBe('the short one');
 });
 
 it('are listed with what they hold and when they were used', async () => {

@@ -20,6 +20,7 @@ import { prefillChunkTokens } from '../limits.ts';
 import type { Counters } from '../metrics.ts';
 import { Aborted } from '../openai/errors.ts';
 import type { Sampling } from '../openai/sampling.ts';
+import type { ContextChanges } from './context-changes.ts';
 import { type TokenLogprob, tokenLogprob } from './logprobs.ts';
 import type { LoadedModel } from './model.ts';
 import type { SequencePool } from './pool.ts';
@@ -70,6 +71,7 @@ export interface GeneratorParts {
   readonly loaded: LoadedModel;
   readonly pool: SequencePool;
   readonly ledger: BlockLedger;
+  readonly changes: ContextChanges;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly publish: (events: readonly BlockEvent[]) => void;
@@ -138,6 +140,7 @@ class SequenceRun {
       for (let at = kept; at < target; at += prefillChunkTokens) {
         this.#throwIfAborted();
         const chunk = tokens.slice(at, Math.min(target, at + prefillChunkTokens));
+        await this.#parts.changes.settled();
         await this.#sequence.evaluateWithoutGeneratingNewTokens(chunk as Token[]);
         this.#evaluated(chunk);
       }
@@ -198,7 +201,10 @@ class SequenceRun {
     const iterator = this.#sequence.evaluateWithMetadata(last, wanted, native);
     let evaluating: readonly number[] = last;
     try {
-      for await (const step of iterator) {
+      for (;;) {
+        await this.#parts.changes.settled();
+        const { value: step, done } = await iterator.next();
+        if (done) break;
         this.#evaluated(evaluating);
         yield step;
         evaluating = [step.token];
@@ -211,7 +217,7 @@ class SequenceRun {
   /** Empties the sequence and what is known about it. */
   async forget(): Promise<void> {
     this.#publish(this.#parts.ledger.truncate(this.#index, 0));
-    await this.#sequence.clearHistory().catch(() => undefined);
+    await this.#parts.changes.make(() => this.#sequence.clearHistory()).catch(() => undefined);
   }
 
   #evaluated(tokens: readonly number[]): void {
@@ -227,7 +233,8 @@ class SequenceRun {
     const kept = consistent && loaded.canTrim ? length : 0;
     // Announced before it happens: a router may believe too little for a moment, never too much.
     this.#publish(ledger.truncate(this.#index, kept));
-    await this.#sequence.eraseContextTokenRanges([{ start: kept, end: this.#sequence.nextTokenIndex }]);
+    const range = { start: kept, end: this.#sequence.nextTokenIndex };
+    await this.#parts.changes.make(() => this.#sequence.eraseContextTokenRanges([range]));
     return kept;
   }
 

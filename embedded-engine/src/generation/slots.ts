@@ -44,7 +44,7 @@ export async function saveSlot(
   path: string,
   signal: AbortSignal,
 ): Promise<Transfer> {
-  const { clock, counters, ledger } = parts;
+  const { changes, clock, counters, ledger } = parts;
   const sequence = sequenceAt(parts, index);
   return await withFree(parts, index, signal, 'counts not', async () => {
     const tokens = ledger.residentTokens(index).length;
@@ -53,7 +53,7 @@ export async function saveSlot(
       throw invalid('id_slot', `Slot ${index} holds nothing that can be saved.`);
     }
     const started = clock.monotonicMs();
-    const { fileSize } = await sequence.saveStateToFile(path);
+    const { fileSize } = await changes.make(() => sequence.saveStateToFile(path));
     counters.slotSaves += 1;
     return { tokens, bytes: fileSize, ms: clock.monotonicMs() - started };
   });
@@ -65,7 +65,7 @@ export async function restoreSlot(
   file: { readonly path: string; readonly bytes: number },
   signal: AbortSignal,
 ): Promise<Transfer> {
-  const { clock, counters, ledger } = parts;
+  const { changes, clock, counters, ledger } = parts;
   const sequence = sequenceAt(parts, index);
   return await withFree(parts, index, signal, 'counts', async () => {
     const started = clock.monotonicMs();
@@ -73,9 +73,9 @@ export async function restoreSlot(
     ledger.setSalt(index, '');
     counters.slotRestores += 1;
     // Emptied first: a file that breaks off leaves the cells in place that the library believes to be gone.
-    await sequence.clearHistory();
+    await changes.make(() => sequence.clearHistory());
     try {
-      await sequence.loadStateFromFile(file.path, { acceptRisk: true });
+      await changes.make(() => sequence.loadStateFromFile(file.path, { acceptRisk: true }));
     } catch {
       throw invalid('filename', 'The file is no state of this model that fits a slot.');
     }
@@ -91,7 +91,7 @@ export async function eraseSlot(parts: GeneratorParts, index: number, signal: Ab
   return await withFree(parts, index, signal, 'emptied', async () => {
     const tokens = parts.ledger.residentTokens(index).length;
     tell(parts, parts.ledger.truncate(index, 0));
-    await sequence.clearHistory();
+    await parts.changes.make(() => sequence.clearHistory());
     return tokens;
   });
 }

@@ -97,7 +97,7 @@ export class Hub {
       return;
     }
     response.write(body.subarray(0, cut));
-    this.taken(start + cut).finally(() => request.socket.destroy());
+    void this.taken(start + cut).finally(() => request.socket.destroy());
   }
 
   async #listen(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
