@@ -24,9 +24,7 @@ test('only what is whole and began in time is good, and as much of it as came wi
 });
 
 test('goals are met, missed, and of memory in a short run not measurable', () => {
-  const sent = [1, 2, 3, 4].map((at) =>
-    outcome(at > 2 ? 'flood' : 'small', 1_200 + at, { sentMs: 1_000 }),
-  );
+  const sent = [1, 2, 3, 4].map((at) => outcome(at > 2 ? 'flood' : 'small', 1_200 + at, { sentMs: 1_000 }));
   const refused = outcome('flood', 1_200, { status: 503, code: 'overloaded', isWhole: false, events: 0 });
   const run = {
     ...{ objectiveMs: 100, seconds: 30, peak: 85, window, left: 1, outcomes: [...sent, refused] },

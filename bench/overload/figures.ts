@@ -31,11 +31,7 @@ const shareIn = ({ sentMs, firstEventMs = 0, endedMs }: Outcome, { fromMs, toMs 
  * before counts with what came since, since engines answer in waves, and whole ones would count now one wave more, now
  * one less.
  */
-export const goodput = (
-  outcomes: readonly Outcome[],
-  objectiveMs: number,
-  window: Window,
-): number => {
+export const goodput = (outcomes: readonly Outcome[], objectiveMs: number, window: Window): number => {
   let sum = 0;
   for (const outcome of outcomes) {
     const { isWhole, firstEventMs, events } = outcome;
