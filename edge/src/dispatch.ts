@@ -71,6 +71,7 @@ const timeoutHeader = 'x-request-timeout-ms';
 const continueHeader = 'x-cognitora-continue';
 /** On an answer whose request cannot be sent again, should it break off: its body is not kept. */
 const replayHeader = 'x-cognitora-replay';
+const notAgain = 'no';
 
 /** Throws `invalid_request`. */
 const timeoutMsOf = (headers: Headers): number => {
@@ -163,6 +164,12 @@ const serve = async (
   }
 };
 
+/** Its body was not kept whole: no other replica can be asked. */
+const notReplayed = (answer: Response): Response => {
+  answer.headers.set(replayHeader, notAgain);
+  return answer;
+};
+
 interface Delivery {
   /** Its body is one to be read as `continuity/wire.ts` says. */
   readonly answer: Response;
@@ -180,7 +187,10 @@ const deliver = (delivery: Delivery): Promise<Response> | Response => {
   const { path } = terms;
   const isKept = body.keep();
   const onOver = (): void => body.release();
-  if (!isEventStream(answer)) return holdAnswer(answer, exchange, left.signal, onOver);
+  if (!isEventStream(answer)) {
+    const held = holdAnswer(answer, exchange, left.signal, onOver);
+    return isKept ? held : held.then(notReplayed);
+  }
   const stream = new AnswerStream({
     ...{ answer, path, exchange, clock: systemClock, onOver },
     restOf: (sent) =>
@@ -188,7 +198,7 @@ const deliver = (delivery: Delivery): Promise<Response> | Response => {
     onLeft: () => left.abort(),
   });
   const headers = clientHeaders(answer.headers);
-  if (!isKept) headers.set(replayHeader, 'no');
+  if (!isKept) headers.set(replayHeader, notAgain);
   // `manual`: a body that the engine encoded is encoded already.
   return new Response(stream.readable, { status: answer.status, headers, encodeBody: 'manual' });
 };

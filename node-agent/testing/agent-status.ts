@@ -32,7 +32,7 @@ export const agentStatus = (more: Partial<StatusAnswer> = {}): StatusAnswer => (
     redials: 2,
   },
   live: 1,
-  kept: { detached: 1, resumed: 4, unclaimed: 3 },
+  kept: { bytes: 65_536, detached: 1, resumed: 4, unclaimed: 3 },
   replicas: [replicaStatus()],
   gpus: [],
   process: { pid: 1, uptimeMs: 61_000, residentBytes: 100, heapBytes: 50, logLinesDropped: 5 },

@@ -167,6 +167,8 @@ export interface KvcachedStatus {
 
 /** Answers that outlive their link. */
 export interface KeptStatus {
+  /** Memory of answers, under way or over, that a next link may claim. */
+  readonly bytes: number;
   /** Without a link now. */
   readonly detached: number;
   /** Times that one went on under another link, since the agent started. */

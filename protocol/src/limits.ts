@@ -13,6 +13,11 @@ export const frameBodyBytesMax = 32 * KiB;
 export const framePayloadBytesMax = 256 * KiB;
 /** One transport message: a sender closes a message once it holds this much; far below the 32 MiB of Workers. */
 export const messageBytesMax = 1 * MiB;
+/**
+ * Bodies end a message at this: a receiver hears of a message once it is whole, and takes who says nothing for a lease
+ * for gone. At 10 KB a second that takes 6.4 s.
+ */
+export const bodyMessageBytesMax = 64 * KiB;
 
 /** Unread response bytes the edge accepts per stream: about 250 SSE chunks, what we hold for a stalled client. */
 export const edgeStreamWindowBytes = 64 * KiB;

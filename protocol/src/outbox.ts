@@ -20,7 +20,7 @@ import {
   writeFrameHeader,
 } from './frame.ts';
 import { linkStream, type StreamId } from './ids.ts';
-import { frameBodyBytesMax, framePayloadBytesMax, messageBytesMax } from './limits.ts';
+import { bodyMessageBytesMax, frameBodyBytesMax, framePayloadBytesMax, messageBytesMax } from './limits.ts';
 
 interface OutgoingFrame {
   readonly type: number;
@@ -164,7 +164,10 @@ export class Outbox {
     return this.#streams.size;
   }
 
-  /** The next message, at most about `messageBytesMax`; undefined when nothing may go. */
+  /**
+   * The next message: control frames up to about `messageBytesMax`, then bodies up to about `bodyMessageBytesMax` in
+   * all; undefined when nothing may go.
+   */
   take(): Uint8Array | undefined {
     const frames: OutgoingFrame[] = [];
     let bytes = 0;
@@ -174,7 +177,7 @@ export class Outbox {
       bytes += frameHeaderBytes + frame.payload.length;
     }
     this.#control.splice(0, frames.length);
-    while (bytes < messageBytesMax) {
+    while (bytes < bodyMessageBytesMax) {
       const frame = this.#nextBodyFrame();
       if (frame === undefined) break;
       frames.push(frame);

@@ -192,6 +192,11 @@ describe.each(layouts)('failover, layout %s', (layout) => {
     },
   );
 
+  test('a large request that is answered in one piece is told that nobody else could be asked', async () => {
+    const answer = await ask({ words: 3, padding: 1_200_000, fields: { stream: false } });
+    expect([answer.status, answer.headers.get('x-cognitora-replay')]).toEqual([200, 'no']);
+  });
+
   test('a deadline ends a stream with the truth, and the engine’s work with it', async () => {
     const answer = await ask({ words: 200, headers: { 'x-request-timeout-ms': '800' } });
     expect(answer.raw).toMatch(/"code":"total_timeout"\}\}\n\n$/);

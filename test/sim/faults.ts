@@ -117,4 +117,10 @@ export const faults: Readonly<Record<FaultKind, Fault>> = {
       world.diskMs = 0;
     };
   },
+  'calls repeated': ({ world }) => {
+    world.areCallsRepeated = true;
+    return () => {
+      world.areCallsRepeated = false;
+    };
+  },
 };

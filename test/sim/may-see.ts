@@ -42,6 +42,7 @@ export const maySee: Readonly<Record<FaultKind, Excuse>> = {
   'edge crash': edge('told', 'refused', 'broken'),
   'clock jump at the edge': edge('told', 'refused'),
   'slow disk': edge(),
+  'calls repeated': edge(),
 };
 
 /** For so long after a fault was mended the fleet may still suffer from it. */

@@ -183,6 +183,11 @@ export const mutations: readonly Mutation[] = [
     faults: ['region held up', 'worker crash'],
   },
   {
+    name: 'kept bytes that are never given back',
+    patch: { path: 'node-agent/src/link/kept-streams.ts', find: 'replay?.drop();', replace: '' },
+    seed: 0,
+  },
+  {
     name: 'a grant that never comes',
     patch: {
       path: 'edge/src/admission/admission.ts',
@@ -220,7 +225,6 @@ export const mutations: readonly Mutation[] = [
       find: 'replica, remainingMs: leftOf(remainingMs, askedAtMs),',
       replace: 'replica,',
     },
-    seed: 508,
   },
   {
     name: 'a continuation for who refuses it',

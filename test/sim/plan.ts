@@ -31,6 +31,7 @@ export const faultKinds = [
   'clock jump at the edge',
   'clock jump at the agent',
   'slow disk',
+  'calls repeated',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 

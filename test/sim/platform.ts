@@ -31,7 +31,12 @@ export interface PlatformOptions {
   readonly hopMs: () => number;
   readonly clockSkewMs: () => number;
   readonly diskMs: () => number;
+  /** News to an object comes twice: whoever told it has lost the answer, and tells it again. */
+  readonly areCallsRepeated: () => boolean;
 }
+
+/** What a region is told of links and of what went over them. */
+const news = new Set(['joined', 'reported', 'left', 'vouched', 'heard', 'measured', 'settled']);
 
 /** Bytes on their way between two processes of the platform. */
 const hopWindowBytes = 64 * 1024;
@@ -181,6 +186,11 @@ const toResponse = ({ status, headers, webSocket, body }: Answer): Response => {
   return new UpgradableResponse(body, webSocket === undefined ? init : { ...init, webSocket });
 };
 
+interface Ways {
+  readonly up: Channel;
+  readonly down: Channel;
+}
+
 export class Platform {
   readonly options: PlatformOptions;
   readonly #objects = new Map<string, HostedObject>();
@@ -273,9 +283,22 @@ export class Platform {
     object: HostedObject,
     method: string,
     values: readonly unknown[],
-    { up, down }: { readonly up: Channel; readonly down: Channel },
+    channels: Ways,
   ): Promise<unknown> {
     const sent: unknown[] = structuredClone([...values]);
+    const called = this.#called(caller, object, method, sent, channels);
+    if (news.has(method) && this.options.areCallsRepeated())
+      this.#called(caller, object, method, structuredClone(sent), channels).catch(() => {});
+    return called;
+  }
+
+  #called(
+    caller: SimProcess,
+    object: HostedObject,
+    method: string,
+    sent: unknown[],
+    { up, down }: Ways,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const answer = (work: () => void): void => down.send(() => caller.run(work));
       up.send(() => {

@@ -1,4 +1,5 @@
 /** One run from its seed: the traffic and the faults of its plan, then the end, when all has to be as at the begin. */
+import { endedKeptMsMax, replayHostBytesMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
 import { aftermathMs, maySee } from './may-see.ts';
@@ -41,8 +42,13 @@ const lateMsMax = 2_000;
 /** The fleet is whole again by then. */
 const recoveryMsMax = 60_000;
 
+/** An answer that ended may be claimed for so long. */
+const keptMsMax = endedKeptMsMax + 3_000;
+
 /** A clock that jumped ahead ends all leases until the next heartbeats. */
 const settleMs = 5_000;
+/** Until what was booked and begun for clients that left is given back. */
+const quietMs = 15_000;
 
 class Run {
   readonly plan: Plan;
@@ -117,8 +123,16 @@ class Run {
     schedule.after(lookEveryMs, () => {
       this.#look();
       this.#lost.look();
+      this.#lookAtMemory();
       this.#queues.look();
     });
+  }
+
+  #lookAtMemory(): void {
+    for (const { name, status } of this.world.agents) {
+      const { bytes = 0 } = status?.kept ?? {};
+      if (bytes > replayHostBytesMax) this.world.violate(`${name} keeps ${bytes} bytes of answers`);
+    }
   }
 
   async #untilAllEnded(): Promise<void> {
@@ -165,7 +179,7 @@ class Run {
   /** What was booked and kept for requests is given back. */
   async #quiet(): Promise<void> {
     const { world } = this;
-    await world.runTo(world.schedule.nowMs + 15_000);
+    await world.runTo(world.schedule.nowMs + quietMs);
     const view = await world.regionView();
     if (view === undefined) return world.violate('the region does not answer');
     for (const { name, live } of view.nodes)
@@ -175,6 +189,11 @@ class Run {
     for (const { name, status, engines } of world.agents) {
       if (status?.live !== 0) world.violate(`${name} has ${status?.live} live requests`);
       for (const { work } of engines) if (work.length > 0) world.violate(`${name}'s engine has work`);
+    }
+    await world.runTo(world.schedule.nowMs + keptMsMax - quietMs);
+    for (const { name, status } of world.agents) {
+      const { bytes } = status?.kept ?? {};
+      if (bytes !== 0) world.violate(`${name} keeps ${bytes} bytes of answers that are long over`);
     }
   }
 

@@ -66,6 +66,7 @@ export class World {
   readonly violations: string[] = [];
   edgeSkewMs = 0;
   diskMs = 0;
+  areCallsRepeated = false;
   readonly #plan: Plan;
   readonly #programs: Programs;
   readonly #watch: Watch;
@@ -102,6 +103,7 @@ export class World {
       hopMs: this.#delay('hops', plan.hopMs),
       clockSkewMs: () => this.edgeSkewMs,
       diskMs: () => this.diskMs,
+      areCallsRepeated: () => this.areCallsRepeated,
     });
     this.#admin = new SimProcess('operator', this.schedule, this.trace, this.chance.fork('operator'));
     this.#adminChannels = { up: this.platform.newChannel(), down: this.platform.newChannel() };

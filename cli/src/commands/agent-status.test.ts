@@ -41,7 +41,7 @@ const status: StatusAnswer = {
   name: 'rack-7',
   link: { state: 'linked', edge: 'https://edge.example', region: 'weur', epoch: 3, sinceMs: 0, redials: 1 },
   live: 2,
-  kept: { detached: 1, resumed: 0, unclaimed: 3 },
+  kept: { bytes: 65_536, detached: 1, resumed: 0, unclaimed: 3 },
   replicas: [
     { ...replica, moves },
     {

@@ -56,8 +56,13 @@ test.each([true, false])(
 );
 
 test('one that nobody gives is the failure, and nothing of it is shown', async () => {
-  const { held, onOver } = holding(framed([data('{"a":'), fail('engine_broke_off')], json));
+  const broken = framed([data('{"a":'), fail('engine_broke_off')], json);
+  const place = { 'x-request-id': 'req_1', 'x-cognitora-node': 'n1', 'x-cognitora-region': 'local' };
+  for (const [name, value] of Object.entries(place)) broken.headers.set(name, value);
+  const { held, onOver } = holding(broken);
   const answer = await held;
+  expect(Object.fromEntries(answer.headers)).toMatchObject({ ...place, 'content-type': 'application/json' });
+  expect(answer.headers.has('x-cognitora-framed')).toBe(false);
   expect([answer.status, answer.headers.get('x-cognitora-code')]).toEqual([502, 'engine_broke_off']);
   expect(await answer.text()).not.toContain('{"a":');
   expect(onOver).toHaveBeenCalledOnce();

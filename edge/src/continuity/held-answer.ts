@@ -86,11 +86,21 @@ export const holdAnswer = async (
     if (!('answer' in recovered)) {
       onOver();
       const { code, message } = 'failure' in recovered ? recovered.failure : part.end;
-      return errorResponse(new CognitoraError(code, message));
+      return failureOf(answer, new CognitoraError(code, message));
     }
     answer = recovered.answer;
     if (recovered.how !== 'resumed') part = undefined;
   }
+};
+
+/** What the client is told instead, with the id, the region and the node of what broke off. */
+const failureOf = ({ headers }: Response, error: CognitoraError): Response => {
+  const told = errorResponse(error);
+  for (const [name, value] of headers) {
+    const isEdges = name === 'x-request-id' || name.startsWith('x-cognitora-');
+    if (isEdges && name !== framedHeader && !told.headers.has(name)) told.headers.set(name, value);
+  }
+  return told;
 };
 
 /** Too large to be held: as it comes from here on. */

@@ -187,7 +187,9 @@ export class CarriedResponse implements StreamHandler {
       if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.replace(failFrame(stalledError()));
     } else if (ageMs >= this.#options.remainingMs) this.#expire('total_timeout', "The request's time is up.");
     else if (this.#state === 'sent' && isAckOverdue(ageMs, nowMs - heardMs)) {
-      this.#expire('ack_timeout', 'The node did not acknowledge the request.');
+      // A link that speaks is only slow: that is no failure of the replica.
+      const verdict = nowMs - heardMs >= ackMsMax ? 'failed' : undefined;
+      this.#expire('ack_timeout', 'The node did not acknowledge the request.', verdict);
     } else if (this.#pipe === undefined) {
       if (this.#options.isStream && this.#head === undefined && ageMs >= headersHoldMsMax) this.#commit();
     } else this.#sweepStream(this.#pipe, nowMs, stallMsMax);
@@ -209,9 +211,9 @@ export class CarriedResponse implements StreamHandler {
     }
   }
 
-  #expire(code: CancelReason & ErrorCode, message: string): void {
+  #expire(code: CancelReason & ErrorCode, message: string, verdict = failVerdict(code)): void {
     this.#failure = new CognitoraError(code, message);
-    this.#cancel(code, failVerdict(code));
+    this.#cancel(code, verdict);
     this.settled();
   }
 
@@ -351,7 +353,7 @@ const endVerdict = (head: ResponseHead | undefined): Verdict | undefined => {
 
 /** A link that is lost, or a client that left, says nothing of it. */
 const failVerdict = (code: ErrorCode): Verdict | undefined => {
-  const isReplicas = code === 'ack_timeout' || code === 'replica_gone' || code === 'protocol_error';
+  const isReplicas = code === 'replica_gone' || code === 'protocol_error';
   return isReplicas || errorTable[code].fault === 'engine' ? 'failed' : undefined;
 };
 

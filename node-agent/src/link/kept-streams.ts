@@ -199,7 +199,10 @@ export class KeptStreams {
 
   get status(): KeptStatus {
     const detached = [...this.#streams.values()].filter(({ isDetached }) => isDetached).length;
-    return { detached, resumed: this.#resumed, unclaimed: this.#unclaimed };
+    return {
+      ...{ bytes: this.#memory.bytes, detached },
+      ...{ resumed: this.#resumed, unclaimed: this.#unclaimed },
+    };
   }
 
   /** Serves a request of a link. Throws `protocol_error` when its token is in use. */

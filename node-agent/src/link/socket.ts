@@ -8,7 +8,7 @@ import type { StreamId } from '@cognitora/protocol/ids';
 import type { KvWant } from '@cognitora/protocol/kv';
 import type { KvFabric } from '@cognitora/protocol/kv-daemon';
 import type { KvAsk, KvHeld, KvHolders, KvPeer } from '@cognitora/protocol/kv-fabric';
-import { ackDelayMs, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
+import { ackDelayMs, bodyMessageBytesMax, helloMsMax, messageBytesMax } from '@cognitora/protocol/limits';
 import {
   type Goaway,
   type Hello,
@@ -41,8 +41,8 @@ export interface LinkSocketOptions {
   readonly onClose: (why: string, refusal?: ErrorCode) => void;
 }
 
-/** Unsent bytes of the socket above which the session is not asked for more. */
-const socketBufferedBytesMax = 4 * messageBytesMax;
+/** Unsent bytes of the socket above which the session is not asked for more: an ACK waits behind no more than these. */
+const socketBufferedBytesMax = 4 * bodyMessageBytesMax;
 /** A refusal's body is read no further than this. */
 const refusalBytesMax = 4096;
 

@@ -97,6 +97,7 @@ export const addStatus = (page: MetricsPage, status: StatusAnswer): void => {
   if (link.epoch !== undefined) page.gauge('cognitora_agent_epoch', "The link's number.", {}, link.epoch);
   page.counter('cognitora_agent_redials_total', 'Dials after the first one.', {}, link.redials);
   page.gauge('cognitora_agent_live_requests', 'Live requests.', {}, live);
+  page.gauge('cognitora_agent_kept_bytes', 'Of answers that a next link may claim.', {}, kept.bytes);
   page.gauge('cognitora_agent_streams_detached', 'Answers without a link.', {}, kept.detached);
   page.counter('cognitora_agent_streams_resumed_total', 'Went on under another link.', {}, kept.resumed);
   const ended = 'Cancelled since no link claimed them in time.';
