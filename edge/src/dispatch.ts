@@ -71,7 +71,6 @@ const timeoutHeader = 'x-request-timeout-ms';
 const continueHeader = 'x-cognitora-continue';
 /** On an answer whose request cannot be sent again, should it break off: its body is not kept. */
 const replayHeader = 'x-cognitora-replay';
-const notAgain = 'no';
 
 /** Throws `invalid_request`. */
 const timeoutMsOf = (headers: Headers): number => {
@@ -164,12 +163,6 @@ const serve = async (
   }
 };
 
-/** Its body was not kept whole: no other replica can be asked. */
-const notReplayed = (answer: Response): Response => {
-  answer.headers.set(replayHeader, notAgain);
-  return answer;
-};
-
 interface Delivery {
   /** Its body is one to be read as `continuity/wire.ts` says. */
   readonly answer: Response;
@@ -182,15 +175,20 @@ interface Delivery {
 }
 
 /** An answer that is not whole yet, as the client gets it. */
-const deliver = (delivery: Delivery): Promise<Response> | Response => {
-  const { answer, terms, exchange, left, body, isRefused, isOneAnswer } = delivery;
-  const { path } = terms;
+const deliver = async (delivery: Delivery): Promise<Response> => {
+  const { answer, exchange, left, body } = delivery;
   const isKept = body.keep();
   const onOver = (): void => body.release();
-  if (!isEventStream(answer)) {
-    const held = holdAnswer(answer, exchange, left.signal, onOver);
-    return isKept ? held : held.then(notReplayed);
-  }
+  const delivered = isEventStream(answer)
+    ? streamed(delivery, onOver)
+    : await holdAnswer(answer, exchange, left.signal, onOver);
+  if (!isKept) delivered.headers.set(replayHeader, 'no');
+  return delivered;
+};
+
+const streamed = (delivery: Delivery, onOver: () => void): Response => {
+  const { answer, terms, exchange, left, body, isRefused, isOneAnswer } = delivery;
+  const { path } = terms;
   const stream = new AnswerStream({
     ...{ answer, path, exchange, clock: systemClock, onOver },
     restOf: (sent) =>
@@ -198,7 +196,6 @@ const deliver = (delivery: Delivery): Promise<Response> | Response => {
     onLeft: () => left.abort(),
   });
   const headers = clientHeaders(answer.headers);
-  if (!isKept) headers.set(replayHeader, notAgain);
   // `manual`: a body that the engine encoded is encoded already.
   return new Response(stream.readable, { status: answer.status, headers, encodeBody: 'manual' });
 };

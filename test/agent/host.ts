@@ -74,11 +74,9 @@ export class Host {
   /** Ready by the host's own word and by the edge's, which hears of it a moment later. */
   async ready(name: string): Promise<ReplicaStatus> {
     const replica = await this.replicaIs('to be ready', name, ({ state }) => state === 'ready');
-    await until(`the edge to know that ${name} of ${this.name} is ready`, async () => {
-      const nodes = (await this.#cluster.regions()).flatMap((region) => region.nodes);
-      const own = nodes.find((node) => node.name === this.name)?.replicas ?? [];
-      return own.some((told) => told.name === name && told.state === 'ready');
-    });
+    await this.#cluster.node(this.name, ({ replicas }) =>
+      replicas.some((told) => told.name === name && told.state === 'ready'),
+    );
     return replica;
   }
 

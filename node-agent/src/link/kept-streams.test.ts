@@ -83,7 +83,7 @@ test('a stream that is claimed goes on with its head and what was missed, and th
   engine.data(utf8('one two'));
   stream.unlinked();
   engine.data(utf8(' three'));
-  expect(kept.status).toMatchObject({ detached: 1, resumed: 0, unclaimed: 0 });
+  expect(kept.status).toEqual({ bytes: expect.any(Number), detached: 1, resumed: 0, unclaimed: 0 });
   expect(kept.status.bytes).toBeGreaterThan(0);
   said.length = 0;
   claim('b', tokenOf(1), 4);
@@ -91,7 +91,7 @@ test('a stream that is claimed goes on with its head and what was missed, and th
   engine.end(record);
   expect(said).toEqual(['b head 200', 'b data two three', 'b data  four', 'b end']);
   expect(told).toEqual(['1 body hello last']);
-  expect(kept.status).toMatchObject({ detached: 0, resumed: 1, unclaimed: 0 });
+  expect(kept.status).toEqual({ bytes: expect.any(Number), detached: 0, resumed: 1, unclaimed: 0 });
 });
 
 test('a stream whose answer has not begun is claimed, too, from its beginning', () => {

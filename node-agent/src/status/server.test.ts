@@ -55,6 +55,7 @@ test('the status is there as JSON, and its numbers for Prometheus', async () => 
     'cognitora_agent_streams_detached{} 1',
     'cognitora_agent_streams_resumed_total{} 4',
     'cognitora_agent_streams_unclaimed_total{} 3',
+    'cognitora_agent_kept_bytes{} 65536',
     `cognitora_agent_replica_ready{${replica}} 1`,
     `cognitora_agent_replica_state{${replica},state="ready"} 1`,
     `cognitora_agent_replica_requests_total{${replica}} 7`,
