@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dialText, enrolmentText, parseDial } from '@cognitora/protocol/identity';
 import type { Region } from '@cognitora/protocol/ids';
+import { dialSkewMsMax } from '@cognitora/protocol/limits';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, serveHttp } from '../testing/http-engine.ts';
 import { EnrolmentRefused, HostIdentity, isEnrolledIn, KeyUnreadable } from './identity.ts';
@@ -109,6 +110,30 @@ test('two dials never carry the same time, nor an earlier one, whatever the cloc
   });
   expect(times).toEqual([1000, 1001, 1002, 1003, 5000, 5001]);
   expect(nonces.size).toBe(6);
+});
+
+test('a host whose clock was set back between two lives dials behind its last dial, if an edge took that', async () => {
+  const { url } = await enrolling();
+  const directory = newDirectory();
+  await identityIn(directory).enrol(url, 't', 'host');
+  const dialledAt = (nowMs: number) =>
+    parseDial(identityIn(directory, { nowMs }).dialHeader(url, ''))?.timeMs;
+  expect(dialledAt(500_000)).toBe(500_000);
+  expect(dialledAt(500_000 - dialSkewMsMax)).toBe(500_001);
+  expect(dialledAt(500_000 - dialSkewMsMax)).toBe(500_000 - dialSkewMsMax);
+  writeFileSync(join(directory, 'last-dial-ms'), 'half a number');
+  expect(dialledAt(7)).toBe(7);
+});
+
+test('a host that cannot keep the time of its dial dials all the same, and says so', async () => {
+  const { url } = await enrolling();
+  const directory = newDirectory();
+  const told: string[] = [];
+  const identity = identityIn(directory, { nowMs: 1000 }, (_level, event) => told.push(event));
+  await identity.enrol(url, 't', 'host');
+  mkdirSync(join(directory, 'last-dial-ms'));
+  expect(parseDial(identity.dialHeader(url, ''))?.timeMs).toBe(1000);
+  expect(told).toEqual(['the time of the last dial cannot be kept']);
 });
 
 test('the edge’s refusal comes in its own words, and nothing is remembered', async () => {

@@ -13,7 +13,7 @@ import {
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toBase64Url } from '@cognitora/protocol/bytes';
-import { dialText, enrolmentText, formatDial, nodeIdOf } from '@cognitora/protocol/identity';
+import { dialText, enrolmentText, formatDial, nextDialMs, nodeIdOf } from '@cognitora/protocol/identity';
 import type { NodeId, Region } from '@cognitora/protocol/ids';
 import { enrolPath } from '@cognitora/protocol/link';
 import { FieldReader, isRecord, jsonRecordIn, parseJsonRecord } from '@cognitora/protocol/shape';
@@ -24,6 +24,7 @@ import type { Log } from './log.ts';
 
 const keyFile = 'node.key';
 const certificatesFile = 'certificates.json';
+const lastDialFile = 'last-dial-ms';
 /** It stands between dots in a dial. */
 const certificatePattern = /^[A-Za-z0-9_-]+$/;
 const enrolTimeoutMs = 10_000;
@@ -49,7 +50,7 @@ export class HostIdentity {
   readonly #clock: Clock;
   readonly #log: Log;
   #isWarned = false;
-  #lastDialMs = 0;
+  #lastDialMs: number;
 
   /** Reads the host's key, or makes it. Throws `KeyUnreadable`. */
   constructor(directory: string, clock: Clock, log: Log) {
@@ -57,6 +58,7 @@ export class HostIdentity {
     this.#clock = clock;
     this.#log = log;
     this.#privateKey = loadOrCreateKey(directory);
+    this.#lastDialMs = lastDialMsIn(join(directory, lastDialFile));
     const { x } = this.#privateKey.export({ format: 'jwk' });
     this.#publicKey = x ?? '';
     const raw = Buffer.from(this.#publicKey, 'base64url');
@@ -99,9 +101,10 @@ export class HostIdentity {
     this.#write(certificatesFile, JSON.stringify(others));
   }
 
-  /** The `Authorization` of a dial made now. Two dials never carry the same time: each must be newer than the last. */
+  /** The `Authorization` of a dial made now. No two carry the same time, those of earlier lives included. */
   dialHeader(edge: URL, region: Region | ''): string {
-    this.#lastDialMs = Math.max(this.#lastDialMs + 1, this.#clock.wallMs());
+    this.#lastDialMs = nextDialMs(this.#lastDialMs, this.#clock.wallMs());
+    this.#keepLastDial();
     const nonce = toBase64Url(randomBytes(18));
     const dial = { node: this.node, timeMs: this.#lastDialMs, nonce };
     return formatDial({
@@ -126,10 +129,29 @@ export class HostIdentity {
     return whole;
   }
 
+  /** A host whose disk takes nothing can still dial, as long as its clock is not set back between two lives. */
+  #keepLastDial(): void {
+    try {
+      this.#write(lastDialFile, String(this.#lastDialMs));
+    } catch (thrown) {
+      this.#log('warn', 'the time of the last dial cannot be kept', { why: String(thrown) });
+    }
+  }
+
   #write(file: string, text: string): void {
     writePrivately(join(this.#directory, file), text);
   }
 }
+
+/** What is missing or cannot be read counts as never. */
+const lastDialMsIn = (path: string): number => {
+  try {
+    const lastMs = Number(readFileSync(path, 'utf8'));
+    return Number.isSafeInteger(lastMs) ? lastMs : 0;
+  } catch {
+    return 0;
+  }
+};
 
 const certificatesIn = (path: string): { readonly whole: Certificates; readonly isDamaged: boolean } => {
   if (!existsSync(path)) return { whole: {}, isDamaged: false };

@@ -8,6 +8,7 @@
  */
 import { fromBase64Url, toBase32, utf8 } from './bytes.ts';
 import { type NodeId, parseNodeId, type Region } from './ids.ts';
+import { dialSkewMsMax } from './limits.ts';
 
 export const tokenKinds = { apiKey: 'cgk_', joinToken: 'cgj_' } as const;
 export type TokenKind = keyof typeof tokenKinds;
@@ -56,6 +57,13 @@ export const dialText = (
   region: Region | '',
   dial: Pick<Dial, 'node' | 'timeMs' | 'nonce'>,
 ): Uint8Array => utf8(`cognitora dial v1\n${origin}\n${region}\n${dial.node}\n${dial.timeMs}\n${dial.nonce}`);
+
+/**
+ * The time of a dial made at `nowMs`: behind the last one's, since an edge takes no other, also after the clock was set
+ * back. From further ahead than an edge allows no dial was taken.
+ */
+export const nextDialMs = (lastMs: number, nowMs: number): number =>
+  lastMs < nowMs || lastMs - nowMs > dialSkewMsMax ? nowMs : lastMs + 1;
 
 export const dialScheme = 'Cognitora-Node ';
 

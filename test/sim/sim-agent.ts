@@ -3,7 +3,7 @@
  * program is the whole daemon; only its disk is left out.
  */
 import { createHash, createHmac, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { certificateText, dialText, formatDial, nodeIdOf } from '@cognitora/protocol/identity';
+import { certificateText, dialText, formatDial, nextDialMs, nodeIdOf } from '@cognitora/protocol/identity';
 import type { NodeId } from '@cognitora/protocol/ids';
 import { type AgentWorld, agentModules, type DialEvents } from './agent-modules.ts';
 import type { Connection } from './connection.ts';
@@ -75,6 +75,8 @@ export class SimAgent {
   #process: SimProcess | undefined;
   #agent: RunningAgent | undefined;
   #lives = 0;
+  /** Outlives them, as a file does. */
+  #lastDialMs = 0;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -144,7 +146,6 @@ export class SimAgent {
   }
 
   #identity(process: SimProcess): object {
-    let lastMs = 0;
     const certificate = createHmac('sha256', this.#options.fleetSecret)
       .update(certificateText(this.node))
       .digest('base64url');
@@ -154,9 +155,9 @@ export class SimAgent {
       enrol: async () => {},
       forget: () => {},
       dialHeader: (_edge: URL, region: '') => {
-        lastMs = Math.max(lastMs + 1, process.wallMs);
+        this.#lastDialMs = nextDialMs(this.#lastDialMs, process.wallMs);
         const nonce = Buffer.from(String(process.chance.next())).toString('base64url').padEnd(24, 'x');
-        const dial = { node: this.node, timeMs: lastMs, nonce };
+        const dial = { node: this.node, timeMs: this.#lastDialMs, nonce };
         const text = dialText(edgeUrl.origin, region, dial);
         const signature = sign(null, text, this.#key).toString('base64url');
         return formatDial({ ...dial, publicKey: this.#publicKey, certificate, signature });

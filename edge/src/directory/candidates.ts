@@ -92,6 +92,7 @@ export class CandidateRecords {
       othersWaiting === 0 ? 0 : rates.prefillMs({ uncachedTokens: promptTokens, ...context }, nowMs);
     candidate.waitMs = load.waitMs(nowMs) + othersWaiting * strangerMs;
     const uncachedTokens = promptTokens - candidate.cachedTokens;
+    candidate.isForeseen = rates.foresees(Math.max(uncachedTokens, load.longestWaitingTokens));
     candidate.prefillMs = rates.prefillMs({ uncachedTokens, ...context }, nowMs);
     candidate.fetch = undefined;
     candidate.stepMs = rates.stepMs(candidate.decoding + 1, nowMs);
@@ -112,6 +113,7 @@ export const emptyCandidate = (): Candidate => ({
   waitingTokens: 0,
   waitMs: 0,
   cachedTokens: 0,
+  isForeseen: false,
   prefillMs: 0,
   fetch: undefined,
   stepMs: 0,

@@ -89,13 +89,13 @@ export const requestOf = (
 
 /**
  * Throws `overloaded` when every replica that could be chosen has so much to do that the first token would come too
- * late. Who would wait for nobody is not refused: it would not be faster later.
+ * late. Who would wait for nobody is not refused: it would not be faster later. And nobody is for what is only guessed.
  */
 export const assertInTime = ({ candidates }: Choice, { firstTokenMsMax, model }: DecideOptions): void => {
   if (firstTokenMsMax === undefined) return;
   let soonestMs = Number.POSITIVE_INFINITY;
-  for (const { waitMs, fetch, prefillMs } of candidates) {
-    if (waitMs <= 0) return;
+  for (const { waitMs, isForeseen, fetch, prefillMs } of candidates) {
+    if (waitMs <= 0 || !isForeseen) return;
     soonestMs = Math.min(soonestMs, waitMs + (fetch?.ms ?? 0) + prefillMs);
   }
   if (soonestMs <= firstTokenMsMax) return;

@@ -26,6 +26,8 @@ const prefillFloorMs = 20;
 const stepFloorMs = 2;
 /** Prefills after which the rates are the engine's rather than the prior's. */
 const learnedSamples = 8;
+/** Of a prompt so many times longer than any that was seen the line tells too little. */
+const foreseenTimes = 4;
 
 export interface PrefillWork {
   readonly uncachedTokens: number;
@@ -37,12 +39,19 @@ export interface PrefillWork {
 export class Rates {
   readonly #prefill = new LinearFit({ prior: prefillPrior, floor: prefillFloorMs });
   readonly #decode = new LinearFit({ prior: decodePrior, floor: stepFloorMs });
+  /** The most uncached tokens of a prefill that was seen. */
+  #longestTokens = 0;
   readonly #prefillFeatures = new Float64Array(prefillPrior.length);
   readonly #decodeFeatures = new Float64Array(decodePrior.length);
 
   /** Whether predictions rest on what replicas did. */
   get isLearned(): boolean {
     return this.#prefill.samples >= learnedSamples;
+  }
+
+  /** Whether what is predicted for so many uncached tokens is more than a guess. */
+  foresees(uncachedTokens: number): boolean {
+    return this.isLearned && uncachedTokens <= foreseenTimes * this.#longestTokens;
   }
 
   prefillMs(work: PrefillWork): number {
@@ -55,7 +64,9 @@ export class Rates {
   }
 
   sawPrefill(work: PrefillWork, ms: number): void {
-    if (ms >= 0) this.#prefill.learn(this.#featuresOf(work), ms);
+    if (ms < 0) return;
+    this.#longestTokens = Math.max(this.#longestTokens, work.uncachedTokens);
+    this.#prefill.learn(this.#featuresOf(work), ms);
   }
 
   sawSteps(batch: number, stepMs: number): void {
@@ -91,6 +102,10 @@ export class ReplicaRates {
 
   get isLearned(): boolean {
     return this.#common.isLearned;
+  }
+
+  foresees(uncachedTokens: number): boolean {
+    return this.#common.foresees(uncachedTokens);
   }
 
   prefillMs(work: PrefillWork, nowMs: number): number {

@@ -149,7 +149,14 @@ test('neither what is refused nor what a replica of another region had before pa
 test('who would have its first token behind the objective is refused where it is decided, a retry is not', async () => {
   const region = regionOf('a', 'b');
   unwrap(region.limit('models', 'm', { firstTokenMs: 1 }));
-  const long = { prompt: { ...unreadPrompt, bytes: 1_000_000 } };
+  const long = { prompt: { ...unreadPrompt, bytes: 20_000 } };
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  for (let prefill = 0; prefill < 8; prefill += 1) {
+    const { reservation } = unwrap(await region.decide(askedOf('earlier', long)));
+    vi.setSystemTime(Date.now() + 750);
+    region.settled([reservation], [{ reservation, record: undefined }]);
+  }
   for (const idle of ['first', 'second']) unwrap(await region.decide(askedOf(idle, long)));
   expect(await region.decide(askedOf('third', long))).toMatchObject({ refused: { code: 'overloaded' } });
   const again = askedOf('again', { ...long, earlier: failedOn('a') });

@@ -73,10 +73,36 @@ test('each reservation’s end is told once, that of a node that leaves too', ()
   expect(settled).toEqual([first.reservation, second.reservation]);
 });
 
+/** Prefills, one after the other, of 1,000 tokens in 200 ms each. */
+const prefill = ({ directory, decide, terms }: ReturnType<typeof fleet>, requests: number): void => {
+  for (let request = 0; request < requests; request += 1) {
+    const { reservation } = decide();
+    terms.nowMs += 200;
+    directory.firstByte(reservation, terms.nowMs);
+    directory.settle(reservation, { nowMs: terms.nowMs });
+  }
+};
+
 test('who would have its first token too late is refused, unless it would wait for nobody', () => {
-  const { decide } = fleet('a');
+  const one = fleet('a');
+  prefill(one, 8);
+  const { decide } = one;
   expect(decide({ firstTokenMsMax: 1 }).node).toBe('a');
   const refused = errorOf(() => decide({ firstTokenMsMax: 100 }));
   expect([refused?.code, refused?.retryAfterSeconds]).toEqual(['overloaded', 1]);
   expect(decide({ firstTokenMsMax: 100_000 }).node).toBe('a');
+});
+
+test('nobody is refused for what is only guessed: too few prefills were seen, or none of about that length', () => {
+  const one = fleet('a');
+  const { decide } = one;
+  const ofBytes = (bytes: number) => decide({ firstTokenMsMax: 1, prompt: { ...unreadPrompt, bytes } });
+  prefill(one, 7);
+  expect([ofBytes(4_000).node, ofBytes(4_000).node]).toEqual(['a', 'a']);
+  prefill(one, 1);
+  expect(errorOf(() => ofBytes(4_000))?.code).toBe('overloaded');
+  expect(errorOf(() => ofBytes(15_000))?.code).toBe('overloaded');
+  expect(ofBytes(17_000).node).toBe('a');
+  // Nor is a short one behind it.
+  expect(ofBytes(4_000).node).toBe('a');
 });

@@ -29,6 +29,7 @@ const candidate = fc.record({
   evictionShare: share,
   watts: fc.option(fc.double({ min: 0, max: 100_000, noNaN: true }), { nil: undefined }),
   isStale: fc.constant(false),
+  isForeseen: fc.constant(true),
 });
 
 const sceneOf = fc

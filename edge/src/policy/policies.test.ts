@@ -24,6 +24,7 @@ const idle: Candidate = {
   evictionShare: 0,
   watts: undefined,
   isStale: false,
+  isForeseen: true,
 };
 
 const sceneOf = (parts: readonly Partial<Candidate>[], evictionShare = 0): Scene => ({
