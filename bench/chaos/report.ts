@@ -21,11 +21,11 @@ export interface PhaseFigures {
   /** Right streams that began at an engine more than once: with a part of the answer, or from nothing. */
   readonly continued: number;
   readonly retried: number;
-  /** Right streams that stood still and went on at the engine where they were. */
-  readonly resumed: number;
+  /** Right streams that stood still, whatever for, and went on at the engine where they were. */
+  readonly paused: number;
   /** The longest pause of a right stream, in milliseconds. */
   readonly continuedPauseMs: Summary;
-  readonly resumedPauseMs: Summary;
+  readonly pausedMs: Summary;
   readonly ttftMs: Summary;
   readonly strikes: Readonly<Record<string, number>>;
   /** Those of real engines are counted here and in `rightShare` alone; undefined: there were none. */
@@ -47,9 +47,9 @@ export const figuresOf = (
   const right = records.filter(({ outcome }) => outcome === 'right');
   const travelled = right.map((record) => ({ ...record, ...travelOf(record.requestId) }));
   const continued = travelled.filter(({ continuations }) => continuations > 0);
-  const isResumed = ({ continuations, longestGapMs }: Travel & StreamRecord): boolean =>
+  const isPaused = ({ continuations, longestGapMs }: Travel & StreamRecord): boolean =>
     continuations === 0 && longestGapMs >= pauseMsMin;
-  const resumed = travelled.filter(isResumed);
+  const paused = travelled.filter(isPaused);
   return {
     requests: records.length,
     outcomes: Object.fromEntries(outcomes.map((one) => [one, counts[one] ?? 0])) as Record<Outcome, number>,
@@ -58,9 +58,9 @@ export const figuresOf = (
     oddities: countBy(records.flatMap(({ oddities }) => oddities)),
     continued: continued.length,
     retried: travelled.filter(({ retries }) => retries > 0).length,
-    resumed: resumed.length,
+    paused: paused.length,
     continuedPauseMs: summarize(continued.map(({ longestGapMs }) => longestGapMs)),
-    resumedPauseMs: summarize(resumed.map(({ longestGapMs }) => longestGapMs)),
+    pausedMs: summarize(paused.map(({ longestGapMs }) => longestGapMs)),
     ttftMs: summarize(records.map(({ ttftMs }) => ttftMs).filter((ms) => !Number.isNaN(ms))),
     strikes: countBy(strikes.map(({ kind }) => kind)),
     real,
@@ -97,10 +97,10 @@ export const tellPhases = (phases: readonly (readonly [PhaseResult, PhaseFigures
   };
   row('complete and right', ({ rightShare }) => `${(100 * rightShare).toFixed(2)} %`);
   row('of these continued elsewhere', ({ continued }) => String(continued));
-  row('resumed behind a pause', ({ resumed }) => String(resumed));
+  row('stood still for a second or more, same engine', ({ paused }) => String(paused));
   row('begun again before a word', ({ retried }) => String(retried));
   row('pause of the continued p50 / p99 / max', ({ continuedPauseMs }) => pause(continuedPauseMs));
-  row('pause of the resumed', ({ resumedPauseMs }) => pause(resumedPauseMs));
+  row('pause of those', ({ pausedMs }) => pause(pausedMs));
   row('first chunk', ({ ttftMs }) => pause(ttftMs));
   const head = phases.map(([{ phase }, { requests }]) => `${phase}: ${requests} streams`);
   const notes = phases.flatMap(([{ phase, edgeKills }, { strikes, codes, oddities, real }]) => [

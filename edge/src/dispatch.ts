@@ -7,7 +7,7 @@ import { parseRequestId, type RequestId } from '@cognitora/protocol/ids';
 import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import { type InferencePath, inferenceEndpoints, readInferenceRequest } from '@cognitora/protocol/openai';
-import { withRequestId } from './attempts.ts';
+import { failureCode, withRequestId } from './attempts.ts';
 import { type HeldBody, readBody } from './body-budget.ts';
 import { systemClock } from './clock.ts';
 import { AnswerStream } from './continuity/answer-stream.ts';
@@ -69,7 +69,7 @@ const leaving = (client: AbortSignal): AbortController => {
 const timeoutHeader = 'x-request-timeout-ms';
 /** `never`: an answer that breaks off is not continued by another replica. */
 const continueHeader = 'x-cognitora-continue';
-/** On an answer whose request cannot be sent again, should it break off: its body is not kept. */
+/** On an answer, or a failure, whose request could not be sent again: its body is not kept. */
 const replayHeader = 'x-cognitora-replay';
 
 /** Throws `invalid_request`. */
@@ -155,6 +155,8 @@ const serve = async (
     if (answer.headers.has(framedHeader)) {
       return await deliver({ answer, terms, exchange, left, body, isRefused, isOneAnswer });
     }
+    // Others might have been asked.
+    if (!body.isWhole && failureCode(answer) !== undefined) answer.headers.set(replayHeader, 'no');
     body.release();
     return answer;
   } catch (thrown) {

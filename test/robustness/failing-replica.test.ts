@@ -80,4 +80,16 @@ describe.each(layouts)('a replica that fails at once, layout %s', (layout) => {
     expect(page).toMatch(/^cognitora_replica_failing\{.*host="broken",replica="r0"\} 1$/m);
     expect(page).toMatch(/^cognitora_replica_failing\{.*host="sound",replica="r0"\} 0$/m);
   });
+
+  test('that fails a request too large to be kept says that nobody else could be asked', async () => {
+    const { cluster } = fixture;
+    const { node } = await cluster.node('broken');
+    await cluster.admin('PUT', `/admin/nodes/${node}/cordon`);
+    const failing = async (promptBytes: number) => {
+      const answer = await ask(cluster, freshId(), { status: 503, promptBytes });
+      return [answer.status, answer.headers['x-cognitora-replay']];
+    };
+    expect(await failing(1_200_000)).toEqual([503, 'no']);
+    expect(await failing(1_000)).toEqual([503, undefined]);
+  });
 });
