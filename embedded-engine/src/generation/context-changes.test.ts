@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ContextChanges } from './context-changes.ts';
 
-test('an evaluation waits for all changes that are wanted, those that come meanwhile and that fail included', async () => {
+test('an evaluation waits for all changes wanted, those that come meanwhile and those that fail included', async () => {
   const changes = new ContextChanges();
   await changes.settled();
   const steps: string[] = [];
