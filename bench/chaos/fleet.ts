@@ -43,7 +43,7 @@ const harms: Readonly<Record<FaultKind, readonly [harm: Deed, mend: Deed]>> = {
   'network parted': [({ network }) => network?.part(), ({ network }) => network?.join()],
   'agent paused': [(host) => host.signalAgent('SIGSTOP'), (host) => host.signalAgent('SIGCONT')],
   'agent killed': [(host) => host.killAgent(), (host) => host.startAgent()],
-  'engine paused': [(host) => host.engine.signal('SIGSTOP'), (host) => host.engine.signal('SIGCONT')],
+  'engine paused': [(host) => host.signalEngines('SIGSTOP'), (host) => host.signalEngines('SIGCONT')],
   'edge paused': [
     (_, edge) => void process.kill(edge.pid(), 'SIGSTOP'),
     (_, edge) => void process.kill(edge.pid(), 'SIGCONT'),

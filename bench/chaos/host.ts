@@ -60,6 +60,11 @@ export class Host {
     this.#agent = undefined;
   }
 
+  signalEngines(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.engine.signal(signal);
+    this.real?.signal(signal);
+  }
+
   signalAgent(signal: 'SIGSTOP' | 'SIGCONT'): void {
     this.#agent?.child.kill(signal);
   }

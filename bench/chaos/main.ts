@@ -24,12 +24,12 @@ const method =
   'no retries. Answers of 40 to 100 words; chats and raw completions, a third ends at its token limit, ' +
   'half ask for usage; one stream in 50 is a raw completion of 2,000 to 3,000 tokens at a real engine. ' +
   'A: the engines of one host are killed every 10 s and started again after 1 to 3 s. B: links are ' +
-  'reset or silent, networks parted, agents stopped (SIGSTOP) or killed, one after the other every few ' +
-  'seconds, some for longer than the lease. C: workerd is killed under all streams and started again ' +
-  'after 0.5 or 9 s. Right: just the undisturbed text, its finish reason and [DONE]. Hung: 45 s without ' +
-  'a chunk. Pauses: the longest between two chunks of a stream. A continuation by a real engine is held ' +
-  'against what the engines were asked and said (a recorder in front of each), and twelve are asked for ' +
-  'again directly.';
+  'reset or silent, networks parted, agents, both engines of a host or the edge stopped (SIGSTOP), agents ' +
+  'killed, one after the other every few seconds, some for longer than the lease. C: workerd is killed ' +
+  'under all streams and started again after 0.5 or 9 s. Right: just the undisturbed text, its finish ' +
+  'reason and [DONE]. Hung: 45 s without a chunk. Pauses: the longest between two chunks of a stream. A ' +
+  'continuation by a real engine is held against what the engines were asked and said (a recorder in ' +
+  'front of each), and twelve are asked for again directly.';
 
 const values = readRunOptions('npm run chaos --', method, {
   minutes: { kind: 'number', default: '5', min: 0.1, about: 'of all phases together' },

@@ -47,6 +47,11 @@ export class RealReplica {
     this.#recorderPort = (await this.#recorder.ask({ kind: 'engine', port: this.#port })).port;
   }
 
+  /** To the engine itself, which is the process that was started: what enters its network and `nice` become it. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#engine?.child.kill(signal);
+  }
+
   async kill(): Promise<void> {
     const engine = this.#engine;
     this.#engine = undefined;

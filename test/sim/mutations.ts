@@ -2,17 +2,17 @@
  * Known bugs, each planted in the sources as the simulation bundles them. If a run of seeds does not find one of them,
  * the simulation has a hole. Patches that do not fit the source any more fail loudly.
  */
-import type { FaultKind } from './plan.ts';
+import { crowded, type FaultKind, fromTheBegin, hurried, type Plan } from './plan.ts';
 import { loadPrograms, type Patch, type Programs } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
 export interface Mutation {
   readonly name: string;
   readonly patch: Patch;
-  /** Of which faults it takes one to be seen; undefined: of any or none. */
+  /** Of which faults it takes one to be seen; undefined: of any or none. Repeated calls alone: no other shows it. */
   readonly faults?: readonly FaultKind[];
-  /** It takes short deadlines and faults that last. */
-  readonly isHurried?: boolean;
+  /** It takes a plan of this shape; undefined: as it was drawn. */
+  readonly shape?: (plan: Plan) => Plan;
   /** One that sees it, and the first that is tried: each test run tries those that have one. */
   readonly seed?: number;
 }
@@ -49,6 +49,17 @@ export const mutations: readonly Mutation[] = [
     },
     faults: ['link overtaken'],
     seed: 0,
+  },
+  {
+    name: 'a link that is told of again and taken for an older one',
+    patch: {
+      path: 'edge/src/directory/directory.ts',
+      find: 'if (known !== undefined && known.epoch > epoch) {',
+      replace: 'if (known !== undefined && known.epoch >= epoch) {',
+    },
+    faults: ['calls repeated'],
+    shape: fromTheBegin,
+    seed: 1,
   },
   {
     name: 'a lease that is not checked',
@@ -208,6 +219,16 @@ export const mutations: readonly Mutation[] = [
     seed: 12,
   },
   {
+    name: 'a queue without its bound',
+    patch: {
+      path: 'edge/src/admission/admission.ts',
+      find: 'if (gate.queue.size < queueMax) return;',
+      replace: 'if (gate.queue.size < queueMax || queueMax >= 0) return;',
+    },
+    faults: ['slow disk'],
+    seed: 13,
+  },
+  {
     name: 'a wait that ignores the deadline',
     patch: {
       path: 'edge/src/continuity/exchange.ts',
@@ -215,7 +236,7 @@ export const mutations: readonly Mutation[] = [
       replace: 'waitMs, terms)',
     },
     faults: ['agent crash'],
-    isHurried: true,
+    shape: hurried,
     seed: 1,
   },
   {
@@ -225,6 +246,8 @@ export const mutations: readonly Mutation[] = [
       find: 'replica, remainingMs: leftOf(remainingMs, askedAtMs),',
       replace: 'replica,',
     },
+    shape: crowded,
+    seed: 0,
   },
   {
     name: 'a continuation for who refuses it',
@@ -267,11 +290,11 @@ let sound: Promise<Programs> | undefined;
 export const catches = async (mutation: Mutation, seeds: number): Promise<Caught | undefined> => {
   sound ??= loadPrograms();
   const programs = await loadPrograms(mutation.patch);
-  const { faults, isHurried, seed: from = 0 } = mutation;
+  const { faults, shape, seed: from = 0 } = mutation;
   for (let seed = from; seed < from + seeds; seed += 1) {
-    const [violation] = (await runSeed(seed, programs, { faults, isHurried })).violations;
+    const [violation] = (await runSeed(seed, programs, { faults, shape })).violations;
     if (violation === undefined) continue;
-    const without = await runSeed(seed, await sound, { faults, isHurried });
+    const without = await runSeed(seed, await sound, { faults, shape });
     if (without.violations.length === 0) return { seed, violation };
   }
   return undefined;

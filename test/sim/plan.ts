@@ -159,6 +159,32 @@ export const hurried = (plan: Plan): Plan => ({
   faults: plan.faults.map((fault) => ({ ...fault, lastsMs: mendedMs - fault.atMs })),
 });
 
+/** What a request takes that is served alone, and its deadline: behind another one it has not time enough. */
+const crowdedAnswerMs = 5_000;
+const crowdedTimeoutMs = 7_000;
+
+/** The same undisturbed, where all requests come nearly at once and of each model one at a time is served. */
+export const crowded = (plan: Plan): Plan => {
+  const paces = new Map(plan.nodes.flat().map(({ model, nextMs }) => [model, nextMs]));
+  return {
+    ...plan,
+    limits: Array.from(paces.keys(), (name) => ({ kind: 'models', name, limits: { concurrency: 1 } })),
+    requests: plan.requests.map((request, index) => ({
+      ...request,
+      ...{ atMs: trafficFromMs + index, timeoutMs: crowdedTimeoutMs },
+      pieces: Math.ceil(crowdedAnswerMs / (paces.get(request.model) ?? crowdedAnswerMs)),
+      ...{ stallsAfterMs: undefined, leavesAfterMs: undefined },
+    })),
+    faults: [],
+  };
+};
+
+/** The same, where what lasts began before the first link and lasts until all is mended. */
+export const fromTheBegin = (plan: Plan): Plan => ({
+  ...plan,
+  faults: plan.faults.map((fault) => ({ ...fault, atMs: 0, lastsMs: mendedMs })),
+});
+
 export const planOf = (seed: number, chance: Chance, kinds: readonly FaultKind[] = faultKinds): Plan => {
   const used = chance.isHit(0.5) ? models : models.slice(0, 1);
   const paces = new Map(models.map((model) => [model, chance.pick([15, 20, 50, 100])]));

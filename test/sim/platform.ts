@@ -31,7 +31,7 @@ export interface PlatformOptions {
   readonly hopMs: () => number;
   readonly clockSkewMs: () => number;
   readonly diskMs: () => number;
-  /** News to an object comes twice: whoever told it has lost the answer, and tells it again. */
+  /** News to an object comes twice: whoever told it has lost the answer, tells it again, and hears the second one. */
   readonly areCallsRepeated: () => boolean;
 }
 
@@ -287,9 +287,9 @@ export class Platform {
   ): Promise<unknown> {
     const sent: unknown[] = structuredClone([...values]);
     const called = this.#called(caller, object, method, sent, channels);
-    if (news.has(method) && this.options.areCallsRepeated())
-      this.#called(caller, object, method, structuredClone(sent), channels).catch(() => {});
-    return called;
+    if (!news.has(method) || !this.options.areCallsRepeated()) return called;
+    called.catch(() => {});
+    return this.#called(caller, object, method, structuredClone(sent), channels);
   }
 
   #called(

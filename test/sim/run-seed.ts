@@ -3,7 +3,7 @@ import { endedKeptMsMax, replayHostBytesMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
 import { aftermathMs, maySee } from './may-see.ts';
-import { type FaultKind, hurried, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
+import { type FaultKind, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
 import { Queues } from './queues.ts';
 import { Chance } from './random.ts';
@@ -29,8 +29,8 @@ export interface RunOptions {
   readonly isTraceKept?: boolean;
   /** The kinds that the plan draws from. */
   readonly faults?: readonly FaultKind[] | undefined;
-  /** Deadlines are short, and faults last. */
-  readonly isHurried?: boolean | undefined;
+  /** Makes another plan of the one that was drawn. */
+  readonly shape?: ((plan: Plan) => Plan) | undefined;
 }
 
 const lookEveryMs = 250;
@@ -58,12 +58,12 @@ class Run {
   readonly #queues: Queues;
 
   constructor(seed: number, programs: Programs, options: RunOptions) {
-    const { isTraceKept = false, faults: kinds, isHurried = false } = options;
+    const { isTraceKept = false, faults: kinds, shape } = options;
     const plan = planOf(seed, new Chance(`plan ${seed}`), kinds);
-    this.plan = isHurried ? hurried(plan) : plan;
+    this.plan = shape === undefined ? plan : shape(plan);
     this.world = new World(this.plan, programs, isTraceKept);
     this.#lost = new LostWork(this.world);
-    this.#queues = new Queues(this.world);
+    this.#queues = new Queues(this.world, this.plan.limits);
   }
 
   runWatched(): Promise<Ran> {
