@@ -16,6 +16,8 @@ interface Seen {
   troubledAtMs: number;
   /** Since when it has known that it has none. */
   linklessSinceMs: number | undefined;
+  /** When it last had no CPU: what it is late with then it does next. */
+  heldUpAtMs: number;
 }
 
 export class LostWork {
@@ -38,24 +40,26 @@ export class LostWork {
 
   #see(agent: SimAgent): Seen {
     const { nowMs } = this.#world.schedule;
-    const seen = this.#seen.get(agent) ?? { troubledAtMs: 0, linklessSinceMs: undefined };
+    const seen = this.#seen.get(agent) ?? { troubledAtMs: 0, linklessSinceMs: undefined, heldUpAtMs: 0 };
     this.#seen.set(agent, seen);
     // A link that was lost and is back lies between two looks.
     seen.troubledAtMs = Math.max(seen.troubledAtMs, agent.connectedAtMs);
     if (this.#world.isTroubled(agent)) seen.troubledAtMs = nowMs;
+    if (agent.process?.isHeldUp) seen.heldUpAtMs = nowMs;
     const isLinkless = agent.isRunning && agent.status?.link.state !== 'linked';
     seen.linklessSinceMs = isLinkless ? (seen.linklessSinceMs ?? nowMs) : undefined;
     return seen;
   }
 
-  #judge(requestId: string, engine: string, { troubledAtMs, linklessSinceMs }: Seen): void {
+  #judge(requestId: string, engine: string, { troubledAtMs, linklessSinceMs, heldUpAtMs }: Seen): void {
     const { nowMs } = this.#world.schedule;
     const client = this.#world.clients.find(({ id }) => id === requestId);
     if (client?.endedMs === undefined || this.#told.has(requestId + engine)) return;
     const claimableMs = troubledAtMs + unclaimedMsMax + sweepMs;
     const isOverdue = nowMs > Math.max(client.endedMs, claimableMs) + slackMs;
     const linklessMs = nowMs - Math.max(client.endedMs, linklessSinceMs ?? nowMs);
-    if (!isOverdue && linklessMs <= linklessMsMax + sweepMs + slackMs) return;
+    const lateMs = Math.min(linklessMs - linklessMsMax, nowMs - heldUpAtMs);
+    if (!isOverdue && lateMs <= sweepMs + slackMs) return;
     this.#told.add(requestId + engine);
     const forMs = Math.round(nowMs - client.endedMs);
     this.#world.violate(`${engine} works on ${requestId} ${forMs} ms after its client's end`);
