@@ -45,6 +45,7 @@ const patient = [
   'test/api/sdk.test.ts',
   'test/api/embedded.test.ts',
   'test/kvcache/two-hosts.test.ts',
+  'test/release/installer.test.ts',
 ];
 
 /** They replace a module of Node's or a library for all that is loaded beside them: each has a process of its own. */

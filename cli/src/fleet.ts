@@ -3,7 +3,7 @@
  * reverse order. Knows each only as a program: argv, environment, what it prints, and HTTP.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { devNull } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -317,8 +317,12 @@ const inWords = (why: string): string => {
   return `cannot serve yet (${why})`;
 };
 
-/** Builds the edge's bundle where it is not that of the sources; in the background, while engines load. */
+/**
+ * Builds the edge's bundle where it is not that of the sources; in the background, while engines load. A release has the
+ * bundle and nothing that builds it.
+ */
 const buildBundle = async (): Promise<void> => {
+  if (!existsSync(buildProgram)) return;
   try {
     await promisify(execFile)(process.execPath, [buildProgram]);
   } catch (thrown) {
