@@ -78,19 +78,21 @@ export interface SmallRelease {
   readonly into: string;
   readonly targets?: readonly Target[];
   readonly signed?: boolean;
+  /** The key in its install.sh, where it is another. */
+  readonly trusts?: KeyObject;
   /** In the place of Node. */
   readonly node?: string;
 }
 
 /** The files of a repository of `version`, with what npm would install in it. */
-const writeRepository = ({ root, version, key, node }: SmallRelease): string[] => {
+const writeRepository = ({ root, version, key, trusts, node }: SmallRelease): string[] => {
   const files: [path: string, text: string, mode?: number][] = [
     ['LICENSE', 'The licence.\n'],
     ['wrangler.toml', 'name = "edge"\n'],
-    ['install.sh', installerFor(key), 0o755],
+    ['install.sh', installerFor(trusts ?? key), 0o755],
     ['bin/cgn', readFileSync(join(repository, 'bin/cgn'), 'utf8'), 0o755],
     ['docs/guide.md', '# Guide\n'],
-    ['cli/src/cgn.ts', `// ${filler(2_000_000).toString('base64')}\n`],
+    ['cli/src/cgn.ts', `// ${filler(400_000).toString('base64')}\n`],
     ['cli/src/cgn.test.ts', 'a test\n'],
     ...rooms.map((room): [string, string] => [`${room}/package.json`, `{"name":"@cognitora/${room}"}\n`]),
   ];

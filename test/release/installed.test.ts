@@ -1,0 +1,152 @@
+/**
+ * The release of this repository for this machine, installed in an empty prefix and run in an environment of almost
+ * nothing: what `npm run release` builds from what `npm ci` installed here, not compressed, signed by a key of the test.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../../cli/src/free-port.ts';
+import { edgeBundle, isShipped } from '../../scripts/release/bundle.ts';
+import { buildRelease } from '../../scripts/release/release.ts';
+import { hostTarget } from '../../scripts/release/targets.ts';
+import { Up } from '../cli/run-cgn.ts';
+import { emptyFolder, runInstaller, treeOf } from './run-installer.ts';
+import { installerFor, newKey, ReleaseServer } from './small-release.ts';
+
+const repository = join(import.meta.dirname, '../..');
+const host = hostTarget();
+if (host === undefined) throw new Error(`No release is built for ${process.platform} ${process.arch}.`);
+
+const place = emptyFolder();
+const home = join(place, 'home');
+const sources = join(place, 'sources');
+const releases = join(place, 'releases');
+const prefix = join(place, 'opt');
+const installer = join(sources, 'install.sh');
+const server = new ReleaseServer(releases);
+const { version } = JSON.parse(readFileSync(join(repository, 'cli/package.json'), 'utf8')) as {
+  readonly version: string;
+};
+
+/** This repository as whoever publishes would have it: with a key in install.sh. */
+const kept = execFileSync('git', ['ls-files', '-s', '-z'], { cwd: repository, encoding: 'utf8' })
+  .split('\0')
+  .map((line) => ({ mode: Number.parseInt(line, 8), path: line.slice(line.indexOf('\t') + 1) }))
+  .filter(({ path }) => isShipped(path));
+
+beforeAll(async () => {
+  const key = newKey();
+  const alsoRead = [edgeBundle, 'package-lock.json', 'scripts/release/runtime/package-lock.json'];
+  for (const path of [...kept.map((file) => file.path), ...alsoRead]) {
+    mkdirSync(dirname(join(sources, path)), { recursive: true });
+    copyFileSync(join(repository, path), join(sources, path));
+  }
+  writeFileSync(installer, installerFor(key));
+  await buildRelease({
+    root: sources,
+    kept,
+    version,
+    modifiedSeconds: 0,
+    targets: [host],
+    install: () => ({
+      packages: repository,
+      runtime: join(repository, 'node_modules/node/node_modules', host.runtime),
+    }),
+    compression: 0,
+    key,
+    into: releases,
+    onBuilt: () => {},
+  });
+  mkdirSync(home);
+  const environment = { CGN_BASE_URL: await server.start(), CGN_PREFIX: prefix };
+  const { status, said } = await runInstaller({ script: installer, environment });
+  expect(`${status} ${said}`).toMatch(new RegExp(`^0 cgn ${version} is installed`));
+});
+afterAll(async () => {
+  await server.stop();
+  rmSync(place, { recursive: true, force: true });
+});
+
+const cgn = (argv: readonly string[]): Promise<string> =>
+  runInstaller({ script: join(prefix, 'bin/cgn'), argv, environment: {} }).then(
+    ({ status, said }) => `${status} ${said}`,
+  );
+
+test('cgn says its version, where there is no home and no Node', async () => {
+  expect(await cgn(['--version'])).toBe(`0 cgn ${version}\n`);
+});
+
+test.each([['agent'], ['kvcached'], ['doctor'], ['up'], ['keys'], ['kv']])(
+  'cgn %s finds all that it loads',
+  async (command) => {
+    expect(await cgn([command, '--help'])).toMatch(/^0 \S/);
+  },
+);
+
+test('the bill of materials lists just the packages that are there', () => {
+  const bundle = join(prefix, 'lib/cognitora', version);
+  const bom = JSON.parse(
+    readFileSync(join(releases, version, `cognitora-${version}-${host.name}.cdx.json`), 'utf8'),
+  ) as {
+    readonly components: readonly {
+      readonly group?: string;
+      readonly name: string;
+      readonly version: string;
+      readonly properties: readonly { readonly value: string }[];
+    }[];
+  };
+  const listed = bom.components.flatMap(({ group, name, version: of, properties }) =>
+    properties.map(({ value }) => `${value} ${group === undefined ? name : `${group}/${name}`} ${of}`),
+  );
+  const there = readdirSync(join(bundle, 'node_modules'), { recursive: true, encoding: 'utf8' })
+    .map((path) => `node_modules/${path}`)
+    .filter((path) => /(?:^|\/)node_modules\/(?:@[^/]+\/)?[^/@]+\/package\.json$/.test(path))
+    .filter((path) => !path.startsWith('node_modules/@cognitora/'))
+    .map((path) => {
+      const { name, version: of } = JSON.parse(readFileSync(join(bundle, path), 'utf8')) as {
+        readonly name: string;
+        readonly version: string;
+      };
+      return `${dirname(path)} ${name} ${of}`;
+    });
+  expect(there.length).toBeGreaterThan(50);
+  expect(listed.filter((line) => line.startsWith('node_modules/')).sort()).toEqual(there.sort());
+  const beside = listed.filter((line) => !line.startsWith('node_modules/'));
+  expect(beside).toContainEqual(expect.stringMatching(/^edge\/dist\/worker\.js hono /));
+  expect(beside).toContainEqual(expect.stringMatching(/^runtime\/bin\/node node-/));
+});
+
+test('nothing in it is a test, or names a path of the machine that built it', () => {
+  expect(kept.filter(({ path }) => /\.test\.ts$|testing/.test(path))).toEqual([]);
+  const bundle = join(prefix, 'lib/cognitora', version);
+  for (const path of [...kept.map((file) => file.path), edgeBundle]) {
+    expect(readFileSync(join(bundle, path), 'utf8').includes(repository), path).toBe(false);
+  }
+});
+
+describe('cgn up', () => {
+  test('serves a completion from edge, agent and engine of the release, and leaves nothing when it is removed', async () => {
+    const directory = join(home, 'data');
+    const argv = ['up', '--json', '--data-dir', directory, '--port', String(await freePort())];
+    const child = spawn(join(prefix, 'bin/cgn'), argv, {
+      env: { PATH: '/usr/bin:/bin', HOME: home },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const up = new Up(directory, child);
+    try {
+      await up.ready();
+      const messages = [{ role: 'user' as const, content: 'Hello' }];
+      const answer = await up.sdk().chat.completions.create({ model: 'tiny', messages, max_tokens: 4 });
+      expect(answer.usage?.completion_tokens).toBeGreaterThan(0);
+    } finally {
+      await up.down();
+    }
+    const environment = { HOME: home, CGN_PREFIX: prefix };
+    const { status, said } = await runInstaller({ script: installer, argv: ['--uninstall'], environment });
+    expect(`${status} ${said}`).toContain(`0 cgn is removed from ${prefix}.`);
+    expect(readdirSync(place)).not.toContain('opt');
+    // The folder that every program keeps its cache in.
+    expect(treeOf(home)).toEqual(['.cache']);
+  });
+});
