@@ -68,6 +68,7 @@ const long = [
   'test/kvcache/over-capacity.test.ts',
   'test/kvcache/full-disk.test.ts',
   'test/kvcache/lossy-link.test.ts',
+  'test/release/bare-root.test.ts',
 ];
 
 export default defineConfig({

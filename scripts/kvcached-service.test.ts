@@ -14,9 +14,8 @@ const environment = Object.fromEntries(
     .map((pair) => pair.split('=', 2)),
 ) as Readonly<Record<string, string>>;
 
-test('each path of the installation that it names is there after npm ci', () => {
-  expect(installed).toContain('node_modules/.bin/cgn');
-  expect(installed).toContain('docs/kvcached-config.md');
+test('what it runs of the installation is there, in a release as in a clone', () => {
+  expect(installed).toContain('bin/cgn');
   expect(missing).toEqual([]);
 });
 

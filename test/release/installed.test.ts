@@ -1,63 +1,24 @@
-/**
- * The release of this repository for this machine, installed in an empty prefix and run in an environment of almost
- * nothing: what `npm run release` builds from what `npm ci` installed here, not compressed, signed by a key of the test.
- */
-import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/** The release of this repository for this machine, installed in an empty prefix and run in an environment of almost nothing. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
-import { edgeBundle, isShipped } from '../../scripts/release/bundle.ts';
-import { buildRelease } from '../../scripts/release/release.ts';
-import { hostTarget } from '../../scripts/release/targets.ts';
+import { edgeBundle } from '../../scripts/release/bundle.ts';
 import { Up } from '../cli/run-cgn.ts';
+import { buildHostRelease, host, repository, shipped, version } from './host-release.ts';
 import { emptyFolder, runInstaller, treeOf } from './run-installer.ts';
-import { installerFor, newKey, ReleaseServer } from './small-release.ts';
-
-const repository = join(import.meta.dirname, '../..');
-const host = hostTarget();
-if (host === undefined) throw new Error(`No release is built for ${process.platform} ${process.arch}.`);
+import { ReleaseServer } from './small-release.ts';
 
 const place = emptyFolder();
 const home = join(place, 'home');
-const sources = join(place, 'sources');
 const releases = join(place, 'releases');
 const prefix = join(place, 'opt');
-const installer = join(sources, 'install.sh');
 const server = new ReleaseServer(releases);
-const { version } = JSON.parse(readFileSync(join(repository, 'cli/package.json'), 'utf8')) as {
-  readonly version: string;
-};
-
-/** This repository as whoever publishes would have it: with a key in install.sh. */
-const kept = execFileSync('git', ['ls-files', '-s', '-z'], { cwd: repository, encoding: 'utf8' })
-  .split('\0')
-  .map((line) => ({ mode: Number.parseInt(line, 8), path: line.slice(line.indexOf('\t') + 1) }))
-  .filter(({ path }) => isShipped(path));
+let installer = '';
 
 beforeAll(async () => {
-  const key = newKey();
-  const alsoRead = [edgeBundle, 'package-lock.json', 'scripts/release/runtime/package-lock.json'];
-  for (const path of [...kept.map((file) => file.path), ...alsoRead]) {
-    mkdirSync(dirname(join(sources, path)), { recursive: true });
-    copyFileSync(join(repository, path), join(sources, path));
-  }
-  writeFileSync(installer, installerFor(key));
-  await buildRelease({
-    root: sources,
-    kept,
-    version,
-    modifiedSeconds: 0,
-    targets: [host],
-    install: () => ({
-      packages: repository,
-      runtime: join(repository, 'node_modules/node/node_modules', host.runtime),
-    }),
-    compression: 0,
-    key,
-    into: releases,
-    onBuilt: () => {},
-  });
+  installer = await buildHostRelease(place);
   mkdirSync(home);
   const environment = { CGN_BASE_URL: await server.start(), CGN_PREFIX: prefix };
   const { status, said } = await runInstaller({ script: installer, environment });
@@ -118,9 +79,9 @@ test('the bill of materials lists just the packages that are there', () => {
 });
 
 test('nothing in it is a test, or names a path of the machine that built it', () => {
-  expect(kept.filter(({ path }) => /\.test\.ts$|testing/.test(path))).toEqual([]);
+  expect(shipped.filter(({ path }) => /\.test\.ts$|testing/.test(path))).toEqual([]);
   const bundle = join(prefix, 'lib/cognitora', version);
-  for (const path of [...kept.map((file) => file.path), edgeBundle]) {
+  for (const path of [...shipped.map((file) => file.path), edgeBundle]) {
     expect(readFileSync(join(bundle, path), 'utf8').includes(repository), path).toBe(false);
   }
 });
