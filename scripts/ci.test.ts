@@ -15,5 +15,14 @@ test('CI installs the Redis programs before it runs the tests that need them', (
   const install = script.search(/apt-get install .*\bredis-server redis-tools$/m);
   expect(install).toBeGreaterThan(0);
   expect(install).toBeLessThan(script.indexOf('npm ci'));
-  expect(textOf('README.md')).toContain('apt-get install redis-server');
+  expect(textOf('README.md')).toContain('apt-get install redis-server curl openssl');
+});
+
+test('CI installs what install.sh runs where it is missing', () => {
+  const [, programs = ''] = /^for program in (.*); do$/m.exec(textOf('.ci/run')) ?? [];
+  const [, packages = ''] = /apt-get install .*--no-install-recommends (.*)$/m.exec(textOf('.ci/run')) ?? [];
+  for (const tool of ['curl', 'openssl']) {
+    expect(programs.split(' ')).toContain(tool);
+    expect(packages.split(' ')).toContain(tool);
+  }
 });

@@ -318,8 +318,8 @@ const inWords = (why: string): string => {
 };
 
 /**
- * Builds the edge's bundle where it is not that of the sources; in the background, while engines load. A release has the
- * bundle and nothing that builds it.
+ * Builds the edge's bundle where it is not that of the sources; in the background, while engines load. A release has
+ * the bundle and nothing that builds it.
  */
 const buildBundle = async (): Promise<void> => {
   if (!existsSync(buildProgram)) return;

@@ -77,7 +77,7 @@ const needsOf = (lockfile: Lockfile, path: string, target: Target): string[] => 
   });
 };
 
-/** Every package of npm that those rooms need on that machine, by path. Rooms themselves are ours, and not among them. */
+/** Every package of npm that those rooms need on that machine, by path; rooms themselves are not among them. */
 export const packagesFor = (
   lockfile: Lockfile,
   rooms: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * `npm run release [-- TARGET...]`: builds dist/release/VERSION for all targets, or those named, from a commit. Twice the same
- * commit by the same Node gives twice the same bytes. CGN_RELEASE_KEY_FILE names the file with the key that signs.
+ * `npm run release [-- TARGET...]`: builds dist/release/VERSION for all targets, or those named, from a commit. The
+ * same commit by the same Node gives the same bytes. CGN_RELEASE_KEY_FILE names the file with the key that signs.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * One release in a folder: for each target a bundle and its bill of materials, the installer, SHA256SUMS and, with a key, its
- * signature; `latest` beside it. Where packages come from is the caller's business.
+ * One release in a folder: for each target a bundle and its bill of materials, the installer, SHA256SUMS and, with a
+ * key, its signature; `latest` beside it. Where packages come from is the caller's business.
  */
 import type { KeyObject } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * The bill of materials of a bundle, CycloneDX 1.6: every package of npm in it, with the hash by which npm checked it. Says
- * nothing that changes from build to build.
+ * The bill of materials of a bundle, CycloneDX 1.6: every package of npm in it, with the hash by which npm checked it.
+ * Says nothing that changes from build to build.
  */
 import { edgeBundle } from './bundle.ts';
 import type { LockedPackage } from './lockfile.ts';

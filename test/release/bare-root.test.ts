@@ -1,6 +1,6 @@
 /**
- * A bare Debian, by debootstrap: nothing but what the system needs, openssl and curl. Minutes, and root: one of the long
- * tests (apt-get install debootstrap).
+ * A bare Debian, by debootstrap: nothing but what the system needs, openssl and curl. Minutes, and root: one of the
+ * long tests (apt-get install debootstrap).
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What `npm run release` makes of a small repository: the same bytes twice, the right packages, a bill of them, a signature. */
+/** What a release of a small repository is: the same bytes twice, the right packages, a bill of them, a signature. */
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

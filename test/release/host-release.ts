@@ -1,6 +1,6 @@
 /**
- * The release of this repository for this machine: what `npm run release` builds, from what `npm ci` installed here, not
- * compressed and signed by a key of the test.
+ * The release of this repository for this machine: what `npm run release` builds, from what `npm ci` installed here,
+ * not compressed and signed by a key of the test.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

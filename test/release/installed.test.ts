@@ -1,4 +1,4 @@
-/** The release of this repository for this machine, installed in an empty prefix and run in an environment of almost nothing. */
+/** The release of this repository for this machine, installed in an empty prefix and run with almost no environment. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -87,7 +87,7 @@ test('nothing in it is a test, or names a path of the machine that built it', ()
 });
 
 describe('cgn up', () => {
-  test('serves a completion from edge, agent and engine of the release, and leaves nothing when it is removed', async () => {
+  test('serves a completion by its edge, agent and engine, and nothing is left when it is removed', async () => {
     const directory = join(home, 'data');
     const argv = ['up', '--json', '--data-dir', directory, '--port', String(await freePort())];
     const child = spawn(join(prefix, 'bin/cgn'), argv, {

@@ -1,6 +1,6 @@
 /**
- * A release that is built and signed as a real one, from a repository of a few files: its "Node" is a script that says the
- * version. And a server of releases that can be told to fail.
+ * A release that is built and signed as a real one, from a repository of a few files: its "Node" is a script that says
+ * the version. And a server of releases that can be told to fail.
  */
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
