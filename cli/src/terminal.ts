@@ -2,7 +2,7 @@
  * How `cgn` talks: results on standard output, progress and problems on standard error, tables for people. Nothing
  * else in this room writes to either.
  */
-
+import { existsSync } from 'node:fs';
 import { printable } from '@cognitora/protocol/printable';
 
 /** A failure that is the user's to fix: printed without a stack; the message says what to do. */
@@ -15,11 +15,21 @@ export class UserError extends Error {
   }
 }
 
+/** Commands as a person types them where a release is installed, and no npm. */
+export const asInstalled = (text: string): string =>
+  text.replace(/\bnpm run cgn --(?= )/g, 'cgn').replace(/\bnpm start --(?= )/g, 'cgn up');
+
+/** Node stands beside us in a release alone. */
+const isRelease = existsSync(new URL('../../runtime/bin/node', import.meta.url));
+const spoken = (text: string): string => (isRelease ? asInstalled(text) : text);
+
 export const say = (text: string): void => {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${spoken(text)}\n`);
 };
 
-export const sayJson = (value: unknown): void => say(JSON.stringify(value));
+export const sayJson = (value: unknown): void => {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+};
 
 /** In place of what was there, on a terminal; below it elsewhere. */
 export const redraw = (text: string): void => {
@@ -27,7 +37,7 @@ export const redraw = (text: string): void => {
 };
 
 export const warn = (text: string): void => {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${spoken(text)}\n`);
 };
 
 /** Steps of long work: one line each; on a terminal a step's line is rewritten while it goes on. */

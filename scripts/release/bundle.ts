@@ -6,6 +6,7 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -66,11 +67,23 @@ export interface BundleOptions {
   readonly into: string;
 }
 
-/** Modes do not follow the umask of whoever builds. */
+/** Modes do not follow the umask of whoever builds. What has the right one already is linked, where that can be. */
 const place = (from: string, to: string, executable: boolean): void => {
+  const mode = executable ? 0o755 : 0o644;
   mkdirSync(dirname(to), { recursive: true });
+  if ((statSync(from).mode & 0o777) === mode && link(from, to)) return;
   copyFileSync(from, to);
-  chmodSync(to, executable ? 0o755 : 0o644);
+  chmodSync(to, mode);
+};
+
+const link = (from: string, to: string): boolean => {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch {
+    // Another file system.
+    return false;
+  }
 };
 
 const placePackages = ({ target, packages, installed, into }: BundleOptions): void => {
@@ -96,9 +109,9 @@ export const layOut = (options: BundleOptions): void => {
   place(join(root, edgeBundle), join(into, edgeBundle), false);
   placePackages(options);
   for (const room of rooms) {
-    const link = join(into, 'node_modules/@cognitora', room);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(relative(dirname(link), join(into, room)), link);
+    const alias = join(into, 'node_modules/@cognitora', room);
+    mkdirSync(dirname(alias), { recursive: true });
+    symlinkSync(relative(dirname(alias), join(into, room)), alias);
   }
   place(join(runtime, 'bin/node'), join(into, 'runtime/bin/node'), true);
   place(join(runtime, 'LICENSE'), join(into, 'runtime/LICENSE'), false);

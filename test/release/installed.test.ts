@@ -38,12 +38,11 @@ test('cgn says its version, where there is no home and no Node', async () => {
   expect(await cgn(['--version'])).toBe(`0 cgn ${version}\n`);
 });
 
-test.each([['agent'], ['kvcached'], ['doctor'], ['up'], ['keys'], ['kv']])(
-  'cgn %s finds all that it loads',
-  async (command) => {
-    expect(await cgn([command, '--help'])).toMatch(/^0 \S/);
-  },
-);
+test.each([['agent'], ['kvcached'], ['doctor']])('cgn %s finds all that it loads', async (command) => {
+  const said = await cgn([command, '--help']);
+  expect(said).toMatch(/^0 \S/);
+  expect(said).not.toMatch(/npm (?:run|start)/);
+});
 
 test('the bill of materials lists just the packages that are there', () => {
   const bundle = join(prefix, 'lib/cognitora', version);

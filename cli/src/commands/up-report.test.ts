@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { asInstalled } from '../terminal.ts';
 import { type Served, upReport } from './up-report.ts';
 
 const served: Served = {
@@ -61,4 +62,11 @@ test('another port is kept by the hints of another start, and by them alone', ()
   const report = upReport({ ...served, port: 9_000 });
   expect(report.match(/npm start -- --port 9000/g)).toHaveLength(2);
   expect(report.match(/--port/g)).toHaveLength(2);
+});
+
+test('where a release is installed its commands are cgn’s own', () => {
+  const told = asInstalled(upReport({ ...served, port: 9_000 }));
+  expect(told).not.toContain('npm');
+  expect(told).toContain('cgn up --port 9000 --model hf:OWNER/REPO/FILE.gguf');
+  expect(told).toContain('cgn keys join\n');
 });
