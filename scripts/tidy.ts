@@ -43,7 +43,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   bench: ['protocol', 'edge', 'node-agent', 'kvcache', 'embedded-engine', 'cli', 'scripts', 'test'],
   test: ['protocol', 'edge', 'node-agent', 'kvcache', 'embedded-engine', 'cli', 'scripts', 'bench'],
   // What they write down of a room's tables.
-  scripts: ['protocol', 'node-agent', 'kvcache'],
+  scripts: ['protocol', 'node-agent', 'kvcache', 'cli'],
 };
 
 interface Banned {

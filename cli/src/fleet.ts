@@ -25,9 +25,12 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const engineProgram = join(root, 'embedded-engine/src/main.ts');
 const buildProgram = join(root, 'scripts/build-edge.ts');
 const agentProgram = join(root, 'node-agent/src/main.ts');
+const kvcachedProgram = join(root, 'kvcache/src/main.ts');
 
 /** Live streams get this long at a stop. */
 const drainMs = 5_000;
+/** What kvcached holds in memory alone is on its disk by then, or is computed again. */
+const kvcachedStopMs = 20_000;
 /** Between two tries of the first answer, and after a refusal: that one rarely turns into anything else. */
 const tryMs = 100;
 const refusedTryMs = 1_000;
@@ -52,7 +55,11 @@ interface StartedEngine {
 export interface FleetOptions {
   readonly settings: UpSettings;
   readonly credentials: Credentials;
-  readonly progress: Progress;
+  readonly progress: Pick<Progress, 'update'>;
+  /** The agent's file, which names engines that the agent itself starts; undefined: only those that we name. */
+  readonly agentConfig?: string;
+  /** The file of a kvcached beside the agent; undefined: none is started. */
+  readonly kvcachedConfig?: string | undefined;
 }
 
 export class Fleet {
@@ -65,6 +72,7 @@ export class Fleet {
   readonly #engines: Child[] = [];
   #started: Promise<readonly StartedEngine[]> = Promise.resolve([]);
   #agent: Child | undefined;
+  #kvcached: Child | undefined;
   #edge: RunningEdge | undefined;
   /** Known before the edge listens, until it is gone. */
   #edgePid: number | undefined;
@@ -131,10 +139,10 @@ export class Fleet {
   }
 
   async startAgent(edgeUrl: string, joinToken: string): Promise<void> {
-    const { settings, progress } = this.#options;
+    const { settings, progress, agentConfig = devNull } = this.#options;
     const engines = await Promise.race([this.#started, this.failed]);
     // Not the file of this host, if it has one: that is for an agent that a service manager runs.
-    const argv = ['--config', devNull, '--edge', edgeUrl];
+    const argv = ['--config', agentConfig, '--edge', edgeUrl];
     argv.push('--data-dir', join(settings.dataDirectory, 'agent'));
     if (settings.kvcached !== undefined) argv.push('--kvcached', settings.kvcached);
     for (const { url, events, slots } of engines) {
@@ -157,6 +165,28 @@ export class Fleet {
       onGivenUp: (...told) => this.#givenUp(...told),
     });
     progress.update('agent', 'starting');
+  }
+
+  /** Resolves once it serves; at once where there is none. */
+  startKvcached(): Promise<void> {
+    const { settings, progress, kvcachedConfig } = this.#options;
+    if (kvcachedConfig === undefined) return Promise.resolve();
+    progress.update('kvcached', 'starting');
+    return new Promise((accept) => {
+      this.#kvcached = new Child({
+        name: 'kvcached',
+        program: kvcachedProgram,
+        argv: ['--config', kvcachedConfig],
+        environment: {},
+        logPath: join(settings.dataDirectory, 'logs/kvcached.log'),
+        onEvent: () => {
+          progress.update('kvcached', 'serves');
+          accept();
+        },
+        onProgress: () => {},
+        onGivenUp: (...told) => this.#givenUp(...told),
+      });
+    });
   }
 
   /**
@@ -202,13 +232,14 @@ export class Fleet {
     this.#stopping = true;
     await this.#agent?.stop(drainMs);
     await Promise.all(this.#engines.map((engine) => engine.stop(2_000)));
+    await this.#kvcached?.stop(kvcachedStopMs);
     await this.#edge?.stop();
   }
 
   /** Everything, now. */
   kill(): void {
     this.#stopping = true;
-    for (const child of [this.#agent, ...this.#engines]) child?.kill();
+    for (const child of [this.#agent, this.#kvcached, ...this.#engines]) child?.kill();
     if (this.#edgePid !== undefined) killQuietly(this.#edgePid);
   }
 

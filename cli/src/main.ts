@@ -6,6 +6,7 @@ import { kv } from './commands/kv.ts';
 import { kvcached } from './commands/kvcached.ts';
 import { limits } from './commands/limits.ts';
 import { nodes } from './commands/nodes.ts';
+import { recipe } from './commands/recipe.ts';
 import { route } from './commands/route.ts';
 import { up } from './commands/up.ts';
 import { fileTrouble } from './file-trouble.ts';
@@ -15,6 +16,7 @@ const version = '0.1.0';
 
 const commands = {
   up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },
+  recipe: { run: recipe, summary: 'serve a model as a recipe says: list, show, bring up, end' },
   agent: { run: agent, summary: "connect this host's engines to an edge; agent status: what it does now" },
   keys: { run: keys, summary: 'API keys and join tokens: create, list, revoke' },
   nodes: { run: nodes, summary: 'the hosts: who is linked and how busy; cordon, drain, remove one' },

@@ -127,7 +127,11 @@ const run = async (options: DaemonOptions): Promise<void> => {
   );
   const metrics = (): string => metricsText(store, { peers: peers?.counts, mirrors });
   const told = status && (await unlessInUse('--status', startStatusServer(status, metrics)));
+  let isEnding = false;
   const end = async (): Promise<void> => {
+    // A parent that asked us to end, and then is gone.
+    if (isEnding) return;
+    isEnding = true;
     if (process.stdout.isTTY) say(stoppingWords(store.ssd?.counts.dirtyBytes ?? 0));
     for (const server of redis) server.close();
     told?.close();
@@ -137,6 +141,11 @@ const run = async (options: DaemonOptions): Promise<void> => {
     await store.close();
     process.exit(0);
   };
+  if (process.env.COGNITORA_PARENT_PIPE === '1') {
+    // Its end says that the parent is gone, however it went.
+    process.stdin.once('end', () => void end()).once('error', () => void end());
+    process.stdin.resume();
+  }
   const signals = new RepeatedSignals(echoMsMax);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

@@ -62,6 +62,8 @@ export interface LaunchStatus {
   readonly state: LaunchState;
   /** Of its process group; absent while none runs. */
   readonly pid?: number;
+  /** Where it answers, or will; absent while none runs. */
+  readonly url?: string;
   /** Starts after the first one. */
   readonly restarts: number;
   /** The last lines that it wrote, oldest first. */

@@ -1,18 +1,10 @@
 /** `cgn agent status`: what the agent of this host does now, as it tells on loopback. Changes nothing. */
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  type MoveFigures,
-  type ReplicaStatus,
-  type StatusAnswer,
-  type StatusFile,
-  statusFileName,
-  statusPaths,
-} from '@cognitora/protocol/agent-status';
+import type { MoveFigures, ReplicaStatus, StatusAnswer, StatusFile } from '@cognitora/protocol/agent-status';
 import { printable } from '@cognitora/protocol/printable';
-import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { askAgent, statusFileIn } from '../agent-client.ts';
 import { wallMs } from '../clock.ts';
 import { gpuCells, gpuHeader, loadCells, loadHeader } from '../figures.ts';
 import { byteSize, redraw, relativeTime, say, sayJson, table, UserError, warn } from '../terminal.ts';
@@ -24,7 +16,6 @@ const usualDirectories = (): readonly string[] => [
   '/var/lib/cognitora/agent',
 ];
 
-const answerMsMax = 5_000;
 const watchMs = 1_000;
 
 export const agentStatusHelp = `cgn agent status: what the agent of this host does now
@@ -48,23 +39,6 @@ const options = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
-/** Undefined where no agent has left word. */
-const statusFileIn = (directory: string): StatusFile | undefined => {
-  let text: string;
-  try {
-    text = readFileSync(join(directory, statusFileName), 'utf8');
-  } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EACCES') {
-      throw new UserError(`${directory} cannot be read: ask as the user who runs the agent, or as root.`);
-    }
-    return undefined;
-  }
-  const file = jsonRecordIn(text);
-  return typeof file?.url === 'string' && typeof file.pid === 'number'
-    ? { url: file.url, pid: file.pid }
-    : undefined;
-};
-
 const findAgent = (named: string | undefined): StatusFile => {
   const directories = named === undefined ? usualDirectories() : [named];
   for (const directory of directories) {
@@ -75,21 +49,6 @@ const findAgent = (named: string | undefined): StatusFile => {
     `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir; an agent with ` +
       'status.listen = "off" tells nothing.',
   );
-};
-
-const ask = async ({ url, pid }: StatusFile): Promise<StatusAnswer> => {
-  let answer: unknown;
-  try {
-    const response = await fetch(url + statusPaths.status, { signal: AbortSignal.timeout(answerMsMax) });
-    answer = await response.json();
-  } catch {
-    throw new UserError(`The agent (pid ${pid}) does not answer at ${url}: it has ended, or hangs.`);
-  }
-  // Whoever has taken its port by now is no agent.
-  if (!isRecord(answer) || !isRecord(answer.link) || !Array.isArray(answer.replicas)) {
-    throw new UserError(`What answers at ${url} is no agent.`);
-  }
-  return answer as unknown as StatusAnswer;
 };
 
 const countOf = (counts: Readonly<Record<string, number>>): string =>
@@ -193,7 +152,7 @@ export const agentStatus = async (argv: readonly string[]): Promise<number> => {
   }
   const named = values['data-dir'] ?? (process.env.COGNITORA_DATA_DIR || undefined);
   const { json } = values;
-  const look = async (): Promise<StatusAnswer> => ask(findAgent(named));
+  const look = async (): Promise<StatusAnswer> => askAgent(findAgent(named));
   if (values.watch) await watch(look, json);
   const status = await look();
   if (json) sayJson(status);

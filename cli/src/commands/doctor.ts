@@ -47,7 +47,7 @@ export const findingReport = ({ what, outcome, says, fix }: Finding): string => 
   return fix === undefined ? told : `${told}\n${indent}-> ${printable(fix)}`;
 };
 
-const findingIn = (line: string): Finding | undefined => {
+export const findingIn = (line: string): Finding | undefined => {
   const { what, outcome, says, fix } = jsonRecordIn(line) ?? {};
   if (typeof what !== 'string' || typeof outcome !== 'string' || typeof says !== 'string') return undefined;
   return { what, outcome, says, ...(typeof fix === 'string' ? { fix } : {}) };

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { newDirectory } from '../../testing/directories.ts';
 import { UserError } from '../terminal.ts';
-import { lock, parseUp } from './up.ts';
+import { lock } from '../up-lock.ts';
+import { parseUp } from './up.ts';
 
 const parse = (...argv: string[]) => {
   const settings = parseUp(argv);

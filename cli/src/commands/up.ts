@@ -2,18 +2,18 @@
  * `cgn up`: edge, agent and engine on this machine, until Ctrl-C. Waits until a completion works, then prints where,
  * with which key, and what to paste. Everything it makes lies in the data directory and is found again next time.
  */
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
 import { AdminClient, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
-import { type Credentials, loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
+import { loadOrCreateCredentials, saveCredentials } from '../credentials.ts';
 import { defaultModel } from '../default-model.ts';
-import { withFile } from '../file-trouble.ts';
 import { Fleet } from '../fleet.ts';
+import { issueTokens } from '../issued-tokens.ts';
 import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
+import { lock } from '../up-lock.ts';
 import { wrongArguments } from '../wrong-arguments.ts';
 import { defaultPort, upReport } from './up-report.ts';
 
@@ -133,58 +133,6 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
     origins: (values.origin ?? []).map((url) => new URL(url).origin),
     json: values.json,
   };
-};
-
-/** One `cgn up` per data directory: a file with our pid, taken over when its owner is gone. */
-export const lock = (dataDirectory: string): (() => void) => {
-  const path = join(dataDirectory, 'up.lock');
-  withFile(dataDirectory, () => mkdirSync(dataDirectory, { recursive: true, mode: 0o700 }));
-  if (existsSync(path)) {
-    const pid = Number(withFile(path, () => readFileSync(path, 'utf8')));
-    if (pid !== process.pid && isUp(pid)) {
-      throw new UserError(
-        `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
-      );
-    }
-    withFile(path, () => rmSync(path, { force: true }));
-  }
-  const unlock = (): void => rmSync(path, { force: true });
-  const file = withFile(path, () => openSync(path, 'wx', 0o600));
-  try {
-    withFile(path, () => writeSync(file, `${process.pid}\n`));
-  } catch (thrown) {
-    unlock();
-    throw thrown;
-  } finally {
-    closeSync(file);
-  }
-  return unlock;
-};
-
-/** Whether that process is a `cgn up`: pids are used again. */
-const isUp = (pid: number): boolean => {
-  try {
-    return / cgn\S* up|cgn\.ts\0up|cgn\0up/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
-  } catch {
-    return false;
-  }
-};
-
-interface Issued {
-  readonly credentials: Required<Credentials>;
-  readonly joinToken: string;
-}
-
-/** The API key of last time while it holds, else a new one; and a fresh join token. */
-const issueTokens = async (client: AdminClient, known: Credentials): Promise<Issued> => {
-  const { adminKey, fleetSecret } = known;
-  let { apiKey } = known;
-  if (apiKey === undefined || (await client.request('GET', '/v1/models', apiKey)).status !== 200) {
-    const made = await client.call('POST', '/keys', { name: 'cgn up', scopes: ['chat', 'embeddings'] });
-    apiKey = (made as { readonly key: string }).key;
-  }
-  const { joinToken } = (await client.call('POST', '/join-tokens', {})) as { readonly joinToken: string };
-  return { credentials: { adminKey, fleetSecret, apiKey, url: client.url }, joinToken };
 };
 
 /** Resolves with the exit status once everything is stopped. */

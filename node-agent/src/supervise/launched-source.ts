@@ -77,7 +77,7 @@ class LaunchedSource implements EngineSource {
     const { state, restarts } = this.#supervision;
     return {
       state,
-      ...(this.#group?.pid === undefined ? {} : { pid: this.#group.pid }),
+      ...(this.#group?.pid === undefined ? {} : { pid: this.#group.pid, url: this.url.href }),
       restarts: Math.max(0, restarts),
       lastLines: [...this.#output.lastLines],
       logPath: this.#output.path,

@@ -18,6 +18,7 @@ export const llamaCpp: EngineProfile = {
   launching: {
     program: 'llama-server',
     helpArgv: ['--help'],
+    release: { argv: ['--version'] },
     splits: 'any',
     namesModel: true,
     keepsKvOnDisk: ['none'],

@@ -9,6 +9,7 @@ export const ollama: EngineProfile = {
   launching: {
     program: 'ollama',
     helpArgv: ['serve', '--help'],
+    release: { argv: ['--version'] },
     splits: 'any',
     namesModel: false,
     keepsKvOnDisk: [],

@@ -43,6 +43,11 @@ export interface Launching {
   readonly program: string;
   /** What makes the program show its options. */
   readonly helpArgv: readonly string[];
+  /**
+   * What prints its release, where that is quick and loads no model; `program`: beside the engine's own, in its
+   * environment. Undefined: it has none of its own.
+   */
+  readonly release?: { readonly program?: string; readonly argv: readonly string[] };
   /** How many GPUs one replica can be split between. */
   readonly splits: 'any' | 'never';
   /** Whether it calls its model as the configuration says. */

@@ -72,6 +72,7 @@ export const sglang: EngineProfile = {
   launching: {
     program: 'python3',
     helpArgv: ['-m', 'sglang.launch_server', '--help'],
+    release: { argv: ['-c', "from importlib.metadata import version; print(version('sglang'))"] },
     splits: 'any',
     namesModel: true,
     keepsKvOnDisk: ['lmcache', 'hicache'],

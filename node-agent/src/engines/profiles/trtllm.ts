@@ -61,6 +61,10 @@ export const trtllm: EngineProfile = {
   launching: {
     program: 'trtllm-serve',
     helpArgv: ['serve', '--help'],
+    release: {
+      program: 'python3',
+      argv: ['-c', "from importlib.metadata import version; print(version('tensorrt_llm'))"],
+    },
     splits: 'any',
     namesModel: true,
     keepsKvOnDisk: ['kvbm'],

@@ -105,6 +105,7 @@ export const vllm: EngineProfile = {
   launching: {
     program: 'vllm',
     helpArgv: ['serve', '--help=all'],
+    release: { argv: ['--version'] },
     splits: 'any',
     namesModel: true,
     keepsKvOnDisk: ['lmcache', 'hicache', 'kvbm'],

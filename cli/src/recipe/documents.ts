@@ -1,0 +1,64 @@
+/**
+ * The files beside a recipe.toml, all made from it: the daemons' configurations as services would have them, a README,
+ * and the two scripts. Pure.
+ */
+import { byteSize } from '../terminal.ts';
+import { gpusOf, type Recipe } from './recipe.ts';
+import { renderRecipe, serviceDirectory } from './render.ts';
+
+export interface RecipeDocument {
+  readonly name: string;
+  readonly text: string;
+  readonly isProgram: boolean;
+}
+
+const script = ({ name }: Recipe, action: 'up' | 'down'): string =>
+  `#!/bin/sh
+cd "$(dirname "$0")/../../../.." || exit 1
+exec npm run --silent cgn -- recipe ${action} ${name} "$@"
+`;
+
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
+
+const needs = (recipe: Recipe): string => {
+  const { host, model, release } = recipe;
+  const gpus = gpusOf(recipe).length;
+  const parts = [
+    host.platforms.join(' or '),
+    ...(gpus === 0 ? [] : [count(gpus, 'GPU')]),
+    ...(host.driver === undefined ? [] : [`NVIDIA's driver ${host.driver}`]),
+    ...(model.download === undefined ? [] : [`${byteSize(model.download)} of disk for \`${model.id}\``]),
+    ...(model.gated ? ['a token of the hub (`HF_TOKEN`)'] : []),
+  ];
+  return `Needs ${parts.join(', ')}. Install the engine first: \`${release.install}\``;
+};
+
+const standing = ({ top: { tested, refuses } }: Recipe): string => {
+  if (refuses !== undefined) return `**It cannot be brought up today.** ${refuses}`;
+  if (tested) return 'Brought up, asked and ended by a test in CI, on Linux x86-64.';
+  const shown = 'Tests hold its flags against that release, and run its topology with a shim in its place.';
+  return `**Never run with the real engine.** ${shown}`;
+};
+
+const readme = (recipe: Recipe): string => `# ${recipe.name}
+
+${recipe.top.summary}, as \`${recipe.model.name}\`. ${needs(recipe)}
+
+\`\`\`sh
+./up.sh      # looks at the host, names what is missing; else serves at http://127.0.0.1:8080 and says how to ask it
+./down.sh    # ends it; both take the options of "cgn recipe --help"
+\`\`\`
+
+${standing(recipe)} From: ${recipe.top.source}.
+`;
+
+export const documentsOf = (recipe: Recipe): readonly RecipeDocument[] => {
+  const { agent, kvcached } = renderRecipe(recipe, serviceDirectory);
+  return [
+    { name: 'agent.toml', text: agent, isProgram: false },
+    ...(kvcached === undefined ? [] : [{ name: 'kvcached.toml', text: kvcached, isProgram: false }]),
+    { name: 'README.md', text: readme(recipe), isProgram: false },
+    { name: 'up.sh', text: script(recipe, 'up'), isProgram: true },
+    { name: 'down.sh', text: script(recipe, 'down'), isProgram: true },
+  ];
+};

@@ -1,0 +1,72 @@
+/**
+ * What is up on a data directory: which recipe, and the process that keeps it. A file, written by the keeper and
+ * removed by it at its end; one whose keeper is gone is stale, and says so.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { jsonRecordIn } from '@cognitora/protocol/shape';
+import { withFile } from '../file-trouble.ts';
+import { holderPid } from '../up-lock.ts';
+
+export interface RecipeState {
+  readonly recipe: string;
+  /** Of its keeper. */
+  readonly pid: number;
+  /** Milliseconds since 1970. */
+  readonly startedAtMs: number;
+  /** The edge that serves it. */
+  readonly edge: string;
+}
+
+const pathIn = (dataDirectory: string): string => join(dataDirectory, 'recipe.json');
+
+/** Undefined: nothing was brought up, or it was ended in order. */
+export const stateIn = (dataDirectory: string): RecipeState | undefined => {
+  let text: string;
+  try {
+    text = readFileSync(pathIn(dataDirectory), 'utf8');
+  } catch {
+    return undefined;
+  }
+  const { recipe, pid, startedAtMs, edge } = jsonRecordIn(text) ?? {};
+  if (typeof recipe !== 'string' || typeof pid !== 'number') return undefined;
+  return { recipe, pid, startedAtMs: Number(startedAtMs), edge: String(edge) };
+};
+
+export const saveState = (dataDirectory: string, state: RecipeState): void => {
+  const path = pathIn(dataDirectory);
+  withFile(path, () => {
+    writeFileSync(`${path}.tmp`, `${JSON.stringify(state)}\n`, { mode: 0o600 });
+    renameSync(`${path}.tmp`, path);
+  });
+};
+
+export const removeState = (dataDirectory: string): void => rmSync(pathIn(dataDirectory), { force: true });
+
+/** Its command line; empty: there is no such process. macOS has no /proc. */
+const commandOf = (pid: number): string => {
+  try {
+    if (process.platform === 'linux')
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
+  } catch {
+    return '';
+  }
+};
+
+/** Whether that process keeps this directory's recipe: pids are used again. */
+export const isKept = ({ pid }: RecipeState, dataDirectory: string): boolean => {
+  const command = commandOf(pid);
+  return command.includes('recipe/keeper.ts') && command.includes(dataDirectory);
+};
+
+/** Who works on the directory already, in words; undefined: nobody. */
+export const holderOf = (dataDirectory: string): string | undefined => {
+  const state = stateIn(dataDirectory);
+  if (state !== undefined && isKept(state, dataDirectory)) {
+    return `${state.recipe} is up on ${dataDirectory}: npm run cgn -- recipe down ${state.recipe}`;
+  }
+  const pid = holderPid(dataDirectory);
+  return pid === undefined ? undefined : `a "cgn up" (pid ${pid}) uses ${dataDirectory}`;
+};

@@ -1,0 +1,3 @@
+#!/bin/sh
+cd "$(dirname "$0")/../../../.." || exit 1
+exec npm run --silent cgn -- recipe up deepseek-v4-flash/vllm/4xh200 "$@"
