@@ -29,8 +29,9 @@ Usage
                            starts edge, agent and engine, and returns once a completion works
   cgn recipe down NAME     ends exactly what "up" started
 
-NAME is MODEL/ENGINE/TOPOLOGY, a folder of recipes/, whose README says how its engine is installed. Where an
-edge runs already, --edge joins it: the token goes into COGNITORA_JOIN_TOKEN ("cgn keys join" makes one there).
+NAME is MODEL/ENGINE/TOPOLOGY, a folder of recipes/, whose README says how its engine is installed, or the path
+of a recipe.toml of your own; its keys are those of the others, which say what each is. Where an edge runs
+already, --edge joins it: the token goes into COGNITORA_JOIN_TOKEN ("cgn keys join" makes one there).
 One recipe is up on a data directory at a time, and not beside a "cgn up".
 
 Options
@@ -171,6 +172,9 @@ const up = async (recipe: Recipe, settings: Settings): Promise<number> => {
   if (refused !== undefined) return sayMissing(recipe, [refused], json);
   const progress = new Progress(json);
   const signal = interruption();
+  const stale = stateIn(dataDirectory);
+  // What a killed one left would hold the port.
+  if (stale !== undefined && !isKept(stale, dataDirectory)) await endKeeper(stale, dataDirectory);
   progress.update('host', 'looking at what it has');
   const checks = await check(recipe, settings);
   if (checks.some(({ outcome }) => outcome === 'failed')) {

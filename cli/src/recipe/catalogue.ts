@@ -1,9 +1,10 @@
 /** The recipes of this tree: which there are, and one of them by its name. Reads files; changes none. */
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { nearestOf } from '@cognitora/protocol/config/nearest';
+import { fileTrouble } from '../file-trouble.ts';
 import { UserError } from '../terminal.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
 
@@ -15,8 +16,21 @@ export const recipeNames = (directory: string = recipesDirectory): readonly stri
     .map((path) => dirname(path).replaceAll('\\', '/'))
     .sort();
 
-/** Throws a `UserError` that names the nearest one, or what is wrong in its file. */
+/** Throws a `UserError` that says what is wrong in the file. */
+const readRecipe = (name: string, path: string): Recipe => {
+  try {
+    return parseRecipe(name, path, readFileSync(path, 'utf8'));
+  } catch (thrown) {
+    throw thrown instanceof ConfigError
+      ? new UserError(thrown.message, 2)
+      : (fileTrouble(thrown, path) ?? thrown);
+  }
+};
+
+/** A folder's name, or the path of a recipe.toml of one's own. Throws a `UserError` that names the nearest one. */
 export const loadRecipe = (named: string, directory: string = recipesDirectory): Recipe => {
+  const own = resolve(named);
+  if (named.endsWith('.toml') && existsSync(own) && !own.startsWith(directory)) return readRecipe(own, own);
   const names = recipeNames(directory);
   const name = named.replace(/^(?:\.\/)?recipes\//, '').replace(/\/(?:recipe\.toml)?$/, '');
   if (!names.includes(name)) {
@@ -24,10 +38,5 @@ export const loadRecipe = (named: string, directory: string = recipesDirectory):
     const meant = nearest === '' ? '' : ` The nearest is ${nearest};`;
     throw new UserError(`There is no recipe "${named}".${meant} "cgn recipe ls" shows all.`, 2);
   }
-  const path = join(directory, name, 'recipe.toml');
-  try {
-    return parseRecipe(name, path, readFileSync(path, 'utf8'));
-  } catch (thrown) {
-    throw thrown instanceof ConfigError ? new UserError(thrown.message, 2) : thrown;
-  }
+  return readRecipe(name, join(directory, name, 'recipe.toml'));
 };
