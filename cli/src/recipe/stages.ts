@@ -76,9 +76,13 @@ export const replicaWords = (replica: ReplicaStatus, growth: Growth): string => 
   }
 };
 
+/** Ends before it was ever ready: the first may be a port that another program took. Nobody watches a third one. */
+const endsMax = 2;
+
 /** Why it will not come up by itself; undefined: it may. */
 export const whyGivenUp = ({ name, launch }: ReplicaStatus): string | undefined => {
-  if (launch?.state !== 'gave-up') return undefined;
+  const hasEnded = launch?.state === 'backing-off' && launch.restarts + 1 >= endsMax;
+  if (launch === undefined || (launch.state !== 'gave-up' && !hasEnded)) return undefined;
   const said = launch.lastLines.slice(-4).join('\n  ');
   return `The engine ${name} could not be kept running:\n  ${said}\n${launch.logPath} has more.`;
 };

@@ -1,0 +1,107 @@
+/** `cgn recipe up` with a shim in the engine's place: through download and load, to what fails, and to another edge. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { freePort } from '../../cli/src/free-port.ts';
+import { cgn, cgnJson } from '../cli/run-cgn.ts';
+import { leftoversOf } from '../harness/leftovers.ts';
+import { until } from '../harness/until.ts';
+import { useCluster } from '../harness/use-cluster.ts';
+import { newDirectory, type UpAnswer } from './run-recipe.ts';
+import { installShims } from './shims.ts';
+
+const recipes = resolve(import.meta.dirname, '../../recipes');
+
+/** A recipe of one's own: one of ours, on a host of any size. */
+const ownRecipe = (directory: string): string => {
+  const path = join(directory, 'recipe.toml');
+  const text = readFileSync(join(recipes, 'qwen3-8b/vllm/1x24gb/recipe.toml'), 'utf8');
+  writeFileSync(path, text.replace(/^memory = .*\n/m, '').replace(/^download = .*$/m, 'download = "2MiB"'));
+  return path;
+};
+
+const rtx4090 = {
+  count: 1,
+  name: 'NVIDIA RTX 4090',
+  mebibytes: 24_564,
+  driver: '580.82.07',
+  capability: '8.9',
+};
+
+describe('a recipe whose engine is a shim', () => {
+  const fixture = useCluster(() => ({ layout: 'one-object', regions: ['local'] }));
+
+  test('comes up through download and load; one that was killed is cleared away', async () => {
+    const directory = newDirectory();
+    const recipe = ownRecipe(directory);
+    const cache = join(directory, 'hub');
+    mkdirSync(cache);
+    const environment = {
+      PATH: installShims(directory, rtx4090),
+      HF_HUB_CACHE: cache,
+      SHIM_DOWNLOAD_TO: join(cache, 'models--Qwen--Qwen3-8B'),
+      FAKE_LOAD_MS: '700',
+    };
+    const data = ['--data-dir', directory];
+    const port = String(await freePort());
+    const up = await cgn(['recipe', 'up', recipe, ...data, '--port', port], environment);
+    expect(up.status, up.errors).toBe(0);
+    expect(up.errors).toMatch(/r0 +downloading, \d+ kB of 2\.1 MB/);
+    expect(up.errors).toMatch(/r0 +loading: fake vllm: loading qwen3-8b/);
+    expect(up.errors).toMatch(/r0 +ready/);
+    expect(up.out).toMatch(
+      /Cognitora serves qwen3-8b \(.*ready after [\d.]+ s: check .*download [\d.]+, load [\d.]+/,
+    );
+
+    const { pid } = JSON.parse(readFileSync(join(directory, 'recipe.json'), 'utf8')) as { pid: number };
+    process.kill(pid, 'SIGKILL');
+    // Agent and engine end by themselves; the edge has nobody to tell it.
+    await until('all but the edge to be gone', () => leftoversOf(directory).length <= 1);
+    const down = await cgn(['recipe', 'down', recipe, ...data]);
+    expect([down.status, down.out]).toEqual([0, expect.stringContaining('had ended without word')]);
+    expect(leftoversOf(directory)).toEqual([]);
+  });
+
+  test('whose engine cannot run says what it wrote, and leaves nothing', async () => {
+    const directory = newDirectory();
+    const recipe = ownRecipe(directory);
+    const environment = { PATH: installShims(directory, rtx4090), FAKE_FAILURE: 'crash' };
+    const port = String(await freePort());
+    const up = await cgn(['recipe', 'up', recipe, '--data-dir', directory, '--port', port], environment);
+    expect(up.status).toBe(1);
+    expect(up.errors).toMatch(
+      /The engine r0 could not be kept running:\n.*CUDA error: an illegal memory access/s,
+    );
+    expect(leftoversOf(directory)).toEqual([]);
+    expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
+  });
+
+  test('joins an edge that runs already', async () => {
+    const { cluster } = fixture;
+    const { joinToken } = await cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {});
+    const directory = newDirectory();
+    const argv = ['recipe', 'up', 'tiny/embedded/cpu', '--data-dir', directory, '--edge', cluster.url];
+    const without = await cgn(argv, { HOME: directory });
+    expect([without.status, without.out]).toEqual([
+      1,
+      expect.stringContaining('FAILED  join: this host has not joined'),
+    ]);
+    const up = await cgnJson<UpAnswer>(argv, { HOME: directory, COGNITORA_JOIN_TOKEN: joinToken });
+    expect([up.url, up.apiKey]).toEqual([cluster.url, undefined]);
+    const answer = await cluster.sdk().chat.completions.create({
+      model: 'tiny',
+      messages: [{ role: 'user', content: 'Hello' }],
+      max_tokens: 4,
+    });
+    expect(answer.choices[0]?.message.content).toBeTruthy();
+    const down = await cgnJson<{ wasUp: boolean }>([
+      'recipe',
+      'down',
+      'tiny/embedded/cpu',
+      '--data-dir',
+      directory,
+    ]);
+    expect(down.wasUp).toBe(true);
+    expect(leftoversOf(directory)).toEqual([]);
+  });
+});
