@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadRecipe, recipeNames, recipesDirectory } from '../../cli/src/recipe/catalogue.ts';
-import { documentsOf } from '../../cli/src/recipe/documents.ts';
+import { documentsOf, recipesDocument } from '../../cli/src/recipe/documents.ts';
 import { gpusOf } from '../../cli/src/recipe/recipe.ts';
 import { renderRecipe, serviceDirectory } from '../../cli/src/recipe/render.ts';
 import { help as embeddedHelp } from '../../embedded-engine/src/arguments.ts';
@@ -71,6 +71,10 @@ test.each(names)(
     }
   },
 );
+
+test('recipes/README.md is what the schema says: node scripts/recipe-files.ts', () => {
+  expect(readFileSync(join(recipesDirectory, 'README.md'), 'utf8')).toBe(recipesDocument());
+});
 
 test('git keeps the scripts executable', () => {
   const kept = execFileSync('git', ['ls-files', '-s', 'recipes'], { cwd: root, encoding: 'utf8' });

@@ -1,4 +1,4 @@
-/** A directory of programs to stand first on PATH: each engine's as a shim, and an nvidia-smi with GPUs of one's own. */
+/** Programs to stand first on PATH: each engine's as a shim, and an nvidia-smi with GPUs of one's own. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -12,11 +12,12 @@ import { installShims } from './shims.ts';
 
 const recipes = resolve(import.meta.dirname, '../../recipes');
 
-/** A recipe of one's own: one of ours, on a host of any size. */
-const ownRecipe = (directory: string): string => {
+/** A recipe of one's own: one of ours, on a host of any size; `more` stands at its end. */
+const ownRecipe = (directory: string, more = ''): string => {
   const path = join(directory, 'recipe.toml');
   const text = readFileSync(join(recipes, 'qwen3-8b/vllm/1x24gb/recipe.toml'), 'utf8');
-  writeFileSync(path, text.replace(/^memory = .*\n/m, '').replace(/^download = .*$/m, 'download = "2MiB"'));
+  const small = text.replace(/^memory = .*\n/m, '').replace(/^download = .*$/m, 'download = "2MiB"');
+  writeFileSync(path, small + more);
   return path;
 };
 
@@ -33,7 +34,9 @@ describe('a recipe whose engine is a shim', () => {
 
   test('comes up through download and load; one that was killed is cleared away', async () => {
     const directory = newDirectory();
-    const recipe = ownRecipe(directory);
+    const [port, ...kvPorts] = await Promise.all([freePort(), freePort(), freePort()]);
+    const kvcached = `[kvcached]\ndisk = "1GiB"\nport = ${kvPorts[0]}\nstatus_port = ${kvPorts[1]}\n`;
+    const recipe = ownRecipe(directory, kvcached);
     const cache = join(directory, 'hub');
     mkdirSync(cache);
     const environment = {
@@ -43,9 +46,10 @@ describe('a recipe whose engine is a shim', () => {
       FAKE_LOAD_MS: '700',
     };
     const data = ['--data-dir', directory];
-    const port = String(await freePort());
-    const up = await cgn(['recipe', 'up', recipe, ...data, '--port', port], environment);
+    const up = await cgn(['recipe', 'up', recipe, ...data, '--port', String(port)], environment);
     expect(up.status, up.errors).toBe(0);
+    expect(up.errors).toMatch(/kvcached +serves/);
+    expect((await fetch(`http://127.0.0.1:${kvPorts[1]}/healthz`)).status).toBe(200);
     expect(up.errors).toMatch(/r0 +downloading, \d+ kB of 2\.1 MB/);
     expect(up.errors).toMatch(/r0 +loading: fake vllm: loading qwen3-8b/);
     expect(up.errors).toMatch(/r0 +ready/);
@@ -55,7 +59,7 @@ describe('a recipe whose engine is a shim', () => {
 
     const { pid } = JSON.parse(readFileSync(join(directory, 'recipe.json'), 'utf8')) as { pid: number };
     process.kill(pid, 'SIGKILL');
-    // Agent and engine end by themselves; the edge has nobody to tell it.
+    // Agent, engine and kvcached end by themselves; the edge has nobody to tell it.
     await until('all but the edge to be gone', () => leftoversOf(directory).length <= 1);
     const down = await cgn(['recipe', 'down', recipe, ...data]);
     expect([down.status, down.out]).toEqual([0, expect.stringContaining('had ended without word')]);

@@ -1,4 +1,4 @@
-/** `cgn recipe` as a person runs it: the toy for real from up.sh to down.sh, and hosts that lack what a recipe needs. */
+/** `cgn recipe` as a person runs it: the toy for real from up.sh to down.sh; hosts that lack what a recipe needs. */
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';

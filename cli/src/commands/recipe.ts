@@ -29,9 +29,9 @@ Usage
                            starts edge, agent and engine, and returns once a completion works
   cgn recipe down NAME     ends exactly what "up" started
 
-NAME is MODEL/ENGINE/TOPOLOGY, a folder of recipes/, whose README says how its engine is installed, or the path
-of a recipe.toml of your own; its keys are those of the others, which say what each is. Where an edge runs
-already, --edge joins it: the token goes into COGNITORA_JOIN_TOKEN ("cgn keys join" makes one there).
+NAME is MODEL/ENGINE/TOPOLOGY, a folder of recipes/, whose README says how its engine is installed; or the
+path of a recipe.toml of your own (recipes/README.md has its keys). Where an edge runs already, --edge joins
+it: the token goes into COGNITORA_JOIN_TOKEN ("cgn keys join" makes one there).
 One recipe is up on a data directory at a time, and not beside a "cgn up".
 
 Options

@@ -1,10 +1,12 @@
 /**
  * The files beside a recipe.toml, all made from it: the daemons' configurations as services would have them, a README,
- * and the two scripts. Pure.
+ * and the two scripts; and recipes/README.md, made from the schema. Pure.
  */
+import { schemaDocument } from '@cognitora/protocol/config/documentation';
 import { byteSize } from '../terminal.ts';
 import { gpusOf, type Recipe } from './recipe.ts';
 import { renderRecipe, serviceDirectory } from './render.ts';
+import { recipeSchema } from './schema.ts';
 
 export interface RecipeDocument {
   readonly name: string;
@@ -30,7 +32,7 @@ const needs = (recipe: Recipe): string => {
     ...(model.download === undefined ? [] : [`${byteSize(model.download)} of disk for \`${model.id}\``]),
     ...(model.gated ? ['a token of the hub (`HF_TOKEN`)'] : []),
   ];
-  return `Needs ${parts.join(', ')}. Install the engine first: \`${release.install}\``;
+  return `Needs ${parts.join(', ')}.\nInstall the engine first: \`${release.install}\``;
 };
 
 const standing = ({ top: { tested, refuses } }: Recipe): string => {
@@ -42,14 +44,16 @@ const standing = ({ top: { tested, refuses } }: Recipe): string => {
 
 const readme = (recipe: Recipe): string => `# ${recipe.name}
 
-${recipe.top.summary}, as \`${recipe.model.name}\`. ${needs(recipe)}
+${recipe.top.summary}, as \`${recipe.model.name}\`.
+${needs(recipe)}
 
 \`\`\`sh
 ./up.sh      # looks at the host, names what is missing; else serves at http://127.0.0.1:8080 and says how to ask it
 ./down.sh    # ends it; both take the options of "cgn recipe --help"
 \`\`\`
 
-${standing(recipe)} From: ${recipe.top.source}.
+${standing(recipe)}
+From: ${recipe.top.source}.
 `;
 
 export const documentsOf = (recipe: Recipe): readonly RecipeDocument[] => {
@@ -62,3 +66,35 @@ export const documentsOf = (recipe: Recipe): readonly RecipeDocument[] => {
     { name: 'down.sh', text: script(recipe, 'down'), isProgram: true },
   ];
 };
+
+const keysTitles = {
+  '': 'At the top of the file',
+  '[model]': '`[model]`',
+  '[host]': '`[host]`: what it needs',
+  '[release]': '`[release]` of the engine',
+  '[kvcached]': '`[kvcached]`, where one runs beside the engine',
+  '[[engine]]': '`[[engine]]`, once for each engine',
+};
+
+const introduction = `# Recipes
+
+Made from \`cli/src/recipe/schema.ts\` by \`node scripts/recipe-files.ts\`.
+
+A recipe says which engine serves a model, with which flags, on which hosts.
+It is a folder: \`recipes/MODEL/ENGINE/TOPOLOGY/\`.
+
+\`\`\`sh
+npm run cgn -- recipe ls                # which there are, what they need, which is up
+npm run cgn -- recipe show NAME         # all of one, with the exact command of its engine
+npm run cgn -- recipe up NAME           # names what this host lacks; else serves, and says how to ask it
+npm run cgn -- recipe down NAME         # ends exactly that
+\`\`\`
+
+\`recipe.toml\` is the one file that a person writes; the others beside it are made from it. One of your own
+may lie anywhere: its path is its name. A key that is none is an error which names the nearest one.
+Secrets stand in none: engines inherit the environment of \`cgn recipe up\` (\`HF_TOKEN\`, for one).
+`;
+
+/** recipes/README.md. */
+export const recipesDocument = (): string =>
+  `${[introduction.trimEnd(), ...schemaDocument(recipeSchema, keysTitles)].join('\n\n')}\n`;

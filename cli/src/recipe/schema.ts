@@ -49,6 +49,7 @@ export const topKeys = {
   }),
   refuses: key(kinds.text('a sentence'))({
     doc: 'Why it cannot be brought up today.',
+    says: 'it can',
     example: '"Prefill and decode are not split yet."',
   }),
   tested: key(kinds.flag)({
@@ -76,10 +77,12 @@ export const modelKeys = {
   }),
   served_as: key(kinds.name)({
     doc: 'What the engine itself calls it, where that cannot be chosen.',
+    says: 'the engine is told the name',
     example: '"llama3.2:3b"',
   }),
   download: key(size)({
     doc: 'How much is fetched, once.',
+    says: 'nothing',
     example: '"16GiB"',
   }),
   gated: key(kinds.flag)({
@@ -101,10 +104,14 @@ export const hostKeys = {
     example: '["linux-x64"]',
     isRequired: true,
   }),
-  memory: key(size)({ doc: "The host's memory at least.", example: '"64GiB"' }),
-  gpu_memory: key(size)({ doc: 'The memory of each GPU at least.', example: '"39GiB"' }),
-  gpu_capability: key(dotted('8.0'))({ doc: "NVIDIA's compute capability at least.", example: '"8.0"' }),
-  driver: key(dotted('580'))({ doc: "NVIDIA's driver at least.", example: '"580"' }),
+  memory: key(size)({ doc: "The host's memory at least.", says: 'as much as there is', example: '"64GiB"' }),
+  gpu_memory: key(size)({ doc: 'The memory of each GPU at least.', says: 'any', example: '"39GiB"' }),
+  gpu_capability: key(dotted('8.0'))({
+    doc: "NVIDIA's compute capability at least.",
+    says: 'any',
+    example: '"8.0"',
+  }),
+  driver: key(dotted('580'))({ doc: "NVIDIA's driver at least.", says: 'any', example: '"580"' }),
   shared_gpus: key(kinds.flag)({
     doc: 'Lets several engines name one GPU.',
     example: 'true',
@@ -115,6 +122,7 @@ export const hostKeys = {
 export const releaseKeys = {
   at_least: key(dotted('0.32.0'))({
     doc: "The engine's release that the flags were held against, or the oldest one that has them.",
+    says: 'any',
     example: '"0.32.0"',
   }),
   install: key(kinds.text('how the engine is installed'))({
@@ -156,7 +164,11 @@ export const engineKeys = {
     example: '"vllm"',
     isRequired: true,
   }),
-  name: key(kinds.name)({ doc: "The replica's name on its host.", example: '"prefill"' }),
+  name: key(kinds.name)({
+    doc: "The replica's name on its host.",
+    says: 'r0, r1 and so on',
+    example: '"prefill"',
+  }),
   role: key(kinds.choice(replicaRoles))({ doc: 'What it does.', example: '"both"', fallback: () => 'both' }),
   replicas: key(kinds.wholeNumber(1, replicasPerNodeMax))({
     doc: 'How many of it.',

@@ -40,14 +40,17 @@ export const ollama: ModelStore = {
     if (answer.status !== 200 || answer.body === null) {
       throw new UserError(`Ollama could not pull ${id}: it answers ${answer.status}.`);
     }
+    const tellLine = (line: string): void => {
+      const words = pullWords(line);
+      if (words !== undefined) tell(words);
+    };
     let held = '';
     for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
       const lines = (held + text).split('\n');
       held = lines.pop() ?? '';
-      for (const line of lines) {
-        const words = pullWords(line);
-        if (words !== undefined) tell(words);
-      }
+      for (const line of lines) tellLine(line);
     }
+    // Its last words may lack a line end.
+    tellLine(held);
   },
 };
