@@ -34,7 +34,8 @@ export const lock = (dataDirectory: string): (() => void) => {
   const pid = holderPid(dataDirectory);
   if (pid !== undefined) {
     throw new UserError(
-      `Another "cgn up" (pid ${pid}) uses ${dataDirectory}. Stop it, or choose another --data-dir.`,
+      `Another "cgn up" or a recipe (pid ${pid}) uses ${dataDirectory}. ` +
+        'Stop it, or choose another --data-dir.',
     );
   }
   withFile(path, () => rmSync(path, { force: true }));

@@ -38,6 +38,22 @@ const collected = (child: ChildProcess): { out: string; errors: string } => {
   return said;
 };
 
+/** A command under way. */
+export interface RunningCgn {
+  readonly said: { out: string; errors: string };
+  readonly exited: Promise<number | null>;
+  signal(name: NodeJS.Signals): void;
+}
+
+export const startCgn = (argv: readonly string[], environment: Environment = {}): RunningCgn => {
+  const child = start(argv, environment);
+  return {
+    said: collected(child),
+    exited: new Promise((accept) => child.once('close', accept)),
+    signal: (name) => child.kill(name),
+  };
+};
+
 /** Runs a command to its end. */
 export const cgn = (argv: readonly string[], environment: Environment = {}): Promise<Ran> => {
   const child = start(argv, environment);

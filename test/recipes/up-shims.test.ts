@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
-import { cgn, cgnJson } from '../cli/run-cgn.ts';
+import { cgn, cgnJson, startCgn } from '../cli/run-cgn.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
@@ -76,6 +76,20 @@ describe('a recipe whose engine is a shim', () => {
     expect(up.errors).toMatch(
       /The engine r0 could not be kept running:\n.*CUDA error: an illegal memory access/s,
     );
+    expect(leftoversOf(directory)).toEqual([]);
+    expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
+  });
+
+  test('that is interrupted on its way up leaves nothing', async () => {
+    const directory = newDirectory();
+    const port = String(await freePort());
+    const environment = { PATH: installShims(directory, rtx4090), FAKE_FAILURE: 'hang at start' };
+    const argv = ['recipe', 'up', ownRecipe(directory), '--data-dir', directory, '--port', port];
+    const up = startCgn(argv, environment);
+    await until('the engine to load', () => /r0 +loading/.test(up.said.errors));
+    up.signal('SIGINT');
+    expect(await up.exited).toBe(1);
+    expect(up.said.errors).toContain('Stopped; nothing of it runs.');
     expect(leftoversOf(directory)).toEqual([]);
     expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
   });

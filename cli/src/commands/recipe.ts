@@ -181,6 +181,7 @@ const up = async (recipe: Recipe, settings: Settings): Promise<number> => {
     progress.done();
     return sayMissing(recipe, checks, json);
   }
+  if (signal.aborted) throw new UserError('Stopped; nothing was started.');
   const checkMs = Math.round(monotonicMs() - startedMs);
   progress.update('host', `has all that ${recipe.name} needs`);
   try {
