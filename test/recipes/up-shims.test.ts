@@ -1,8 +1,9 @@
 /** `cgn recipe up` with a shim in the engine's place: through download and load, to what fails, and to another edge. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
+import { Hub } from '../../embedded-engine/src/testing/hub.ts';
 import { cgn, cgnJson, startCgn } from '../cli/run-cgn.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
 import { until } from '../harness/until.ts';
@@ -13,9 +14,9 @@ import { installShims } from './shims.ts';
 const recipes = resolve(import.meta.dirname, '../../recipes');
 
 /** A recipe of one's own: one of ours, on a host of any size; `more` stands at its end. */
-const ownRecipe = (directory: string, more = ''): string => {
+const ownRecipe = (directory: string, more = '', of = 'qwen3-8b/vllm/1x24gb'): string => {
   const path = join(directory, 'recipe.toml');
-  const text = readFileSync(join(recipes, 'qwen3-8b/vllm/1x24gb/recipe.toml'), 'utf8');
+  const text = readFileSync(join(recipes, of, 'recipe.toml'), 'utf8');
   const small = text.replace(/^memory = .*\n/m, '').replace(/^download = .*$/m, 'download = "2MiB"');
   writeFileSync(path, small + more);
   return path;
@@ -78,6 +79,29 @@ describe('a recipe whose engine is a shim', () => {
     );
     expect(leftoversOf(directory)).toEqual([]);
     expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
+  });
+
+  test('whose model is a file of the hub: that is fetched and verified before the engine starts', async () => {
+    const hub = await new Hub(Buffer.from('GGUF and weights')).start();
+    onTestFinished(() => hub.stop());
+    const directory = newDirectory();
+    const recipe = ownRecipe(directory, '', 'llama-3.1-8b/llama-cpp/cpu');
+    const environment = { PATH: installShims(directory), HF_ENDPOINT: hub.endpoint };
+    const data = ['--data-dir', directory];
+    const argv = ['recipe', 'up', recipe, ...data, '--port', String(await freePort())];
+    hub.digest = '0'.repeat(64);
+    const wrong = await cgn(argv, environment);
+    expect([wrong.status, wrong.errors]).toEqual([
+      1,
+      expect.stringMatching(/could not be fetched: .* arrived damaged/s),
+    ]);
+    hub.digest = undefined;
+    const up = await cgnJson<UpAnswer>(argv, environment);
+    expect(up.stagesMs.download).toBeGreaterThan(0);
+    const file = 'Meta-Llama-3.1-8B-Instruct-GGUF/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf';
+    expect(readFileSync(join(directory, 'models/hf/bartowski', file), 'utf8')).toBe('GGUF and weights');
+    expect((await cgnJson<{ wasUp: boolean }>(['recipe', 'down', recipe, ...data])).wasUp).toBe(true);
+    expect(leftoversOf(directory)).toEqual([]);
   });
 
   test('that is interrupted on its way up leaves nothing', async () => {
