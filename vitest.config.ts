@@ -46,7 +46,11 @@ const patient = [
   'test/api/embedded.test.ts',
   'test/kvcache/two-hosts.test.ts',
   'test/release/installer.test.ts',
+  'test/recipes/up-shims.test.ts',
 ];
+
+/** Holds files against files: no process either. */
+const recipeTables = 'test/recipes/recipes.test.ts';
 
 /** They replace a module of Node's or a library for all that is loaded beside them: each has a process of its own. */
 const replacing = [
@@ -81,6 +85,7 @@ export default defineConfig({
             '{protocol,edge,node-agent,embedded-engine,kvcache,cli,bench,scripts}/**/*.test.ts',
             // Without processes and ports.
             'test/{sim,simulation,templates}/*.test.ts',
+            recipeTables,
           ],
           exclude: ['**/node_modules/**', '**/dist/**', ...replacing],
           // Modules are loaded once a worker and not once a file: a third of the time.
@@ -98,7 +103,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
-          exclude: [...patient, ...long, 'test/{sim,simulation,templates}/*.test.ts'],
+          exclude: [...patient, ...long, 'test/{sim,simulation,templates}/*.test.ts', recipeTables],
           testTimeout: 90_000,
           hookTimeout: 90_000,
           maxWorkers: 1,

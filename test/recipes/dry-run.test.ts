@@ -17,6 +17,8 @@ import { installShims } from './shims.ts';
 
 const kvcachedMain = join(import.meta.dirname, '../../kvcache/src/main.ts');
 const names = recipeNames();
+/** Fifteen programs start at once, on a machine with other work. */
+const readyMsMax = 75_000;
 /** Of the engines of one recipe, on the host that has those of all. */
 const markOf = (name: string): string => `n${names.indexOf(name)}`;
 
@@ -49,7 +51,14 @@ describe('the topologies of all recipes', () => {
     const { cluster } = fixture;
     path = installShims(cluster.directory);
     const config = agentFile(cluster.directory);
-    await cluster.startAgent({ name: 'all', engines: [], config, environment: { PATH: path } });
+    const started = cluster.startAgent({ name: 'all', engines: [], config, environment: { PATH: path } });
+    // It waits as long as for one engine.
+    started.catch(() => {});
+    const areReady = async (): Promise<boolean> => {
+      const { replicas } = await cluster.node('all');
+      return replicas.every(({ state, models }) => state === 'ready' && models.length > 0);
+    };
+    await until('all engines to be ready', areReady, readyMsMax);
   });
 
   test.each(names)(
