@@ -40,8 +40,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'embedded-engine': [],
   // The daemons it starts are programs to it: paths, never modules.
   cli: ['protocol'],
+  // With an install of its own: what it needs of the others it reads as files.
+  infra: [],
   bench: ['protocol', 'edge', 'node-agent', 'kvcache', 'embedded-engine', 'cli', 'scripts', 'test'],
-  test: ['protocol', 'edge', 'node-agent', 'kvcache', 'embedded-engine', 'cli', 'scripts', 'bench'],
+  test: ['protocol', 'edge', 'node-agent', 'kvcache', 'embedded-engine', 'cli', 'scripts', 'bench', 'infra'],
   // What they write down of a room's tables.
   scripts: ['protocol', 'node-agent', 'kvcache', 'cli'],
 };
