@@ -72,6 +72,7 @@ const long = [
   'test/kvcache/over-capacity.test.ts',
   'test/kvcache/full-disk.test.ts',
   'test/kvcache/lossy-link.test.ts',
+  'test/infra/cloud-init.test.ts',
   'test/release/bare-root.test.ts',
 ];
 

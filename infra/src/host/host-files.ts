@@ -40,6 +40,7 @@ export const joinProgram = '/usr/local/lib/cognitora/join';
 const fetchProgram = '/usr/local/lib/cognitora/fetch-join-token';
 const installProgram = '/usr/local/lib/cognitora/install.sh';
 const setupProgram = '/usr/local/lib/cognitora/setup';
+/** Where the units of docs/ expect it. */
 const prefix = '/opt/cognitora';
 const units = '/etc/systemd/system';
 const tokenDirectory = '/run/cognitora-join';
@@ -131,8 +132,6 @@ ExecStart=${fetchProgram}
 TimeoutStartSec=300
 `;
 
-const installedPath = `${prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
-
 const agentDropIn = ({ edge, region, token, kvcachedConfig }: HostSpec): string =>
   [
     '# What the fleet adds to the service. Variables go before agent.toml.',
@@ -141,13 +140,10 @@ const agentDropIn = ({ edge, region, token, kvcachedConfig }: HostSpec): string 
     'After=cognitora-join.service',
     '',
     '[Service]',
-    `Environment=PATH=${installedPath}`,
     `Environment=COGNITORA_EDGE=${edge}`,
     ...(region === undefined ? [] : [`Environment=COGNITORA_REGION=${region}`]),
     ...(kvcachedConfig === undefined ? [] : [`Environment=COGNITORA_KVCACHED=${kvcachedSocket}`]),
     `Environment=COGNITORA_JOIN_TOKEN_FILE=${tokenDirectory}/token`,
-    'ExecStart=',
-    `ExecStart=${prefix}/bin/cgn agent`,
     '# It has joined: the token is of no use any more.',
     `ExecStartPost=+/bin/rm -rf ${tokenDirectory}${token.kind === 'user-data' ? ` ${tokenFile}` : ''}`,
     ...metadataRule(token),
@@ -155,15 +151,7 @@ const agentDropIn = ({ edge, region, token, kvcachedConfig }: HostSpec): string 
   ].join('\n');
 
 const kvcachedDropIn = ({ token }: HostSpec): string =>
-  [
-    '# What the fleet adds to the service.',
-    '[Service]',
-    `Environment=PATH=${installedPath}`,
-    'ExecStart=',
-    `ExecStart=${prefix}/bin/cgn kvcached`,
-    ...metadataRule(token),
-    '',
-  ].join('\n');
+  ['# What the fleet adds to the service.', '[Service]', ...metadataRule(token), ''].join('\n');
 
 /** Everything that a host gets, in the order of its paths; `joinProgram` is then run as root. */
 export const hostFiles = (host: HostSpec): readonly HostFile[] => {
