@@ -1,6 +1,6 @@
 /**
- * A host as a cloud starts it: a bare Debian (debootstrap) with cloud-init in it, booted with user data in namespaces of
- * its own. What belongs to the cloud or to systemd is stood in for; the rest is what a host has. Needs root.
+ * A host as a cloud starts it: a bare Debian (debootstrap) with cloud-init in it, booted with user data in namespaces
+ * of its own. What belongs to the cloud or to systemd is stood in for; the rest is what a host has. Needs root.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

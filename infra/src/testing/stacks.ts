@@ -92,7 +92,7 @@ function asked(): string {
   return 'tcp:22:203.0.113.7/32, udp:60000-60010:198.51.100.0/24';
 }
 
-const secretKeys = ['joinToken', 'adminKeyHash', 'fleetSecret'];
+export const secretKeys = ['joinToken', 'adminKeyHash', 'fleetSecret'];
 
 export const planOfStack = async (
   target: Target,
