@@ -26,3 +26,14 @@ test('CI installs what install.sh runs where it is missing', () => {
     expect(packages.split(' ')).toContain(tool);
   }
 });
+
+test('CI installs and tests the stacks, by a command that type-checks them first', () => {
+  const script = textOf('.ci/run');
+  expect(script).toContain(
+    '(npm --prefix infra ci && npm --prefix infra test) 2>&1 | tee -a "$output" || status=1',
+  );
+  const { scripts } = JSON.parse(textOf('infra/package.json')) as {
+    readonly scripts: Record<string, string>;
+  };
+  expect(scripts).toMatchObject({ types: 'tsc -p .', test: 'npm run types && vitest run' });
+});

@@ -2,6 +2,7 @@
  * The five stacks, planned by Pulumi's mocks from their own programs: what they would make is compared with what is
  * committed beside this file, and held against the rules; and a plan that was changed for the worse breaks them.
  */
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Plan, type Resource, SecretValue } from './testing/plan.ts';
 import { filesOf, readable } from './testing/readable.ts';
@@ -393,6 +394,12 @@ describe('what stacks tell each other', () => {
   };
   const migrationsOf = ({ resources }: Plan): unknown =>
     resources.find(isA('WorkersScript'))?.inputs.migrations;
+
+  test('the Worker is the bundle that wrangler would upload', () => {
+    const bundle = readFileSync(new URL('../../edge/dist/worker.js', import.meta.url), 'utf8');
+    const { content } = planIn(full, 'cloudflare').resources.find(isA('WorkersScript'))?.inputs ?? {};
+    expect(content === bundle).toBe(true);
+  });
 
   test('the regions of hosts become the edge’s, behind its own', () => {
     expect(bindingsOf(planIn(full, 'cloudflare'))).toContainEqual({
