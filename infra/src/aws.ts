@@ -20,7 +20,6 @@ import { SecurityGroupIngressRule } from '@pulumi/aws/vpc/securityGroupIngressRu
 import * as pulumi from '@pulumi/pulumi';
 import { type ConfigOf, list, text } from './config.ts';
 import {
-  base64Of,
   edgeOf,
   type FleetArguments,
   type FleetOutputs,
@@ -30,6 +29,7 @@ import {
   userDataOf,
 } from './fleet.ts';
 import { diskFields, fleetFields, type Inbound, inboundOf } from './fleet-config.ts';
+import { packedUserData } from './host/cloud-init.ts';
 import { peerPort } from './host/host-files.ts';
 import type { TokenSource } from './host/token-source.ts';
 
@@ -230,7 +230,7 @@ const templateOf = (
       instanceType: config.instanceTypes[0],
       iamInstanceProfile: { arn: token.profileArn },
       vpcSecurityGroupIds: [network.securityGroup],
-      userData: base64Of(userData),
+      userData: userData.apply(packedUserData),
       updateDefaultVersion: true,
       // One hop: what runs in a container on the host does not get there.
       metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },

@@ -2,8 +2,11 @@
  * The five stacks, planned by Pulumi's mocks from their own programs: what they would make is compared with what is
  * committed beside this file, and held against the rules; and a plan that was changed for the worse breaks them.
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { cloudInit, packedUserData } from './host/cloud-init.ts';
+import type { HostSpec } from './host/host-files.ts';
 import { type Plan, type Resource, SecretValue } from './testing/plan.ts';
 import { filesOf, readable } from './testing/readable.ts';
 import { brokenRules, openingsOf } from './testing/rules.ts';
@@ -334,9 +337,21 @@ describe('a plan breaks a rule where', () => {
       () =>
         changed('aws', isA('LaunchTemplate'), (inputs) => ({
           ...inputs,
-          userData: Buffer.from(`#cloud-config\n# ${'x'.repeat(64)} ${joinToken}`).toString('base64'),
+          userData: Buffer.from(`#cloud-config\n# ${joinToken}`).toString('base64'),
         })),
       'LaunchTemplate fleet.userData shows a secret',
+    ],
+    [
+      'a token is in a file of user data',
+      'azure',
+      () => {
+        const servers = planIn(full, 'hetzner').resources.filter(isA('Server'));
+        const userData = servers[0]?.inputs.userData;
+        const text = userData instanceof SecretValue ? String(userData.value) : '';
+        const customData = Buffer.from(text).toString('base64');
+        return changed('azure', isA('LinuxVirtualMachineScaleSet'), (inputs) => ({ ...inputs, customData }));
+      },
+      'LinuxVirtualMachineScaleSet fleet.customData shows a secret',
     ],
     [
       'an output shows a secret',
@@ -350,6 +365,18 @@ describe('a plan breaks a rule where', () => {
     expect(brokenRules(plan(), expected)).toContain(problem);
   });
 });
+
+const bareSpec: HostSpec = {
+  edge: 'https://edge.example',
+  region: undefined,
+  release: '0.1.0',
+  releaseUrl: undefined,
+  token: { kind: 'user-data', token: joinToken },
+  agentConfig: '',
+  kvcachedConfig: undefined,
+  setup: undefined,
+  sources: { installScript: '', agentUnit: '', kvcachedUnit: '' },
+};
 
 describe('what a host gets', () => {
   const userDataOf = (target: Target, plans = full): string => {
@@ -376,9 +403,17 @@ describe('what a host gets', () => {
       );
       expect(text.includes(joinToken)).toBe(target === 'hetzner');
       expect(Object.keys(files)).toContain('/usr/local/lib/cognitora/install.sh');
-      expect(Buffer.byteLength(userDataOf(target))).toBeLessThan(22 * 1024);
     },
   );
+
+  test('it leaves half as much again for files of the user; what is too long is told before anything is made', () => {
+    expect(Buffer.byteLength(userDataOf('aws'), 'base64')).toBeLessThan(11.5 * 1024);
+    expect(userDataOf('hetzner').length).toBeLessThan(16 * 1024);
+    const random = randomBytes(16 * 1024).toString('base64');
+    expect(() => packedUserData(random)).toThrow('shorten setupFile or agentFile');
+    const spec = { ...bareSpec, setup: randomBytes(32 * 1024).toString('base64') };
+    expect(() => cloudInit(spec)).toThrow('of which a cloud takes 32768');
+  });
 
   test.each(hosts)('in %s there is no kvcached where hosts share nothing', (target) => {
     const paths = Object.keys(filesOf(userDataOf(target, least))).join(' ');

@@ -6,11 +6,18 @@ import { gzipSync } from 'node:zlib';
 import { type HostFile, type HostSpec, hostFiles, joinProgram } from './host-files.ts';
 import { quoted } from './shell.ts';
 
-/**
- * What the smallest of the clouds takes: EC2 16 KiB before base64. The units and install.sh do not fit as they are, so
- * each file is compressed by itself, which cloud-init unpacks.
- */
-export const userDataBytesMax = 16 * 1024;
+/** The least that a cloud takes as it is: Hetzner. Azure takes 64 KiB, Google 256. */
+const userDataBytesMax = 32 * 1024;
+/** EC2's bound is smaller, but cloud-init unpacks what comes compressed. */
+const packedBytesMax = 16 * 1024;
+
+const checkSize = (bytes: number, bytesMax: number): void => {
+  if (bytes <= bytesMax) return;
+  throw new Error(
+    `The user data takes ${bytes} bytes, of which a cloud takes ${bytesMax}: shorten setupFile ` +
+      'or agentFile, and let the script fetch what is long.',
+  );
+};
 
 const packed = (text: string): string => {
   const bytes = gzipSync(text, { level: 9 });
@@ -32,14 +39,15 @@ export const cloudInit = (host: HostSpec): string => {
     runcmd: [[joinProgram]],
   };
   const rendered = `#cloud-config\n${JSON.stringify(config, null, 1)}\n`;
-  const bytes = Buffer.byteLength(rendered);
-  if (bytes > userDataBytesMax) {
-    throw new Error(
-      `The user data takes ${bytes} bytes, of which a cloud takes ${userDataBytesMax}: shorten setupFile ` +
-        'or agentFile, and let the script fetch what is long.',
-    );
-  }
+  checkSize(Buffer.byteLength(rendered), userDataBytesMax);
   return rendered;
+};
+
+/** User data as EC2 takes it: compressed as a whole, in base64. */
+export const packedUserData = (rendered: string): string => {
+  const text = packed(rendered);
+  checkSize(Buffer.byteLength(text, 'base64'), packedBytesMax);
+  return text;
 };
 
 /** The same as a script that root runs on a host that is there already. */

@@ -11,23 +11,28 @@ interface PackedFile {
   readonly content: string;
 }
 
+/** User data as a cloud takes it: as text, in base64, or that compressed; undefined: it is none. */
+export const userDataIn = (text: string): string | undefined => {
+  if (text.startsWith('#cloud-config')) return text;
+  const bytes = Buffer.from(text, 'base64');
+  const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  const plain = (isPacked ? gunzipSync(bytes) : bytes).toString();
+  return plain.startsWith('#cloud-config') ? plain : undefined;
+};
+
 /** The files of a host's user data, by their paths. */
 export const filesOf = (userData: string): Readonly<Record<string, string>> => {
-  const plain = userData.startsWith('#cloud-config') ? userData : Buffer.from(userData, 'base64').toString();
+  const plain = userDataIn(userData) ?? '';
   const { write_files } = JSON.parse(plain.replace(/^#cloud-config\n/, '')) as { write_files: PackedFile[] };
   return Object.fromEntries(
     write_files.map(({ path, content }) => [path, gunzipSync(Buffer.from(content, 'base64')).toString()]),
   );
 };
 
-const isUserData = (text: string): boolean =>
-  text.startsWith('#cloud-config') ||
-  text.startsWith(Buffer.from('#cloud-config').toString('base64').slice(0, 16));
-
 const lengthMax = 400;
 
 const oneLine = (text: string): string => {
-  if (isUserData(text)) return `<user data: ${Object.keys(filesOf(text)).join(' ')}>`;
+  if (userDataIn(text) !== undefined) return `<user data: ${Object.keys(filesOf(text)).join(' ')}>`;
   return text.length > lengthMax ? '<a long text>' : text;
 };
 

@@ -4,6 +4,7 @@
  * is not in the table here breaks a rule by being there: whoever adds one says what it opens, stores and allows.
  */
 import { type Plan, type Resource, SecretValue } from './plan.ts';
+import { filesOf, userDataIn } from './readable.ts';
 
 type Inputs = Readonly<Record<string, unknown>>;
 type Rule = (resource: Resource) => readonly string[];
@@ -259,16 +260,16 @@ const guards: Readonly<Record<string, (plan: Plan) => readonly string[]>> = {
       .map(({ name }) => `${name}: a host must be in the fleet's security group and no other`),
 };
 
-const decoded = (text: string): string => {
-  const isBase64 = text.length > 64 && /^[A-Za-z0-9+/=\n]+$/.test(text);
-  return isBase64 ? Buffer.from(text, 'base64').toString() : text;
+const filesWithin = (value: string): readonly string[] => {
+  const userData = userDataIn(value);
+  return userData?.includes('"write_files"') === true ? Object.values(filesOf(userData)) : [];
 };
 
 const leaksIn = (where: string, value: unknown, secrets: readonly string[]): readonly string[] => {
   if (value instanceof SecretValue) return [];
   if (typeof value === 'string') {
-    const both = `${value}\n${decoded(value)}`;
-    return secrets.some((secret) => both.includes(secret)) ? [`${where} shows a secret`] : [];
+    const all = [value, userDataIn(value) ?? '', ...filesWithin(value)].join('\n');
+    return secrets.some((secret) => all.includes(secret)) ? [`${where} shows a secret`] : [];
   }
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([key, each]) => leaksIn(`${where}.${key}`, each, secrets));
