@@ -1,57 +1,24 @@
 /** `cgn recipe` as a person runs it: the toy for real from up.sh to down.sh; hosts that lack what a recipe needs. */
-import { spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import OpenAI from 'openai';
 import { describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
-import { cgn, cgnJson, type Ran } from '../cli/run-cgn.ts';
+import { cgn, cgnJson } from '../cli/run-cgn.ts';
 import { environmentAt } from '../harness/environment.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
-import { newDirectory, type UpAnswer } from './run-recipe.ts';
+import { newDirectory, runScript, type UpAnswer, untilFirstToken } from './run-recipe.ts';
 import { installShims } from './shims.ts';
 
-const recipes = resolve(import.meta.dirname, '../../recipes');
+const tiny = resolve(import.meta.dirname, '../../recipes/tiny/embedded/cpu');
 /** The issue's own figure, install excluded. */
 const firstTokenMsMax = 30_000;
-
-/** A script of a recipe, as somebody starts it in a shell. */
-const script = (name: string, file: string, argv: readonly string[], home: string): Promise<Ran> =>
-  new Promise((accept) => {
-    const child = spawn(join(recipes, name, file), [...argv], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        ...environmentAt(home),
-        npm_config_update_notifier: 'false',
-        npm_config_cache: join(home, 'npm'),
-      },
-    });
-    const said = { out: '', errors: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said.out += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      said.errors += text;
-    });
-    child.once('close', (status) => accept({ status, ...said }));
-  });
-
-/** When the first token of a stream is there. */
-const untilFirstToken = async ({ url, apiKey, model }: UpAnswer): Promise<void> => {
-  const sdk = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0, timeout: 30_000 });
-  const stream = await sdk.chat.completions.create({
-    ...{ model, messages: [{ role: 'user', content: 'Hello' }], max_tokens: 8, stream: true },
-  });
-  for await (const chunk of stream) if (chunk.choices[0]?.delta.content) return;
-  throw new Error('the stream had no token');
-};
 
 test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends all of it', async () => {
   const directory = newDirectory();
   const data = ['--data-dir', directory];
   const startedMs = performance.now();
   const argv = [...data, '--port', String(await freePort()), '--json'];
-  const up = await script('tiny/embedded/cpu', 'up.sh', argv, directory);
+  const up = await runScript(join(tiny, 'up.sh'), argv, environmentAt(directory));
   expect(up.errors).toBe('');
   expect(up.status).toBe(0);
   const answer = JSON.parse(up.out) as UpAnswer;
@@ -78,7 +45,7 @@ test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends 
     expect.stringContaining('it is tiny/embedded/cpu that is up'),
   ]);
 
-  const down = await script('tiny/embedded/cpu', 'down.sh', data, directory);
+  const down = await runScript(join(tiny, 'down.sh'), data, environmentAt(directory));
   expect([down.status, down.errors]).toEqual([0, '']);
   expect(down.out).toMatch(/^tiny\/embedded\/cpu is down, after \d+\.\d s\.$/m);
   expect(leftoversOf(directory)).toEqual([]);
@@ -88,24 +55,23 @@ test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends 
 });
 
 describe('a host that lacks what a recipe needs', () => {
-  const up = async (name: string, environment: Record<string, string> = {}) => {
+  const refused = async (name: string, environment: Record<string, string> = {}, argv = ['--json']) => {
     const directory = newDirectory();
     const port = String(await freePort());
-    const argv = ['recipe', 'up', name, '--data-dir', join(directory, 'data'), '--port', port];
-    const [said, json] = [await cgn(argv, environment), await cgn([...argv, '--json'], environment)];
-    const { checks, ok } = JSON.parse(json.out) as UpAnswer;
-    const missing = checks.filter(({ outcome }) => outcome === 'failed');
-    expect([said.status, json.status, ok]).toEqual([1, 1, false]);
-    for (const { what, fix } of missing) {
-      expect(said.out).toContain(`FAILED  ${what}: `);
-      expect(said.out, what).toContain(`-> ${fix ?? 'no fix is named'}`);
-    }
+    const data = ['--data-dir', join(directory, 'data'), '--port', port];
+    const { status, out } = await cgn(['recipe', 'up', name, ...data, ...argv], environment);
+    expect(status).toBe(1);
     // Nothing was started and nothing written.
     expect(existsSync(join(directory, 'data'))).toBe(false);
     expect(leftoversOf(directory)).toEqual([]);
-    expect(said.out).toContain('nothing was started');
-    return missing.map(({ what, says }) => `${what}: ${says}`);
+    return out;
   };
+  const missingIn = (json: string) => {
+    const { checks, ok } = JSON.parse(json) as UpAnswer;
+    expect(ok).toBe(false);
+    return checks.filter(({ outcome }) => outcome === 'failed');
+  };
+  const wordsOf = (missing: UpAnswer['checks']) => missing.map(({ what, says }) => `${what}: ${says}`);
 
   test('is told each missing thing, and nothing is started', async () => {
     const gpus = { count: 2, name: 'NVIDIA L4', mebibytes: 23_034, driver: '550.54.15', capability: '8.9' };
@@ -113,8 +79,9 @@ describe('a host that lacks what a recipe needs', () => {
     // No engine is there: the PATH has nothing but that nvidia-smi.
     installShims(directory, gpus);
     for (const name of ['vllm', 'python3']) rmSync(join(directory, 'bin', name));
-    const missing = await up('deepseek-v4-flash/vllm/4xh200', { PATH: join(directory, 'bin') });
-    expect(missing).toEqual(
+    const environment = { PATH: join(directory, 'bin') };
+    const missing = missingIn(await refused('deepseek-v4-flash/vllm/4xh200', environment));
+    expect(wordsOf(missing)).toEqual(
       expect.arrayContaining([
         'GPUs: the recipe needs 4 GPUs with 139GiB each, and this host has 2: no GPU 2, 3',
         'GPU 0: memory: NVIDIA L4 has 24 GB, and 139GiB are needed',
@@ -123,10 +90,16 @@ describe('a host that lacks what a recipe needs', () => {
         'engine r0: program: there is no program "vllm" that can be run',
       ]),
     );
+    const said = await refused('deepseek-v4-flash/vllm/4xh200', environment, []);
+    for (const { what, fix } of missing) {
+      expect(said).toContain(`FAILED  ${what}: `);
+      expect(said, what).toContain(`-> ${fix ?? 'no fix is named'}`);
+    }
+    expect(said).toContain('nothing was started');
   });
 
   test('is told of another platform, without a look at GPUs that nobody needs', async () => {
-    const missing = await up('llama-3.2-3b/ollama/macos');
+    const missing = wordsOf(missingIn(await refused('llama-3.2-3b/ollama/macos')));
     expect(missing[0]).toMatch(
       /^platform: this host is linux-\w+, and the recipe is for darwin-arm64, darwin-x64$/,
     );
@@ -134,7 +107,7 @@ describe('a host that lacks what a recipe needs', () => {
   });
 
   test('is told that a recipe refuses, and why', async () => {
-    expect(await up('llama-3.1-8b/vllm/1xa100-disaggregated')).toEqual([
+    expect(wordsOf(missingIn(await refused('llama-3.1-8b/vllm/1xa100-disaggregated')))).toEqual([
       'llama-3.1-8b/vllm/1xa100-disaggregated: Prefill and decode are not split yet: no request reaches an ' +
         'engine whose role is not both.',
     ]);

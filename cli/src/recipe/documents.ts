@@ -14,10 +14,11 @@ export interface RecipeDocument {
   readonly isProgram: boolean;
 }
 
+/** In a clone and in an installed release alike; paths in the options are those of whoever calls it. */
 const script = ({ name }: Recipe, action: 'up' | 'down'): string =>
   `#!/bin/sh
-cd "$(dirname "$0")/../../../.." || exit 1
-exec npm run --silent cgn -- recipe ${action} ${name} "$@"
+# ${action === 'up' ? 'Serves it' : 'Ends it'}: options and all as "cgn recipe ${action}" has them.
+exec "$(dirname "$0")/../../../../bin/cgn" recipe ${action} ${name} "$@"
 `;
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -1,3 +1,3 @@
 #!/bin/sh
-cd "$(dirname "$0")/../../../.." || exit 1
-exec npm run --silent cgn -- recipe up llama-3.1-8b/llama-cpp/cpu "$@"
+# Serves it: options and all as "cgn recipe up" has them.
+exec "$(dirname "$0")/../../../../bin/cgn" recipe up llama-3.1-8b/llama-cpp/cpu "$@"

@@ -1,3 +1,3 @@
 #!/bin/sh
-cd "$(dirname "$0")/../../../.." || exit 1
-exec npm run --silent cgn -- recipe down llama-3.1-8b/tensorrt-llm/1xa100 "$@"
+# Ends it: options and all as "cgn recipe down" has them.
+exec "$(dirname "$0")/../../../../bin/cgn" recipe down llama-3.1-8b/tensorrt-llm/1xa100 "$@"

@@ -1,3 +1,3 @@
 #!/bin/sh
-cd "$(dirname "$0")/../../../.." || exit 1
-exec npm run --silent cgn -- recipe up llama-3.3-70b-fp8/vllm/tp4 "$@"
+# Serves it: options and all as "cgn recipe up" has them.
+exec "$(dirname "$0")/../../../../bin/cgn" recipe up llama-3.3-70b-fp8/vllm/tp4 "$@"

@@ -1,3 +1,3 @@
 #!/bin/sh
-cd "$(dirname "$0")/../../../.." || exit 1
-exec npm run --silent cgn -- recipe down qwen3-8b/sglang/1x24gb "$@"
+# Ends it: options and all as "cgn recipe down" has them.
+exec "$(dirname "$0")/../../../../bin/cgn" recipe down qwen3-8b/sglang/1x24gb "$@"
