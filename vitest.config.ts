@@ -46,6 +46,8 @@ const patient = [
   'test/api/embedded.test.ts',
   'test/kvcache/two-hosts.test.ts',
   'test/release/installer.test.ts',
+  'test/release/installed.test.ts',
+  'test/release/build.test.ts',
   'test/recipes/up-shims.test.ts',
 ];
 

@@ -3,11 +3,19 @@ import { expect, test } from 'vitest';
 
 const textOf = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
-test('CI runs the README’s test command as it stands there, then the gate', () => {
+/** Where that line begins in the script. */
+const lineOf = (script: string, line: string): number => script.indexOf(`\n${line}\n`);
+
+test('CI runs the README’s test command, then the gate, and fails where one of them does', () => {
   const command = /^(npm .*\S) +# .*\btests\b/m.exec(textOf('README.md'))?.[1] ?? 'none in the README';
   const script = textOf('.ci/run');
-  expect(script).toContain(`(${command}) 2>&1`);
-  expect(script.indexOf('npm run gate')).toBeGreaterThan(script.indexOf(command));
+  const steps = [...command.split(' && '), 'npm run gate'];
+  expect(steps).toEqual(['npm ci', 'npm test', 'npm run gate']);
+  const places = steps.map((step, at) =>
+    lineOf(script, `${step} 2>&1 | tee ${at === 0 ? '' : '-a '}"$output" || status=1`),
+  );
+  expect(places).toEqual([...places].sort((a, b) => a - b));
+  expect(places[0]).toBeGreaterThan(0);
 });
 
 test('CI installs the Redis programs before it runs the tests that need them', () => {
@@ -27,11 +35,16 @@ test('CI installs what install.sh runs where it is missing', () => {
   }
 });
 
-test('CI installs and tests the stacks, by a command that type-checks them first', () => {
+test('CI installs and tests the stacks beside the unit tests, by a command that type-checks them first', () => {
   const script = textOf('.ci/run');
-  expect(script).toContain(
-    '(npm --prefix infra ci && npm --prefix infra test) 2>&1 | tee -a "$output" || status=1',
-  );
+  const places = [
+    'npm ci 2>&1 | tee "$output" || status=1',
+    '(npm --prefix infra ci && npm --prefix infra test) >"$stacks_output" 2>&1 &\nstacks=$!',
+    'npm test 2>&1 | tee -a "$output" || status=1\nwait "$stacks" || status=1\ntee -a "$output" <"$stacks_output"',
+    'npm run gate 2>&1 | tee -a "$output" || status=1',
+  ].map((line) => lineOf(script, line));
+  expect(places).toEqual([...places].sort((a, b) => a - b));
+  expect(places[0]).toBeGreaterThan(0);
   const { scripts } = JSON.parse(textOf('infra/package.json')) as {
     readonly scripts: Record<string, string>;
   };

@@ -35,6 +35,10 @@ const rtx4090 = {
 
 describe('a recipe whose engine is a shim', () => {
   const fixture = useCluster(() => ({ layout: 'one-object', regions: ['local'] }));
+  const joining = async (): Promise<Record<string, string>> => {
+    const made = await fixture.cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {});
+    return { COGNITORA_JOIN_TOKEN: made.joinToken };
+  };
 
   test('comes up through download and load; one that was killed is cleared away', async () => {
     const directory = newDirectory();
@@ -73,9 +77,13 @@ describe('a recipe whose engine is a shim', () => {
   test('whose engine cannot run says what it wrote, and leaves nothing', async () => {
     const directory = newDirectory();
     const recipe = ownRecipe(directory);
-    const environment = { PATH: installShims(directory, rtx4090), FAKE_FAILURE: 'crash' };
-    const port = String(await freePort());
-    const up = await cgn(['recipe', 'up', recipe, '--data-dir', directory, '--port', port], environment);
+    const environment = {
+      PATH: installShims(directory, rtx4090),
+      FAKE_FAILURE: 'crash',
+      ...(await joining()),
+    };
+    const argv = ['recipe', 'up', recipe, '--data-dir', directory, '--edge', fixture.cluster.url];
+    const up = await cgn(argv, environment);
     expect(up.status).toBe(1);
     expect(up.errors).toMatch(
       /The engine r0 could not be kept running:\n.*CUDA error: an illegal memory access/s,
@@ -84,14 +92,21 @@ describe('a recipe whose engine is a shim', () => {
     expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
   });
 
-  test('whose model is a file of the hub: that is fetched and verified before the engine starts', async () => {
+  test('joins an edge that runs; its file of the hub is fetched and verified before its engine starts', async () => {
     const hub = await new Hub(Buffer.from('GGUF and weights')).start();
     onTestFinished(() => hub.stop());
+    const { cluster } = fixture;
     const directory = newDirectory();
     const recipe = ownRecipe(directory, '', 'llama-3.1-8b/llama-cpp/cpu');
-    const environment = { PATH: installShims(directory), HF_ENDPOINT: hub.endpoint };
+    const withoutToken = { PATH: installShims(directory), HF_ENDPOINT: hub.endpoint };
     const data = ['--data-dir', directory];
-    const argv = ['recipe', 'up', recipe, ...data, '--port', String(await freePort())];
+    const argv = ['recipe', 'up', recipe, ...data, '--edge', cluster.url];
+    const without = await cgn(argv, withoutToken);
+    expect([without.status, without.out]).toEqual([
+      1,
+      expect.stringContaining('FAILED  join: this host has not joined'),
+    ]);
+    const environment = { ...withoutToken, ...(await joining()) };
     hub.digest = '0'.repeat(64);
     const wrong = await cgn(argv, environment);
     expect([wrong.status, wrong.errors]).toEqual([
@@ -100,9 +115,16 @@ describe('a recipe whose engine is a shim', () => {
     ]);
     hub.digest = undefined;
     const up = await cgnJson<UpAnswer>(argv, environment);
+    expect([up.url, up.apiKey]).toEqual([cluster.url, undefined]);
     expect(up.stagesMs.download).toBeGreaterThan(0);
     const file = 'Meta-Llama-3.1-8B-Instruct-GGUF/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf';
     expect(readFileSync(join(directory, 'models/hf/bartowski', file), 'utf8')).toBe('GGUF and weights');
+    const answer = await cluster.sdk().chat.completions.create({
+      model: 'llama-3.1-8b',
+      messages: [{ role: 'user', content: 'Hello' }],
+      max_tokens: 4,
+    });
+    expect(answer.choices[0]?.message.content).toBeTruthy();
     expect((await cgnJson<{ wasUp: boolean }>(['recipe', 'down', recipe, ...data])).wasUp).toBe(true);
     expect(leftoversOf(directory)).toEqual([]);
   });
@@ -119,34 +141,5 @@ describe('a recipe whose engine is a shim', () => {
     expect(up.said.errors).toContain('Stopped; nothing of it runs.');
     expect(leftoversOf(directory)).toEqual([]);
     expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
-  });
-
-  test('joins an edge that runs already', async () => {
-    const { cluster } = fixture;
-    const { joinToken } = await cluster.admin<{ joinToken: string }>('POST', '/admin/join-tokens', {});
-    const directory = newDirectory();
-    const argv = ['recipe', 'up', 'tiny/embedded/cpu', '--data-dir', directory, '--edge', cluster.url];
-    const without = await cgn(argv, { HOME: directory });
-    expect([without.status, without.out]).toEqual([
-      1,
-      expect.stringContaining('FAILED  join: this host has not joined'),
-    ]);
-    const up = await cgnJson<UpAnswer>(argv, { HOME: directory, COGNITORA_JOIN_TOKEN: joinToken });
-    expect([up.url, up.apiKey]).toEqual([cluster.url, undefined]);
-    const answer = await cluster.sdk().chat.completions.create({
-      model: 'tiny',
-      messages: [{ role: 'user', content: 'Hello' }],
-      max_tokens: 4,
-    });
-    expect(answer.choices[0]?.message.content).toBeTruthy();
-    const down = await cgnJson<{ wasUp: boolean }>([
-      'recipe',
-      'down',
-      'tiny/embedded/cpu',
-      '--data-dir',
-      directory,
-    ]);
-    expect(down.wasUp).toBe(true);
-    expect(leftoversOf(directory)).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 /**
  * The release of this repository for this machine: what `npm run release` builds, from what `npm ci` installed here,
- * compressed in haste and signed by a key of the test.
+ * packed without compression and signed by a key of the test.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -50,7 +50,7 @@ export const buildHostRelease = async (place: string): Promise<string> => {
       packages: repository,
       runtime: join(repository, 'node_modules/node/node_modules', host.runtime),
     }),
-    compression: 1,
+    compression: 0,
     key,
     into: join(place, 'releases'),
     onBuilt: () => {},

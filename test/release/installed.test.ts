@@ -1,11 +1,11 @@
 /** The release of this repository for this machine, installed in an empty prefix and run with almost no environment. */
-import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
 import { edgeBundle } from '../../scripts/release/bundle.ts';
-import { Up } from '../cli/run-cgn.ts';
+import { leftoversOf } from '../harness/leftovers.ts';
+import { runScript, type UpAnswer, untilFirstToken } from '../recipes/run-recipe.ts';
 import { buildHostRelease, host, repository, shipped, version } from './host-release.ts';
 import { emptyFolder, runInstaller, treeOf } from './run-installer.ts';
 import { ReleaseServer } from './small-release.ts';
@@ -29,17 +29,20 @@ afterAll(async () => {
   rmSync(place, { recursive: true, force: true });
 });
 
-const cgn = (argv: readonly string[]): Promise<string> =>
-  runInstaller({ script: join(prefix, 'bin/cgn'), argv, environment: {} }).then(
-    ({ status, said }) => `${status} ${said}`,
-  );
+const cgn = async (
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<string> => {
+  const { status, said } = await runInstaller({ script: join(prefix, 'bin/cgn'), argv, environment });
+  return `${status} ${said}`;
+};
 
 test('cgn says its version, where there is no home and no Node', async () => {
-  expect(await cgn(['--version'])).toBe(`0 cgn ${version}\n`);
+  expect(await cgn(['--version'], {})).toBe(`0 cgn ${version}\n`);
 });
 
-test.each([['agent'], ['kvcached'], ['doctor']])('cgn %s finds all that it loads', async (command) => {
-  const said = await cgn([command, '--help']);
+test.each([['up'], ['kvcached']])('cgn %s finds all that it loads', async (command) => {
+  const said = await cgn([command, '--help'], { HOME: home });
   expect(said).toMatch(/^0 \S/);
   expect(said).not.toMatch(/npm (?:run|start)/);
 });
@@ -85,28 +88,30 @@ test('nothing in it is a test, or names a path of the machine that built it', ()
   }
 });
 
-describe('cgn up', () => {
-  test('serves a completion by its edge, agent and engine, and nothing is left when it is removed', async () => {
-    const directory = join(home, 'data');
-    const argv = ['up', '--json', '--data-dir', directory, '--port', String(await freePort())];
-    const child = spawn(join(prefix, 'bin/cgn'), argv, {
-      env: { PATH: '/usr/bin:/bin', HOME: home },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const up = new Up(directory, child);
-    try {
-      await up.ready();
-      const messages = [{ role: 'user' as const, content: 'Hello' }];
-      const answer = await up.sdk().chat.completions.create({ model: 'tiny', messages, max_tokens: 4 });
-      expect(answer.usage?.completion_tokens).toBeGreaterThan(0);
-    } finally {
-      await up.down();
-    }
-    const environment = { HOME: home, CGN_PREFIX: prefix };
-    const { status, said } = await runInstaller({ script: installer, argv: ['--uninstall'], environment });
-    expect(`${status} ${said}`).toContain(`0 cgn is removed from ${prefix}.`);
-    expect(readdirSync(place)).not.toContain('opt');
-    // The folder that every program keeps its cache in.
-    expect(treeOf(home)).toEqual(['.cache']);
+test('up.sh of a recipe serves by edge, agent and engine; nothing is left after down.sh and --uninstall', async () => {
+  const directory = join(home, 'data');
+  const recipe = join(prefix, 'lib/cognitora', version, 'recipes/tiny/embedded/cpu');
+  const data = ['--data-dir', directory];
+  const environment = { PATH: '/usr/bin:/bin', HOME: home };
+  const argv = [...data, '--json', '--port', String(await freePort())];
+  try {
+    const up = await runScript(join(recipe, 'up.sh'), argv, environment);
+    expect([up.status, up.errors]).toEqual([0, '']);
+    await untilFirstToken(JSON.parse(up.out) as UpAnswer);
+    const down = await runScript(join(recipe, 'down.sh'), data, environment);
+    expect([down.status, down.out]).toEqual([0, expect.stringContaining('tiny/embedded/cpu is down')]);
+    expect(leftoversOf(directory)).toEqual([]);
+  } finally {
+    for (const { pid } of leftoversOf(directory)) process.kill(pid, 'SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const { status, said } = await runInstaller({
+    script: installer,
+    argv: ['--uninstall'],
+    environment: { HOME: home, CGN_PREFIX: prefix },
   });
+  expect(`${status} ${said}`).toContain(`0 cgn is removed from ${prefix}.`);
+  expect(readdirSync(place)).not.toContain('opt');
+  // The folder that every program keeps its cache in.
+  expect(treeOf(home)).toEqual(['.cache']);
 });
