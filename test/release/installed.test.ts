@@ -16,6 +16,8 @@ const releases = join(place, 'releases');
 const prefix = join(place, 'opt');
 const server = new ReleaseServer(releases);
 let installer = '';
+/** A few hundred megabytes packed, sent and unpacked, beside other tests. */
+const setUpMsMax = 240_000;
 
 beforeAll(async () => {
   installer = await buildHostRelease(place);
@@ -23,7 +25,7 @@ beforeAll(async () => {
   const environment = { CGN_BASE_URL: await server.start(), CGN_PREFIX: prefix };
   const { status, said } = await runInstaller({ script: installer, environment });
   expect(`${status} ${said}`).toMatch(new RegExp(`^0 cgn ${version} is installed`));
-});
+}, setUpMsMax);
 afterAll(async () => {
   await server.stop();
   rmSync(place, { recursive: true, force: true });
