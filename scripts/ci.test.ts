@@ -11,11 +11,8 @@ test('CI runs the README’s test command, beside it the stacks’ tests, then t
     .filter((line) => /^(?:\(?npm|wait|stacks=|tee|status=)/.test(line));
   expect(steps).toEqual([
     'status=0',
-    'npm --prefix infra ci >"$stacks_output" 2>&1 &',
-    'stacks=$!',
     'npm ci 2>&1 | tee "$output" || status=1',
-    'wait "$stacks" || status=1',
-    'npm --prefix infra test >>"$stacks_output" 2>&1 &',
+    '(npm --prefix infra ci && npm --prefix infra test) >"$stacks_output" 2>&1 &',
     'stacks=$!',
     'npm test 2>&1 | tee -a "$output" || status=1',
     'wait "$stacks" || status=1',
