@@ -143,10 +143,12 @@ export class AnswerStream {
     failure: WireFailure,
     controller: ReadableStreamDefaultController<Uint8Array>,
   ): Promise<void> {
-    if (failure.code === 'client_gone' || failure.code === 'client_stalled') {
+    if (failure.code === 'client_stalled') {
       this.#breakOff(controller, new CognitoraError(failure.code, failure.message));
       return;
     }
+    // Most likely nobody reads it; the runtime would log a body that breaks off.
+    if (failure.code === 'client_gone') return this.#tell(controller, failure);
     const sent = this.#sent.sent;
     if (sent.isDone) {
       this.#finish(controller, finishEvents(sent));
