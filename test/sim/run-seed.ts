@@ -55,6 +55,8 @@ class Run {
   readonly world: World;
   readonly #menders = new Set<() => void>();
   readonly #lost: LostWork;
+  /** When all engines were first ready: most fleets stand before their traffic begins. */
+  #stoodAtMs = Number.POSITIVE_INFINITY;
   readonly #queues: Queues;
 
   constructor(seed: number, programs: Programs, options: RunOptions) {
@@ -125,7 +127,12 @@ class Run {
       this.#lost.look();
       this.#lookAtMemory();
       this.#queues.look();
+      if (this.#isStanding) this.#stoodAtMs = Math.min(this.#stoodAtMs, schedule.nowMs);
     });
+  }
+
+  get #isStanding(): boolean {
+    return this.world.agents.every(({ status }) => status?.replicas.every(({ state }) => state === 'ready'));
   }
 
   #lookAtMemory(): void {
@@ -221,6 +228,7 @@ class Run {
       if ((endedMs ?? startedMs) - startedMs > (plan.timeoutMs ?? Number.POSITIVE_INFINITY) - exactMs)
         continue;
       if (this.#isCrowded(plan.model, plan.tenant) && isCrowding(code)) continue;
+      if (startedMs < this.#stoodAtMs && outcome === 'refused') continue;
       const struck = this.#faultsIn(startedMs, endedMs ?? startedMs);
       const isServed =
         !plan.refusesContinuation &&

@@ -20,6 +20,7 @@ export interface AgentView {
   readonly live: number;
   readonly kept: { readonly bytes: number };
   readonly link: { readonly state: string };
+  readonly replicas: readonly { readonly state: string }[];
 }
 
 interface RunningAgent {
