@@ -294,9 +294,24 @@ rollback() {
   say "cgn $before runs again: $prefix/bin/cgn (--rollback once more: $current)"
 }
 
+# Of what runs here, where the system tells: what is removed under it would go on without its files.
+refuse_running() {
+  place=$(cd "$home" && pwd -P)
+  for exe in /proc/[0-9]*/exe; do
+    case $(readlink "$exe" 2>/dev/null) in
+      "$place"/*)
+        pid=${exe#/proc/}
+        fail "cgn still runs (pid ${pid%/exe})." \
+          'end it first: cgn recipe down, Ctrl-C of cgn up, or systemctl stop of its services'
+        ;;
+    esac
+  done
+}
+
 uninstall() {
   need_installed --uninstall
   take_staging
+  refuse_running
   [ -z "$(installed_version)" ] || rm -f "$prefix/bin/cgn"
   folders=$(cat "$home/folders" 2>/dev/null) || folders=
   rm -rf "$home"

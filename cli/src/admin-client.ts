@@ -3,9 +3,14 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isRecord } from '@cognitora/protocol/shape';
 import { loadCredentials } from './credentials.ts';
+import { shellWord } from './shell-word.ts';
 import { UserError } from './terminal.ts';
 
 export const defaultDataDirectory = (): string => join(homedir(), '.cognitora');
+
+/** The option that every other command needs, where it is not the default. */
+export const dataOption = (dataDirectory: string): string =>
+  dataDirectory === defaultDataDirectory() ? '' : ` --data-dir ${shellWord(dataDirectory)}`;
 
 const callMsMax = 10_000;
 

@@ -28,7 +28,7 @@ export const say = (text: string): void => {
 };
 
 export const sayJson = (value: unknown): void => {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+  process.stdout.write(`${spoken(JSON.stringify(value))}\n`);
 };
 
 /** In place of what was there, on a terminal; below it elsewhere. */

@@ -95,11 +95,19 @@ test('up.sh of a recipe serves by edge, agent and engine; nothing is left after 
   const recipe = join(prefix, 'lib/cognitora', version, 'recipes/tiny/embedded/cpu');
   const data = ['--data-dir', directory];
   const environment = { PATH: '/usr/bin:/bin', HOME: home };
+  const uninstall = () =>
+    runInstaller({
+      script: installer,
+      argv: ['--uninstall'],
+      environment: { HOME: home, CGN_PREFIX: prefix },
+    });
   const argv = [...data, '--json', '--port', String(await freePort())];
   try {
     const up = await runScript(join(recipe, 'up.sh'), argv, environment);
     expect([up.status, up.errors]).toEqual([0, '']);
     await untilFirstToken(JSON.parse(up.out) as UpAnswer);
+    const early = await uninstall();
+    expect([early.status, early.said]).toEqual([1, expect.stringMatching(/cgn still runs \(pid \d+\)/)]);
     const down = await runScript(join(recipe, 'down.sh'), data, environment);
     expect([down.status, down.out]).toEqual([0, expect.stringContaining('tiny/embedded/cpu is down')]);
     expect(leftoversOf(directory)).toEqual([]);
@@ -107,11 +115,7 @@ test('up.sh of a recipe serves by edge, agent and engine; nothing is left after 
     for (const { pid } of leftoversOf(directory)) process.kill(pid, 'SIGKILL');
     rmSync(directory, { recursive: true, force: true });
   }
-  const { status, said } = await runInstaller({
-    script: installer,
-    argv: ['--uninstall'],
-    environment: { HOME: home, CGN_PREFIX: prefix },
-  });
+  const { status, said } = await uninstall();
   expect(`${status} ${said}`).toContain(`0 cgn is removed from ${prefix}.`);
   expect(readdirSync(place)).not.toContain('opt');
   // The folder that every program keeps its cache in.

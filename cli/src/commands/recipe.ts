@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
-import { defaultDataDirectory } from '../admin-client.ts';
+import { dataOption, defaultDataDirectory } from '../admin-client.ts';
 import { monotonicMs } from '../clock.ts';
 import { doctorOf, planOf } from '../recipe/agent-programs.ts';
 import { loadRecipe, recipeNames } from '../recipe/catalogue.ts';
@@ -12,7 +12,7 @@ import { factsOf } from '../recipe/facts.ts';
 import { endKeeper, startKeeper } from '../recipe/keeping.ts';
 import { gpusOf, type Recipe } from '../recipe/recipe.ts';
 import { renderRecipe } from '../recipe/render.ts';
-import { dataOption, listReport, servedReport, showReport, stateWords } from '../recipe/report.ts';
+import { listReport, servedReport, showReport, stateWords } from '../recipe/report.ts';
 import { requirementsOf } from '../recipe/requirements.ts';
 import { isKept, stateIn } from '../recipe/state.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';

@@ -1,7 +1,7 @@
 /** What `cgn up` prints once it serves, for a person to read and to paste: every command works as it stands. */
-import { defaultDataDirectory } from '../admin-client.ts';
+import { dataOption } from '../admin-client.ts';
 import type { Surface } from '../first-answer.ts';
-import { quoted, shellWord } from '../shell-word.ts';
+import { quoted } from '../shell-word.ts';
 
 /** Of `cgn up`. */
 export const defaultPort = 8_080;
@@ -35,7 +35,7 @@ const unnamedNotice = `
 export const upReport = (served: Served): string => {
   const { url, apiKey, model, surface, dataDirectory, port } = served;
   // Every command finds the default directory by itself.
-  const option = dataDirectory === defaultDataDirectory() ? '' : ` --data-dir ${shellWord(dataDirectory)}`;
+  const option = dataOption(dataDirectory);
   // That of the next start; the other commands find the edge by what lies in the directory.
   const start = `${option}${port === defaultPort ? '' : ` --port ${port}`}`;
   const body = JSON.stringify({ model, ...surface.example });

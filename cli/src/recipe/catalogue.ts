@@ -1,6 +1,6 @@
 /** The recipes of this tree: which there are, and one of them by its name. Reads files; changes none. */
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
 import { nearestOf } from '@cognitora/protocol/config/nearest';
@@ -30,7 +30,8 @@ const readRecipe = (name: string, path: string): Recipe => {
 /** A folder's name, or the path of a recipe.toml of one's own. Throws a `UserError` that names the nearest one. */
 export const loadRecipe = (named: string, directory: string = recipesDirectory): Recipe => {
   const own = resolve(named);
-  if (named.endsWith('.toml') && existsSync(own) && !own.startsWith(directory)) return readRecipe(own, own);
+  if (named.endsWith('.toml') && existsSync(own) && !own.startsWith(directory + sep))
+    return readRecipe(own, own);
   const names = recipeNames(directory);
   const name = named.replace(/^(?:\.\/)?recipes\//, '').replace(/\/(?:recipe\.toml)?$/, '');
   if (!names.includes(name)) {

@@ -1,6 +1,6 @@
 /** Recipes in words: the list, one of them with all that it would run, and what a person reads once it is up. */
 import { shownSize } from '@cognitora/protocol/config/kinds';
-import { defaultDataDirectory } from '../admin-client.ts';
+import { dataOption } from '../admin-client.ts';
 import { quoted, shellWord } from '../shell-word.ts';
 import { byteSize, table } from '../terminal.ts';
 import type { EnginePlan } from './agent-programs.ts';
@@ -85,10 +85,6 @@ export const showReport = (recipe: Recipe, files: RenderedFiles, plans: readonly
     ...(files.kvcached === undefined ? [] : [`# kvcached.toml\n${files.kvcached.trimEnd()}`]),
   ].join('\n\n');
 };
-
-/** The option that every other command needs, where it is not the default. */
-export const dataOption = (dataDirectory: string): string =>
-  dataDirectory === defaultDataDirectory() ? '' : ` --data-dir ${shellWord(dataDirectory)}`;
 
 export const servedReport = (recipe: Recipe, served: Served, dataDirectory: string): string => {
   const { edge, own, times } = served;

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
+import { dataOption } from '../admin-client.ts';
 import { withFile } from '../file-trouble.ts';
 import { holderPid } from '../up-lock.ts';
 
@@ -65,7 +66,9 @@ export const isKept = ({ pid }: RecipeState, dataDirectory: string): boolean => 
 export const holderOf = (dataDirectory: string): string | undefined => {
   const state = stateIn(dataDirectory);
   if (state !== undefined && isKept(state, dataDirectory)) {
-    return `${state.recipe} is up on ${dataDirectory}: npm run cgn -- recipe down ${state.recipe}`;
+    const { recipe } = state;
+    const fix = `npm run cgn -- recipe down ${recipe}${dataOption(dataDirectory)}`;
+    return `${recipe} is up on ${dataDirectory}: ${fix}`;
   }
   const pid = holderPid(dataDirectory);
   return pid === undefined ? undefined : `a "cgn up" (pid ${pid}) uses ${dataDirectory}`;

@@ -210,7 +210,7 @@ describe('when it breaks', () => {
     expect(await read(stream.readable)).toMatch(/y\n\ndata: \{"error":\{.*\}\}\n\n$/);
   });
 
-  test('since the client hung up, nothing is asked, and the body ends by an event: the runtime logs a cut', async () => {
+  test('since the client hung up, nothing is asked, and the body ends by an event: a cut is logged', async () => {
     const { stream, asked, told } = answering(framed([data(chunk('a')), fail('client_gone')]));
     expect(await read(stream.readable)).toMatch(/data: \{"error":\{.*"code":"client_gone"\}\}\n\n$/);
     expect([asked, told]).toEqual([[], ['over']]);
