@@ -4,6 +4,7 @@
  */
 import { Group } from '@pulumi/aws/autoscaling/group.js';
 import { DefaultSecurityGroup } from '@pulumi/aws/ec2/defaultSecurityGroup.js';
+import { getAmiOutput } from '@pulumi/aws/ec2/getAmi.js';
 import { InternetGateway } from '@pulumi/aws/ec2/internetGateway.js';
 import { LaunchTemplate } from '@pulumi/aws/ec2/launchTemplate.js';
 import { RouteTable } from '@pulumi/aws/ec2/routeTable.js';
@@ -28,7 +29,7 @@ import {
   tagsOf,
   userDataOf,
 } from './fleet.ts';
-import { diskFields, fleetFields, type Inbound, inboundOf } from './fleet-config.ts';
+import { diskFields, fleetFields, type Inbound, inboundOf, nameOfInbound } from './fleet-config.ts';
 import { packedUserData } from './host/cloud-init.ts';
 import { peerPort } from './host/host-files.ts';
 import type { TokenSource } from './host/token-source.ts';
@@ -57,11 +58,6 @@ export const awsFields = {
     },
     /^ami-[0-9a-f]{8,17}$/,
     'the id of an image, ami-...',
-  ),
-  rootDevice: text(
-    { what: "the name of the image's root disk", example: '/dev/sda1', otherwise: '/dev/sda1' },
-    /^\/dev\/[a-z0-9]{3,16}$/,
-    'a device such as /dev/sda1',
   ),
   instanceTypes: list(
     { what: 'the types of hosts, the most wanted first', example: 'g6.2xlarge,g5.2xlarge' },
@@ -116,9 +112,10 @@ export class AwsNetwork extends pulumi.ComponentResource {
     this.securityGroup = group.id;
     this.#outgoing(name, config, group.id, tags);
     if (config.peers) this.#peers(name, group.id, tags);
-    for (const { protocol, fromPort, toPort, cidr } of inbound) {
+    for (const entry of inbound) {
+      const { protocol, fromPort, toPort, cidr } = entry;
       new SecurityGroupIngressRule(
-        `${name}-${protocol}-${fromPort}-${cidr.replace('/', '-')}`,
+        `${name}-${nameOfInbound(entry)}`,
         {
           securityGroupId: group.id,
           ipProtocol: protocol,
@@ -216,6 +213,11 @@ export class AwsJoinToken extends pulumi.ComponentResource {
   }
 }
 
+/** Images differ in it: Ubuntu's /dev/sda1, Debian's /dev/xvda. By another name the disk would not be the root. */
+const rootDeviceOf = (parent: AwsFleet, image: string): pulumi.Output<string> =>
+  getAmiOutput({ filters: [{ name: 'image-id', values: [image] }], includeDeprecated: true }, { parent })
+    .rootDeviceName;
+
 /** How every host is: encrypted disks, no metadata without a session, no address from which it could be reached. */
 const templateOf = (
   parent: AwsFleet,
@@ -236,7 +238,7 @@ const templateOf = (
       metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
       blockDeviceMappings: [
         {
-          deviceName: config.rootDevice,
+          deviceName: rootDeviceOf(parent, config.image),
           ebs: {
             encrypted: 'true',
             volumeType: 'gp3',

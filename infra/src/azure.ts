@@ -30,7 +30,7 @@ import {
   tagsOf,
   userDataOf,
 } from './fleet.ts';
-import { diskFields, fleetFields, type Inbound, inboundOf } from './fleet-config.ts';
+import { diskFields, fleetFields, type Inbound, inboundOf, nameOfInbound } from './fleet-config.ts';
 import { peerPort } from './host/host-files.ts';
 import type { TokenSource } from './host/token-source.ts';
 
@@ -166,8 +166,9 @@ export class AzureNetwork extends pulumi.ComponentResource {
         destination: 'Internet',
       });
     }
-    for (const [index, { protocol, fromPort, toPort, cidr }] of inbound.entries()) {
-      this.#rule(`asked-${protocol}-${fromPort}-${cidr.replace('/', '-')}`, {
+    for (const [index, entry] of inbound.entries()) {
+      const { protocol, fromPort, toPort, cidr } = entry;
+      this.#rule(`asked-${nameOfInbound(entry)}`, {
         direction: 'Inbound',
         access: 'Allow',
         priority: askedPriority + index,

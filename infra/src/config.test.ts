@@ -4,6 +4,7 @@ import { awsFields } from './aws.ts';
 import { cloudflareFields } from './cloudflare.ts';
 import { ConfigError, type Fields, parseConfig } from './config.ts';
 import { type FleetConfig, inboundOf } from './fleet-config.ts';
+import type { Plan } from './testing/plan.ts';
 import { joinToken, leastConfig, planOfStack, type Target, targets } from './testing/stacks.ts';
 
 const problemsOf = (
@@ -114,4 +115,26 @@ test('a file that is not there is named, with the key that names it', async () =
   const config = { ...leastConfig.hetzner, agentFile: './missing.toml' };
   await expect(planOfStack('hetzner', config)).rejects.toThrow('pulumi config set agentFile names it');
   await expect(planOfStack('hetzner', config)).rejects.not.toThrow(joinToken);
+});
+
+test('without a release that hosts could install nothing is planned, and it is told what to do', async () => {
+  const planOf = (installScript: string, config = {}): Promise<Plan> =>
+    planOfStack('aws', { ...aws, ...config }, { installScript });
+  const noKey = 'release_key, so no host could install anything, or join: build, sign and serve a release';
+  const noUrl = "pulumi config set releaseUrl 'https://mirror.example/cgn'";
+  const [bare, keyed] = ["release_url=''\nrelease_key=''\n", "release_url=''\nrelease_key='a\nb'\n"];
+  await expect(planOf(bare)).rejects.toThrow(noKey);
+  await expect(planOf(bare)).rejects.toThrow(noUrl);
+  await expect(planOf(keyed)).rejects.toThrow(noUrl);
+  const mirrored = { releaseUrl: 'https://mirror.example/cgn' };
+  await expect(planOf(bare, mirrored)).rejects.toThrow(noKey);
+  expect((await planOf(keyed, mirrored)).outputs.hosts).toBe(1);
+});
+
+test.each(['aws', 'azure', 'gcp'] as const)('no two rules of %s are called alike', async (target) => {
+  const inbound = 'tcp:22:203.0.113.7/32,tcp:22-23:203.0.113.7/32,udp:22:203.0.113.7/32';
+  const { resources } = await planOfStack(target, { ...leastConfig[target], inbound });
+  const names = resources.map(({ type, name }) => `${type} ${name}`);
+  expect(new Set(names).size).toBe(names.length);
+  expect(names.filter((name) => name.includes('203-0-113-7'))).toHaveLength(3);
 });

@@ -131,6 +131,10 @@ const readInbound = (entry: string): Inbound => {
   ]);
 };
 
+/** Of the rule that lets it in: no two are called alike. */
+export const nameOfInbound = ({ protocol, fromPort, toPort, cidr }: Inbound): string =>
+  `${protocol}-${fromPort}-${toPort}-${cidr.replace(/[./]/g, '-')}`;
+
 /** What the fields mean together. Throws `ConfigError`. */
 export const inboundOf = (config: FleetConfig): readonly Inbound[] => {
   const problems: string[] = [];

@@ -25,7 +25,7 @@ import {
   tagsOf,
   userDataOf,
 } from './fleet.ts';
-import { diskFields, fleetFields, type Inbound, inboundOf } from './fleet-config.ts';
+import { diskFields, fleetFields, type Inbound, inboundOf, nameOfInbound } from './fleet-config.ts';
 import { peerPort } from './host/host-files.ts';
 import type { TokenSource } from './host/token-source.ts';
 
@@ -118,9 +118,10 @@ export class GcpNetwork extends pulumi.ComponentResource {
     );
     this.#outgoing(name, config, network.id, account);
     if (config.peers) this.#peers(name, network.id, account);
-    for (const { protocol, fromPort, toPort, cidr } of inbound) {
+    for (const entry of inbound) {
+      const { protocol, fromPort, toPort, cidr } = entry;
       new Firewall(
-        `${name}-${protocol}-${fromPort}-${cidr.replace(/[./]/g, '-')}`,
+        `${name}-${nameOfInbound(entry)}`,
         {
           network: network.id,
           direction: 'INGRESS',

@@ -23,8 +23,36 @@ export interface FleetFiles {
   readonly sources: HostSources;
 }
 
-/** `directory` is the stack's: paths in its configuration are relative to it. */
-export const readFleetFiles = (config: FleetConfig, directory: string): FleetFiles => {
+const howToRelease = 'docs/design/0012-release.md, "Who signs"';
+
+/** Hosts install what a release's key has signed, and nothing else: without one they could never join. */
+const checkInstaller = (text: string, { releaseUrl }: FleetConfig): void => {
+  const problems: string[] = [];
+  if (!/^release_key='[^']+'/m.test(text)) {
+    problems.push(
+      'install.sh of this clone has no release_key, so no host could install anything, or join: build, ' +
+        `sign and serve a release, and commit the public half of its key in install.sh (${howToRelease}).`,
+    );
+  }
+  if (releaseUrl === undefined && !/^release_url='[^']+'/m.test(text)) {
+    problems.push(
+      'install.sh of this clone has no release_url, so hosts do not know where releases lie: write it ' +
+        "there, or pulumi config set releaseUrl 'https://mirror.example/cgn'",
+    );
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+};
+
+/**
+ * `directory` is the stack's: paths in its configuration are relative to it. Throws `ConfigError` where hosts could not
+ * be made from what is there.
+ */
+export const readFleetFiles = (
+  config: FleetConfig,
+  directory: string,
+  installScript = sourceOf('install.sh'),
+): FleetFiles => {
+  checkInstaller(installScript, config);
   const fileOf = (key: 'agentFile' | 'kvcachedFile' | 'setupFile'): string | undefined => {
     const path = config[key];
     if (path === undefined) return undefined;
@@ -38,7 +66,7 @@ export const readFleetFiles = (config: FleetConfig, directory: string): FleetFil
     kvcachedConfig: config.peers ? (fileOf('kvcachedFile') ?? kvcachedConfigDefault) : undefined,
     setup: fileOf('setupFile'),
     sources: {
-      installScript: sourceOf('install.sh'),
+      installScript,
       agentUnit: sourceOf('docs/cognitora-agent.service'),
       kvcachedUnit: sourceOf('docs/cognitora-kvcached.service'),
     },

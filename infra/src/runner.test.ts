@@ -3,15 +3,17 @@
  * it would tell Pulumi's engine is taken here, over the wire, on loopback.
  */
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Server, ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
 import { MockMonitor } from '@pulumi/pulumi/runtime/mocks.js';
 import empty from 'google-protobuf/google/protobuf/empty_pb.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { toldByCloud } from './testing/plan.ts';
-import { leastConfig, secretKeys, type Target, targets } from './testing/stacks.ts';
+import { answerOf, toldByCloud } from './testing/plan.ts';
+import { leastConfig, publishersClone, secretKeys, type Target, targets } from './testing/stacks.ts';
 
-const infra = join(import.meta.dirname, '..');
+const clone = publishersClone();
+const infra = join(clone, 'infra');
 const server = new Server();
 let address = '';
 let made: string[] = [];
@@ -22,7 +24,7 @@ const mocks = new MockMonitor({
     made.push(type);
     return { id: `${name}-id`, state: { name, ...inputs, ...toldByCloud(type, name) } };
   },
-  call: () => ({ results: [], tenantId: 't', objectId: 'o' }),
+  call: ({ token }) => answerOf(token),
 });
 
 /** One method of gRPC with one question and one answer. */
@@ -66,7 +68,10 @@ beforeAll(async () => {
   });
   address = `127.0.0.1:${port}`;
 });
-afterAll(() => server.forceShutdown());
+afterAll(() => {
+  server.forceShutdown();
+  rmSync(clone, { recursive: true });
+});
 
 /** Its status, and what it printed. */
 const run = (target: Target, config: Readonly<Record<string, string>>): Promise<string> => {

@@ -77,7 +77,7 @@ export class CloudHost {
   }
 
   /** Another instance of the same image: cgn stays, of the last one nothing else. */
-  become(instance: string, userData: string, secret: string): void {
+  become(instance: string, userData: string | Buffer, secret: string): void {
     const old = ['cloud', 'etc/cognitora', 'etc/enabled-units', 'run/units', 'run/cognitora-join'];
     const states = ['var/lib/cognitora', 'var/lib/cloud', 'usr/local/lib/cognitora', 'etc/systemd/system'];
     for (const each of [...old, ...states]) rmSync(this.path(each), { recursive: true, force: true });

@@ -16,6 +16,12 @@ export interface Plan {
   readonly outputs: Readonly<Record<string, unknown>>;
 }
 
+/** Whether it is of that type, said without its provider and module. */
+export const isA =
+  (type: string) =>
+  (resource: Resource): boolean =>
+    resource.type.endsWith(`:${type}`);
+
 /** A value that Pulumi keeps encrypted. */
 export class SecretValue {
   readonly value: unknown;
@@ -54,12 +60,18 @@ export const toldByCloud = (type: string, name: string): Record<string, unknown>
 };
 
 /** Hetzner numbers its resources. */
-const idOf = (type: string, name: string): string => (type.startsWith('hcloud:') ? '4711' : `${name}-id`);
+export const idOf = (type: string, name: string): string =>
+  type.startsWith('hcloud:') ? '4711' : `${name}-id`;
 
-const answerOf = (token: string): Record<string, unknown> => {
+/** What the image of AWS calls its root disk: Debian's name for it. */
+export const rootDeviceName = '/dev/xvda';
+
+/** What clouds answer when a stack asks. */
+export const answerOf = (token: string): Record<string, unknown> => {
   if (token === 'azure:core/getClientConfig:getClientConfig') {
     return { tenantId: 'tenant', objectId: 'deployer', clientId: 'client', subscriptionId: 's', id: 'id' };
   }
+  if (token === 'aws:ec2/getAmi:getAmi') return { rootDeviceName };
   if (token === 'cloudflare:index/getWorkersScripts:getWorkersScripts') return { results: deployed };
   throw new Error(`the stack asks the cloud for ${token}, which no mock knows`);
 };

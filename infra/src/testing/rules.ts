@@ -3,7 +3,7 @@
  * tagged is, what is stored is encrypted, nobody may do everything, and secrets stay secret. A resource of a type that
  * is not in the table here breaks a rule by being there: whoever adds one says what it opens, stores and allows.
  */
-import { type Plan, type Resource, SecretValue } from './plan.ts';
+import { idOf, type Plan, type Resource, rootDeviceName, SecretValue } from './plan.ts';
 import { filesOf, userDataIn } from './readable.ts';
 
 type Inputs = Readonly<Record<string, unknown>>;
@@ -46,11 +46,26 @@ const broadRoles = /(?:^|\/)(?:owner|editor|viewer|admin|contributor|user access
 const isNarrowRole = (role: unknown): boolean => !broadRoles.test(textOf(role));
 const everyone = /^(?:allUsers|allAuthenticatedUsers)$|\*/;
 
+const publicAddress = 'a host has a public address';
+const letsOut = 'lets out more than one port';
+
 const rules = {
   awsDisks: must(({ blockDeviceMappings }) => {
-    const disks = listOf(blockDeviceMappings).map((mapping) => tableOf(tableOf(mapping).ebs));
-    return disks.length > 0 && disks.every(({ encrypted }) => encrypted === 'true');
+    const disks = listOf(blockDeviceMappings).map(tableOf);
+    const hasRoot = disks.some(({ deviceName }) => deviceName === rootDeviceName);
+    return hasRoot && disks.every(({ ebs }) => tableOf(ebs).encrypted === 'true');
   }, 'a disk is not encrypted'),
+  awsNoOtherPolicies: must(
+    ({ managedPolicyArns, inlinePolicies }) =>
+      listOf(managedPolicyArns).length + listOf(inlinePolicies).length === 0,
+    'a role has policies that are no resources of this plan',
+  ),
+  awsNarrowOut: must(
+    ({ ipProtocol, fromPort, toPort }) =>
+      (ipProtocol === 'tcp' || ipProtocol === 'udp') && fromPort !== undefined && fromPort === toPort,
+    letsOut,
+  ),
+  awsNoOwnEgress: must(({ egress }) => listOf(egress).length === 0, letsOut),
   awsMetadata: must(({ metadataOptions }) => {
     const { httpTokens, httpPutResponseHopLimit } = tableOf(metadataOptions);
     return httpTokens === 'required' && httpPutResponseHopLimit === 1;
@@ -65,6 +80,15 @@ const rules = {
     const all = listOf(networkInterfaces).map(tableOf);
     return all.length > 0 && all.every(({ networkSecurityGroupId }) => networkSecurityGroupId !== undefined);
   }, 'a host without a security group'),
+  azureNoAddress: must(({ networkInterfaces }) => {
+    const all = listOf(networkInterfaces).flatMap((each) => listOf(tableOf(each).ipConfigurations));
+    return all.every((each) => tableOf(each).publicIpAddresses === undefined);
+  }, publicAddress),
+  azureNarrowOut: must(
+    ({ direction, access, destinationPortRange }) =>
+      direction !== 'Outbound' || access !== 'Allow' || /^\d+$/.test(textOf(destinationPortRange)),
+    letsOut,
+  ),
   azureNoPassword: must(
     ({ disablePasswordAuthentication, adminPassword }) =>
       disablePasswordAuthentication === true && adminPassword === undefined,
@@ -91,7 +115,12 @@ const rules = {
   noPublicAddress: must(({ networkInterfaces }) => {
     const all = listOf(networkInterfaces).map(tableOf);
     return all.every((each) => each.accessConfigs === undefined && each.ipv6AccessConfigs === undefined);
-  }, 'a host has a public address'),
+  }, publicAddress),
+  gcpNarrowOut: must(
+    ({ direction, allows }) =>
+      direction !== 'EGRESS' || listOf(allows).every((each) => listOf(tableOf(each).ports).length > 0),
+    letsOut,
+  ),
   closedDevAddress: must(
     ({ enabled, previewsEnabled }) => enabled === false && previewsEnabled === false,
     'the Worker answers at workers.dev, too',
@@ -101,7 +130,7 @@ const rules = {
 /** Every type of resource that the stacks make. */
 const kinds: Readonly<Record<string, Kind>> = {
   'aws:autoscaling/group:Group': { tags: 'list' },
-  'aws:ec2/defaultSecurityGroup:DefaultSecurityGroup': { tags: 'tags' },
+  'aws:ec2/defaultSecurityGroup:DefaultSecurityGroup': { tags: 'tags', rules: [rules.awsNoOwnEgress] },
   'aws:ec2/internetGateway:InternetGateway': { tags: 'tags' },
   'aws:ec2/launchTemplate:LaunchTemplate': {
     tags: 'tags',
@@ -109,14 +138,20 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
   'aws:ec2/routeTable:RouteTable': { tags: 'tags' },
   'aws:ec2/routeTableAssociation:RouteTableAssociation': { tags: undefined },
-  'aws:ec2/securityGroup:SecurityGroup': { tags: 'tags' },
+  'aws:ec2/securityGroup:SecurityGroup': { tags: 'tags', rules: [rules.awsNoOwnEgress] },
   'aws:ec2/subnet:Subnet': { tags: 'tags' },
   'aws:ec2/vpc:Vpc': { tags: 'tags' },
   'aws:iam/instanceProfile:InstanceProfile': { tags: 'tags' },
-  'aws:iam/role:Role': { tags: 'tags', rules: [namesEachThing('assumeRolePolicy')] },
+  'aws:iam/role:Role': {
+    tags: 'tags',
+    rules: [namesEachThing('assumeRolePolicy'), rules.awsNoOtherPolicies],
+  },
   'aws:iam/rolePolicy:RolePolicy': { tags: undefined, rules: [namesEachThing('policy')] },
   'aws:ssm/parameter:Parameter': { tags: 'tags', rules: [rules.awsSecure] },
-  'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule': { tags: 'tags' },
+  'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule': {
+    tags: 'tags',
+    rules: [rules.awsNarrowOut],
+  },
   'aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule': { tags: 'tags' },
   'azure:authorization/assignment:Assignment': {
     tags: undefined,
@@ -125,7 +160,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   'azure:authorization/userAssignedIdentity:UserAssignedIdentity': { tags: 'tags' },
   'azure:compute/linuxVirtualMachineScaleSet:LinuxVirtualMachineScaleSet': {
     tags: 'tags',
-    rules: [rules.azureDisks, rules.azureGuarded, rules.azureNoPassword],
+    rules: [rules.azureDisks, rules.azureGuarded, rules.azureNoAddress, rules.azureNoPassword],
   },
   'azure:core/resourceGroup:ResourceGroup': { tags: 'tags' },
   'azure:keyvault/keyVault:KeyVault': { tags: 'tags', rules: [rules.azureVault] },
@@ -134,7 +169,10 @@ const kinds: Readonly<Record<string, Kind>> = {
   'azure:network/natGateway:NatGateway': { tags: 'tags' },
   'azure:network/natGatewayPublicIpAssociation:NatGatewayPublicIpAssociation': { tags: undefined },
   'azure:network/networkSecurityGroup:NetworkSecurityGroup': { tags: 'tags' },
-  'azure:network/networkSecurityRule:NetworkSecurityRule': { tags: undefined },
+  'azure:network/networkSecurityRule:NetworkSecurityRule': {
+    tags: undefined,
+    rules: [rules.azureNarrowOut],
+  },
   'azure:network/publicIp:PublicIp': { tags: 'tags' },
   'azure:network/subnet:Subnet': { tags: undefined },
   'azure:network/subnetNatGatewayAssociation:SubnetNatGatewayAssociation': { tags: undefined },
@@ -148,7 +186,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     rules: [rules.closedDevAddress],
   },
   // Networks and their parts have no labels at Google's.
-  'gcp:compute/firewall:Firewall': { tags: undefined },
+  'gcp:compute/firewall:Firewall': { tags: undefined, rules: [rules.gcpNarrowOut] },
   'gcp:compute/network:Network': { tags: undefined },
   'gcp:compute/regionInstanceGroupManager:RegionInstanceGroupManager': { tags: undefined },
   // Google encrypts every disk; there is no way to ask for one that is not.
@@ -230,34 +268,65 @@ const openings: Readonly<Record<string, (inputs: Inputs) => readonly string[]>> 
 export const openingsOf = ({ resources }: Plan): readonly string[] =>
   resources.flatMap(({ type, inputs }) => openings[type]?.(inputs) ?? []).sort();
 
-/** Where a plan keeps what guards a host: without it everything would come in. */
+/** Azure's rule of one direction that denies everything. */
+const deniesAll =
+  (direction: 'Inbound' | 'Outbound') =>
+  ({ inputs }: Resource): boolean =>
+    inputs.direction === direction &&
+    inputs.access === 'Deny' &&
+    inputs.sourceAddressPrefix === '*' &&
+    inputs.destinationAddressPrefix === '*' &&
+    inputs.destinationPortRange === '*' &&
+    inputs.protocol === '*';
+
+/** Google's rule that denies the hosts of that account what no other rule lets out. */
+const deniesOut =
+  (account: string) =>
+  ({ type, inputs }: Resource): boolean =>
+    type === 'gcp:compute/firewall:Firewall' &&
+    inputs.direction === 'EGRESS' &&
+    inputs.disabled !== true &&
+    listOf(inputs.destinationRanges).includes('0.0.0.0/0') &&
+    listOf(inputs.denies).some((each) => tableOf(each).protocol === 'all') &&
+    listOf(inputs.targetServiceAccounts).includes(account);
+
+const isOfType =
+  (type: string) =>
+  (resource: Resource): boolean =>
+    resource.type === type;
+
+/** Where a plan keeps what guards a host: without it everything would come in, or go out. */
 const guards: Readonly<Record<string, (plan: Plan) => readonly string[]>> = {
   azure: ({ resources }) =>
-    resources.some(
-      ({ inputs }) =>
-        inputs.direction === 'Inbound' &&
-        inputs.access === 'Deny' &&
-        inputs.sourceAddressPrefix === '*' &&
-        inputs.destinationAddressPrefix === '*' &&
-        inputs.destinationPortRange === '*' &&
-        inputs.protocol === '*',
-    )
-      ? []
-      : ['nothing denies what Azure lets the members of a network do'],
+    (['Inbound', 'Outbound'] as const)
+      .filter((direction) => !resources.some(deniesAll(direction)))
+      .map((direction) => `nothing denies what Azure lets the members of a network do: ${direction}`),
   hetzner: ({ resources }) =>
     resources
-      .filter(
-        ({ type, inputs }) =>
-          type === 'hcloud:index/server:Server' && listOf(inputs.firewallIds).length === 0,
-      )
+      .filter(isOfType('hcloud:index/server:Server'))
+      .filter(({ inputs }) => listOf(inputs.firewallIds).length === 0)
       .map(({ name }) => `${name}: a host without a firewall`),
-  aws: ({ resources }) =>
-    resources
+  aws: ({ resources }) => {
+    const groups = resources.filter(isOfType('aws:ec2/securityGroup:SecurityGroup'));
+    const own = JSON.stringify(groups.map(({ type, name }) => idOf(type, name)));
+    return resources
+      .filter(isOfType('aws:ec2/launchTemplate:LaunchTemplate'))
       .filter(
-        ({ type, inputs }) =>
-          type === 'aws:ec2/launchTemplate:LaunchTemplate' && listOf(inputs.vpcSecurityGroupIds).length !== 1,
+        ({ inputs }) =>
+          groups.length !== 1 ||
+          JSON.stringify(inputs.vpcSecurityGroupIds) !== own ||
+          // They would have groups and addresses of their own.
+          inputs.networkInterfaces !== undefined ||
+          inputs.securityGroupNames !== undefined,
       )
-      .map(({ name }) => `${name}: a host must be in the fleet's security group and no other`),
+      .map(({ name }) => `${name}: a host must be in the fleet's security group and no other`);
+  },
+  // Rules are for the hosts of an account: one without it would be under none.
+  gcp: ({ resources }) =>
+    resources
+      .filter(isOfType('gcp:compute/regionInstanceTemplate:RegionInstanceTemplate'))
+      .filter(({ inputs }) => !resources.some(deniesOut(textOf(tableOf(inputs.serviceAccount).email))))
+      .map(({ name }) => `${name}: nothing denies a host to dial out to wherever it wants`),
 };
 
 const filesWithin = (value: string): readonly string[] => {
