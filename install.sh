@@ -40,6 +40,8 @@ staging=
 landed=
 made=
 child=
+version=
+removing=
 
 # However it ends: a child of ours ends, what was staged goes, and so do folders that were made for nothing.
 cleanup() {
@@ -48,7 +50,8 @@ cleanup() {
     wait "$child" 2>/dev/null || :
   fi
   [ -z "$staging" ] || rm -rf "$staging" "$prefix/bin/.cgn.$$"
-  [ -z "$landed" ] || rm -rf "$landed"
+  # Once the command runs it, it stays.
+  [ -z "$landed" ] || [ "$(installed_version)" = "$version" ] || rm -rf "$landed"
   case $made in
     *"$home
 "*) rm -f "$home/folders" ;;
@@ -70,6 +73,12 @@ run() {
   return "$status"
 }
 
+# Where a server says no length, what is written has a bound all the same.
+bounded() {
+  ulimit -S -f $((bytes_max / 512)) 2>/dev/null || :
+  exec "$@"
+}
+
 remove_folders() { # LINES: the innermost first, and only empty ones
   printf '%s' "$1" | sort -r | while IFS= read -r folder; do rmdir "$folder" 2>/dev/null || :; done
 }
@@ -77,10 +86,14 @@ remove_folders() { # LINES: the innermost first, and only empty ones
 make_folder() {
   [ ! -d "$1" ] || return 0
   make_folder "$(dirname "$1")"
-  mkdir "$1" 2>/dev/null || fail "The folder $1 cannot be made." \
-    "choose a prefix that you may write: CGN_PREFIX=\$HOME/.local sh install.sh" "or run it as root"
-  made="$made$1
+  if mkdir "$1" 2>/dev/null; then
+    made="$made$1
 "
+    return
+  fi
+  # Another one may have made it meanwhile.
+  [ -d "$1" ] || fail "The folder $1 cannot be made." \
+    "choose a prefix that you may write: CGN_PREFIX=\$HOME/.local sh install.sh" "or run it as root"
 }
 
 name_target() {
@@ -113,7 +126,7 @@ fetch() {
   fi
   name=$1
   shift 2
-  run "$@" >"$staging/said" 2>&1 && return 0
+  run bounded "$@" >"$staging/said" 2>&1 && return 0
   sed 's/^/  /' "$staging/said" >&2
   return 1
 }
@@ -176,6 +189,11 @@ take_staging() {
   if ! mkdir "$home/staging" 2>/dev/null; then
     [ -d "$home/staging" ] || fail "$home cannot be written." 'use another CGN_PREFIX, or run it as root'
     owner=$(cat "$home/staging/pid" 2>/dev/null) || owner=
+    if [ -z "$owner" ]; then
+      # One that begins just now has said it by then.
+      sleep 1
+      owner=$(cat "$home/staging/pid" 2>/dev/null) || owner=
+    fi
     if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
       fail "Another install.sh (process $owner) is at work in $prefix." "wait for it, or remove $home/staging"
     fi
@@ -184,7 +202,7 @@ take_staging() {
     mkdir "$home/staging" || fail "$home cannot be written." 'use another CGN_PREFIX, or run it as root'
   fi
   staging=$home/staging
-  printf '%s\n' "$$" >"$staging/pid" || fail "$staging cannot be written." 'is the disk full?'
+  printf '%s\n' "$$" >"$staging/pid" || [ -n "$removing" ] || fail "$staging cannot be written." 'is the disk full?'
 }
 
 unpack() { # FILE
@@ -200,6 +218,8 @@ unpack() { # FILE
 
 # From one version to another in one step: whoever runs cgn meanwhile has the old one or the new one.
 switch_to() {
+  # Of two that began at once, the one that gave up may have taken it along.
+  mkdir -p "$prefix/bin"
   ln -s "../lib/cognitora/$1/bin/cgn" "$prefix/bin/.cgn.$$"
   mv -f "$prefix/bin/.cgn.$$" "$prefix/bin/cgn"
 }
@@ -310,6 +330,8 @@ refuse_running() {
 
 uninstall() {
   need_installed --uninstall
+  # Also where the disk is full: it makes room.
+  removing=yes
   take_staging
   refuse_running
   [ -z "$(installed_version)" ] || rm -f "$prefix/bin/cgn"

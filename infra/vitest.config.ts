@@ -6,6 +6,8 @@ process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cach
 
 export default defineConfig({
   test: {
+    // Not that of the root's tests, which may run beside these: whoever finds another configuration there empties it.
+    fsModuleCachePath: join(import.meta.dirname, 'node_modules/.cache/vitest'),
     include: ['src/**/*.test.ts', 'stacks/**/*.test.ts'],
     // Loading a provider's package takes a second or two on a busy machine.
     testTimeout: 120_000,

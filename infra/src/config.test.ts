@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { awsFields } from './aws.ts';
 import { cloudflareFields } from './cloudflare.ts';
 import { ConfigError, type Fields, parseConfig } from './config.ts';
+import { edgeOrigin } from './fleet.ts';
 import { type FleetConfig, inboundOf } from './fleet-config.ts';
 import type { Plan } from './testing/plan.ts';
 import { joinToken, leastConfig, planOfStack, type Target, targets } from './testing/stacks.ts';
@@ -137,4 +138,13 @@ test.each(['aws', 'azure', 'gcp'] as const)('no two rules of %s are called alike
   const names = resources.map(({ type, name }) => `${type} ${name}`);
   expect(new Set(names).size).toBe(names.length);
   expect(names.filter((name) => name.includes('203-0-113-7'))).toHaveLength(3);
+});
+
+test('what another stack says of its edge is an https origin, or nothing is made of it', () => {
+  expect(edgeOrigin('a/b/c', 'https://edge.example/path')).toBe('https://edge.example');
+  for (const url of [undefined, 'edge', 'http://edge.example', "https://a'$(touch$IFSx)'b/", 'data:,x']) {
+    expect(() => edgeOrigin('a/b/c', url)).toThrow(
+      'The stack a/b/c has no output edgeUrl that is an https URL',
+    );
+  }
 });

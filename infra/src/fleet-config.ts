@@ -21,7 +21,7 @@ const inboundMax = 16;
 const diskGbMin = 30;
 const diskGbMax = 16_384;
 
-const httpsOrigin = /^https:\/\/[a-z0-9.-]+(?::\d{1,5})?$/;
+export const httpsOrigin = /^https:\/\/[a-z0-9.-]+(?::\d{1,5})?$/;
 /** protocol:port or from-to:CIDR, such as tcp:22:203.0.113.7/32. */
 const inboundPattern = /^(?:tcp|udp):\d{1,5}(?:-\d{1,5})?:(?:\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/;
 

@@ -3,7 +3,7 @@
  * of what goes out. Knows Pulumi's values, and no cloud.
  */
 import * as pulumi from '@pulumi/pulumi';
-import type { FleetConfig } from './fleet-config.ts';
+import { type FleetConfig, httpsOrigin } from './fleet-config.ts';
 import { cloudInit } from './host/cloud-init.ts';
 import type { HostSpec } from './host/host-files.ts';
 import type { TokenSource } from './host/token-source.ts';
@@ -22,14 +22,22 @@ export const tagsOf = (stack: string = pulumi.getStack()): { readonly [key: stri
   stack: stack.toLowerCase(),
 });
 
+/** What a stack says of its edge. It is written into programs of the hosts, so it is held to what may stand there. */
+export const edgeOrigin = (stack: string, url: unknown): string => {
+  const origin = typeof url === 'string' && URL.canParse(url) ? new URL(url).origin : '';
+  if (httpsOrigin.test(origin)) return origin;
+  throw new Error(
+    `The stack ${stack} has no output edgeUrl that is an https URL: bring it up first, or set edge.`,
+  );
+};
+
 /** The edge's origin: as configured, or as the edge's own stack says. */
 export const edgeOf = ({ edge, edgeStack }: FleetConfig): pulumi.Output<string> => {
   if (edge !== undefined) return pulumi.output(edge);
   const stack = edgeStack ?? '';
-  return new pulumi.StackReference(stack).requireOutput('edgeUrl').apply((url: unknown) => {
-    if (typeof url === 'string' && URL.canParse(url)) return new URL(url).origin;
-    throw new Error(`The stack ${stack} has no output edgeUrl: bring it up first, or set edge.`);
-  });
+  return new pulumi.StackReference(stack)
+    .requireOutput('edgeUrl')
+    .apply((url: unknown) => edgeOrigin(stack, url));
 };
 
 /** What a host is made from, once it is known where its token is kept. */

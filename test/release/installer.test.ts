@@ -304,6 +304,17 @@ describe('ended in the midst of a download', () => {
     expect(treeOf(home)).toEqual([]);
   });
 
+  test('behind the step from one version to another what is installed stays whole', async () => {
+    await installed('0.9.0');
+    // Its own mv, which ends the installer once the command is the new one.
+    const tools = join(home, 'tools');
+    mkdirSync(tools);
+    const mv = '#!/bin/sh\n/bin/mv "$@"\ncase "$*" in *"/bin/cgn") kill -TERM "$PPID" ;; esac\n';
+    writeFileSync(join(tools, 'mv'), mv, { mode: 0o755 });
+    const { status } = await run({ CGN_VERSION: '0.10.0', PATH: `${tools}:/usr/local/bin:/usr/bin:/bin` });
+    expect([status, linked(prefix), await cgnSays()]).toEqual([143, '0.10.0', 'cgn 0.10.0\n']);
+  });
+
   test('a second one waits for nobody: it says who is at work', async () => {
     server.fates.set(bundleOf('0.10.0'), 'stalled');
     const { promise: over, resolve } = Promise.withResolvers<void>();

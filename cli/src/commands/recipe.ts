@@ -14,7 +14,7 @@ import { gpusOf, type Recipe } from '../recipe/recipe.ts';
 import { renderRecipe } from '../recipe/render.ts';
 import { listReport, servedReport, showReport, stateWords } from '../recipe/report.ts';
 import { requirementsOf } from '../recipe/requirements.ts';
-import { isKept, stateIn } from '../recipe/state.ts';
+import { isKept, nameless, stateIn } from '../recipe/state.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
 import { argumentsOf } from '../wrong-arguments.ts';
 import { type Finding, findingReport } from './doctor.ts';
@@ -207,6 +207,13 @@ const down = async (recipe: Recipe, { dataDirectory, json }: Settings): Promise<
   if (state !== undefined && state.recipe !== recipe.name) {
     const fix = `npm run cgn -- recipe down ${state.recipe}${dataOption(dataDirectory)}`;
     throw new UserError(`On ${dataDirectory} it is ${state.recipe} that is up: ${fix}`);
+  }
+  const pid = state === undefined ? nameless(dataDirectory) : undefined;
+  if (pid !== undefined) {
+    const fix = `kill ${pid} ends it and all that it started`;
+    throw new UserError(
+      `A recipe is up on ${dataDirectory}, and recipe.json there does not say which: ${fix}.`,
+    );
   }
   const startedMs = monotonicMs();
   const wasUp = state !== undefined && (await endKeeper(state, dataDirectory));

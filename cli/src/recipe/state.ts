@@ -3,7 +3,7 @@
  * removed by it at its end; one whose keeper is gone is stale, and says so.
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOption } from '../admin-client.ts';
@@ -45,21 +45,39 @@ export const saveState = (dataDirectory: string, state: RecipeState): void => {
 
 export const removeState = (dataDirectory: string): void => rmSync(pathIn(dataDirectory), { force: true });
 
-/** Its command line; empty: there is no such process. macOS has no /proc. */
-const commandOf = (pid: number): string => {
+/** The words of its command line; none: there is no such process. macOS has no /proc. */
+const wordsOf = (pid: number): readonly string[] => {
   try {
-    if (process.platform === 'linux')
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' });
+    if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' })
+      .trim()
+      .split(' ');
   } catch {
-    return '';
+    return [];
   }
 };
 
-/** Whether that process keeps this directory's recipe: pids are used again. */
-export const isKept = ({ pid }: RecipeState, dataDirectory: string): boolean => {
-  const command = commandOf(pid);
-  return command.includes('recipe/keeper.ts') && command.includes(dataDirectory);
+const isSameFolder = (one: string, other: string): boolean => {
+  try {
+    return realpathSync(one) === realpathSync(other);
+  } catch {
+    return false;
+  }
+};
+
+/** Whether that process keeps this directory's recipe: pids are used again, and directories have several names. */
+const isKeeper = (pid: number, dataDirectory: string): boolean => {
+  const [, program = '', ...words] = wordsOf(pid);
+  const kept = words[words.indexOf('--data-dir') + 1] ?? '';
+  return program.endsWith('/recipe/keeper.ts') && isSameFolder(kept, dataDirectory);
+};
+
+export const isKept = ({ pid }: RecipeState, dataDirectory: string): boolean => isKeeper(pid, dataDirectory);
+
+/** The keeper of a directory whose state is gone or cannot be read. */
+export const nameless = (dataDirectory: string): number | undefined => {
+  const pid = holderPid(dataDirectory);
+  return pid !== undefined && isKeeper(pid, dataDirectory) ? pid : undefined;
 };
 
 /** Who works on the directory already, in words; undefined: nobody. */

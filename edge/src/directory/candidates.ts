@@ -92,7 +92,7 @@ export class CandidateRecords {
       othersWaiting === 0 ? 0 : rates.prefillMs({ uncachedTokens: promptTokens, ...context }, nowMs);
     candidate.waitMs = load.waitMs(nowMs) + othersWaiting * strangerMs;
     const uncachedTokens = promptTokens - candidate.cachedTokens;
-    candidate.isForeseen = rates.foresees(Math.max(uncachedTokens, load.longestWaitingTokens));
+    candidate.isForeseen = rates.foresees(uncachedTokens);
     candidate.prefillMs = rates.prefillMs({ uncachedTokens, ...context }, nowMs);
     candidate.fetch = undefined;
     candidate.stepMs = rates.stepMs(candidate.decoding + 1, nowMs);

@@ -24,7 +24,6 @@ export interface LiveRequest {
 
 interface Derived {
   waitingTokens: number;
-  longestWaitingTokens: number;
   backlogMs: number;
   /** Of the request whose turn it is. */
   headBookedAtMs: number;
@@ -84,11 +83,6 @@ export class ReplicaLoad {
     return this.#derive().waitingTokens;
   }
 
-  /** The most of one of them. */
-  get longestWaitingTokens(): number {
-    return this.#derive().longestWaitingTokens;
-  }
-
   /** Requests past their first byte. */
   get decoding(): number {
     return this.#derive().decoding;
@@ -115,7 +109,6 @@ export class ReplicaLoad {
     if (this.#derived !== undefined) return this.#derived;
     const derived: Derived = {
       waitingTokens: 0,
-      longestWaitingTokens: 0,
       backlogMs: 0,
       headBookedAtMs: Number.POSITIVE_INFINITY,
       headPrefillMs: 0,
@@ -130,7 +123,6 @@ export class ReplicaLoad {
         continue;
       }
       derived.waitingTokens += request.uncachedTokens;
-      derived.longestWaitingTokens = Math.max(derived.longestWaitingTokens, request.uncachedTokens);
       derived.backlogMs += request.prefillMs;
       if (request.bookedAtMs < derived.headBookedAtMs) {
         derived.headBookedAtMs = request.bookedAtMs;

@@ -36,7 +36,7 @@ export interface Candidate {
   waitMs: number;
   /** Of this request's prompt: tokens expected in the cache, weighed by tier and by how true its claims were. */
   cachedTokens: number;
-  /** What is said of prefills rests on prompts about as long as this one, and as those before it. */
+  /** What is said of its prefill rests on prompts about as long. */
   isForeseen: boolean;
   /** This request's prefill there, of what is neither cached nor fetched. */
   prefillMs: number;
