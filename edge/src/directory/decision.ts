@@ -89,7 +89,8 @@ export const requestOf = (
 
 /**
  * Throws `overloaded` when every replica that could be chosen has so much to do that the first token would come too
- * late. Who would wait for nobody is not refused: it would not be faster later. And nobody is for what is only guessed of its own prompt.
+ * late. Who would wait for nobody is not refused: it would not be faster later. And nobody is for what is only
+ * guessed of its own prompt.
  */
 export const assertInTime = ({ candidates }: Choice, { firstTokenMsMax, model }: DecideOptions): void => {
   if (firstTokenMsMax === undefined) return;
