@@ -26,6 +26,7 @@ import {
   type FleetOutputs,
   hostOf,
   outgoingPorts,
+  outputsOf,
   tagsOf,
   userDataOf,
 } from './fleet.ts';
@@ -313,5 +314,5 @@ export const awsStack = (given: FleetArguments<AwsConfig>): FleetOutputs => {
   const token = new AwsJoinToken('fleet', config);
   const userData = userDataOf(hostOf(given, edge, token.source));
   new AwsFleet('fleet', { config, network, token, userData });
-  return { edge, edgeRegion: config.region ?? '', hosts: config.hosts };
+  return outputsOf(config, edge);
 };

@@ -27,6 +27,7 @@ import {
   type FleetOutputs,
   hostOf,
   outgoingPorts,
+  outputsOf,
   tagsOf,
   userDataOf,
 } from './fleet.ts';
@@ -344,5 +345,5 @@ export const azureStack = (given: FleetArguments<AzureConfig>): FleetOutputs => 
   const token = new AzureJoinToken('fleet', config, place);
   const userData = userDataOf(hostOf(given, edge, token.source));
   new AzureFleet('fleet', { config, place, network, token, userData });
-  return { edge, edgeRegion: config.region ?? '', hosts: config.hosts };
+  return outputsOf(config, edge);
 };

@@ -76,3 +76,8 @@ export interface FleetOutputs {
   readonly edgeRegion: string;
   readonly hosts: number;
 }
+
+export const outputsOf = ({ region, hosts }: FleetConfig, edge: pulumi.Output<string>): FleetOutputs => ({
+  ...{ edge, hosts },
+  edgeRegion: region ?? '',
+});

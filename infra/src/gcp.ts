@@ -22,6 +22,7 @@ import {
   type FleetOutputs,
   hostOf,
   outgoingPorts,
+  outputsOf,
   tagsOf,
   userDataOf,
 } from './fleet.ts';
@@ -332,5 +333,5 @@ export const gcpStack = (given: FleetArguments<GcpConfig>): FleetOutputs => {
   const network = new GcpNetwork('fleet', config, token.account, inbound);
   const userData = userDataOf(hostOf(given, edge, token.source));
   new GcpFleet('fleet', { config, network, token, userData });
-  return { edge, edgeRegion: config.region ?? '', hosts: config.hosts };
+  return outputsOf(config, edge);
 };

@@ -17,6 +17,7 @@ import {
   type FleetOutputs,
   hostOf,
   outgoingPorts,
+  outputsOf,
   tagsOf,
   userDataOf,
 } from './fleet.ts';
@@ -163,9 +164,7 @@ export const hetznerStack = (given: FleetArguments<HetznerConfig>): HetznerOutpu
   const host = hostOf(given, edge, source);
   new HetznerFleet('fleet', config, network, userDataOf(host));
   return {
-    edge,
-    edgeRegion: config.region ?? '',
-    hosts: config.hosts,
+    ...outputsOf(config, edge),
     dedicatedScript: host.apply(joinScriptFor),
   };
 };

@@ -66,18 +66,16 @@ const isSameFolder = (one: string, other: string): boolean => {
 };
 
 /** Whether that process keeps this directory's recipe: pids are used again, and directories have several names. */
-const isKeeper = (pid: number, dataDirectory: string): boolean => {
+export const isKept = ({ pid }: Pick<RecipeState, 'pid'>, dataDirectory: string): boolean => {
   const [, program = '', ...words] = wordsOf(pid);
   const kept = words[words.indexOf('--data-dir') + 1] ?? '';
   return program.endsWith('/recipe/keeper.ts') && isSameFolder(kept, dataDirectory);
 };
 
-export const isKept = ({ pid }: RecipeState, dataDirectory: string): boolean => isKeeper(pid, dataDirectory);
-
 /** The keeper of a directory whose state is gone or cannot be read. */
 export const nameless = (dataDirectory: string): number | undefined => {
   const pid = holderPid(dataDirectory);
-  return pid !== undefined && isKeeper(pid, dataDirectory) ? pid : undefined;
+  return pid !== undefined && isKept({ pid }, dataDirectory) ? pid : undefined;
 };
 
 /** Who works on the directory already, in words; undefined: nobody. */
