@@ -180,7 +180,11 @@ is_older() { # A B: by the numbers of a version; one with a dash is before the s
 
 check_version() {
   case $version in
-    '' | *[!0-9A-Za-z.+-]* | [!0-9]*) fail "\"$version\" is no version." 'such as: CGN_VERSION=0.1.0 sh install.sh' ;;
+    '' | *[!0-9A-Za-z.+-]* | [!0-9]*)
+      # It may be what a server said, to a terminal.
+      fail "\"$(printf '%s' "$version" | LC_ALL=C tr -cd ' -~' | cut -c 1-40)\" is no version." \
+        'such as: CGN_VERSION=0.1.0 sh install.sh'
+      ;;
   esac
 }
 
@@ -224,12 +228,12 @@ switch_to() {
   mv -f "$prefix/bin/.cgn.$$" "$prefix/bin/cgn"
 }
 
-# Only the version that runs and the one before stay.
-remove_others() { # CURRENT BEFORE
-  for folder in "$home"/*/; do
+# Only these two stay: the version that runs and the one before. What begins with no digit is no version.
+remove_versions_but() { # CURRENT BEFORE
+  for folder in "$home"/[0-9]*/; do
     folder=${folder%/}
     case ${folder##*/} in
-      "$1" | "$2" | staging) ;;
+      "$1" | "$2") ;;
       *) rm -rf "$folder" ;;
     esac
   done
@@ -286,7 +290,7 @@ install() {
   landed=
   made=
   if [ -n "$before" ] && [ "$before" != "$version" ]; then printf '%s\n' "$before" >"$home/before"; fi
-  remove_others "$version" "$(cat "$home/before" 2>/dev/null)"
+  remove_versions_but "$version" "$(cat "$home/before" 2>/dev/null)"
   say "cgn $version is installed: $prefix/bin/cgn"
   case :$PATH: in
     *":$prefix/bin:"*) ;;
@@ -336,7 +340,10 @@ uninstall() {
   refuse_running
   [ -z "$(installed_version)" ] || rm -f "$prefix/bin/cgn"
   folders=$(cat "$home/folders" 2>/dev/null) || folders=
-  rm -rf "$home"
+  remove_versions_but '' ''
+  rm -rf "$home/staging"
+  rm -f "$home/before" "$home/folders"
+  [ -h "$home" ] || rmdir "$home" 2>/dev/null || :
   remove_folders "$folders"
   cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/cognitora
   rm -rf "$cache/compiled"
@@ -345,7 +352,7 @@ uninstall() {
   for unit in /etc/systemd/system/cognitora-*.service; do
     [ ! -e "$unit" ] || say "  -> a service is still there: systemctl disable --now ${unit##*/} && rm $unit"
   done
-  for kept in "${HOME:-}/.cognitora" "$cache/models" /etc/cognitora /var/lib/cognitora; do
+  for kept in "$home" "${HOME:-}/.cognitora" "$cache/models" /etc/cognitora /var/lib/cognitora; do
     [ ! -e "$kept" ] || say "  -> kept: $kept; remove it where you need it no more"
   done
 }

@@ -36,6 +36,9 @@ export class SlotEngine {
   readonly #options: SlotEngineOptions;
   readonly #running = new Set<Job>();
   readonly #waiting = new Set<Job>();
+  /** Resolves when answers may go on. */
+  #going: Promise<void> = Promise.resolve();
+  #release = (): void => undefined;
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer((incoming, response) => {
     this.#serve(incoming, response).catch(() => response.destroy());
@@ -65,6 +68,18 @@ export class SlotEngine {
 
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /** No answer gets a further event, so whoever has a slot keeps it, until `release`. */
+  hold(): void {
+    this.#release();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#going = promise;
+    this.#release = resolve;
+  }
+
+  release(): void {
+    this.#release();
   }
 
   async stop(): Promise<void> {
@@ -129,7 +144,7 @@ export class SlotEngine {
     if (job.isGone) return;
     job.response.writeHead(200, { 'content-type': 'text/event-stream' });
     for (let event = 0; event < job.events && !job.isGone; event += 1) {
-      if (event > 0) await after(stepMs);
+      if (event > 0) await after(stepMs).then(() => this.#going);
       job.response.write(eventOf(`${event} `));
       this.events += 1;
     }

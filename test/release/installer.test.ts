@@ -1,5 +1,5 @@
 /** install.sh against a local server of releases: what it installs, what it refuses, and what it leaves behind. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { signatureOf } from '../../scripts/release/signature.ts';
@@ -218,6 +218,11 @@ describe('refused, with nothing left behind:', () => {
     await refuses(/could not be downloaded|is no version/);
   });
 
+  test('a newest release that is no version, without what would move a terminal', async () => {
+    server.fates.set('/latest', { text: '\u001b[2J<html>\n' });
+    await refuses(/"\[2J<html>" is no version/);
+  });
+
   test('a server that is not there', async () => {
     await refuses(/latest could not be downloaded from http:\/\/127.0.0.1:1\./, {
       CGN_BASE_URL: 'http://127.0.0.1:1',
@@ -353,6 +358,26 @@ describe('uninstalled', () => {
     await installed('0.9.0');
     await run({}, { argv: ['--uninstall'] });
     expect(treeOf(home)).toEqual(['.local', '.local/bin']);
+  });
+
+  test('what others keep in its own folder stays, and it says so', async () => {
+    const notes = join(prefix, 'lib/cognitora/notes');
+    await installed('0.9.0');
+    mkdirSync(notes);
+    await installed('0.10.0');
+    const { said } = await run({}, { argv: ['--uninstall'] });
+    expect(said).toContain(`kept: ${prefix}/lib/cognitora`);
+    expect(treeOf(prefix)).toEqual(['lib', 'lib/cognitora', 'lib/cognitora/notes']);
+  });
+
+  test('a folder of it that is a link elsewhere is emptied, and the link stays', async () => {
+    mkdirSync(join(home, 'elsewhere'));
+    mkdirSync(join(prefix, 'lib'), { recursive: true });
+    symlinkSync(join(home, 'elsewhere'), join(prefix, 'lib/cognitora'));
+    await installed('0.9.0');
+    await run({}, { argv: ['--uninstall'] });
+    expect(treeOf(join(home, 'elsewhere'))).toEqual([]);
+    expect(treeOf(prefix)).toEqual(['lib', 'lib/cognitora']);
   });
 
   test('where nothing is installed it says so', async () => {

@@ -14,7 +14,7 @@ const bodyOf = (events: number): string =>
     ...{ model: slotModel, stream: true, max_tokens: events },
     messages: [{ role: 'user', content: 'Hi.' }],
   });
-const [short, long, longer] = [4, 20, 50];
+const [short, long] = [4, 20];
 
 describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
   const engine = new SlotEngine({ slots, prefillMs: 50, stepMs: 50 });
@@ -57,16 +57,17 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     return regions[0]?.models.find(({ model }) => model === slotModel)?.waiting ?? 0;
   };
   const fill = (count: number, kind: Kind = {}) => Array.from({ length: count }, () => chat(kind));
-  /** Takes all slots for a second or more. */
-  const occupy = async (events = long) => {
-    const answers = fill(slots, { events });
+  /** Takes all slots until the engine is released. */
+  const occupy = async () => {
+    engine.hold();
+    const answers = fill(slots, { events: long });
     await until('all slots to be taken', () => engine.running === slots);
     return answers;
   };
 
   test('who waits is served in order, who is beyond the bound is told when to come again', async () => {
     await limit({ seatsPerReplica: slots, queueMax: 20 });
-    const running = await occupy(longer);
+    const running = await occupy();
     const ids = Array.from({ length: 20 }, () => freshId());
     const answers: Promise<{ readonly status: number }>[] = [];
     for (const [before, id] of ids.entries()) {
@@ -79,6 +80,7 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
       expect([status, code]).toEqual([503, 'overloaded']);
       expect(retryAfter).toBeGreaterThanOrEqual(1);
     }
+    engine.release();
     // Who comes again when it was told to finds a place.
     const againMs = 1_000 * Math.max(...refused.map(({ retryAfter }) => retryAfter));
     await pause(againMs - (performance.now() - toldAtMs));
@@ -116,6 +118,8 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     leaves.hangUp('close');
     await until('its place to be free', async () => (await waiting()) === 1);
     const highAnswer = chat({ id: high, headers: { 'x-cognitora-priority': '9' } });
+    await until('two to wait again', async () => (await waiting()) === 2);
+    engine.release();
     const all = await Promise.all([...running, lowAnswer, highAnswer]);
     expect(all.map(({ status }) => status)).toEqual(all.map(() => 200));
     expect(engine.begun.slice(-2)).toEqual([high, low]);
@@ -128,7 +132,11 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     await until('the queue to be full', async () => (await waiting()) === 20);
     const before = engine.begun.length;
     const small = freshId();
-    expect((await chat({ id: small, tenant: 'small' })).status).toBe(200);
+    const smallAnswer = chat({ id: small, tenant: 'small' });
+    // It has the place of one that flooded.
+    expect((await Promise.race(flood)).code).toBe('tenant_limit');
+    engine.release();
+    expect((await smallAnswer).status).toBe(200);
     // The two take turns.
     expect(engine.begun.indexOf(small) - before).toBeLessThanOrEqual(1);
     const codes = (await Promise.all([...running, ...flood])).map(({ code }) => code);
@@ -137,7 +145,7 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
 
   test('who has as many at once as its tenant may is told so', async () => {
     await fixture.cluster.admin('PUT', '/admin/limits/tenants/small', { concurrency: 2 });
-    const all = await Promise.all(fill(3, { tenant: 'small', events: 20 }));
+    const all = await Promise.all(fill(3, { tenant: 'small', events: long }));
     expect(all.map(({ status, code }) => `${status} ${code}`).sort()).toEqual([
       ...['200 ', '200 ', '429 tenant_limit'],
     ]);
@@ -148,6 +156,7 @@ describe.each(layouts)('forty requests on four slots, layout %s', (layout) => {
     const running = await occupy();
     const late = await chat({ headers: { 'x-request-timeout-ms': '400' } });
     expect([late.status, late.code]).toEqual([504, 'total_timeout']);
+    engine.release();
     await Promise.all(running);
   });
 });
