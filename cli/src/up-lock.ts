@@ -5,18 +5,18 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { withFile } from './file-trouble.ts';
+import { wordsOf } from './process-words.ts';
 import { UserError } from './terminal.ts';
 
 const pathIn = (dataDirectory: string): string => join(dataDirectory, 'up.lock');
 
 /** Whether that process is one of ours: pids are used again. */
 const isUp = (pid: number): boolean => {
-  try {
-    const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-    return / cgn\S* up|cgn\.ts\0up|cgn\0up|recipe\/keeper\.ts\0/.test(command);
-  } catch {
-    return false;
-  }
+  const words = wordsOf(pid);
+  return words.some(
+    (word, at) =>
+      word.endsWith('/recipe/keeper.ts') || (/(?:^|\/)cgn(?:\.ts)?$/.test(word) && words[at + 1] === 'up'),
+  );
 };
 
 /** The pid of whoever holds the directory; undefined: nobody does. */

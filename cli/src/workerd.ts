@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { reportHangUps } from './hang-ups.ts';
 import { eachLine } from './lines.ts';
+import { wordsOf } from './process-words.ts';
 
 export interface EdgeOptions {
   readonly dataDirectory: string;
@@ -51,12 +52,8 @@ export const reapStaleEdge = async (dataDirectory: string): Promise<void> => {
 
 /** Whether that process is a workerd with our configuration: pids are used again. */
 const servesFrom = (directory: string, pid: number): boolean => {
-  try {
-    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return argv.includes('serve') && argv.includes(join(directory, 'config.capnp'));
-  } catch {
-    return false;
-  }
+  const words = wordsOf(pid);
+  return words.includes('serve') && words.includes(join(directory, 'config.capnp'));
 };
 
 export interface RunningEdge {

@@ -12,6 +12,16 @@ export const wrongArguments = (thrown: unknown, command: string, example: string
   return new UserError(`${told}.${hint} See "cgn ${command} --help".`, 2);
 };
 
+/** Throws a `UserError` that names the bounds. */
+export const wholeNumber = (text: string, option: string, min: number, max: number): number => {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+  throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
+};
+
+/** Of `--port`, as `wholeNumber`. */
+export const portOf = (text: string): number => wholeNumber(text, '--port', 1, 65_535);
+
 /** A command's words and options. Throws `UserError`, see `wrongArguments`. */
 export const argumentsOf = <const Options extends ParseArgsOptionsConfig>(
   argv: readonly string[],

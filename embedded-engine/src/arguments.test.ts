@@ -36,6 +36,13 @@ describe('the command line', () => {
     expect(wrong('tiny')).not.toBe('');
   });
 
+  it('takes a socket whose path has a space', () => {
+    const kvEvents = 'ipc:///tmp/my data/kv-events';
+    expect(parseArguments(['--model', 'tiny', '--kv-events', kvEvents], {})).toMatchObject({
+      settings: { kvEvents },
+    });
+  });
+
   it('names every option in its help', () => {
     expect(parse('--help').kind).toBe('help');
     for (const flag of [

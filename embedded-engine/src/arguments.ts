@@ -91,7 +91,7 @@ function integer(flag: string, text: string, min: number, max: number): number {
 }
 
 function endpoint(flag: string, text: string | undefined): string | undefined {
-  if (text === undefined || /^(tcp|ipc):\/\/\S+$/.test(text)) return text;
+  if (text === undefined || /^(?:tcp:\/\/\S+|ipc:\/\/\S.*)$/.test(text)) return text;
   throw new WrongArgument(`--${flag} takes a ZeroMQ endpoint such as tcp://127.0.0.1:5557, not "${text}".`);
 }
 

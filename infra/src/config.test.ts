@@ -43,6 +43,7 @@ test('a key that is none is named with the one that was meant', () => {
   expect(problemsOf(awsFields, { ...aws, marked: 'spot' })).toEqual([
     'marked is no key of this stack. Did you mean market? Remove it: pulumi config rm marked',
   ]);
+  expect(problemsOf(awsFields, { ...aws, constructor: 'x' }).join()).toContain('is no key of this stack');
 });
 
 test('a secret in plain text is refused, and a wrong one is not repeated', () => {

@@ -124,7 +124,7 @@ const command = (key: string, { isSecret, example }: Field<unknown>): string =>
   isSecret ? `pulumi config set --secret ${key}` : `pulumi config set ${key} '${example}'`;
 
 const problemsOfKey = (key: string, fields: Fields, source: ConfigSource): readonly string[] => {
-  const known = fields[key];
+  const known = Object.hasOwn(fields, key) ? fields[key] : undefined;
   const given = source.values[key];
   if (known === undefined) {
     const meant = nearest(key, Object.keys(fields));

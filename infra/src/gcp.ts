@@ -192,6 +192,10 @@ export class GcpNetwork extends pulumi.ComponentResource {
   }
 }
 
+/** Of a service account: 6 to 30 lower-case letters, digits and dashes, as Google asks; a stack's may have more. */
+export const accountIdOf = (stack: string): string =>
+  `cognitora-${stack.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`.slice(0, 30).replace(/-$/, '');
+
 /** The join token in Secret Manager, and the account of hosts, which may read it and do nothing else. */
 export class GcpJoinToken extends pulumi.ComponentResource {
   readonly source: pulumi.Output<TokenSource>;
@@ -215,7 +219,7 @@ export class GcpJoinToken extends pulumi.ComponentResource {
     const account = new Account(
       name,
       {
-        accountId: `cognitora-${pulumi.getStack()}`.slice(0, 30).replace(/-$/, ''),
+        accountId: accountIdOf(pulumi.getStack()),
         displayName: 'Hosts of the Cognitora fleet: they read their join token',
       },
       options,

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { accountIdOf } from './gcp.ts';
 import { cloudInit, packedUserData } from './host/cloud-init.ts';
 import type { HostSpec } from './host/host-files.ts';
 import { isA, type Plan, SecretValue } from './testing/plan.ts';
@@ -34,6 +35,14 @@ beforeAll(async () => {
     least.set(target, await planOfStack(target, leastConfig[target]));
     full.set(target, await planOfStack(target, fullConfig[target]));
   }
+});
+
+test.each([
+  ['prod', 'cognitora-prod'],
+  ['Prod_EU.1', 'cognitora-prod-eu-1'],
+  ['x'.repeat(19) + '-y', `cognitora-${'x'.repeat(19)}`],
+])('the account of hosts of stack %s has a name that Google takes', (stack, accountId) => {
+  expect(accountIdOf(stack)).toBe(accountId);
 });
 
 describe.each(targets)('the stack %s', (target) => {

@@ -32,9 +32,6 @@ import { KvStore } from './store.ts';
 import { servingWords, stoppingWords } from './terminal-words.ts';
 
 const version = '0.1.0';
-/** A service manager's SIGTERM reaches us from our process group and again from `cgn kvcached`. */
-const echoMsMax = 1_000;
-
 /** Enough to take over from one that was killed. One that ends may write for minutes: nobody waits for that here. */
 const lockPatienceMs = 1_000;
 
@@ -146,7 +143,7 @@ const run = async (options: DaemonOptions): Promise<void> => {
     process.stdin.once('end', () => void end()).once('error', () => void end());
     process.stdin.resume();
   }
-  const signals = new RepeatedSignals(echoMsMax);
+  const signals = new RepeatedSignals();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       const heard = signals.heard(monotonicMs());

@@ -34,9 +34,6 @@ import { powerSources } from './telemetry/power-source.ts';
 const lastLinesMsMax = 1_000;
 /** Live streams get this long when the parent is gone: nobody is left to wait for them. */
 const orphanDrainMs = 2_000;
-/** A service manager's SIGTERM reaches us from our process group and again from `cgn agent`. */
-const echoMsMax = 1_000;
-
 const logLines = new LineWriter(descriptorWriter(process.stderr.fd));
 
 /** Undefined when there is nothing to run: the exit status is set then. */
@@ -161,7 +158,7 @@ const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   const stop = (drainMs?: number): void => {
     void Promise.all([agent.stop(drainMs), stopping()]).then(() => exit());
   };
-  const signals = new RepeatedSignals(echoMsMax);
+  const signals = new RepeatedSignals();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // An agent that stops already waits for nothing: a second signal ends the process.

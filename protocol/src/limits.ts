@@ -202,6 +202,7 @@ export const joinTokensMax = 10_000;
 /** A join token's life unless asked otherwise, and its uses. */
 export const joinTokenMsDefault = 24 * 3_600_000;
 export const joinTokenUsesDefault = 16;
+export const joinTokenUsesMax = 1_000_000;
 /** Enrolled nodes of one deployment. */
 export const nodesEnrolledMax = 100_000;
 

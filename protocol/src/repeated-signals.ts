@@ -3,20 +3,17 @@
  * from whoever passes signals on (npm, `cgn agent`), and only a person's second one means "at once". Owns no clock.
  */
 
-export class RepeatedSignals {
-  readonly #echoMsMax: number;
-  #firstMs: number | undefined;
+/** So long after the first one any other is the same: a busy machine passes it on late. */
+const echoMsMax = 1_000;
 
-  /** So long after the first one any other is the same. */
-  constructor(echoMsMax: number) {
-    this.#echoMsMax = echoMsMax;
-  }
+export class RepeatedSignals {
+  #firstMs: number | undefined;
 
   heard(nowMs: number): 'first' | 'echo' | 'again' {
     if (this.#firstMs === undefined) {
       this.#firstMs = nowMs;
       return 'first';
     }
-    return nowMs - this.#firstMs < this.#echoMsMax ? 'echo' : 'again';
+    return nowMs - this.#firstMs < echoMsMax ? 'echo' : 'again';
   }
 }

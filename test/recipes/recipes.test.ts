@@ -57,6 +57,14 @@ test('there are these recipes', () => {
   ]);
 });
 
+test('a recipe of one’s own that is a pipe is refused: it would keep us waiting', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'cognitora-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const pipe = join(directory, 'recipe.toml');
+  execFileSync('mkfifo', [pipe]);
+  expect(() => loadRecipe(pipe)).toThrow(`${pipe} is no file.`);
+});
+
 test.each(names)(
   '%s: the files beside it are those that are made of it (node scripts/recipe-files.ts)',
   (name) => {

@@ -1,9 +1,10 @@
 /** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
+import { joinTokenUsesMax } from '@cognitora/protocol/limits';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { parseDuration } from '../duration.ts';
 import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
-import { argumentsOf } from '../wrong-arguments.ts';
+import { argumentsOf, wholeNumber } from '../wrong-arguments.ts';
 
 export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
 
@@ -37,12 +38,7 @@ const options = {
 } as const;
 
 /** How many hosts a join token is for. */
-export const parseUses = (text: string): number => {
-  if (!/^[1-9]\d{0,6}$/.test(text)) {
-    throw new UserError(`--uses must be a whole number from 1, not "${text}".`, 2);
-  }
-  return Number(text);
-};
+export const parseUses = (text: string): number => wholeNumber(text, '--uses', 1, joinTokenUsesMax);
 
 interface KeyRow {
   readonly id: string;

@@ -20,7 +20,7 @@ import { kvFindings } from '../kv-doctor.ts';
 import { shownKey, typedKey } from '../kv-keys.ts';
 import { keysReport, statReport } from '../kv-report.ts';
 import { say, sayJson, UserError, warn } from '../terminal.ts';
-import { argumentsOf } from '../wrong-arguments.ts';
+import { argumentsOf, wholeNumber } from '../wrong-arguments.ts';
 import { findingReport } from './doctor.ts';
 
 const limitDefault = 100;
@@ -85,12 +85,8 @@ async function* keysOf(client: KvClient, prefix: string, max: number): AsyncGene
   } while (cursor !== 0 && left > 0);
 }
 
-const limitOf = (text: string | undefined): number => {
-  if (text === undefined) return limitDefault;
-  const limit = /^\d{1,7}$/.test(text) ? Number(text) : 0;
-  if (limit >= 1 && limit <= limitMax) return limit;
-  throw new UserError(`--limit is a whole number from 1 to ${limitMax}, not "${text}".`, 2);
-};
+const limitOf = (text: string | undefined): number =>
+  text === undefined ? limitDefault : wholeNumber(text, '--limit', 1, limitMax);
 
 const list = async (client: KvClient, values: Values, [prefix = '', ...more]: readonly string[]) => {
   if (more.length > 0) throw new UserError('Name one prefix: cgn kv ls db0:', 2);

@@ -16,7 +16,7 @@ import { listReport, servedReport, showReport, stateWords } from '../recipe/repo
 import { requirementsOf } from '../recipe/requirements.ts';
 import { isKept, nameless, stateIn } from '../recipe/state.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
-import { argumentsOf } from '../wrong-arguments.ts';
+import { argumentsOf, portOf } from '../wrong-arguments.ts';
 import { type Finding, findingReport } from './doctor.ts';
 import { defaultPort } from './up-report.ts';
 
@@ -58,14 +58,6 @@ interface Settings {
   readonly dataDirectory: string;
   readonly json: boolean;
 }
-
-const echoMsMax = 500;
-
-const portOf = (text: string): number => {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
-  throw new UserError(`--port must be a whole number from 1 to 65535, not "${text}".`, 2);
-};
 
 const edgeOf = (text: string | undefined): string | undefined => {
   if (text === undefined) return undefined;
@@ -154,7 +146,7 @@ const sayMissing = (recipe: Recipe, checks: readonly Finding[], json: boolean): 
 /** Aborted by the first signal. */
 const interruption = (): AbortSignal => {
   const controller = new AbortController();
-  const signals = new RepeatedSignals(echoMsMax);
+  const signals = new RepeatedSignals();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (signals.heard(monotonicMs()) !== 'first') return;

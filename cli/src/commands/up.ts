@@ -14,7 +14,7 @@ import { issueTokens } from '../issued-tokens.ts';
 import { checkModelFile } from '../model-file.ts';
 import { Progress, say, sayJson, UserError, warn } from '../terminal.ts';
 import { lock } from '../up-lock.ts';
-import { wrongArguments } from '../wrong-arguments.ts';
+import { portOf, wholeNumber, wrongArguments } from '../wrong-arguments.ts';
 import { defaultPort, upReport } from './up-report.ts';
 
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
@@ -78,15 +78,6 @@ export interface UpSettings {
 
 const replicasMax = 16;
 
-/** A terminal's Ctrl-C reaches us from npm too, faster than anybody types it again. */
-const echoMsMax = 500;
-
-const wholeNumber = (text: string, option: string, min: number, max: number): number => {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-  throw new UserError(`${option} must be a whole number from ${min} to ${max}, not "${text}".`, 2);
-};
-
 /** `help` when that was asked for. Throws a `UserError` that names the fix. */
 export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -122,7 +113,7 @@ export const parseUp = (argv: readonly string[]): UpSettings | 'help' => {
   }
   const dataDirectory = resolve(values['data-dir'] ?? defaultDataDirectory());
   return {
-    port: wholeNumber(values.port, '--port', 1, 65_535),
+    port: portOf(values.port),
     dataDirectory,
     model: values.model ?? defaultModel(dataDirectory),
     engineUrls,
@@ -190,7 +181,7 @@ const endAllWhenBroken = (fleet: Fleet, progress: Progress, unlock: () => void):
 /** The first signal stops in order; the second at once. */
 const untilSignal = (fleet: Fleet): { readonly asked: Promise<void>; isAsked(): boolean } => {
   let isAsked = false;
-  const signals = new RepeatedSignals(echoMsMax);
+  const signals = new RepeatedSignals();
   const asked = new Promise<void>((accept) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {

@@ -1,5 +1,5 @@
 /** The recipes of this tree: which there are, and one of them by its name. Reads files; changes none. */
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
@@ -18,6 +18,8 @@ export const recipeNames = (directory: string = recipesDirectory): readonly stri
 
 /** Throws a `UserError` that says what is wrong in the file. */
 const readRecipe = (name: string, path: string): Recipe => {
+  // A pipe would keep us waiting.
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw new UserError(`${path} is no file.`, 2);
   try {
     return parseRecipe(name, path, readFileSync(path, 'utf8'));
   } catch (thrown) {

@@ -17,9 +17,6 @@ import { loadRecipe } from './catalogue.ts';
 import type { KeeperLine } from './keeper-lines.ts';
 import { removeState, saveState } from './state.ts';
 
-/** A second signal within it is the same one: from a terminal and from whoever started us. */
-const echoMsMax = 500;
-
 /** Until the parent has left; what nobody reads is dropped. */
 const tell = (line: KeeperLine): void => {
   if (process.stdout.writable) process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -53,7 +50,7 @@ const keep = async (): Promise<void> => {
     process.exit(1);
   });
   const ended = new Promise<void>((accept) => asked.signal.addEventListener('abort', () => accept()));
-  const signals = new RepeatedSignals(echoMsMax);
+  const signals = new RepeatedSignals();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (signals.heard(monotonicMs()) === 'again') up.kill();

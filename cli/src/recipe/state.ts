@@ -2,12 +2,12 @@
  * What is up on a data directory: which recipe, and the process that keeps it. A file, written by the keeper and
  * removed by it at its end; one whose keeper is gone is stale, and says so.
  */
-import { execFileSync } from 'node:child_process';
 import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOption } from '../admin-client.ts';
 import { withFile } from '../file-trouble.ts';
+import { wordsOf } from '../process-words.ts';
 import { holderPid } from '../up-lock.ts';
 
 export interface RecipeState {
@@ -44,18 +44,6 @@ export const saveState = (dataDirectory: string, state: RecipeState): void => {
 };
 
 export const removeState = (dataDirectory: string): void => rmSync(pathIn(dataDirectory), { force: true });
-
-/** The words of its command line; none: there is no such process. macOS has no /proc. */
-const wordsOf = (pid: number): readonly string[] => {
-  try {
-    if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' })
-      .trim()
-      .split(' ');
-  } catch {
-    return [];
-  }
-};
 
 const isSameFolder = (one: string, other: string): boolean => {
   try {

@@ -1,6 +1,11 @@
 /** The admin API's keys and join tokens: create (the secret is shown once), list, revoke. */
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { joinTokenMsDefault, joinTokenUsesDefault, nameCharsMax } from '@cognitora/protocol/limits';
+import {
+  joinTokenMsDefault,
+  joinTokenUsesDefault,
+  joinTokenUsesMax,
+  nameCharsMax,
+} from '@cognitora/protocol/limits';
 import { type Scope, scopes } from '@cognitora/protocol/openai';
 import { FieldReader, parseJsonRecord } from '@cognitora/protocol/shape';
 import { Hono } from 'hono';
@@ -56,7 +61,7 @@ export const keyRoutes = new Hono<{ Bindings: Env }>()
   .post('/join-tokens', async ({ env, req }) => {
     const reader = await readFields(req.raw, env);
     const seconds = reader.optionalInteger('expiresInSeconds', 1, secondsMax) ?? joinTokenMsDefault / 1000;
-    const uses = reader.optionalInteger('uses', 1, 1_000_000) ?? joinTokenUsesDefault;
+    const uses = reader.optionalInteger('uses', 1, joinTokenUsesMax) ?? joinTokenUsesDefault;
     const joinToken = await mintToken(settingsOf(env).fleetSecret, 'joinToken');
     const expiresAtMs = systemClock() + seconds * 1000;
     const hash = await tokenHash(joinToken);

@@ -222,6 +222,7 @@ test.each([
     `:5: replicas must be a whole number from 1 to ${replicasPerNodeMax}`,
   ],
   ['half a replica', launched('replicas = 1.5'), 'replicas must be a whole number'],
+  ['a socket without a path', attached('kv_events = "ipc://"'), ':5: kv_events must be an endpoint such as'],
   ['no endpoint', attached('kv_events = "tcp://*:5557"'), ':5: kv_events must be an endpoint such as'],
   [
     'an argument that is no text',

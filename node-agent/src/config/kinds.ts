@@ -19,7 +19,7 @@ export const region: Kind<Region> = {
   show: quoted,
 };
 
-const endpointPattern = /^(?:tcp:\/\/[^\s/*]+:\d{1,5}|ipc:\/\/\S+)$/;
+const endpointPattern = /^(?:tcp:\/\/[^\s/*]+:\d{1,5}|ipc:\/\/\S.*)$/;
 
 export const zeromqEndpoint: Kind<string> = {
   says: 'an endpoint such as "tcp://127.0.0.1:5557"',

@@ -33,7 +33,8 @@ const placeOf = ({ header }: Section): string =>
 const meant = ({ sections }: Schema, section: Section, name: string): string => {
   const elsewhere = sections.find((other) => other !== section && Object.hasOwn(other.keys, name));
   if (elsewhere !== undefined) return `it belongs ${placeOf(elsewhere)}`;
-  const tables = section.table === '' && section.header === '' ? sections : [];
+  const isTop = section.table === '' && section.header === '';
+  const tables = isTop ? sections.filter((other) => other !== section) : [];
   const known = [...Object.keys(section.keys), ...tables.map(({ table }) => table)];
   const nearest = nearestOf(name, known);
   const header = tables.find(({ table }) => table === nearest)?.header;
