@@ -14,7 +14,7 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
   beforeAll(() => startReplicas(fixture.cluster).then(() => {}));
 
   test('follow-ups go to a holder, and the engine reports what was predicted', async () => {
-    const system = words(11, 600);
+    const system = words(11, 530);
     const first = await ask(fixture.cluster, { system, user: 'Begin.' });
     expect(first.promptTokens).toBeGreaterThan(3_000);
     const followUps: Served[] = [];
@@ -62,8 +62,8 @@ describe.each(layouts)('a shared prefix over four replicas, layout %s', (layout)
 
   test('a policy is changed without a restart, a shadow beside it, and the first token comes later', async () => {
     const { cluster } = fixture;
-    // Computed anew each time by round robin: in one layout as long as a real one, in the other it is enough to see it.
-    const prefixWords = layout === 'one-object' ? 500 : 150;
+    // Computed anew each time by round robin.
+    const prefixWords = 150;
     const rounds = async (seed: number): Promise<readonly Served[]> => {
       const followUps: Served[] = [];
       for (let turn = 0; turn < 3; turn += 1) {

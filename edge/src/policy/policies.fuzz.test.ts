@@ -92,6 +92,7 @@ describe.each(policies.map((policy) => ({ name: policy.name, policy })))('the po
       fc.property(fc.array(sceneOf, { minLength: 1, maxLength: 4 }), (drawn) => {
         expect(decisions(policy, drawn)).toEqual(decisions(policy, drawn));
       }),
+      { numRuns: 30 },
     );
   });
 
@@ -102,6 +103,7 @@ describe.each(policies.map((policy) => ({ name: policy.name, policy })))('the po
         decisions(policy, [frozen]);
         expect(frozen.candidates).toEqual(drawn.candidates);
       }),
+      { numRuns: 30 },
     );
   });
 
