@@ -1,12 +1,12 @@
 /** What docker/ promises, read without Docker: pinned, without root, secrets or open ports, and of this version. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { version } from '@cognitora/protocol/version';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 
 const root = join(import.meta.dirname, '..');
 const textOf = (path: string): string => readFileSync(join(root, path), 'utf8');
-const { version } = JSON.parse(textOf('cli/package.json')) as { readonly version: string };
 
 /** Instructions of a Dockerfile, with continued lines joined. */
 const instructions = textOf('docker/Dockerfile')

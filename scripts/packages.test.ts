@@ -1,6 +1,7 @@
 /** What the rooms' package.json files promise npm: each names what it imports of ours, and its programs can be run. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { version } from '@cognitora/protocol/version';
 import { expect, test } from 'vitest';
 
 const root = new URL('../', import.meta.url);
@@ -12,6 +13,7 @@ const kept = execFileSync('git', ['ls-files', '-s', '-z'], { cwd: root, encoding
   .map((line) => ({ mode: line.slice(0, 6), path: line.slice(line.indexOf('\t') + 1) }));
 
 interface Package {
+  readonly version?: string;
   readonly workspaces?: readonly string[];
   readonly bin?: Readonly<Record<string, string>>;
   readonly dependencies?: Readonly<Record<string, string>>;
@@ -40,4 +42,12 @@ test('programs are committed executable: npm ci makes them so, and must leave a 
   for (const program of programs) {
     expect(kept.find(({ path }) => path === program)).toEqual({ mode: '100755', path: program });
   }
+});
+
+test.each(['.', ...rooms, 'infra'])('%s, and what it takes of ours, is of the one version', (folder) => {
+  const { version: own, dependencies, devDependencies } = packageOf(folder);
+  const ours = Object.entries({ ...dependencies, ...devDependencies }).filter(([name]) =>
+    name.startsWith('@cognitora/'),
+  );
+  expect([own, ...ours.map(([, wanted]) => wanted)]).toEqual(Array(1 + ours.length).fill(version));
 });

@@ -1,4 +1,5 @@
 /** Picks the command of `cgn` and turns failures into words and an exit status. */
+import { version } from '@cognitora/protocol/version';
 import { agent } from './commands/agent.ts';
 import { doctor } from './commands/doctor.ts';
 import { keys } from './commands/keys.ts';
@@ -11,8 +12,6 @@ import { route } from './commands/route.ts';
 import { up } from './commands/up.ts';
 import { fileTrouble } from './file-trouble.ts';
 import { say, UserError, warn } from './terminal.ts';
-
-const version = '0.1.0';
 
 const commands = {
   up: { run: up, summary: 'serve an endpoint from this machine: edge, agent and engine' },

@@ -8,6 +8,7 @@ import { DirectoryTaken } from '@cognitora/protocol/directory-lock';
 import { messageOf } from '@cognitora/protocol/errors';
 import { anyNode, kvFetchMsMax } from '@cognitora/protocol/kv-daemon';
 import { RepeatedSignals } from '@cognitora/protocol/repeated-signals';
+import { version } from '@cognitora/protocol/version';
 import { unlessInUse } from './address-in-use.ts';
 import { monotonicMs, wallMs } from './clock.ts';
 import { describeOptions } from './config/describe.ts';
@@ -31,7 +32,6 @@ import { startStatusServer } from './status-server.ts';
 import { KvStore } from './store.ts';
 import { servingWords, stoppingWords } from './terminal-words.ts';
 
-const version = '0.1.0';
 /** Enough to take over from one that was killed. One that ends may write for minutes: nobody waits for that here. */
 const lockPatienceMs = 1_000;
 

@@ -23,6 +23,7 @@ import {
   type Welcome,
 } from '@cognitora/protocol/link';
 import { readReply } from '@cognitora/protocol/prefix/reply';
+import { version } from '@cognitora/protocol/version';
 import type { Clock } from './clock.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { Engine } from './engines/engine.ts';
@@ -46,7 +47,7 @@ import { HostTelemetry, type WatchedReplica } from './telemetry/host-telemetry.t
 import type { PowerSource } from './telemetry/power-source.ts';
 import { type EventPlace, KvTruth, type KvTruthOptions } from './truth/kv-truth.ts';
 
-export const agentVersion = 'cognitora-agent/0.1.0';
+const agentVersion = `cognitora-agent/${version}`;
 
 export interface AgentOptions {
   readonly config: Pick<AgentConfig, 'edge' | 'region' | 'name' | 'joinToken' | 'joinTokenMissing'>;

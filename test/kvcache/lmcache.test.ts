@@ -6,6 +6,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { expect, onTestFinished, test } from 'vitest';
+import { version } from '../../protocol/src/version.ts';
 import { startDaemon, startDaemonIn } from './daemon.ts';
 import { bulk, command, RawConnection } from './raw-connection.ts';
 import { startRedisServer } from './redis-server.ts';
@@ -74,7 +75,8 @@ test('what redis-py says when it connects, for either version of the protocol', 
     command('CLIENT', 'SETINFO', 'LIB-VER', '8.1.0'),
   ]);
   const greeting =
-    '%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n0.1.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n' +
+    '%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n' +
+    `$${version.length}\r\n${version}\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n` +
     '$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n';
   const steps: readonly Step[] = [
     [command('HELLO', '3'), greeting],

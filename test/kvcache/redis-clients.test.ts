@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Redis, type RedisOptions } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { redisCli, requestsPerSecond, runRedisProgram } from '../../bench/kv/redis-programs.ts';
+import { version } from '../../protocol/src/version.ts';
 import { startDaemon, startDaemonIn } from './daemon.ts';
 import { startRedisServer } from './redis-server.ts';
 
@@ -87,7 +88,7 @@ describe.each([2, 3] as const)('ioredis, version %i of the protocol', (protocol)
     expect(described).toContainEqual(expect.arrayContaining(['get', 2]));
     const hello = (await client.call('HELLO', String(protocol))) as unknown;
     const told = Array.isArray(hello) ? hello : Object.entries(hello as object).flat();
-    expect(told.slice(0, 6)).toEqual(['server', 'redis', 'version', '0.1.0', 'proto', protocol]);
+    expect(told.slice(0, 6)).toEqual(['server', 'redis', 'version', version, 'proto', protocol]);
     await expect(client.call('FLUSHALL')).rejects.toThrow(/^ERR unknown command 'FLUSHALL'/);
     await expect(client.hset('a', 'b', 'c')).rejects.toThrow(/^ERR unknown command 'HSET'/);
     expect(await client.quit()).toBe('OK');
