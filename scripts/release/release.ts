@@ -1,9 +1,19 @@
 /**
- * One release in a folder: for each target a bundle and its bill of materials, the installer, SHA256SUMS and, with a
- * key, its signature; `latest` beside it. Where packages come from is the caller's business.
+ * One release in a folder: for each target a bundle and its bill of materials, the installer, the name of the commit,
+ * SHA256SUMS and, with a key, its signature; beside it `latest` and the newest installer. Where packages come from is
+ * the caller's business.
  */
 import type { KeyObject } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { writeArchive } from './archive.ts';
 import { type BundleOptions, layOut, rooms } from './bundle.ts';
@@ -24,15 +34,19 @@ export interface ReleaseOptions {
   readonly root: string;
   readonly kept: BundleOptions['kept'];
   readonly version: string;
+  /** What git calls the commit that is built. */
+  readonly commit: string;
   readonly modifiedSeconds: number;
   readonly targets: readonly Target[];
   readonly install: (target: Target) => Installed;
   readonly compression: number;
   /** Undefined: the release is not signed, and install.sh refuses it. */
   readonly key: KeyObject | undefined;
-  /** Becomes `into/VERSION/...`; what was there of that version goes. */
+  /** Where it is laid out first: beside `into`, which may be served meanwhile. */
+  readonly staging: string;
+  /** Becomes `into/VERSION/...`; what is there of that version must be the same. */
   readonly into: string;
-  readonly onBuilt: (file: string) => void;
+  readonly onBuilt: (name: string, bytes: number) => void;
 }
 
 const readJson = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
@@ -79,28 +93,45 @@ const buildTarget = async (options: ReleaseOptions, target: Target, directory: s
   return [archive, sbom];
 };
 
+/** Hosts that have a version do not take another one of that name. */
+const refusedOver = (release: string, why: string): Error =>
+  new Error(
+    `${release} is there already, ${why}: raise the version (docs/design/0012-release.md), or remove that folder ` +
+      'where no host installed from it.',
+  );
+
+const textIn = (path: string): string | undefined =>
+  existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+
 /** Resolves with the folder of the release. */
 export const buildRelease = async (options: ReleaseOptions): Promise<string> => {
-  const { root, version, targets, key, into, onBuilt } = options;
+  const { root, version, commit, targets, key, staging, into, onBuilt } = options;
   const installer = join(root, 'install.sh');
   if (key !== undefined) checkPinned(readFileSync(installer, 'utf8'), key);
-  const unfinished = join(into, `.${version}`);
+  const release = join(into, version);
+  if (existsSync(release) && textIn(join(release, 'COMMIT')) !== `${commit}\n`)
+    throw refusedOver(release, 'built from another commit');
+  const unfinished = join(staging, version);
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
-  const names = ['install.sh'];
+  const names = ['install.sh', 'COMMIT'];
   copyFileSync(installer, join(unfinished, 'install.sh'));
+  writeFileSync(join(unfinished, 'COMMIT'), `${commit}\n`);
   for (const target of targets) {
     for (const name of await buildTarget(options, target, unfinished)) {
       names.push(name);
-      onBuilt(join(unfinished, name));
+      onBuilt(name, statSync(join(unfinished, name)).size);
     }
   }
   const sums = sumsOf(names.map((name) => ({ name, path: join(unfinished, name) })));
+  if (existsSync(release) && textIn(join(release, 'SHA256SUMS')) !== sums)
+    throw refusedOver(release, 'with other sums (of other targets, or by another Node)');
   writeFileSync(join(unfinished, 'SHA256SUMS'), sums);
   if (key !== undefined) writeFileSync(join(unfinished, 'SHA256SUMS.sig'), signatureOf(sums, key));
-  const release = join(into, version);
+  mkdirSync(into, { recursive: true });
   rmSync(release, { recursive: true, force: true });
   renameSync(unfinished, release);
+  copyFileSync(installer, join(into, 'install.sh'));
   writeFileSync(join(into, 'latest'), `${version}\n`);
   return release;
 };

@@ -3,7 +3,7 @@
  * `openssl dgst -verify` read it. The private key comes from a file, never from the command line, and is never printed.
  */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 
 /** Lines as sha256sum writes and checks them. */
 export const sumsOf = (files: readonly { readonly name: string; readonly path: string }[]): string =>
@@ -14,6 +14,8 @@ export const sumsOf = (files: readonly { readonly name: string; readonly path: s
 
 /** Throws with what to do where the file holds no such key, or others may read it. */
 export const signingKeyIn = (path: string): KeyObject => {
+  if (!existsSync(path))
+    throw new Error(`There is no key file "${path}": name yours in CGN_RELEASE_KEY_FILE. ${howToMake}`);
   if ((statSync(path).mode & 0o077) !== 0)
     throw new Error(`${path} can be read by others than its owner: chmod 600 ${path}`);
   let key: KeyObject;

@@ -6,7 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { buildHostRelease, version } from './host-release.ts';
+import { version } from '../../protocol/src/version.ts';
+import { buildHostRelease } from './host-release.ts';
 import { emptyFolder, runInstaller, treeOf } from './run-installer.ts';
 import { ReleaseServer } from './small-release.ts';
 

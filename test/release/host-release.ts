@@ -3,17 +3,15 @@
  * packed without compression and signed by a key of the test.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { version } from '../../protocol/src/version.ts';
 import { edgeBundle, isShipped } from '../../scripts/release/bundle.ts';
 import { buildRelease } from '../../scripts/release/release.ts';
 import { hostTarget, type Target } from '../../scripts/release/targets.ts';
 import { installerFor, newKey } from './small-release.ts';
 
 export const repository = join(import.meta.dirname, '../..');
-export const { version } = JSON.parse(readFileSync(join(repository, 'cli/package.json'), 'utf8')) as {
-  readonly version: string;
-};
 
 const thisMachine = (): Target => {
   const target = hostTarget();
@@ -44,6 +42,7 @@ export const buildHostRelease = async (place: string): Promise<string> => {
     root,
     kept: shipped,
     version,
+    commit: 'of this tree',
     modifiedSeconds: 0,
     targets: [host],
     install: () => ({
@@ -52,6 +51,7 @@ export const buildHostRelease = async (place: string): Promise<string> => {
     }),
     compression: 0,
     key,
+    staging: join(place, 'staging'),
     into: join(place, 'releases'),
     onBuilt: () => {},
   });

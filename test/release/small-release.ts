@@ -27,7 +27,7 @@ export const installerText = readFileSync(join(repository, 'install.sh'), 'utf8'
 export const installerFor = (key: KeyObject): string =>
   installerText.replace("release_key=''", `release_key='${publicPemOf(key)}'`);
 
-const write = (root: string, path: string, text: string | Buffer, mode = 0o644): void => {
+export const write = (root: string, path: string, text: string | Buffer, mode = 0o644): void => {
   mkdirSync(dirname(join(root, path)), { recursive: true });
   writeFileSync(join(root, path), text, { mode });
 };
@@ -42,7 +42,7 @@ const filler = (bytes: number): Buffer => {
   return Buffer.concat(blocks).subarray(0, bytes);
 };
 
-const rooms = ['protocol', 'edge', 'node-agent', 'embedded-engine', 'kvcache', 'cli'];
+export const rooms = ['protocol', 'edge', 'node-agent', 'embedded-engine', 'kvcache', 'cli'];
 
 const lockedPackages = {
   'node_modules/plain': { version: '1.2.3', integrity: integrity('plain'), license: 'MIT' },
@@ -72,6 +72,7 @@ const needs: Readonly<Record<string, object>> = {
 
 export interface SmallRelease {
   readonly version: string;
+  readonly commit?: string;
   readonly key: KeyObject;
   /** Where its repository is made, and where releases lie: `into/VERSION`. */
   readonly root: string;
@@ -84,14 +85,15 @@ export interface SmallRelease {
   readonly node?: string;
 }
 
-/** The files of a repository of `version`, with what npm would install in it. */
-const writeRepository = ({ root, version, key, trusts, node }: SmallRelease): string[] => {
+/** Writes a repository of `version`, with what npm would install in it; returns the paths of what git would keep. */
+export const writeRepository = ({ root, version, key, trusts, node }: SmallRelease): string[] => {
   const files: [path: string, text: string, mode?: number][] = [
     ['LICENSE', 'The licence.\n'],
     ['wrangler.toml', 'name = "edge"\n'],
     ['install.sh', installerFor(trusts ?? key), 0o755],
     ['bin/cgn', readFileSync(join(repository, 'bin/cgn'), 'utf8'), 0o755],
     ['docs/guide.md', '# Guide\n'],
+    ['docs/cognitora-agent.service', `[Unit]\nDescription=Of ${version}\n`],
     ['cli/src/cgn.ts', `// ${filler(400_000).toString('base64')}\n`],
     ['cli/src/cgn.test.ts', 'a test\n'],
     ...rooms.map((room): [string, string] => [`${room}/package.json`, `{"name":"@cognitora/${room}"}\n`]),
@@ -128,11 +130,13 @@ export const buildSmallRelease = (release: SmallRelease): Promise<string> => {
     root,
     kept: paths.map((path) => ({ path, mode: statSync(join(root, path)).mode })),
     version,
+    commit: release.commit ?? 'a commit',
     modifiedSeconds: 1_764_000_000,
     targets: options.targets ?? targets,
     install: () => ({ packages: root, runtime: join(root, 'runtime') }),
     compression: 1,
     key: options.signed === false ? undefined : key,
+    staging: join(root, 'dist/staging'),
     into,
     onBuilt: () => {},
   });
