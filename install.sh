@@ -1,13 +1,6 @@
 #!/bin/sh
 # Installs cgn, with the Node that runs it, below a prefix: Linux (x86_64, aarch64; glibc) and macOS.
-#
-#   sh install.sh                 install, or upgrade to, the newest release
-#   sh install.sh --rollback      back to the version before
-#   sh install.sh --uninstall     remove the program; data stays
-#
-# CGN_VERSION   the version to install, older ones too (default: the newest)
-# CGN_PREFIX    where to (default: ~/.local); the command is PREFIX/bin/cgn
-# CGN_BASE_URL  a mirror of the releases
+# How to use it: sh install.sh --help
 #
 # Nothing is used that the release's key has not signed: the signature is that of SHA256SUMS, which has the checksum of
 # the bundle. Without a key in this file nothing is installed. What fails leaves things as they were.
@@ -21,6 +14,20 @@ release_key=''
 
 # Of a download: 1 GiB, and no less than 1 KiB/s for a minute.
 bytes_max=1073741824
+
+usage() {
+  cat <<'END'
+Installs cgn, with the Node that runs it.
+
+  sh install.sh                 install, or upgrade to, the newest release
+  sh install.sh --rollback      back to the version before
+  sh install.sh --uninstall     remove the program; data stays
+
+  CGN_VERSION   the version to install, older ones too (default: the newest)
+  CGN_PREFIX    where to (default: ~/.local); the command is PREFIX/bin/cgn
+  CGN_BASE_URL  a mirror of the releases
+END
+}
 
 say() { printf '%s\n' "$1"; }
 
@@ -36,6 +43,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 prefix=
 home=
+cache=
 staging=
 landed=
 made=
@@ -182,8 +190,10 @@ check_version() {
   case $version in
     '' | *[!0-9A-Za-z.+-]* | [!0-9]*)
       # It may be what a server said, to a terminal.
-      fail "\"$(printf '%s' "$version" | LC_ALL=C tr -cd ' -~' | cut -c 1-40)\" is no version." \
-        'such as: CGN_VERSION=0.1.0 sh install.sh'
+      shown=$(printf '%s' "$version" | LC_ALL=C tr -cd ' -~' | cut -c 1-40)
+      [ -n "${CGN_VERSION:-}" ] || fail "\"$shown\" is no version; the server at $base says it is the newest." \
+        'is that a place of releases? Name a version, or another place: CGN_VERSION=0.1.0 CGN_BASE_URL=https://mirror'
+      fail "\"$shown\" is no version." 'such as: CGN_VERSION=0.1.0 sh install.sh'
       ;;
   esac
 }
@@ -216,8 +226,17 @@ unpack() { # FILE
   }
   fresh=$staging/cognitora-$version
   says=$(says_version "$fresh")
-  [ "$says" = "cgn $version" ] || fail "cgn $version does not run on this machine: $says" \
-    'on Linux it needs glibc 2.35 and libstdc++ of GCC 12: Debian 12, Ubuntu 22.04 or newer; nothing was installed'
+  case $says in
+    "cgn $version") ;;
+    'cgn '[0-9]*)
+      fail "What was released as $version says that it is $says." \
+        'whoever publishes it must build it again; nothing was installed; name another one in CGN_VERSION'
+      ;;
+    *)
+      fail "cgn $version does not run on this machine: $says" \
+        'on Linux it needs glibc 2.35 and libstdc++ of GCC 12: Debian 12, Ubuntu 22.04 or newer; nothing was installed'
+      ;;
+  esac
 }
 
 # From one version to another in one step: whoever runs cgn meanwhile has the old one or the new one.
@@ -247,6 +266,28 @@ says_version() {
   NODE_COMPILE_CACHE="$staging/compiled" "$1/bin/cgn" --version 2>&1 </dev/null || :
 }
 
+# What runs of all that is installed here, where the system tells: its pid and version, one a line.
+running() {
+  place=$(cd "$home" && pwd -P)
+  for exe in /proc/[0-9]*/exe; do
+    program=$(readlink "$exe" 2>/dev/null) || continue
+    case $program in
+      "$place"/*)
+        pid=${exe#/proc/}
+        program=${program#"$place"/}
+        say "${pid%/exe} ${program%%/*}"
+        ;;
+    esac
+  done
+}
+
+# Who goes on as another version than that one.
+tell_running() { # CURRENT
+  running | awk -v current="$1" '$2 != current { pids[$2] = pids[$2] " " $1 } END {
+    for (version in pids) print "  -> cgn " version " goes on until it is restarted: pid" pids[version]
+  }'
+}
+
 # Downloads, checks and unpacks that version.
 bring() {
   download "$1/SHA256SUMS"
@@ -270,6 +311,9 @@ install() {
   check_command
   make_folder "$home"
   make_folder "$prefix/bin"
+  # cgn makes it, for compiled code.
+  [ -d "$cache" ] || made="$made$cache
+"
   [ -z "$made" ] || printf '%s' "$made" >>"$home/folders"
   take_staging
   version=${CGN_VERSION:-}
@@ -297,6 +341,7 @@ install() {
     *) say "  -> add it to your PATH: export PATH=\"$prefix/bin:\$PATH\"" ;;
   esac
   [ -z "$before" ] || [ "$before" = "$version" ] || say "  -> back to $before: sh $home/$version/install.sh --rollback"
+  tell_running "$version"
   say '  -> begin with: cgn up'
 }
 
@@ -316,20 +361,14 @@ rollback() {
   switch_to "$before"
   printf '%s\n' "$current" >"$home/before"
   say "cgn $before runs again: $prefix/bin/cgn (--rollback once more: $current)"
+  tell_running "$before"
 }
 
-# Of what runs here, where the system tells: what is removed under it would go on without its files.
+# What is removed under it would go on without its files.
 refuse_running() {
-  place=$(cd "$home" && pwd -P)
-  for exe in /proc/[0-9]*/exe; do
-    case $(readlink "$exe" 2>/dev/null) in
-      "$place"/*)
-        pid=${exe#/proc/}
-        fail "cgn still runs (pid ${pid%/exe})." \
-          'end it first: cgn recipe down, Ctrl-C of cgn up, or systemctl stop of its services'
-        ;;
-    esac
-  done
+  pid=$(running | awk 'NR == 1 { print $1 }')
+  [ -z "$pid" ] || fail "cgn still runs (pid $pid)." \
+    'end it first: cgn recipe down, Ctrl-C of cgn up, or systemctl stop of its services'
 }
 
 uninstall() {
@@ -344,20 +383,24 @@ uninstall() {
   rm -rf "$home/staging"
   rm -f "$home/before" "$home/folders"
   [ -h "$home" ] || rmdir "$home" 2>/dev/null || :
+  rm -rf "$cache/cognitora/compiled"
+  rmdir "$cache/cognitora" 2>/dev/null || :
   remove_folders "$folders"
-  cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/cognitora
-  rm -rf "$cache/compiled"
-  rmdir "$cache" 2>/dev/null || :
   say "cgn is removed from $prefix."
   for unit in /etc/systemd/system/cognitora-*.service; do
     [ ! -e "$unit" ] || say "  -> a service is still there: systemctl disable --now ${unit##*/} && rm $unit"
   done
-  for kept in "$home" "${HOME:-}/.cognitora" "$cache/models" /etc/cognitora /var/lib/cognitora; do
+  for kept in "$home" "${HOME:-}/.cognitora" "$cache/cognitora/models" /etc/cognitora /var/lib/cognitora; do
     [ ! -e "$kept" ] || say "  -> kept: $kept; remove it where you need it no more"
   done
 }
 
 main() {
+  [ $# -le 1 ] || fail "One option at most is taken, not $#: $*" 'sh install.sh --help'
+  if [ "${1:-}" = --help ]; then
+    usage
+    return
+  fi
   prefix=${CGN_PREFIX:-${HOME:+$HOME/.local}}
   [ -n "$prefix" ] || fail 'HOME is not set.' 'name a prefix: CGN_PREFIX=/opt/cognitora sh install.sh'
   case $prefix in
@@ -366,11 +409,12 @@ main() {
   esac
   prefix=${prefix%/}
   home=$prefix/lib/cognitora
+  cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}
   case ${1:-} in
     '') install ;;
     --rollback) rollback ;;
     --uninstall) uninstall ;;
-    *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" 2>/dev/null; fail "There is no option $1." '--rollback and --uninstall' ;;
+    *) fail "There is no option $1." 'sh install.sh --help' ;;
   esac
 }
 

@@ -1,7 +1,19 @@
 /** install.sh against a local server of releases: what it installs, what it refuses, and what it leaves behind. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { signatureOf } from '../../scripts/release/signature.ts';
 import { hostTarget } from '../../scripts/release/targets.ts';
 import { until } from '../harness/until.ts';
@@ -144,6 +156,41 @@ describe('another version', () => {
     expect(await cgnSays()).toBe('cgn 0.9.0\n');
   });
 
+  test('is where docs/install.md looks for units', async () => {
+    const guide = readFileSync(join(import.meta.dirname, '../../docs/install.md'), 'utf8');
+    const lines = /^cgn=.*\nsudo cp .*$/m.exec(guide)?.[0] ?? '';
+    const words = lines
+      .replace('sudo ', '')
+      .replace('/opt/cognitora', prefix)
+      .replace('/etc/systemd/system/', home);
+    const copy = join(home, 'copy');
+    writeFileSync(copy, words);
+    for (const version of ['0.9.0', '0.10.0']) {
+      await installed(version);
+      expect(await runInstaller({ script: copy, environment: {} })).toEqual({ status: 0, said: '' });
+      const unit = readFileSync(join(home, 'cognitora-agent.service'), 'utf8');
+      expect(unit).toContain(`Description=Of ${version}\n`);
+    }
+  });
+
+  test('leaves what runs of the one before, and says so where the system tells', async () => {
+    await installed('0.9.0');
+    // The "Node" of these releases is a script: its process is the shell's.
+    const program = join(prefix, 'lib/cognitora/0.9.0/runtime/bin/sleep');
+    copyFileSync('/bin/sleep', program);
+    const child = spawn(program, ['60']);
+    onTestFinished(() => void child.kill());
+    await once(child, 'spawn');
+    const goesOn = existsSync('/proc/self/exe')
+      ? expect.stringContaining(`-> cgn 0.9.0 goes on until it is restarted: pid ${child.pid}\n`)
+      : expect.not.stringContaining('goes on');
+    expect((await run()).said).toEqual(goesOn);
+    expect((await run({ CGN_VERSION: '0.10.0-rc.1' })).said).toEqual(goesOn);
+    expect(child.exitCode).toBeNull();
+    await installed('0.9.0');
+    expect((await run({ CGN_VERSION: '0.9.0' })).said).not.toContain('goes on');
+  });
+
   test('that cannot be installed leaves the one that runs', async () => {
     await installed('0.9.0');
     server.fates.set(bundleOf('0.10.0'), 'cut');
@@ -220,7 +267,7 @@ describe('refused, with nothing left behind:', () => {
 
   test('a newest release that is no version, without what would move a terminal', async () => {
     server.fates.set('/latest', { text: '\u001b[2J<html>\n' });
-    await refuses(/"\[2J<html>" is no version/);
+    await refuses(/"\[2J<html>" is no version; the server at http:\S+ says it is the newest/);
   });
 
   test('a server that is not there', async () => {
@@ -243,6 +290,20 @@ describe('refused, with nothing left behind:', () => {
     server.fates.set('/latest', { text: '1.0.0\n' });
     await refuses(/cgn 1.0.0 does not run on this machine: .*\n.*glibc/);
     expect(server.asked).toContain(bundleOf('1.0.0'));
+  });
+
+  test('a bundle that runs and says another version than its name', async () => {
+    await buildSmallRelease({
+      version: '1.0.1',
+      key,
+      root: join(place, 'misnamed'),
+      into: releases,
+      targets: [target],
+      node: '#!/bin/sh\necho "cgn 1.0.0"\n',
+    });
+    const { said } = await run({ CGN_VERSION: '1.0.1' });
+    expect(said).not.toContain('glibc');
+    await refuses(/What was released as 1\.0\.1 says that it is cgn 1\.0\.0\./, { CGN_VERSION: '1.0.1' });
   });
 
   test('a disk that is full', async () => {
@@ -274,6 +335,25 @@ describe('refused, with nothing left behind:', () => {
   test('an option that it does not know', async () => {
     await refuses(/There is no option --force/, {}, { argv: ['--force'] });
   });
+
+  test('words beyond its one option', async () => {
+    await installed('0.9.0');
+    await refuses(
+      /One option at most is taken, not 2: --uninstall --purge/,
+      {},
+      {
+        argv: ['--uninstall', '--purge'],
+      },
+    );
+    expect(await cgnSays()).toBe('cgn 0.9.0\n');
+  });
+});
+
+test('--help says how to use it and does nothing, also where the script comes through a pipe', async () => {
+  const help = { status: 0, said: expect.stringMatching(/^Installs cgn.*--rollback.*CGN_PREFIX/s) };
+  expect(await run({}, { argv: ['--help'] })).toEqual(help);
+  expect(await run({}, { script: '-s', argv: ['--', '--help'], before: `<'${script}'` })).toEqual(help);
+  expect(treeOf(home)).toEqual([]);
 });
 
 describe('ended in the midst of a download', () => {
@@ -350,7 +430,20 @@ describe('uninstalled', () => {
     const { status, said } = await run({}, { argv: ['--uninstall'] });
     expect(`${status} ${said}`).toContain(`0 cgn is removed from ${prefix}.`);
     expect(said).toContain(`kept: ${home}/.cognitora`);
-    expect(treeOf(home)).toEqual(['.cache', '.cognitora']);
+    expect(treeOf(home)).toEqual(['.cognitora']);
+  });
+
+  test('a cache that was there before stays, and one that others use', async () => {
+    mkdirSync(join(home, '.cache'));
+    await installed('0.9.0');
+    await run({}, { argv: ['--uninstall'] });
+    expect(treeOf(home)).toEqual(['.cache']);
+    rmSync(join(home, '.cache'), { recursive: true });
+    await installed('0.9.0');
+    mkdirSync(join(home, '.cache/cognitora/compiled'), { recursive: true });
+    mkdirSync(join(home, '.cache/others'));
+    await run({}, { argv: ['--uninstall'] });
+    expect(treeOf(home)).toEqual(['.cache', '.cache/others']);
   });
 
   test('what others keep in the prefix stays', async () => {
