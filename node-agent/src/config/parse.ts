@@ -23,6 +23,7 @@ import type { KnownProfiles } from '../engines/known-profiles.ts';
 import type { AgentConfig, ParentPipe } from './agent-config.ts';
 import { configHost } from './config-host.ts';
 import { checkKind, type EngineEntry, engineConfigs } from './engines.ts';
+import { checkedJoinToken } from './join-token.ts';
 import { enginesMax } from './limits.ts';
 import { engineOptions, entriesOfOptions } from './options.ts';
 import {
@@ -112,9 +113,10 @@ const joinTokenOf = (
 ): Pick<AgentConfig, 'joinToken' | 'joinTokenMissing'> => {
   const [variable] = secretVariables.joinToken;
   const token = isOption ? undefined : environment[variable]?.trim() || undefined;
-  if (token !== undefined || path === undefined) return { joinToken: token };
+  if (token !== undefined) return { joinToken: checkedJoinToken(token, variable) };
+  if (path === undefined) return { joinToken: undefined };
   if (isAbsent(path)) return { joinToken: undefined, joinTokenMissing: path };
-  return { joinToken: readSecret(path, 'The join token') };
+  return { joinToken: checkedJoinToken(readSecret(path, 'The join token'), path) };
 };
 
 /** Not merely out of reach for this user. */
