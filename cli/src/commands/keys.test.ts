@@ -21,7 +21,7 @@ test.each([
   await expect(keys(argv)).rejects.toMatchObject({ exitCode: 2 });
 });
 
-test('the command for a host needs no checkout there and has its token, and an edge that only this machine reaches is told of', () => {
+test('the command for a host has its token, and an edge that only this machine reaches is told of', () => {
   const made = { joinToken: 'cgj_x', usesLeft: 2, expiresAtMs: 3_600_000 };
   const far = joinReport(made, 'https://edge.example', 0);
   expect(far).not.toContain('checkout');

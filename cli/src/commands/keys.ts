@@ -1,6 +1,6 @@
 /**
- * `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made: alone on standard output, so
- * that a script can take it.
+ * `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made: alone on standard output,
+ * for scripts.
  */
 import { joinTokenUsesMax } from '@cognitora/protocol/limits';
 import { adminOptions, clientOf } from '../admin-client.ts';
@@ -66,7 +66,7 @@ interface JoinRow {
 type Values = ReturnType<typeof parse>['values'];
 
 const parse = (argv: readonly string[]) =>
-  argumentsOf(argv, options, 'keys', 'npm run cgn -- keys ls --json');
+  argumentsOf(argv, options, 'keys', 'npm run -s cgn -- keys ls --json');
 
 const create = async (values: Values): Promise<void> => {
   if (values.name === undefined) throw new UserError('Name the key: --name laptop', 2);

@@ -72,7 +72,9 @@ const parseOptions = (argv: readonly string[]) => {
     const isPositional =
       thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
     // npm keeps options before a "--" and hands on their values alone.
-    const hint = isPositional ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
+    const hint = isPositional
+      ? ' Options go after "--" where npm runs it: npm run cgn -- agent --edge URL.'
+      : '';
     throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
   }
 };
