@@ -47,6 +47,15 @@ test('the last lines are at hand', () => {
   expect(log.tail.at(-1)).toBe('line 49');
 });
 
+test('a log is pointed to once something of this run is in it', () => {
+  const path = join(newDirectory(), 'log');
+  new BoundedLog(path).write('of an earlier run');
+  const log = new BoundedLog(path);
+  expect(log.pointer('has more.')).toBe('');
+  log.write('one');
+  expect(log.pointer('has more.')).toBe(` ${path} has more.`);
+});
+
 test('a log that cannot be written says so once, keeps its last lines at hand and goes on when it can', () => {
   const path = join(newDirectory(), 'log');
   const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);

@@ -2,7 +2,7 @@
  * A log file that cannot grow without bound: beyond half of `bytesMax` it moves to `<path>.1`, replacing the one there.
  * Where the disk takes nothing more, lines are lost from the file, never the process that logs them.
  */
-import { appendFileSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { warn } from './terminal.ts';
 
@@ -21,6 +21,11 @@ export class BoundedLog {
     this.path = path;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     this.#bytes = bytesOf(path);
+  }
+
+  /** ` PATH WORDS`, to end a message with; empty where nobody wrote there. */
+  pointer(words: string): string {
+    return this.tail.length > 0 && existsSync(this.path) ? ` ${this.path} ${words}` : '';
   }
 
   write(line: string): void {

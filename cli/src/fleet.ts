@@ -74,6 +74,7 @@ export class Fleet {
   #agent: Child | undefined;
   #kvcached: Child | undefined;
   #edge: RunningEdge | undefined;
+  #edgeLog: BoundedLog | undefined;
   /** Known before the edge listens, until it is gone. */
   #edgePid: number | undefined;
   /** What keeps each attached engine from serving, by its name in the progress. */
@@ -90,8 +91,9 @@ export class Fleet {
     this.failed.catch(() => {});
   }
 
-  get edgeLogPath(): string {
-    return join(this.#options.settings.dataDirectory, 'logs/edge.log');
+  /** ` PATH WORDS`, to end a message with; empty where the edge has said nothing. */
+  edgeLogPointer(words: string): string {
+    return this.#edgeLog?.pointer(words) ?? '';
   }
 
   /** Starts the engines without waiting for their models. */
@@ -109,7 +111,8 @@ export class Fleet {
     const { settings, credentials, progress } = this.#options;
     await buildBundle();
     await reapStaleEdge(settings.dataDirectory);
-    const log = new BoundedLog(this.edgeLogPath);
+    const log = new BoundedLog(join(settings.dataDirectory, 'logs/edge.log'));
+    this.#edgeLog = log;
     this.#edge = await startEdge({
       dataDirectory: settings.dataDirectory,
       host: '127.0.0.1',
@@ -126,12 +129,12 @@ export class Fleet {
       onExit: (code, signal) => {
         this.#edgePid = undefined;
         if (this.#stopping) return;
-        this.#fail(new UserError(`The edge ended (${code ?? signal}). ${log.path} has its last words.`));
+        this.#fail(new UserError(`The edge ended (${code ?? signal}).${log.pointer('has its last words.')}`));
       },
     }).catch((thrown: Error) => {
       throw (
         fileTrouble(thrown, join(settings.dataDirectory, 'edge')) ??
-        new UserError(`${thrown.message} ${log.path} has more.`)
+        new UserError(`${thrown.message}${log.pointer('has more.')}`)
       );
     });
     progress.update('edge', `listens at ${this.#edge.url}`);

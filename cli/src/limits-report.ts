@@ -124,7 +124,8 @@ export const limitsReport = (answer: LimitsAnswer, nodes: NodesAnswer): string =
   const models = modelRows(answer, nodes);
   const tenants = tenantRows(answer);
   const retries = answer.regions.map(
-    ({ region, retries: { left, refused } }) => `${region} ${left} left, ${refused} not made`,
+    ({ region, retries: { left, refused } }) =>
+      `${region} may make ${left} more now, and has turned down ${refused}`,
   );
   const modelHeader = ['REGION', 'MODEL', 'SEATS', 'AT ONCE', 'QUEUE', 'WAITS', 'FIRST TOKEN', ...usedHeader];
   const tenantHeader = ['REGION', 'TENANT', 'AT ONCE', 'WEIGHT', ...usedHeader];
@@ -132,6 +133,6 @@ export const limitsReport = (answer: LimitsAnswer, nodes: NodesAnswer): string =
     models.length === 0 ? 'No model has limits or was asked for.' : table(modelHeader, models),
     ...untoldLines(answer, nodes),
     tenants.length === 0 ? 'No tenant has limits or asked.' : table(tenantHeader, tenants),
-    `Retries: ${retries.join('; ')}.`,
+    `Retries of requests that failed: ${retries.join('; ')}.`,
   ].join('\n\n');
 };

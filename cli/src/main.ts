@@ -35,8 +35,8 @@ const help = (): string => {
 
 ${lines.join('\n')}
 
-"cgn COMMAND --help" says more, "cgn --version" which this is. Start with "cgn up".
-From a checkout: npm run cgn -- COMMAND`;
+"npm run cgn -- COMMAND --help" says more, "npm run cgn -- --version" which this is.
+Start with: npm run cgn -- up`;
 };
 
 const isCommand = (name: string): name is keyof typeof commands => Object.hasOwn(commands, name);

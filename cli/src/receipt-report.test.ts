@@ -142,9 +142,10 @@ test.each([
   ['predicted_late', 'over 2.5 s, or had its first token after 900 ms'],
   ['queue_time', 'it waited for 2.5 s'],
   ['tenant_concurrency', 'its 2 requests at once'],
+  ['tenant_concurrency', 'its 1 request at once', 1],
   ['tenant_share', 'the queue of 3 was full'],
-])('who was turned away by %s is told which limit that was', (reason, words) => {
-  const limits = { queueMax: 3, queueMsMax: 2_500, firstTokenMs: 900, tenantConcurrency: 2 };
+])('who was turned away by %s is told which limit that was: %s', (reason, words, tenantConcurrency = 2) => {
+  const limits = { queueMax: 3, queueMsMax: 2_500, firstTokenMs: 900, tenantConcurrency };
   const text = reportOf({ ...refused, code: 'overloaded', admission: { reason, limits } });
   expect(text).toContain(`Refused, overloaded. ${reason}: `);
   expect(text).toContain(words);

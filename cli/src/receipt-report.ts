@@ -201,7 +201,7 @@ type Admission = NonNullable<RefusedAnswer['admission']>;
 /** By the reason that admission had, with the limit that held. */
 const keptOut: Readonly<Record<string, (limits: Admission['limits']) => string>> = {
   tenant_concurrency: ({ tenantConcurrency }) =>
-    `its tenant already had its ${tenantConcurrency} requests at once`,
+    `its tenant already had its ${tenantConcurrency} request${tenantConcurrency === 1 ? '' : 's'} at once`,
   tenant_share: ({ queueMax }) =>
     `the queue of ${queueMax} was full, and its tenant had more than its share of it`,
   queue_full: ({ queueMax }) => `${queueMax} waited already, as many as may`,

@@ -15,9 +15,12 @@ export class UserError extends Error {
   }
 }
 
-/** Commands as a person types them where a release is installed, and no npm. */
+/** Commands as a person types them where a release is installed, and no npm, which keeps options to itself. */
 export const asInstalled = (text: string): string =>
-  text.replace(/\bnpm run cgn --(?= )/g, 'cgn').replace(/\bnpm start --(?= )/g, 'cgn up');
+  text
+    .replace('Options go after "--": npm', 'Write it so: npm')
+    .replace(/\bnpm run (?:-s )?cgn --(?= )/g, 'cgn')
+    .replace(/\bnpm start --(?= )/g, 'cgn up');
 
 /** Node stands beside us in a release alone. */
 const isRelease = existsSync(new URL('../../runtime/bin/node', import.meta.url));

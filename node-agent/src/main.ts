@@ -12,6 +12,7 @@ import { systemClock } from './clock.ts';
 import type { AgentConfig, ParentPipe } from './config/agent-config.ts';
 import { describeConfig } from './config/describe.ts';
 import { agentHelp } from './config/help.ts';
+import { checkedJoinToken } from './config/join-token.ts';
 import { parseConfig } from './config/parse.ts';
 import { defaultConfigPath } from './config/schema.ts';
 import { Agent } from './daemon.ts';
@@ -126,14 +127,19 @@ const tellStatus = async (
   return () => manager.stopping();
 };
 
+/** Undefined: nobody typed one. Throws a `ConfigError`. */
+const typedJoinToken = async (): Promise<string | undefined> => {
+  const typed = await askJoinToken({ input: process.stdin, output: process.stderr });
+  return typed && checkedJoinToken(typed, 'What was typed');
+};
+
 const run = async (parsed: AgentConfig, log: Log): Promise<void> => {
   let orphaned = (): void => process.exit();
   if (parsed.parentPipe !== undefined) watchParent(parsed.parentPipe, () => orphaned());
   process.once('exit', await agentLock.take(parsed.dataDirectory));
   const identity = new HostIdentity(parsed.dataDirectory, systemClock, log);
   const mayAsk = parsed.parentPipe !== 'stdin' && !identity.isEnrolledAt(parsed.edge);
-  const terminal = { input: process.stdin, output: process.stderr };
-  const joinToken = parsed.joinToken ?? (mayAsk ? await askJoinToken(terminal) : undefined);
+  const joinToken = parsed.joinToken ?? (mayAsk ? await typedJoinToken() : undefined);
   const agent = new Agent({
     config: { ...parsed, joinToken },
     sources: await launchEngines(parsed, process.env, systemClock, log),

@@ -41,7 +41,7 @@ const doctor = async (engines: string) => {
   const file = join(directory, `${files}.toml`);
   writeFileSync(file, `edge = "${edgeUrl}"\ndata_dir = "${directory}/agent"\n${engines}`);
   const { status, out, errors } = await cgn(['doctor', '--config', file, '--json'], {
-    COGNITORA_JOIN_TOKEN: 'cgj_x',
+    COGNITORA_JOIN_TOKEN: `cgj_${Buffer.alloc(32, 7).toString('base64url')}`,
   });
   expect(errors).toBe('');
   const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: readonly Finding[] };

@@ -109,6 +109,18 @@ describe('an edge and those who come to it', () => {
     expect((await cgn(['keys', 'ls', ...data])).out).toMatch(/ci +acme .*revoked \d+ s ago/);
   });
 
+  test('a secret stands alone on standard output, for a script to take; what it is good for beside it', async () => {
+    const joined = await cgn(['keys', 'join', ...data]);
+    expect(joined.out).toMatch(/^cgj_[\w-]+\n$/);
+    expect(joined.errors).toMatch(
+      /^\nFor 16 host\(s\); expires in .*On the host:\n {2}COGNITORA_JOIN_TOKEN=/,
+    );
+    const created = await cgn(['keys', 'create', '--name', 'script', ...data]);
+    expect(created.out).toMatch(/^cgk_[\w-]+\n$/);
+    expect(created.errors).toMatch(/^\nKeep it: it is not shown again\./);
+    expect(await statusOf(created.out.trim())).toBe(200);
+  });
+
   test('what "cgn keys" refuses, it explains', async () => {
     const refused = async (...argv: string[]): Promise<string> => {
       const { status, out, errors } = await cgn(['keys', ...argv, ...data]);
@@ -250,7 +262,6 @@ describe('an edge and those who come to it', () => {
       greedy: [once.joinToken, /expired or used up/],
       unwanted: [revoked.joinToken, /unknown or revoked\..*cgn keys join/],
       stranger: [`cgj_${Buffer.alloc(32, 7).toString('base64url')}`, /not one of this edge/],
-      keyless: [up.told.apiKey, /not one of this edge/],
     } as const;
     const ends = Object.entries(tokens).map(async ([name, [token, words]]) => {
       const { status, errors } = await agent(name, { COGNITORA_JOIN_TOKEN: token }).over;
@@ -258,6 +269,12 @@ describe('an edge and those who come to it', () => {
       expect(errors).not.toContain(token);
     });
     await Promise.all(ends);
+    const keyless = await agent('keyless', { COGNITORA_JOIN_TOKEN: up.told.apiKey }).over;
+    expect([keyless.status, keyless.errors]).toEqual([
+      2,
+      expect.stringMatching(/^COGNITORA_JOIN_TOKEN holds no join token: that is "cgj_" and .*cgn keys join/),
+    ]);
+    expect(keyless.errors).not.toContain(up.told.apiKey);
     const { status, errors } = await agent('nothing').over;
     expect([status, errors]).toEqual([1, expect.stringMatching(/has not joined this edge.*cgn keys join/)]);
     expect(await names()).toHaveLength(1);

@@ -68,6 +68,11 @@ describe.each(layouts)('cgn nodes, layout %s', (layout) => {
     ]);
     const why = await cgn(['route', 'why', id, ...edge()], environment());
     expect(why.out).toMatch(/none was eligible\n\(2 cordoned\)/);
+    const unknown = await cgn(['route', 'why', 'no-such-id', ...edge()], environment());
+    expect([unknown.status, unknown.errors]).toEqual([
+      1,
+      expect.stringContaining('there is no such request'),
+    ]);
     await nodesJson('uncordon', 'shed');
     await cluster.crashEdge();
     for (const name of ['attic', 'shed']) await cluster.node(name);

@@ -64,7 +64,7 @@ export const cgn = (argv: readonly string[], environment: Environment = {}): Pro
 /** Runs a command that must succeed and print one JSON value. */
 export const cgnJson = async <Value>(argv: readonly string[], environment?: Environment): Promise<Value> => {
   const { status, out, errors } = await cgn([...argv, '--json'], environment);
-  if (status !== 0) throw new Error(`cgn ${argv.join(' ')} ended with ${status}: ${errors}`);
+  if (status !== 0) throw new Error(`cgn ${argv.join(' ')} ended with ${status}: ${errors}${out}`);
   return JSON.parse(out) as Value;
 };
 

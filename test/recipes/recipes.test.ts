@@ -65,6 +65,16 @@ test('a recipe of one’s own that is a pipe is refused: it would keep us waitin
   expect(() => loadRecipe(pipe)).toThrow(`${pipe} is no file.`);
 });
 
+test.each([
+  ['x/nothing.toml', /^There is no file \/.*\/x\/nothing\.toml\.$/],
+  ['llama-3.1-8b/vlm/1xa100', 'The nearest is llama-3.1-8b/vllm/1xa100;'],
+  ['tiny', 'The nearest is tiny/embedded/cpu;'],
+  ['tyni/embeded/cpus', 'The nearest is tiny/embedded/cpu;'],
+  ['nothing/at/all', /^There is no recipe "nothing\/at\/all"\. "cgn recipe ls" shows all\.$/],
+])('the name %s, which is none, is refused with what may be meant', (name, words) => {
+  expect(() => loadRecipe(name)).toThrow(words);
+});
+
 test.each(names)(
   '%s: the files beside it are those that are made of it (node scripts/recipe-files.ts)',
   (name) => {

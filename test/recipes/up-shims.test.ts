@@ -1,5 +1,5 @@
 /** `cgn recipe up` with a shim in the engine's place: through download and load, to what fails, and to another edge. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
@@ -69,6 +69,8 @@ describe('a recipe whose engine is a shim', () => {
     process.kill(pid, 'SIGKILL');
     // Agent, engine and kvcached end by themselves; the edge has nobody to tell it.
     await until('all but the edge to be gone', () => leftoversOf(directory).length <= 1, busyMsMax);
+    // What is up is ended by its name, also once its file is gone.
+    rmSync(recipe);
     const down = await cgn(['recipe', 'down', recipe, ...data]);
     expect([down.status, down.out]).toEqual([0, expect.stringContaining('had ended without word')]);
     expect(leftoversOf(directory)).toEqual([]);
@@ -106,6 +108,9 @@ describe('a recipe whose engine is a shim', () => {
       1,
       expect.stringContaining('FAILED  join: this host has not joined'),
     ]);
+    expect(without.out).toContain(
+      '-> Make one there with "cgn keys join", and give it in COGNITORA_JOIN_TOKEN.\n',
+    );
     const environment = { ...withoutToken, ...(await joining()) };
     hub.digest = '0'.repeat(64);
     const wrong = await cgn(argv, environment);

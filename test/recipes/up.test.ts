@@ -1,11 +1,12 @@
 /** `cgn recipe` as a person runs it: the toy for real from up.sh to down.sh; hosts that lack what a recipe needs. */
-import { existsSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { freePort } from '../../cli/src/free-port.ts';
 import { cgn, cgnJson } from '../cli/run-cgn.ts';
 import { environmentAt } from '../harness/environment.ts';
 import { leftoversOf } from '../harness/leftovers.ts';
+import { until } from '../harness/until.ts';
 import { newDirectory, runScript, type UpAnswer, untilFirstToken } from './run-recipe.ts';
 import { installShims } from './shims.ts';
 
@@ -20,7 +21,7 @@ test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends 
   const argv = [...data, '--port', String(await freePort()), '--json'];
   const up = await runScript(join(tiny, 'up.sh'), argv, environmentAt(directory));
   expect(up.errors).toBe('');
-  expect(up.status).toBe(0);
+  expect(up.status, up.out).toBe(0);
   const answer = JSON.parse(up.out) as UpAnswer;
   await untilFirstToken(answer);
   const firstTokenMs = performance.now() - startedMs;
@@ -37,8 +38,13 @@ test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends 
   const twice = await cgn(['recipe', 'up', 'tiny/embedded/cpu', ...data, '--port', String(await freePort())]);
   expect([twice.status, twice.out]).toEqual([
     1,
-    expect.stringContaining('FAILED  data directory: tiny/embedded/cpu is up'),
+    expect.stringMatching(
+      /^FAILED {2}data directory: tiny\/embedded\/cpu is up.*\n.*\n\n1 thing is missing for/,
+    ),
   ]);
+  const port = new URL(answer.url).port;
+  const same = await cgn(['recipe', 'up', 'tiny/embedded/cpu', ...data, '--port', port]);
+  expect(same.out).toContain('1 thing is missing for tiny/embedded/cpu; nothing was started.');
   const other = await cgn(['recipe', 'down', 'qwen3-8b/vllm/1x24gb', ...data]);
   expect([other.status, other.errors]).toEqual([
     1,
@@ -51,7 +57,32 @@ test('tiny/embedded/cpu: up.sh serves a first token in under 30 s, down.sh ends 
   expect(leftoversOf(directory)).toEqual([]);
   expect(existsSync(join(directory, 'recipe.json'))).toBe(false);
   const again = await cgn(['recipe', 'down', 'tiny/embedded/cpu', ...data]);
-  expect([again.status, again.out]).toEqual([0, expect.stringContaining('is not up')]);
+  expect([again.status, again.out]).toEqual([0, `tiny/embedded/cpu is not up on ${directory}.\n`]);
+});
+
+test('a recipe of one’s own is listed while it is up; of a dead edge "down" tells, and where it stands', async () => {
+  const directory = newDirectory();
+  const data = ['--data-dir', join(directory, 'data')];
+  const own = join(directory, 'recipe.toml');
+  copyFileSync(join(tiny, 'recipe.toml'), own);
+  const up = await cgnJson<UpAnswer>(['recipe', 'up', own, ...data, '--port', String(await freePort())]);
+  await untilFirstToken(up);
+  const listed = await cgnJson<{ name: string; state: string }[]>(['recipe', 'ls', ...data]);
+  expect(listed.filter(({ state }) => state === 'up').map(({ name }) => name)).toEqual([own]);
+  renameSync(own, `${own}.away`);
+  const unread = await cgn(['recipe', 'ls', ...data]);
+  expect([unread.status, unread.errors]).toEqual([0, expect.stringContaining(`${own} is up, and its file`)]);
+  renameSync(`${own}.away`, own);
+  process.kill(Number(readFileSync(join(directory, 'data/edge/workerd.pid'), 'utf8')), 'SIGKILL');
+  await until('all of it to be gone', () => leftoversOf(directory).length === 0, 30_000);
+  const down = await cgn(['recipe', 'down', own, ...data]);
+  expect([down.status, down.out]).toEqual([
+    0,
+    `${own} is not up on ${directory}/data.\nWhat was up there last said: The edge ended (SIGKILL).\n` +
+      `${directory}/data/logs/recipe.log has all of it.\n`,
+  ]);
+  const after = await cgnJson<{ name: string }[]>(['recipe', 'ls', ...data]);
+  expect(after.map(({ name }) => name)).not.toContain(own);
 });
 
 describe('a host that lacks what a recipe needs', () => {
@@ -83,8 +114,8 @@ describe('a host that lacks what a recipe needs', () => {
     const missing = missingIn(await refused('deepseek-v4-flash/vllm/4xh200', environment));
     expect(wordsOf(missing)).toEqual(
       expect.arrayContaining([
-        'GPUs: the recipe needs 4 GPUs with 139GiB each, and this host has 2: no GPU 2, 3',
-        'GPU 0: memory: NVIDIA L4 has 24 GB, and 139GiB are needed',
+        'GPUs: the recipe needs 4 GPUs with 139 GiB each, and this host has 2: no GPU 2, 3',
+        'GPU 0: memory: NVIDIA L4 has 22.4 GiB, and 139 GiB are needed',
         'GPU 1: capability: NVIDIA L4 has compute capability 8.9, and 9.0 is needed',
         'GPU 1: driver: the driver is 550.54.15, and 580 is needed',
         'engine r0: program: there is no program "vllm" that can be run',
@@ -120,6 +151,8 @@ test('show has the exact command of each engine, as the agent would run it, and 
   expect(out).toMatch(/^LMCACHE_REMOTE_URL=redis:\/\/127\.0\.0\.1:6379 \\$/m);
   expect(out).toContain('vllm serve meta-llama/Llama-3.1-8B-Instruct \\\n  --host 127.0.0.1 \\\n');
   expect(out).toMatch(/^# kvcached\.toml$/m);
+  const toy = await cgn(['recipe', 'show', 'tiny/embedded/cpu']);
+  expect(toy.out).toMatch(/^engine +comes with cgn$/m);
   const unknown = await cgn(['recipe', 'show', 'llama-3.1-8b/vlm/1xa100']);
   expect([unknown.status, unknown.errors]).toEqual([2, expect.stringContaining('llama-3.1-8b/vllm/1xa100')]);
 });

@@ -24,6 +24,7 @@ test.each([
 test('the command for a host has its token, and an edge that only this machine reaches is told of', () => {
   const made = { joinToken: 'cgj_x', usesLeft: 2, expiresAtMs: 3_600_000 };
   const far = joinReport(made, 'https://edge.example', 0);
+  expect(far).not.toContain('checkout');
   expect(far).toContain(
     '  COGNITORA_JOIN_TOKEN=cgj_x npm run cgn -- agent --edge https://edge.example --engine-url',
   );

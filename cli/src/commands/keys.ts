@@ -1,9 +1,12 @@
-/** `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made. */
+/**
+ * `cgn keys`: API keys and join tokens of an edge. A secret is shown once, when it is made: alone on standard output,
+ * for scripts.
+ */
 import { joinTokenUsesMax } from '@cognitora/protocol/limits';
 import { adminOptions, clientOf } from '../admin-client.ts';
 import { wallMs } from '../clock.ts';
 import { parseDuration } from '../duration.ts';
-import { relativeTime, say, sayJson, table, UserError } from '../terminal.ts';
+import { relativeTime, say, sayJson, table, UserError, warn } from '../terminal.ts';
 import { argumentsOf, wholeNumber } from '../wrong-arguments.ts';
 
 export const keysHelp = `cgn keys: who may use the edge, and which hosts may join it
@@ -15,6 +18,8 @@ Usage
   cgn keys join [--uses 16] [--expires 24h]     a token with which hosts join ("cgn agent --help")
   cgn keys joins                  the join tokens
   cgn keys unjoin ID              revokes a join token; hosts that joined stay
+
+What create and join make stands alone on standard output: TOKEN=$(cgn keys join)
 
 Scopes: chat (completions and models), embeddings, admin. An expiry is a number with s, m, h or d.
 
@@ -61,7 +66,7 @@ interface JoinRow {
 type Values = ReturnType<typeof parse>['values'];
 
 const parse = (argv: readonly string[]) =>
-  argumentsOf(argv, options, 'keys', 'npm run cgn -- keys ls --json');
+  argumentsOf(argv, options, 'keys', 'npm run -s cgn -- keys ls --json');
 
 const create = async (values: Values): Promise<void> => {
   if (values.name === undefined) throw new UserError('Name the key: --name laptop', 2);
@@ -72,7 +77,10 @@ const create = async (values: Values): Promise<void> => {
     expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires, '--expires'),
   })) as KeyRow & { readonly key: string };
   if (values.json) sayJson(made);
-  else say(`${made.key}\n\nKeep it: it is not shown again. Revoke it with "cgn keys revoke ${made.id}".`);
+  else {
+    say(made.key);
+    warn(`\nKeep it: it is not shown again. Revoke it with "cgn keys revoke ${made.id}".`);
+  }
 };
 
 const validity = (expiresAtMs: number | null, revokedAtMs: number | null): string => {
@@ -99,7 +107,7 @@ const list = async (values: Values): Promise<void> => {
   }
 };
 
-/** What `cgn keys join` prints; the command is to be pasted on the host. */
+/** What `cgn keys join` says beside the token; the command is to be pasted on the host. */
 export const joinReport = (
   made: Pick<JoinRow, 'usesLeft' | 'expiresAtMs'> & { readonly joinToken: string },
   edge: string,
@@ -109,9 +117,8 @@ export const joinReport = (
   const notice = `
 That edge can be reached from this machine only. For other hosts put a proxy in front, start it with
 --origin https://edge.example ("cgn up --help"), and write that URL behind --edge.`;
-  return `${made.joinToken}
-
-For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, nowMs)}. On the host, from a checkout:
+  return `
+For ${made.usesLeft} host(s); expires ${relativeTime(made.expiresAtMs, nowMs)}. On the host:
   COGNITORA_JOIN_TOKEN=${made.joinToken} npm run cgn -- agent --edge ${edge} --engine-url http://127.0.0.1:8000 \\
     --profile vllm
 (--profile says what the engine there is: vllm, sglang, llama-cpp, ...)
@@ -124,7 +131,10 @@ const join = async (values: Values): Promise<void> => {
     expiresInSeconds: values.expires === undefined ? undefined : parseDuration(values.expires, '--expires'),
   })) as JoinRow & { readonly joinToken: string };
   if (values.json) sayJson(made);
-  else say(joinReport(made, clientOf(values).url, wallMs()));
+  else {
+    say(made.joinToken);
+    warn(joinReport(made, clientOf(values).url, wallMs()));
+  }
 };
 
 const listJoins = async (values: Values): Promise<void> => {

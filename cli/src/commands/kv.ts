@@ -69,7 +69,7 @@ const options = {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => argumentsOf(argv, options, 'kv', 'npm run cgn -- kv ls --json');
+const parse = (argv: readonly string[]) => argumentsOf(argv, options, 'kv', 'npm run -s cgn -- kv ls --json');
 
 /** Keys that begin so, page by page, until there are no more or so many are found. */
 async function* keysOf(client: KvClient, prefix: string, max: number): AsyncGenerator<readonly KvKey[]> {

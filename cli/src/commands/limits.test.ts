@@ -102,5 +102,7 @@ test('the table shows what is set, the defaults of the rest, and what came of it
     ...['weur', 'used', 'learned', '-', '512', '30 s', '120 s', '4', '3', '50', '2 queue_full, 1 deadline'],
   ]);
   expect(words[5]).toEqual(['weur', 't', '-', '2', '4', '3', '50', '2 queue_full, 1 deadline']);
-  expect(words.at(-1)).toEqual(['Retries: weur 99 left, 7 not made.']);
+  expect(words.at(-1)).toEqual([
+    'Retries of requests that failed: weur may make 99 more now, and has turned down 7.',
+  ]);
 });

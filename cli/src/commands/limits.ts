@@ -42,6 +42,9 @@ What "ls" counts as REFUSED
   deadline              504: its own deadline (x-request-timeout-ms) passed while it waited
   client_gone           its client left while it waited
 
+Its last line is of retries: a request that fails before its first byte is tried elsewhere, a hundred at once,
+and then one for every five requests; one that is turned down fails with 503, retry_budget_spent.
+
 Options
   --edge URL        the edge (default: the one "cgn up" left in the data directory)
   --data-dir DIR    where "cgn up" keeps its credentials (default: ~/.cognitora)

@@ -47,7 +47,8 @@ const options = {
 
 type Values = ReturnType<typeof parse>['values'];
 
-const parse = (argv: readonly string[]) => argumentsOf(argv, options, 'nodes', 'npm run cgn -- nodes --json');
+const parse = (argv: readonly string[]) =>
+  argumentsOf(argv, options, 'nodes', 'npm run -s cgn -- nodes --json');
 
 /** One node as the edge's routes for it answer. */
 interface NodeStatus {

@@ -9,7 +9,7 @@ import { monotonicMs } from '../clock.ts';
 import { doctorOf, planOf } from '../recipe/agent-programs.ts';
 import { loadRecipe, recipeNames } from '../recipe/catalogue.ts';
 import { factsOf } from '../recipe/facts.ts';
-import { endKeeper, startKeeper } from '../recipe/keeping.ts';
+import { endKeeper, lastWordsIn, startKeeper } from '../recipe/keeping.ts';
 import { gpusOf, type Recipe } from '../recipe/recipe.ts';
 import { renderRecipe } from '../recipe/render.ts';
 import { listReport, servedReport, showReport, stateWords } from '../recipe/report.ts';
@@ -26,7 +26,8 @@ Usage
   cgn recipe ls            which there are, what they need, which is up
   cgn recipe show NAME     all of one: what it needs, the exact commands of its engines, the daemons' files
   cgn recipe up NAME       says what this host lacks for it, each with its fix, and starts nothing; else
-                           starts edge, agent and engine, and returns once a completion works
+                           starts edge, agent and engine, and returns once a completion works; with --edge
+                           once all its engines are ready and the edge has this host's link
   cgn recipe down NAME     ends exactly what "up" started
 
 NAME is MODEL/ENGINE/TOPOLOGY, a folder of recipes/, whose README says how its engine is installed; or the
@@ -78,9 +79,22 @@ const upOn = (dataDirectory: string): string | undefined => {
   return state !== undefined && isKept(state, dataDirectory) ? state.recipe : undefined;
 };
 
+/** What is up, where it is none of this tree. */
+const ownRecipe = (up: string): readonly Recipe[] => {
+  try {
+    return [loadRecipe(up)];
+  } catch (thrown) {
+    if (!(thrown instanceof UserError)) throw thrown;
+    warn(`${up} is up, and its file cannot be read any more: ${thrown.message}`);
+    return [];
+  }
+};
+
 const list = ({ dataDirectory, json }: Settings): number => {
-  const recipes = recipeNames().map((name) => loadRecipe(name));
+  const names = recipeNames();
   const up = upOn(dataDirectory);
+  const own = up === undefined || names.includes(up) ? [] : ownRecipe(up);
+  const recipes = [...names.map((name) => loadRecipe(name)), ...own];
   if (!json) {
     say(listReport(recipes, up));
     return 0;
@@ -194,9 +208,11 @@ const up = async (recipe: Recipe, settings: Settings): Promise<number> => {
   }
 };
 
-const down = async (recipe: Recipe, { dataDirectory, json }: Settings): Promise<number> => {
+const down = async (named: string, { dataDirectory, json }: Settings): Promise<number> => {
   const state = stateIn(dataDirectory);
-  if (state !== undefined && state.recipe !== recipe.name) {
+  // The file of what is up may be gone.
+  const name = state?.recipe === resolve(named) ? state.recipe : loadRecipe(named).name;
+  if (state !== undefined && state.recipe !== name) {
     const fix = `npm run cgn -- recipe down ${state.recipe}${dataOption(dataDirectory)}`;
     throw new UserError(`On ${dataDirectory} it is ${state.recipe} that is up: ${fix}`);
   }
@@ -210,18 +226,27 @@ const down = async (recipe: Recipe, { dataDirectory, json }: Settings): Promise<
   const startedMs = monotonicMs();
   const wasUp = state !== undefined && (await endKeeper(state, dataDirectory));
   const ms = Math.round(monotonicMs() - startedMs);
-  if (json) sayJson({ ok: true, recipe: recipe.name, wasUp, ms });
-  else if (wasUp) say(`${recipe.name} is down, after ${(ms / 1_000).toFixed(1)} s.`);
-  else if (state === undefined) say(`${recipe.name} is not up on ${dataDirectory}.`);
-  else say(`${recipe.name} had ended without word; what it left is cleared away.`);
+  if (json) sayJson({ ok: true, recipe: name, wasUp, ms });
+  else if (wasUp) say(`${name} is down, after ${(ms / 1_000).toFixed(1)} s.`);
+  else {
+    const said = lastWordsIn(dataDirectory);
+    const ended = `${name} had ended ${said === undefined ? 'without word' : 'by itself'}`;
+    if (state === undefined) say(`${name} is not up on ${dataDirectory}.`);
+    else say(`${ended}; what it left is cleared away.`);
+    if (said !== undefined) say(said);
+  }
   return 0;
 };
 
-const actions = { show, up, down } as const;
+const actions = {
+  show: (named: string, settings: Settings) => show(loadRecipe(named), settings),
+  up: (named: string, settings: Settings) => up(loadRecipe(named), settings),
+  down,
+} as const;
 const isAction = (name: string): name is keyof typeof actions => Object.hasOwn(actions, name);
 
 export const recipe = async (argv: readonly string[]): Promise<number> => {
-  const { values, positionals } = argumentsOf(argv, options, 'recipe', 'npm run cgn -- recipe ls --json');
+  const { values, positionals } = argumentsOf(argv, options, 'recipe', 'npm run -s cgn -- recipe ls --json');
   if (values.help) {
     say(recipeHelp.trimEnd());
     return 0;
@@ -242,5 +267,5 @@ export const recipe = async (argv: readonly string[]): Promise<number> => {
       2,
     );
   }
-  return actions[action](loadRecipe(name), settings);
+  return actions[action](name, settings);
 };

@@ -44,7 +44,7 @@ const options = {
 type Values = ReturnType<typeof parse>['values'];
 
 const parse = (argv: readonly string[]) =>
-  argumentsOf(argv, options, 'route', 'npm run cgn -- route policies --json');
+  argumentsOf(argv, options, 'route', 'npm run -s cgn -- route policies --json');
 
 export interface PoliciesAnswer {
   readonly policies: readonly string[];

@@ -65,6 +65,8 @@ test('another port is kept by the hints of another start, and by them alone', ()
 });
 
 test('where a release is installed its commands are cgn’s own', () => {
+  const hint = 'Options go after "--": npm run -s cgn -- nodes --json.';
+  expect(asInstalled(hint)).toBe('Write it so: cgn nodes --json.');
   const told = asInstalled(upReport({ ...served, port: 9_000 }));
   expect(told).not.toContain('npm');
   expect(told).toContain('cgn up --port 9000 --model hf:OWNER/REPO/FILE.gguf');

@@ -20,7 +20,8 @@ import { defaultPort, upReport } from './up-report.ts';
 export const upHelp = `cgn up: serve an OpenAI-compatible endpoint from this machine
 
   Starts the edge (workerd), one agent and an engine, waits until a completion works, and prints the endpoint,
-  an API key and a curl to paste. Ctrl-C stops everything. State is kept in the data directory.
+  an API key and a curl to paste. Ctrl-C stops everything. State is kept in the data directory. When its edge
+  ends by itself it ends too, with status 1: where it is to stay up, a service manager starts it again.
 
 Usage
   cgn up                                            the toy model: instant, offline, writes nonsense
@@ -140,7 +141,7 @@ const serve = async (settings: UpSettings, unlock: () => void): Promise<number> 
     const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
     const issued = await issueTokens(client, credentials).catch((thrown: unknown) => {
       if (!(thrown instanceof UserError)) throw thrown;
-      throw new UserError(`${thrown.message} ${fleet.edgeLogPath} may say why.`);
+      throw new UserError(`${thrown.message}${fleet.edgeLogPointer('may say why.')}`);
     });
     saveCredentials(settings.dataDirectory, issued.credentials);
     await fleet.startAgent(edgeUrl, issued.joinToken);

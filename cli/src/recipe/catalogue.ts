@@ -3,7 +3,7 @@ import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '@cognitora/protocol/config/config-error';
-import { nearestOf } from '@cognitora/protocol/config/nearest';
+import { editDistance, nearestOf } from '@cognitora/protocol/config/nearest';
 import { fileTrouble } from '../file-trouble.ts';
 import { UserError } from '../terminal.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
@@ -29,7 +29,16 @@ const readRecipe = (name: string, path: string): Recipe => {
   }
 };
 
-/** A folder's name, or the path of a recipe.toml of one's own. Throws a `UserError` that names the nearest one. */
+/** The nearest name that has something in common with that one; empty: none has. */
+const meantBy = (name: string, names: readonly string[]): string => {
+  const nearest = nearestOf(name, names);
+  const parts = name.split('/').filter((part) => part !== '');
+  const sharesPart = nearest.split('/').some((part) => parts.includes(part));
+  const isTypo = editDistance(name, nearest) <= nearest.length / 3;
+  return sharesPart || isTypo ? nearest : '';
+};
+
+/** A folder's name, or the path of a recipe.toml of one's own. Throws a `UserError` that says what may be meant. */
 export const loadRecipe = (named: string, directory: string = recipesDirectory): Recipe => {
   const own = resolve(named);
   if (named.endsWith('.toml') && existsSync(own) && !own.startsWith(directory + sep))
@@ -37,7 +46,8 @@ export const loadRecipe = (named: string, directory: string = recipesDirectory):
   const names = recipeNames(directory);
   const name = named.replace(/^(?:\.\/)?recipes\//, '').replace(/\/(?:recipe\.toml)?$/, '');
   if (!names.includes(name)) {
-    const nearest = nearestOf(name, names);
+    if (named.endsWith('.toml')) throw new UserError(`There is no file ${own}.`, 2);
+    const nearest = meantBy(name, names);
     const meant = nearest === '' ? '' : ` The nearest is ${nearest};`;
     throw new UserError(`There is no recipe "${named}".${meant} "cgn recipe ls" shows all.`, 2);
   }

@@ -33,7 +33,11 @@ const needs = (recipe: Recipe): string => {
     ...(model.download === undefined ? [] : [`${byteSize(model.download)} of disk for \`${model.id}\``]),
     ...(model.gated ? ['a token of the hub (`HF_TOKEN`)'] : []),
   ];
-  return `Needs ${parts.join(', ')}.\nInstall the engine first: \`${release.install}\``;
+  const engine =
+    release.install === undefined
+      ? 'Its engine comes with cgn.'
+      : `Install the engine first: \`${release.install}\``;
+  return `Needs ${parts.join(', ')}.\n${engine}`;
 };
 
 const standing = ({ top: { tested, refuses } }: Recipe): string => {

@@ -3,7 +3,7 @@
  * a process of its own session, so that neither Ctrl-C nor the end of the terminal reaches it.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,14 @@ export interface KeeperOptions {
   readonly signal: AbortSignal;
 }
 
-export const keeperLogIn = (dataDirectory: string): string => join(dataDirectory, 'logs/recipe.log');
+const keeperLogIn = (dataDirectory: string): string => join(dataDirectory, 'logs/recipe.log');
+
+/** Of the keeper that was there last, with where it left them; undefined: it left none, as who is asked to end does. */
+export const lastWordsIn = (dataDirectory: string): string | undefined => {
+  const path = keeperLogIn(dataDirectory);
+  const [first = ''] = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
+  return first === '' ? undefined : `What was up there last said: ${first}\n${path} has all of it.`;
+};
 
 /** Resolves once requests are served. Rejects with a `UserError` once all that was started has ended. */
 export const startKeeper = (options: KeeperOptions): Promise<Served> => {

@@ -60,6 +60,11 @@ test.each<[what: string, text: string, words: string | RegExp]>([
     'it belongs in [host]',
   ],
   ['what is missing', good.replace('id = "owner/model"\n', ''), '"id" in [model] is missing'],
+  [
+    'an engine that nobody can install',
+    good.replace('install = "pip install engine"\n', ''),
+    '"install" in [release] is missing: how somebody installs vllm.',
+  ],
   ['no engine', good.slice(0, good.indexOf('[[engine]]')), 'a recipe needs an engine: [[engine]]'],
   [
     'a platform that is none',

@@ -75,6 +75,19 @@ const enginesOf = (file: ConfigFile, problems: Problems): readonly RecipeEngine[
   });
 };
 
+/** Only our own engine is there without an install. */
+const checkInstall = (
+  file: ConfigFile,
+  engines: readonly RecipeEngine[],
+  { install }: Recipe['release'],
+): void => {
+  const other = engines.find(({ profile }) => profile !== 'embedded');
+  if (install !== undefined || other === undefined) return;
+  throw new ConfigError(
+    `${file.at(['release'])}: "install" in [release] is missing: how somebody installs ${other.profile}.`,
+  );
+};
+
 /** A GPU works for one engine, unless the recipe says that it is shared. */
 const checkGpus = (file: ConfigFile, engines: readonly RecipeEngine[], isShared: boolean): void => {
   const owners = new Map<number, number>();
@@ -167,6 +180,7 @@ export const parseRecipe = (name: string, path: string, text: string): Recipe =>
     () => checkGpus(file, engines, host.shared_gpus),
     () => checkRoles(file, engines, top.refuses),
     () => checkPorts(file, engines, kvcached),
+    () => checkInstall(file, engines, release),
   ]) {
     problems.within(check);
   }

@@ -46,6 +46,7 @@ export const commandReport = ({ program, argv, environment }: EnginePlan): strin
 
 const needsRows = (recipe: Recipe): readonly (readonly [string, string])[] => {
   const { host, model, release } = recipe;
+  const least = release.at_least === undefined ? '' : `${release.at_least} or newer: `;
   return [
     ['platform', host.platforms.join(', ')],
     ...(host.memory === undefined ? [] : [['memory', shownSize(host.memory)] as const]),
@@ -54,7 +55,7 @@ const needsRows = (recipe: Recipe): readonly (readonly [string, string])[] => {
     ...(host.driver === undefined ? [] : [['driver', host.driver] as const]),
     ...(model.download === undefined ? [] : [['disk', `${byteSize(model.download)} for the model`] as const]),
     ...(model.gated ? [['hub token', 'HF_TOKEN, once the licence is accepted'] as const] : []),
-    ['engine', `${release.at_least === undefined ? '' : `${release.at_least} or newer: `}${release.install}`],
+    ['engine', `${least}${release.install ?? 'comes with cgn'}`],
   ];
 };
 

@@ -94,6 +94,28 @@ test.each<[what: string, facts: Partial<HostFacts>, missing: string, fix: string
   expect(found[0]?.fix).toContain(fix);
 });
 
+test('what is there and what is needed is told in one unit, and too little never reads as enough', () => {
+  const little = failed({
+    memoryBytes: 64 * gibibyte - 1,
+    gpus: [gpu(0), gpu(1, { memoryBytes: 39 * gibibyte - 1 })],
+    model: { ...good.model, freeBytes: 105 * gibibyte - 1 },
+    data: { directory: '/data', freeBytes: 64 * gibibyte - 1 },
+  });
+  expect(little.map(({ says }) => says)).toEqual([
+    'this host has 63.9 GiB, and 64 GiB are needed',
+    'NVIDIA L40S has 38.9 GiB, and 39 GiB are needed',
+    '104.9 GiB are free at /cache/m, and owner/model needs 105 GiB there',
+    '63.9 GiB are free at /data, and kvcached may take 64 GiB',
+  ]);
+});
+
+test('who is up already is the one thing that is missing, whatever that one holds', () => {
+  const agent: Finding = { what: 'agent', outcome: 'failed', says: 'one runs already', fix: 'End it' };
+  const found = failed({ heldBy: 'x is up', takenPorts: [8_080, 6_379] }, [agent]);
+  expect(found.map(({ what, says }) => [what, says])).toEqual([['data directory', 'x is up']]);
+  expect(failed({}, [agent]).map(({ what }) => what)).toEqual(['agent']);
+});
+
 test('a model that is here needs neither disk nor token', () => {
   expect(failed({ model: { ...good.model, isThere: true, freeBytes: 0 }, hasHubToken: false })).toEqual([]);
 });
@@ -102,6 +124,10 @@ test('where another edge is joined, its findings count, and our port does not', 
   const found = requirementsOf({ recipe, edgePort: undefined }, { ...good, takenPorts: [8_080] }, doctor);
   const missing = found.filter(({ outcome }) => outcome === 'failed').map(({ what }) => what);
   expect(missing).toEqual(['edge', 'join']);
+  // There is no option for a file with one.
+  expect(found.find(({ what }) => what === 'join')?.fix).toBe(
+    'Make one there with "cgn keys join", and give it in COGNITORA_JOIN_TOKEN.',
+  );
 });
 
 test('an engine that is not there is installed as the recipe says', () => {

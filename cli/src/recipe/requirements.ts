@@ -2,9 +2,7 @@
  * A host held against a recipe: each thing that is missing, with what to do about it. Pure: `facts.ts` has looked, and
  * the agent's doctor with it. Decides what of the doctor's findings matters before anything runs.
  */
-import { shownSize } from '@cognitora/protocol/config/kinds';
 import type { Finding } from '../commands/doctor.ts';
-import { byteSize } from '../terminal.ts';
 import { gpusOf, type Recipe } from './recipe.ts';
 import { storeOf } from './stores/stores.ts';
 
@@ -51,6 +49,13 @@ export interface Wanted {
   readonly edgePort: number | undefined;
 }
 
+/** In the unit in which recipes are written. */
+const inGiB = (bytes: number, round: (tenths: number) => number): string =>
+  `${round((bytes / 2 ** 30) * 10) / 10} GiB`;
+/** Rounded so that too little never reads as enough. */
+const here = (bytes: number): string => inGiB(bytes, Math.floor);
+const needed = (bytes: number): string => inGiB(bytes, Math.ceil);
+
 const ok = (what: string, says: string): Finding => ({ what, outcome: 'ok', says });
 const note = (what: string, says: string): Finding => ({ what, outcome: 'note', says });
 const failed = (what: string, says: string, fix: string): Finding => ({ what, outcome: 'failed', says, fix });
@@ -81,8 +86,8 @@ const platformCheck = ({ host }: Recipe, { platform }: HostFacts): Finding => {
 
 const memoryCheck = ({ host: { memory } }: Recipe, { memoryBytes }: HostFacts): readonly Finding[] => {
   if (memory === undefined) return [];
-  if (memoryBytes >= memory) return [ok('memory', byteSize(memoryBytes))];
-  const says = `this host has ${byteSize(memoryBytes)}, and ${shownSize(memory)} are needed`;
+  if (memoryBytes >= memory) return [ok('memory', here(memoryBytes))];
+  const says = `this host has ${here(memoryBytes)}, and ${needed(memory)} are needed`;
   return [failed('memory', says, 'Take a host with more memory, or a recipe with a smaller model.')];
 };
 
@@ -92,7 +97,7 @@ const gpuProblems = ({ host }: Recipe, gpu: Gpu): readonly Finding[] => {
   const { gpu_memory: memory, gpu_capability: capability, driver } = host;
   const found: Finding[] = [];
   if (memory !== undefined && gpu.memoryBytes < memory) {
-    const says = `${gpu.name} has ${byteSize(gpu.memoryBytes)}, and ${shownSize(memory)} are needed`;
+    const says = `${gpu.name} has ${here(gpu.memoryBytes)}, and ${needed(memory)} are needed`;
     found.push(
       failed(`${what}: memory`, says, 'Take a GPU with more memory, or split the model between more.'),
     );
@@ -107,16 +112,14 @@ const gpuProblems = ({ host }: Recipe, gpu: Gpu): readonly Finding[] => {
     const says = `the driver is ${gpu.driver}, and ${driver} is needed`;
     found.push(failed(`${what}: driver`, says, `Install NVIDIA's driver ${driver} or newer.`));
   }
-  return found.length > 0
-    ? found
-    : [ok(what, `${gpu.name}, ${byteSize(gpu.memoryBytes)}, driver ${gpu.driver}`)];
+  return found.length > 0 ? found : [ok(what, `${gpu.name}, ${here(gpu.memoryBytes)}, driver ${gpu.driver}`)];
 };
 
 const gpuChecks = (recipe: Recipe, { gpus }: HostFacts): readonly Finding[] => {
   const wanted = gpusOf(recipe);
   if (wanted.length === 0) return [];
   const { gpu_memory: memory, driver } = recipe.host;
-  const each = memory === undefined ? '' : ` with ${shownSize(memory)}${wanted.length > 1 ? ' each' : ''}`;
+  const each = memory === undefined ? '' : ` with ${needed(memory)}${wanted.length > 1 ? ' each' : ''}`;
   const needs = `${wanted.length} GPU${wanted.length > 1 ? 's' : ''}${each}`;
   if (typeof gpus === 'string') {
     const says = `the recipe needs ${needs}, and none is seen here: ${gpus}`;
@@ -141,19 +144,18 @@ const diskChecks = ({ model, kvcached, engines }: Recipe, facts: HostFacts): rea
   const found: Finding[] = [];
   if (isThere) found.push(ok('model', `${model.id} is here`));
   else if (model.download !== undefined && freeBytes !== undefined) {
-    const needed = Math.ceil(model.download * (1 + spareShare));
-    const takes = `${model.id} takes ${byteSize(model.download)}`;
-    const says = `${byteSize(freeBytes)} are free at ${path}, and ${takes}`;
+    const takes = model.download * (1 + spareShare);
+    const says = `${here(freeBytes)} are free at ${path}, and ${model.id} needs ${needed(takes)} there`;
     const fix = 'Make room there, or let the store use another disk (HF_HOME, OLLAMA_MODELS, --data-dir).';
-    found.push(freeBytes < needed ? failed('disk', says, fix) : ok('disk', says));
+    found.push(freeBytes < takes ? failed('disk', says, fix) : ok('disk', says));
   }
   const { directory, freeBytes: free } = facts.data;
   if (kvcached !== undefined && free !== undefined) {
     const parts = 1 + engines.filter((engine) => engine.kv_directory).length;
-    const needed = parts * kvcached.disk;
-    const says = `${byteSize(free)} are free at ${directory}, and kvcached may take ${byteSize(needed)}`;
+    const takes = parts * kvcached.disk;
+    const says = `${here(free)} are free at ${directory}, and kvcached may take ${needed(takes)}`;
     found.push(
-      free < needed
+      free < takes
         ? failed('disk of kvcached', says, 'Make room, or name another --data-dir.')
         : ok('disk of kvcached', says),
     );
@@ -182,8 +184,9 @@ export const portsOf = ({
     : [[kvcached.port, "kvcached's clients"] as const, [kvcached.status_port, "kvcached's status"] as const]),
 ];
 
-const portChecks = (wanted: Wanted, { takenPorts }: HostFacts): readonly Finding[] =>
-  portsOf(wanted).map(([port, whose]) => {
+/** Who holds the directory listens at ports, too: that is one thing to mend, not several. */
+const portChecks = (wanted: Wanted, { takenPorts, heldBy }: HostFacts): readonly Finding[] =>
+  (heldBy === undefined ? portsOf(wanted) : []).map(([port, whose]) => {
     if (!takenPorts.includes(port)) return ok(`port ${port}`, `free for ${whose}`);
     const fix = whose.includes('--port')
       ? 'Choose another with --port, or end what listens there.'
@@ -193,7 +196,8 @@ const portChecks = (wanted: Wanted, { takenPorts }: HostFacts): readonly Finding
 
 const releaseChecks = ({ release }: Recipe, { releases }: HostFacts): readonly Finding[] => {
   const { at_least: least, install } = release;
-  if (least === undefined) return [];
+  // What comes with cgn is of its own release.
+  if (least === undefined || install === undefined) return [];
   return releases.flatMap(({ engine, text }) => {
     const what = `engine ${engine}: release`;
     if (text === undefined) return [];
@@ -205,18 +209,24 @@ const releaseChecks = ({ release }: Recipe, { releases }: HostFacts): readonly F
   });
 };
 
-/** Looked at here, or true only of an edge that runs already. */
-const isOurs = ({ what }: Finding, wanted: Wanted): boolean => {
+/** Looked at here, or true only of an edge that runs already, or of who holds the directory. */
+const isOurs = ({ what }: Finding, wanted: Wanted, { heldBy }: HostFacts): boolean => {
   if (['GPUs', 'configuration'].includes(what)) return true;
+  if (heldBy !== undefined && what === 'agent') return true;
   if (wanted.edgePort !== undefined && ['edge', 'join'].includes(what)) return true;
   // What is fetched first is not there yet.
   return / model$/.test(what) && storeOf(wanted.recipe.model.store).fetchBefore !== undefined;
 };
 
-const withInstall = (finding: Finding, { release }: Recipe): Finding =>
-  finding.outcome === 'failed' && / program$/.test(finding.what)
-    ? { ...finding, fix: `Install it where PATH finds it: ${release.install}` }
-    : finding;
+/** The doctor knows neither how a recipe's engine is installed nor how "cgn recipe" is told a token. */
+const withFix = (finding: Finding, { release: { install } }: Recipe): Finding => {
+  if (finding.outcome !== 'failed') return finding;
+  if (finding.what === 'join') {
+    return { ...finding, fix: 'Make one there with "cgn keys join", and give it in COGNITORA_JOIN_TOKEN.' };
+  }
+  if (install === undefined || !/ program$/.test(finding.what)) return finding;
+  return { ...finding, fix: `Install it where PATH finds it: ${install}` };
+};
 
 /** Everything that was looked at, in the order in which somebody would mend it. */
 export const requirementsOf = (
@@ -230,7 +240,7 @@ export const requirementsOf = (
     platformCheck(recipe, facts),
     ...memoryCheck(recipe, facts),
     ...gpuChecks(recipe, facts),
-    ...doctor.filter((finding) => !isOurs(finding, wanted)).map((finding) => withInstall(finding, recipe)),
+    ...doctor.filter((finding) => !isOurs(finding, wanted, facts)).map((finding) => withFix(finding, recipe)),
     ...releaseChecks(recipe, facts),
     ...diskChecks(recipe, facts),
     ...tokenCheck(recipe, facts),

@@ -127,8 +127,8 @@ export const releaseKeys = {
   }),
   install: key(kinds.text('how the engine is installed'))({
     doc: 'How somebody installs it.',
+    says: 'it comes with cgn',
     example: '"uv pip install vllm==0.32.0 --torch-backend=auto"',
-    isRequired: true,
   }),
 } as const satisfies Keys;
 

@@ -24,6 +24,15 @@ test.each<[says: string, of: ReplicaStatus, growth: typeof still, stage: string,
     'load',
     'loading: Loading 50 %',
   ],
+  [
+    'that told programs last',
+    replica({
+      lastLines: ['{"event":"load","message":"loading /m"}', '{"event":"listening","url":"http://e"}'],
+    }),
+    still,
+    'load',
+    'loading: loading /m',
+  ],
   ['without a word of its own', replica({ lastLines: ['[agent] started'] }), still, 'load', 'loading'],
   ['ready without a model', replica({}, { state: 'ready' }), still, 'load', 'loading'],
   ['ready', replica({}, { state: 'ready', models: ['m'] }), still, 'answer', 'ready'],
@@ -36,7 +45,8 @@ test('an engine that ended twice, or was given up, says its last lines', () => {
   expect(whyGivenUp(replica({ state: 'backing-off' }))).toBeUndefined();
   expect(whyGivenUp(replica({ state: 'loading', restarts: 3 }))).toBeUndefined();
   for (const launch of [{ state: 'gave-up' }, { state: 'backing-off', restarts: 1 }] as const) {
-    expect(whyGivenUp(replica({ ...launch, lastLines: ['out of memory'] }))).toBe(
+    const lastLines = ['{"event":"listening","url":"http://e"}', 'out of memory'];
+    expect(whyGivenUp(replica({ ...launch, lastLines }))).toBe(
       'The engine r0 could not be kept running:\n  out of memory\n/log has more.',
     );
   }

@@ -3,6 +3,7 @@
  * from how much of the model is on the disk. Pure; the keeper looks.
  */
 import type { ReplicaStatus } from '@cognitora/protocol/agent-status';
+import { engineWords } from '@cognitora/protocol/engine-words';
 import { byteSize } from '../terminal.ts';
 
 /** In the order in which they come; one that takes no time is left out. */
@@ -44,9 +45,15 @@ export interface Growth {
 
 export const isDownloading = ({ beforeBytes, nowBytes }: Growth): boolean => nowBytes > beforeBytes;
 
-/** What its engine wrote last, if it wrote anything of its own. */
+type Launch = NonNullable<ReplicaStatus['launch']>;
+
+/** Its last lines, as far as they are for people. */
+const wordsIn = ({ lastLines }: Launch): readonly string[] =>
+  lastLines.flatMap((line) => engineWords(line) ?? []).filter((words) => words.trim() !== '');
+
+/** What its engine said last, if it said anything of its own. */
 const lastWords = ({ launch }: ReplicaStatus): string => {
-  const last = launch?.lastLines.findLast((line) => line.trim() !== '' && !line.startsWith('[agent]'));
+  const last = launch && wordsIn(launch).findLast((words) => !words.startsWith('[agent]'));
   return last === undefined ? '' : `: ${last.trim()}`;
 };
 
@@ -83,7 +90,7 @@ const endsMax = 2;
 export const whyGivenUp = ({ name, launch }: ReplicaStatus): string | undefined => {
   const hasEnded = launch?.state === 'backing-off' && launch.restarts + 1 >= endsMax;
   if (launch === undefined || (launch.state !== 'gave-up' && !hasEnded)) return undefined;
-  const said = launch.lastLines.slice(-4).join('\n  ');
+  const said = wordsIn(launch).slice(-4).join('\n  ');
   return `The engine ${name} could not be kept running:\n  ${said}\n${launch.logPath} has more.`;
 };
 

@@ -54,7 +54,7 @@ export const routingRoutes = new Hono<{ Bindings: Env }>()
     if (decisions.length > 0) return Response.json({ requestId, decisions });
     throw new CognitoraError(
       'not_found',
-      'No region decided this request: the edge refused it itself, or it is too old.',
+      'No region decided it: there is no such request, the edge refused it itself, or it is too old.',
     );
   })
   .get('/policies', async ({ env }) => {

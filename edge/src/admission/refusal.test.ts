@@ -15,6 +15,8 @@ test('a client is told what was full, or late, and when to come again', () => {
   expect(refused('tenant_concurrency').message).toBe(
     'Your tenant already has its limit of 2 requests at once.',
   );
+  const note = { reason: 'tenant_concurrency', limits: { ...limits, tenantConcurrency: 1 } } as const;
+  expect(refusalOf('m', note, 7).message).toBe('Your tenant already has its limit of 1 request at once.');
 });
 
 test('each reason has its code, and Retry-After where another time may be better', () => {

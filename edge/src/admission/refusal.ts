@@ -30,9 +30,9 @@ const again = 'Try again after the seconds in Retry-After.';
 const told: Readonly<
   Record<RefusalReason, (model: string, limits: RefusalLimits) => readonly [ErrorCode, string]>
 > = {
-  tenant_concurrency: (_, { tenantConcurrency = 0 }) => [
+  tenant_concurrency: (_, { tenantConcurrency: most = 0 }) => [
     'tenant_limit',
-    `Your tenant already has its limit of ${tenantConcurrency} requests at once.`,
+    `Your tenant already has its limit of ${most} request${most === 1 ? '' : 's'} at once.`,
   ],
   tenant_share: (model) => [
     'tenant_limit',

@@ -1,7 +1,12 @@
 /** docs/agent-config.md, made of the schema's tables. `scripts/config-documents.ts` writes it. */
 import { schemaDocument } from '@cognitora/protocol/config/documentation';
 import type { KnownProfiles } from '../engines/known-profiles.ts';
+import { crashesMax, crashWindowMs, livedMsMin } from '../supervise/limits.ts';
 import { agentSchema, configVariable, defaultConfigPath, secretVariables } from './schema.ts';
+
+const givenUpAfter =
+  `${crashesMax} ends within ${crashWindowMs / 60_000} minutes, ` +
+  `each within ${livedMsMin / 1_000} s of its start`;
 
 const introduction = (profiles: KnownProfiles): string => `# The agent's configuration
 
@@ -51,6 +56,10 @@ kv_directory = "/var/lib/cognitora/slots"
 
 An engine with \`url\` runs already; one with \`model\` is started. Profiles:
 ${profiles.names.map((name) => `\`${name}\``).join(', ')}.
+
+One that was started is started again when it ends. After ${givenUpAfter},
+it is given up: mend the cause, then \`systemctl reload cognitora-agent\` (SIGHUP to the agent) tries
+again, or start the agent anew.
 `;
 
 const titles = {

@@ -12,6 +12,9 @@ import { parseAliases } from './options.ts';
 import { parseConfig } from './parse.ts';
 
 const needed = ['--edge', 'https://edge.example', '--engine-url', 'http://127.0.0.1:8000'];
+const [joinToken, otherToken] = [1, 2].map(
+  (byte) => `cgj_${Buffer.alloc(32, byte).toString('base64url')}`,
+) as [string, string];
 
 const options = { profiles: knownProfiles, hostsOwn: '/nonexistent/agent.toml' };
 
@@ -132,7 +135,7 @@ test('KV events belong to the engines in their order', () => {
 test('every option and variable is read', () => {
   const argv = ['--engine-url', 'http://b:1/v1', '--region', 'weur', '--alias', 'a=x=y', '--alias', 'b=z'];
   const config = parse([...needed, ...argv, '--name', 'host', '--data-dir', '/d'], {
-    COGNITORA_JOIN_TOKEN: ' cgj_x ',
+    COGNITORA_JOIN_TOKEN: ` ${joinToken} `,
     COGNITORA_ENGINE_API_KEY: 'sk',
     COGNITORA_PARENT_PIPE: '1',
   });
@@ -140,7 +143,7 @@ test('every option and variable is read', () => {
     region: 'weur',
     name: 'host',
     dataDirectory: '/d',
-    joinToken: 'cgj_x',
+    joinToken,
     parentPipe: 'stdin',
   });
   const aliases = new Map([
@@ -217,11 +220,29 @@ test.each(['gpt', '=x', 'gpt=', '', `${'x'.repeat(257)}=m`, `m=${'x'.repeat(257)
 );
 
 test('a token’s file goes before the environment, and must hold one', () => {
-  const file = written('cgj_file\n', 'token');
+  const file = written(`${otherToken}\n`, 'token');
   const argv = [...needed, '--join-token-file', file];
-  expect(parse(argv, { COGNITORA_JOIN_TOKEN: 'cgj_environment' }).joinToken).toBe('cgj_file');
+  expect(parse(argv, { COGNITORA_JOIN_TOKEN: joinToken }).joinToken).toBe(otherToken);
   writeFileSync(file, '\n');
   expect(() => parse(argv)).toThrow('is empty');
+});
+
+test.each([
+  ['of another kind', joinToken.replace('cgj_', 'cgk_')],
+  ['cut short', joinToken.slice(0, -1)],
+  ['with a space in it', `${joinToken.slice(0, 20)} ${joinToken.slice(20)}`],
+  ['with more lines behind it', `${joinToken}\n\nFor 16 host(s)`],
+  ['that is prose', 'hunter2'],
+])('a join token %s is refused where it is given, and not repeated', (_, token) => {
+  const file = written(token, 'token');
+  for (const [argv, environment, from] of [
+    [needed, { COGNITORA_JOIN_TOKEN: token }, 'COGNITORA_JOIN_TOKEN'],
+    [[...needed, '--join-token-file', file], {}, file],
+  ] as const) {
+    const parsing = () => parse(argv, environment);
+    expect(parsing).toThrow(`${from} holds no join token: that is "cgj_" and 43 letters`);
+    expect(parsing).not.toThrow(token);
+  }
 });
 
 test('a token’s file that is gone stops nobody: an enrolled host needs none', () => {
@@ -231,8 +252,8 @@ test('a token’s file that is gone stops nobody: an enrolled host needs none', 
   expect(describeConfig({ config, path: undefined }, knownProfiles)).toContain(
     `${path} is not there; needed only for the first start\n`,
   );
-  const withVariable = parse(needed, { COGNITORA_JOIN_TOKEN_FILE: path, COGNITORA_JOIN_TOKEN: 'cgj_x' });
-  expect(withVariable).toMatchObject({ joinToken: 'cgj_x' });
+  const withVariable = parse(needed, { COGNITORA_JOIN_TOKEN_FILE: path, COGNITORA_JOIN_TOKEN: joinToken });
+  expect(withVariable).toMatchObject({ joinToken });
   expect(withVariable.joinTokenMissing).toBeUndefined();
 });
 
@@ -315,12 +336,13 @@ test('where the agent tells of itself is loopback unless other hosts are let in'
 
 test('a configuration is shown without its secrets', () => {
   const key = written('sk-hunter2', 'key');
-  const token = written('cgj_hunter2', 'token');
+  const token = written(joinToken, 'token');
   const config = parseFile(`join_token_file = "${token}"\n${wholeFile}api_key_file = "${key}"\n`);
   const shown = describeConfig({ config, path: 'agent.toml' }, knownProfiles);
   expect(config.engines[0]?.apiKey).toBe('sk-hunter2');
   expect(shown).toContain('vllm, runs at http://127.0.0.1:8000');
   expect(shown).not.toContain('hunter2');
+  expect(shown).not.toContain(joinToken);
 });
 
 test('an engine to start is shown as it would be run', () => {

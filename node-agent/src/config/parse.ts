@@ -23,6 +23,7 @@ import type { KnownProfiles } from '../engines/known-profiles.ts';
 import type { AgentConfig, ParentPipe } from './agent-config.ts';
 import { configHost } from './config-host.ts';
 import { checkKind, type EngineEntry, engineConfigs } from './engines.ts';
+import { checkedJoinToken } from './join-token.ts';
 import { enginesMax } from './limits.ts';
 import { engineOptions, entriesOfOptions } from './options.ts';
 import {
@@ -71,7 +72,9 @@ const parseOptions = (argv: readonly string[]) => {
     const isPositional =
       thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
     // npm keeps options before a "--" and hands on their values alone.
-    const hint = isPositional ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
+    const hint = isPositional
+      ? ' Options go after "--" where npm runs it: npm run cgn -- agent --edge URL.'
+      : '';
     throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
   }
 };
@@ -112,9 +115,10 @@ const joinTokenOf = (
 ): Pick<AgentConfig, 'joinToken' | 'joinTokenMissing'> => {
   const [variable] = secretVariables.joinToken;
   const token = isOption ? undefined : environment[variable]?.trim() || undefined;
-  if (token !== undefined || path === undefined) return { joinToken: token };
+  if (token !== undefined) return { joinToken: checkedJoinToken(token, variable) };
+  if (path === undefined) return { joinToken: undefined };
   if (isAbsent(path)) return { joinToken: undefined, joinTokenMissing: path };
-  return { joinToken: readSecret(path, 'The join token') };
+  return { joinToken: checkedJoinToken(readSecret(path, 'The join token'), path) };
 };
 
 /** Not merely out of reach for this user. */

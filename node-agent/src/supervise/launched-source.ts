@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LaunchStatus } from '@cognitora/protocol/agent-status';
+import { engineWords } from '@cognitora/protocol/engine-words';
 import { messageOf } from '@cognitora/protocol/errors';
 import type { Clock } from '../clock.ts';
 import type { EngineConfig, KvEventEndpoints, LaunchedEngine } from '../engines/engine-config.ts';
@@ -13,7 +14,7 @@ import type { EngineProfile } from '../engines/profiles/profile.ts';
 import { type EngineSource, replicaDirectory, type SourceWatch, secretsOf } from '../engines/source.ts';
 import type { Log } from '../log.ts';
 import { EngineLog } from './engine-log.ts';
-import { crashesMax, killedMsMax, stopMsMax } from './limits.ts';
+import { crashesMax, killedMsMax, livedMsMin, stopMsMax } from './limits.ts';
 import { OutputBudget, readPaced } from './paced-output.ts';
 import type { PortAllocator } from './ports.ts';
 import { ProcessGroup } from './process-group.ts';
@@ -199,7 +200,9 @@ class LaunchedSource implements EngineSource {
     const how = this.#whyEnding === undefined ? ending : `${this.#whyEnding}, ${ending}`;
     this.#whyEnding = undefined;
     const wrote = this.#output.lastLines;
-    const lastLine = wrote.at(-1)?.startsWith(ours) === false ? `: ${wrote.at(-1)}` : '';
+    const last = wrote.at(-1);
+    const words = last === undefined || last.startsWith(ours) ? undefined : engineWords(last);
+    const lastWords = words === undefined ? '' : `: ${words}`;
     const said = wrote.join(' | ').slice(-saidCharsMax);
     this.#output.line(`${ours} ${how}`);
     this.#happened('ended');
@@ -212,7 +215,7 @@ class LaunchedSource implements EngineSource {
     const inMs = dueMs === undefined ? undefined : Math.round(dueMs - this.#options.clock.monotonicMs());
     const next = inMs === undefined ? gaveUp : `starts again in ${Math.ceil(inMs / 1_000)} s`;
     this.#say(inMs === undefined ? 'error' : 'warn', 'engine process ended', { how, next, said });
-    this.#watch?.ended(`${how}, ${next}${lastLine}`);
+    this.#watch?.ended(`${how}, ${next}${lastWords}`);
   }
 
   #say(level: 'info' | 'warn' | 'error', event: string, fields: Parameters<Log>[2]): void {
@@ -220,7 +223,9 @@ class LaunchedSource implements EngineSource {
   }
 }
 
-const gaveUp = `given up after ${crashesMax} ends in a row; SIGHUP to the agent tries again`;
+const gaveUp =
+  `given up after ${crashesMax} ends, each within ${livedMsMin / 1_000} s of its start; ` +
+  'SIGHUP to the agent tries again';
 
 /** For HTTP, and for each part of a model that is split. */
 const portsOf = ({ tensorParallel }: LaunchedEngine): number => 1 + tensorParallel;
