@@ -46,7 +46,7 @@ const gated = (seats: number) => {
   };
   const end = (): void => {
     const reservation = live.shift();
-    if (reservation !== undefined) admission.over(reservation, undefined);
+    if (reservation !== undefined) admission.over(reservation);
     admission.grant(state.nowMs);
   };
   const pass = (ms: number): void => {
@@ -233,6 +233,48 @@ test('those who wait stay for a node that reconnects, and are told when it does 
   pass(250);
   // Let in to be told by the decision.
   expect(log).toEqual([`1 after ${2 * unservedMsMax + 250}`]);
+});
+
+test('who comes while the node is away waits like the others, a retry does not, nor who comes late', () => {
+  const state: { room: Room } = { room: 'away' };
+  const admission = new Admission({ roomOf: () => state.room });
+  const ended: string[] = [];
+  const enter = (name: string, nowMs: number, isRetry = false): Ticket | undefined => {
+    const kind = { tenant: 'a', priority: 5, tokens: 100, isRetry, remainingMs: 60_000 };
+    const ends = { granted: () => void ended.push(name), refused: () => void ended.push(`${name} refused`) };
+    return admission.enter({ model: 'm', ...kind }, ends, nowMs);
+  };
+  expect(enter('1', 0)).toBeDefined();
+  expect(enter('retry', 0, true)).toBeUndefined();
+  admission.look(250);
+  expect(ended).toEqual([]);
+  state.room = 'room';
+  admission.grant(300);
+  expect(ended).toEqual(['1']);
+  state.room = 'away';
+  expect(enter('2', 10_000)).toBeDefined();
+  for (let nowMs = 10_250; nowMs <= 10_000 + unservedMsMax; nowMs += 250) admission.look(nowMs);
+  // Let in to be told by the decision.
+  expect(ended).toEqual(['1', '2']);
+  expect(enter('3', 10_000 + unservedMsMax)).toBeUndefined();
+});
+
+test('an answer that ended without a count is charged by its bytes, as its model’s answers are known', () => {
+  const { admission, enter, live, state, log } = gated(1);
+  enter('0', { tenant: 'b' });
+  admission.firstByte(live[0] as Reservation, 0);
+  // So a token takes 50 bytes.
+  admission.over(live.shift() as Reservation, { promptTokens: 10, completionTokens: 90, bodyBytes: 4_500 });
+  enter('1');
+  enter('2');
+  enter('3', { tenant: 'b' });
+  enter('4', { tenant: 'b' });
+  admission.over(live.shift() as Reservation, { bodyBytes: 100_000 });
+  for (let turn = 0; turn < 3; turn += 1) {
+    admission.grant(state.nowMs);
+    admission.over(live.shift() as Reservation);
+  }
+  expect(log.slice(0, 2)).toEqual(['3 after 0', '4 after 0']);
 });
 
 test('models that share their replicas take turns', () => {

@@ -12,6 +12,7 @@
 import type { CognitoraError } from '@cognitora/protocol/errors';
 import { countedMax, unservedMsMax } from '@cognitora/protocol/limits';
 import type { Reservation } from '../directory/load.ts';
+import { AnswerTokens } from './answer-tokens.ts';
 import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
 import { FairQueue, type Waiting } from './fair-queue.ts';
 import { FirstTokens } from './first-tokens.ts';
@@ -21,8 +22,8 @@ import { refusalOf } from './refusal.ts';
 import { retryAfterOf } from './retry-after.ts';
 import type { AdmissionView, LimitsView, ModelAdmissionView } from './view.ts';
 
-/** Some replica has a seat; all that could serve are full; nobody serves the model. */
-export type Room = 'room' | 'full' | 'none';
+/** Some replica has a seat; all that could serve are full; who served it may be back in a moment; nobody serves it. */
+export type Room = 'room' | 'full' | 'away' | 'none';
 
 /** A request that wants in. */
 export interface Ask extends Waiting {
@@ -38,6 +39,15 @@ export interface TicketEnds {
   /** It has a seat, if it is booked within this call. */
   readonly granted: (waitedMs: number) => void;
   readonly refused: (error: CognitoraError) => void;
+}
+
+/** What a request took. */
+export interface Spent {
+  /** As the engine counted them, where it did. */
+  readonly promptTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+  /** Of its answer, as far as it came. */
+  readonly bodyBytes?: number | undefined;
 }
 
 export interface Ticket extends Ask, TicketEnds {
@@ -62,6 +72,7 @@ class ModelGate {
   readonly queue = new FairQueue<Ticket>();
   readonly pace = new GrantPace();
   readonly firstTokens = new FirstTokens();
+  readonly answerTokens = new AnswerTokens();
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();
   readonly waits = new WaitTimes();
@@ -135,8 +146,11 @@ export class Admission {
     const known = this.#models.get(ask.model);
     if (known !== undefined && known.queue.size > 0) this.#grantAll();
     const room = this.#roomFor(ask);
-    if (room === 'none') return undefined;
+    // A retry looks for another one: who was lost is not what it waits for.
+    if (room === 'none' || (room === 'away' && ask.isRetry)) return undefined;
     const gate = known ?? this.#addModel(ask.model);
+    if (room !== 'away') gate.unservedSinceMs = undefined;
+    else if (!this.#mayReturn(gate)) return undefined;
     if (room === 'room') {
       gate.waits.saw(0);
       this.#countGrant(gate, ask.tenant);
@@ -195,16 +209,23 @@ export class Admission {
     this.#models.get(live.model)?.firstTokens.saw(this.#timeMs - live.grantedAtMs);
   }
 
-  /** It is over, however; `tokens` as the engine counted them, where it did. Twice means nothing. */
-  over(reservation: Reservation, tokens: number | undefined): void {
+  /** It is over, however. Twice means nothing. */
+  over(reservation: Reservation, { promptTokens, completionTokens = 0, bodyBytes = 0 }: Spent = {}): void {
     const live = this.#live.get(reservation);
     if (live === undefined) return;
     this.#live.delete(reservation);
-    const { model, tenant } = live;
-    const gate = this.#models.get(model);
-    gate?.live.delete(reservation);
-    if (tokens !== undefined) gate?.queue.charge(tenant, tokens - live.tokens);
+    const { model, tenant, tokens, hasBegun } = live;
     this.#tenants.get(tenant)?.live.delete(reservation);
+    const gate = this.#models.get(model);
+    if (gate === undefined) return;
+    gate.live.delete(reservation);
+    if (promptTokens === undefined) {
+      // Nobody gets anything back for a guess.
+      gate.queue.charge(tenant, Math.max(0, gate.answerTokens.in(bodyBytes) - tokens));
+      return;
+    }
+    gate.queue.charge(tenant, promptTokens + completionTokens - tokens);
+    if (hasBegun) gate.answerTokens.saw(bodyBytes, completionTokens);
   }
 
   get view(): AdmissionView {
@@ -287,8 +308,9 @@ export class Admission {
   /** Lets the next one in, or tells it that it is too late. False when nobody may go. */
   #grantOne(model: string, gate: ModelGate): boolean {
     const room = this.#roomOf(model);
-    if (room === 'none' && this.#mayReturn(gate)) return false;
-    if (room !== 'none') gate.unservedSinceMs = undefined;
+    const isUnserved = room === 'none' || room === 'away';
+    if (isUnserved && this.#mayReturn(gate)) return false;
+    if (!isUnserved) gate.unservedSinceMs = undefined;
     if (room === 'full') return false;
     const ticket = gate.queue.take((one) => one.room?.() !== 'full');
     if (ticket === undefined) return false;
@@ -302,7 +324,7 @@ export class Admission {
     return true;
   }
 
-  /** Nobody serves the model, but somebody did a moment ago. */
+  /** Nobody serves the model, and for no longer than a node takes to be back. */
   #mayReturn(gate: ModelGate): boolean {
     gate.unservedSinceMs ??= this.#timeMs;
     return this.#timeMs - gate.unservedSinceMs < unservedMsMax;
