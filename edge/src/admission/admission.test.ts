@@ -46,7 +46,7 @@ const gated = (seats: number) => {
   };
   const end = (): void => {
     const reservation = live.shift();
-    if (reservation !== undefined) admission.over(reservation);
+    if (reservation !== undefined) admission.over(reservation, state.nowMs);
     admission.grant(state.nowMs);
   };
   const pass = (ms: number): void => {
@@ -264,17 +264,38 @@ test('an answer that ended without a count is charged by its bytes, as its model
   enter('0', { tenant: 'b' });
   admission.firstByte(live[0] as Reservation, 0);
   // So a token takes 50 bytes.
-  admission.over(live.shift() as Reservation, { promptTokens: 10, completionTokens: 90, bodyBytes: 4_500 });
+  admission.over(live.shift() as Reservation, state.nowMs, {
+    promptTokens: 10,
+    completionTokens: 90,
+    bodyBytes: 4_500,
+  });
   enter('1');
   enter('2');
   enter('3', { tenant: 'b' });
   enter('4', { tenant: 'b' });
-  admission.over(live.shift() as Reservation, { bodyBytes: 100_000 });
+  admission.over(live.shift() as Reservation, state.nowMs, { bodyBytes: 100_000 });
   for (let turn = 0; turn < 3; turn += 1) {
     admission.grant(state.nowMs);
-    admission.over(live.shift() as Reservation);
+    admission.over(live.shift() as Reservation, state.nowMs);
   }
   expect(log.slice(0, 2)).toEqual(['3 after 0', '4 after 0']);
+});
+
+test('who has as many as its tenant may is told when the first of those is likely to end', () => {
+  const { admission, enter, state, live } = gated(9);
+  admission.useTenant('a', { concurrency: 1 });
+  enter('1');
+  expect(errorOf(() => enter('2'))).toMatchObject({ code: 'tenant_limit', retryAfterSeconds: 5 });
+  for (let answer = 0; answer < 40; answer += 1) {
+    state.nowMs += 20_000;
+    admission.over(live.shift() as Reservation, state.nowMs);
+    enter('next');
+  }
+  state.nowMs += 4_000;
+  expect(errorOf(() => enter('2'))).toMatchObject({ code: 'tenant_limit', retryAfterSeconds: 17 });
+  // It takes longer than they do: nobody knows how long.
+  state.nowMs += 60_000;
+  expect(errorOf(() => enter('2'))).toMatchObject({ retryAfterSeconds: 21 });
 });
 
 test('models that share their replicas take turns', () => {

@@ -15,8 +15,8 @@ import type { Reservation } from '../directory/load.ts';
 import { AnswerTokens } from './answer-tokens.ts';
 import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
 import { FairQueue, type Waiting } from './fair-queue.ts';
-import { FirstTokens } from './first-tokens.ts';
 import { GrantPace } from './grant-pace.ts';
+import { LikelyTime } from './likely-time.ts';
 import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
 import { refusalOf } from './refusal.ts';
 import { retryAfterOf } from './retry-after.ts';
@@ -65,13 +65,15 @@ interface Live {
   readonly tenant: string;
   readonly tokens: number;
   readonly grantedAtMs: number;
+  /** By the clock outside: also while nobody looks. */
+  readonly grantedClockMs: number;
   hasBegun: boolean;
 }
 
 class ModelGate {
   readonly queue = new FairQueue<Ticket>();
   readonly pace = new GrantPace();
-  readonly firstTokens = new FirstTokens();
+  readonly firstTokens = new LikelyTime();
   readonly answerTokens = new AnswerTokens();
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();
@@ -86,6 +88,8 @@ class ModelGate {
 class TenantGate {
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();
+  /** How long its requests took of late, from their seat to their end. */
+  readonly lengths = new LikelyTime();
 
   get isIdle(): boolean {
     return this.live.size === 0;
@@ -196,7 +200,9 @@ export class Admission {
     reservation: Reservation,
     { model, tenant, tokens }: Pick<Ask, 'model' | 'tenant' | 'tokens'>,
   ): void {
-    this.#live.set(reservation, { model, tenant, tokens, grantedAtMs: this.#timeMs, hasBegun: false });
+    const grantedClockMs = this.#clockMs ?? 0;
+    const granted = { grantedAtMs: this.#timeMs, grantedClockMs, hasBegun: false };
+    this.#live.set(reservation, { model, tenant, tokens, ...granted });
     (this.#models.get(model) ?? this.#addModel(model)).live.add(reservation);
     this.#tenantGate(tenant).live.add(reservation);
   }
@@ -210,12 +216,19 @@ export class Admission {
   }
 
   /** It is over, however. Twice means nothing. */
-  over(reservation: Reservation, { promptTokens, completionTokens = 0, bodyBytes = 0 }: Spent = {}): void {
+  over(
+    reservation: Reservation,
+    nowMs: number,
+    { promptTokens, completionTokens = 0, bodyBytes = 0 }: Spent = {},
+  ): void {
     const live = this.#live.get(reservation);
     if (live === undefined) return;
+    this.#advance(nowMs);
     this.#live.delete(reservation);
     const { model, tenant, tokens, hasBegun } = live;
-    this.#tenants.get(tenant)?.live.delete(reservation);
+    const own = this.#tenants.get(tenant);
+    own?.live.delete(reservation);
+    own?.lengths.saw(Math.max(0, nowMs - live.grantedClockMs));
     const gate = this.#models.get(model);
     if (gate === undefined) return;
     gate.live.delete(reservation);
@@ -414,7 +427,8 @@ export class Admission {
   #refusal(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): CognitoraError {
     const tenantConcurrency = this.#tenantLimits.get(ask.tenant)?.concurrency;
     const limits = { ...this.limitsOf(ask.model), tenantConcurrency };
-    return refusalOf(ask.model, { reason, limits }, this.#againSeconds(gate, ask));
+    const againMs = reason === 'tenant_concurrency' ? this.#ownEndMs(ask.tenant) : this.#seatMs(gate, ask);
+    return refusalOf(ask.model, { reason, limits }, retryAfterOf(againMs ?? againMsUnknown));
   }
 
   /** How long one more of this kind would wait; undefined while nobody knows. */
@@ -427,8 +441,18 @@ export class Admission {
   }
 
   /** By then what waits before it will have been let in, at the pace of late. */
-  #againSeconds(gate: ModelGate | undefined, ask: Ask): number {
-    return retryAfterOf((gate && this.#waitMsOf(gate, ask)) ?? againMsUnknown);
+  #seatMs(gate: ModelGate | undefined, ask: Ask): number | undefined {
+    return gate && this.#waitMsOf(gate, ask);
+  }
+
+  /** By then the tenant's first one is likely to end, if they take as long as those before. */
+  #ownEndMs(tenant: string): number | undefined {
+    const { live, lengths } = this.#tenantGate(tenant);
+    const [first] = live;
+    const { grantedClockMs = 0 } = (first && this.#live.get(first)) ?? {};
+    if (lengths.likelyMs === 0) return undefined;
+    const leftMs = lengths.likelyMs - Math.max(0, (this.#clockMs ?? 0) - grantedClockMs);
+    return leftMs > 0 ? leftMs : lengths.likelyMs;
   }
 
   #weightOf(tenant: string): number {

@@ -71,8 +71,8 @@ export class Gate {
     this.#admission.firstByte(reservation, nowMs);
   }
 
-  over(reservation: Reservation, spent: Spent): void {
-    this.#admission.over(reservation, spent);
+  over(reservation: Reservation, nowMs: number, spent: Spent): void {
+    this.#admission.over(reservation, nowMs, spent);
   }
 
   limitsOf(model: string): HeldLimits {

@@ -108,7 +108,7 @@ export class Region extends DurableObject<Env> {
       plan: new CellPlan(new CellStore(state.storage.sql), systemClock()),
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
-      settled: (reservation, settlement) => this.#gate.over(reservation, settlement),
+      settled: (reservation, settlement) => this.#gate.over(reservation, settlement.nowMs, settlement),
     });
     this.#gate = new Gate({
       ...{ sql: state.storage.sql, clock: systemClock },
