@@ -11,9 +11,9 @@ test('CI runs the README’s test command, beside it the stacks’ tests, then t
     .filter((line) => /^(?:\(?npm|wait|stacks=|tee|status=)/.test(line));
   expect(steps).toEqual([
     'status=0',
-    'npm ci 2>&1 | tee "$output" || status=1',
-    '(npm --prefix infra ci && npm --prefix infra test) >"$stacks_output" 2>&1 &',
+    '(npm --prefix infra ci && until [ -e "$installed" ]; do sleep 1; done && npm --prefix infra test) \\',
     'stacks=$!',
+    'npm ci 2>&1 | tee "$output" || status=1',
     'npm test 2>&1 | tee -a "$output" || status=1',
     'wait "$stacks" || status=1',
     'tee -a "$output" <"$stacks_output"',

@@ -57,15 +57,15 @@ const tellsOf = (nodes: NodesAnswer, region: string, model: string): Tells => {
   const here = nodes.regions.filter((one) => one.region === region).flatMap((one) => one.nodes);
   const serving = here.flatMap(({ replicas }) => replicas.filter(({ models }) => models.includes(model)));
   if (serving.length === 0) return 'nobody serves it';
-  const told = serving.filter(({ seats }) => seats !== undefined).length;
+  const told = serving.filter(({ load }) => load?.running !== undefined).length;
   if (told === serving.length) return 'all';
   return told === 0 ? 'none' : 'some';
 };
 
 const seatsWords: Readonly<Record<Tells, string>> = {
   all: 'learned',
-  some: 'no bound',
-  none: 'no bound',
+  some: 'guessed',
+  none: 'guessed',
   'nobody serves it': '-',
 };
 
@@ -84,7 +84,7 @@ const untoldLines = ({ regions }: LimitsAnswer, nodes: NodesAnswer): readonly st
       const tells = isSet ? 'all' : tellsOf(nodes, one.region, model);
       if (tells !== 'none' && tells !== 'some') return [];
       const which = tells === 'none' ? 'its engines' : 'some of its engines';
-      return `${printable(model)}: ${which} tell no load; set --seats.`;
+      return `${printable(model)}: ${which} tell no load; name their profile to the agent, or set --seats.`;
     }),
   );
   return lines.length === 0 ? [] : [[...new Set(lines)].join('\n')];

@@ -25,8 +25,6 @@ export interface NodesAnswer {
         readonly failing?: boolean;
         readonly models: readonly string[];
         readonly live: number;
-        /** Requests that it may have at once, as learned; absent: its engine does not tell. */
-        readonly seats?: number;
         readonly load?: {
           readonly running?: number;
           readonly waiting?: number;

@@ -259,6 +259,24 @@ describe('bodies that come slowly', () => {
     await expectAllRoom();
   });
 
+  test('one whose own deadline passes meanwhile is told so, however fast it comes', async () => {
+    const { request, send } = slow(1_000, bodyBytesMaxSelfHosted);
+    let code = '';
+    const reading = codeOf(readBody(request, bounds(bodyBytesMaxSelfHosted), Date.now() + 2_500));
+    void reading.then((said) => {
+      code = said;
+    });
+    for (let second = 0; second < 2; second += 1) {
+      await wait(1_000);
+      send(200_000);
+    }
+    expect(code).toBe('');
+    await wait(500);
+    expect(code).toBe('total_timeout');
+    vi.useRealTimers();
+    await expectAllRoom();
+  });
+
   /** Sends every second until it is refused, and says when that was. */
   const secondsUntilRefused = async (
     first: number,

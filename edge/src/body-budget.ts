@@ -218,11 +218,15 @@ export class HeldBody {
 }
 
 /**
- * Reads a request's body. Throws `body_too_large`, `over_budget`, `upload_timeout` or `client_gone`; by then what the
- * client still sent is read and dropped, see `discardBody`.
+ * Reads a request's body, by `deadlineMs` at the latest. Throws `body_too_large`, `over_budget`, `upload_timeout`,
+ * `total_timeout` or `client_gone`; by then what the client still sent is read and dropped, see `discardBody`.
  */
-export const readBody = async (request: Request, bounds: BodyBounds): Promise<HeldBody> => {
-  const upload = new Upload(request);
+export const readBody = async (
+  request: Request,
+  bounds: BodyBounds,
+  deadlineMs?: number,
+): Promise<HeldBody> => {
+  const upload = new Upload(request, deadlineMs);
   const body = new HeldBody(bounds);
   try {
     if ((upload.announcedBytes ?? 0) > bounds.bytesMax) throw tooLarge(bounds.bytesMax);

@@ -131,7 +131,7 @@ const serve = async (
   const query = queryOf(request.url);
   const deadlineMs = systemClock() + timeoutMsOf(request.headers);
   const isRefused = refusesContinuation(request.headers);
-  const body = await readBody(request, settings.bodies);
+  const body = await readBody(request, settings.bodies, deadlineMs);
   try {
     const { parsed, digests, isOneAnswer } = await parse(path, body, settings);
     const left = leaving(request.signal);

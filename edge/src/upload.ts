@@ -15,6 +15,9 @@ import { systemClock } from './clock.ts';
 const patientUntilMs = (dueMs: number, bytes: number, nowMs: number): number =>
   Math.min(dueMs + (bytes / uploadBytesPerSecondMin) * 1000, nowMs + uploadPatienceMs);
 
+const timeIsUp = (): CognitoraError =>
+  new CognitoraError('total_timeout', "The request's time was up before its body had come.");
+
 const tooSlow = (): CognitoraError =>
   new CognitoraError(
     'upload_timeout',
@@ -26,12 +29,15 @@ export class Upload {
   /** What `content-length` says; undefined when it says nothing. */
   readonly announcedBytes: number | undefined;
   readonly #reader: ReadableStreamBYOBReader | undefined;
+  readonly #deadlineMs: number;
   #dueMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failure: CognitoraError | undefined;
   #readBytes = 0;
 
-  constructor(request: Request) {
+  /** Beyond `deadlineMs`, by the system's clock, it fails with `total_timeout`. */
+  constructor(request: Request, deadlineMs = Number.POSITIVE_INFINITY) {
+    this.#deadlineMs = deadlineMs;
     const announced = Number(request.headers.get('content-length') ?? Number.NaN);
     this.announcedBytes = Number.isSafeInteger(announced) && announced >= 0 ? announced : undefined;
     // The runtime's stream of an empty body is of another kind.
@@ -97,16 +103,18 @@ export class Upload {
 
   /** One timer for the whole body: it looks again when there was progress since. */
   #watch(): void {
+    const untilMs = Math.min(this.#dueMs, this.#deadlineMs);
     this.#timer = setTimeout(() => {
-      if (systemClock() < this.#dueMs) {
+      const nowMs = systemClock();
+      if (nowMs < Math.min(this.#dueMs, this.#deadlineMs)) {
         this.#watch();
         return;
       }
       this.#timer = undefined;
-      this.#fail(tooSlow());
+      this.#fail(nowMs >= this.#deadlineMs ? timeIsUp() : tooSlow());
       // The read that waits ends with this.
       this.#reader?.cancel().catch(() => {});
-    }, this.#dueMs - systemClock());
+    }, untilMs - systemClock());
   }
 }
 

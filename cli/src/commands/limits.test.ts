@@ -48,7 +48,7 @@ const nodesOf = (...replicas: readonly Partial<Replica>[]): NodesAnswer => ({
   away: [],
 });
 
-test('engines that tell no load have no bound of seats, and it is said what to do', () => {
+test('seats of engines that tell no load are guessed, and it is said what to do', () => {
   const used = { waiting: 0, live: 0, granted: 1, refused: {} };
   const answer: LimitsAnswer = {
     defaults: {},
@@ -61,7 +61,10 @@ test('engines that tell no load have no bound of seats, and it is said what to d
       },
     ],
   };
-  const nodes = nodesOf({ models: ['told', 'half'], seats: 8 }, { models: ['untold', 'half', 'set'] });
+  const nodes = nodesOf(
+    { models: ['told', 'half'], load: { running: 0, waiting: 0 } },
+    { models: ['untold', 'half', 'set'] },
+  );
   const report = limitsReport(answer, nodes);
   const seats = report.split('\n').map((line) =>
     line
@@ -70,9 +73,10 @@ test('engines that tell no load have no bound of seats, and it is said what to d
       .slice(1, 3)
       .join(' '),
   );
-  expect(seats.slice(1, 6)).toEqual(['set 2', 'told learned', 'untold no bound', 'half no bound', 'gone -']);
+  expect(seats.slice(1, 6)).toEqual(['set 2', 'told learned', 'untold guessed', 'half guessed', 'gone -']);
   expect(report).toContain(
-    '\nuntold: its engines tell no load; set --seats.\nhalf: some of its engines tell',
+    '\nuntold: its engines tell no load; name their profile to the agent, or set --seats.' +
+      '\nhalf: some of its engines tell',
   );
   expect(report).not.toMatch(/^(set|told|gone):/m);
 });
@@ -94,7 +98,7 @@ test('the table shows what is set, the defaults of the rest, and what came of it
       },
     ],
   };
-  const words = limitsReport(answer, nodesOf({ models: ['used'], seats: 8 }))
+  const words = limitsReport(answer, nodesOf({ models: ['used'], load: { running: 0, waiting: 0 } }))
     .split('\n')
     .map((line) => line.trim().split(/\s{2,}/));
   expect(words[1]).toEqual(['weur', 'set', '4', '-', '9', '30 s', '120 s', '0', '0', '0', '-']);

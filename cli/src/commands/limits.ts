@@ -28,7 +28,7 @@ Limits of a tenant (a key's: cgn keys create --tenant)
 
 "set" replaces what was set for that name. Engines queue without bound, so the edge sends each only as many
 requests as it runs and a few ahead, and keeps the others in its own queue. It learns how many that is from
-the engine's metrics; of an engine without metrics it knows only how late first tokens come ("no bound"). A
+the engine's metrics; of an engine without, from its answers: twice what was seen to run ("guessed"). A
 tenant's requests go by the header x-cognitora-priority, 0 to 9; between tenants tokens are shared by weight.
 Who is refused gets 503 (the model's limit) or 429 (the tenant's), with Retry-After.
 

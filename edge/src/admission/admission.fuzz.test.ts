@@ -72,7 +72,7 @@ test('each ticket ends once; bounds hold; who could go does', () => {
           if (reservation !== undefined && one.do === 'firstByte') admission.firstByte(reservation, nowMs);
           else if (reservation !== undefined && one.do === 'end') {
             live.splice(live.indexOf(reservation), 1);
-            admission.over(reservation, one.tokens ?? undefined);
+            admission.over(reservation, nowMs, { promptTokens: one.tokens ?? undefined });
           }
         }
         admission.look(nowMs);

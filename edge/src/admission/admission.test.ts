@@ -46,7 +46,7 @@ const gated = (seats: number) => {
   };
   const end = (): void => {
     const reservation = live.shift();
-    if (reservation !== undefined) admission.over(reservation, undefined);
+    if (reservation !== undefined) admission.over(reservation, state.nowMs);
     admission.grant(state.nowMs);
   };
   const pass = (ms: number): void => {
@@ -233,6 +233,69 @@ test('those who wait stay for a node that reconnects, and are told when it does 
   pass(250);
   // Let in to be told by the decision.
   expect(log).toEqual([`1 after ${2 * unservedMsMax + 250}`]);
+});
+
+test('who comes while the node is away waits like the others, a retry does not, nor who comes late', () => {
+  const state: { room: Room } = { room: 'away' };
+  const admission = new Admission({ roomOf: () => state.room });
+  const ended: string[] = [];
+  const enter = (name: string, nowMs: number, isRetry = false): Ticket | undefined => {
+    const kind = { tenant: 'a', priority: 5, tokens: 100, isRetry, remainingMs: 60_000 };
+    const ends = { granted: () => void ended.push(name), refused: () => void ended.push(`${name} refused`) };
+    return admission.enter({ model: 'm', ...kind }, ends, nowMs);
+  };
+  expect(enter('1', 0)).toBeDefined();
+  expect(enter('retry', 0, true)).toBeUndefined();
+  admission.look(250);
+  expect(ended).toEqual([]);
+  state.room = 'room';
+  admission.grant(300);
+  expect(ended).toEqual(['1']);
+  state.room = 'away';
+  expect(enter('2', 10_000)).toBeDefined();
+  for (let nowMs = 10_250; nowMs <= 10_000 + unservedMsMax; nowMs += 250) admission.look(nowMs);
+  // Let in to be told by the decision.
+  expect(ended).toEqual(['1', '2']);
+  expect(enter('3', 10_000 + unservedMsMax)).toBeUndefined();
+});
+
+test('an answer that ended without a count is charged by its bytes, as its model’s answers are known', () => {
+  const { admission, enter, live, state, log } = gated(1);
+  enter('0', { tenant: 'b' });
+  admission.firstByte(live[0] as Reservation, 0);
+  // So a token takes 50 bytes.
+  admission.over(live.shift() as Reservation, state.nowMs, {
+    promptTokens: 10,
+    completionTokens: 90,
+    bodyBytes: 4_500,
+  });
+  enter('1');
+  enter('2');
+  enter('3', { tenant: 'b' });
+  enter('4', { tenant: 'b' });
+  admission.over(live.shift() as Reservation, state.nowMs, { bodyBytes: 100_000 });
+  for (let turn = 0; turn < 3; turn += 1) {
+    admission.grant(state.nowMs);
+    admission.over(live.shift() as Reservation, state.nowMs);
+  }
+  expect(log.slice(0, 2)).toEqual(['3 after 0', '4 after 0']);
+});
+
+test('who has as many as its tenant may is told when the first of those is likely to end', () => {
+  const { admission, enter, state, live } = gated(9);
+  admission.useTenant('a', { concurrency: 1 });
+  enter('1');
+  expect(errorOf(() => enter('2'))).toMatchObject({ code: 'tenant_limit', retryAfterSeconds: 5 });
+  for (let answer = 0; answer < 40; answer += 1) {
+    state.nowMs += 20_000;
+    admission.over(live.shift() as Reservation, state.nowMs);
+    enter('next');
+  }
+  state.nowMs += 4_000;
+  expect(errorOf(() => enter('2'))).toMatchObject({ code: 'tenant_limit', retryAfterSeconds: 17 });
+  // It takes longer than they do: nobody knows how long.
+  state.nowMs += 60_000;
+  expect(errorOf(() => enter('2'))).toMatchObject({ retryAfterSeconds: 21 });
 });
 
 test('models that share their replicas take turns', () => {

@@ -12,17 +12,18 @@
 import type { CognitoraError } from '@cognitora/protocol/errors';
 import { countedMax, unservedMsMax } from '@cognitora/protocol/limits';
 import type { Reservation } from '../directory/load.ts';
+import { AnswerTokens } from './answer-tokens.ts';
 import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
 import { FairQueue, type Waiting } from './fair-queue.ts';
-import { FirstTokens } from './first-tokens.ts';
 import { GrantPace } from './grant-pace.ts';
+import { LikelyTime } from './likely-time.ts';
 import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
 import { refusalOf } from './refusal.ts';
 import { retryAfterOf } from './retry-after.ts';
 import type { AdmissionView, LimitsView, ModelAdmissionView } from './view.ts';
 
-/** Some replica has a seat; all that could serve are full; nobody serves the model. */
-export type Room = 'room' | 'full' | 'none';
+/** Some replica has a seat; all that could serve are full; who served it may be back in a moment; nobody serves it. */
+export type Room = 'room' | 'full' | 'away' | 'none';
 
 /** A request that wants in. */
 export interface Ask extends Waiting {
@@ -40,6 +41,15 @@ export interface TicketEnds {
   readonly refused: (error: CognitoraError) => void;
 }
 
+/** What a request took. */
+export interface Spent {
+  /** As the engine counted them, where it did. */
+  readonly promptTokens?: number | undefined;
+  readonly completionTokens?: number | undefined;
+  /** Of its answer, as far as it came. */
+  readonly bodyBytes?: number | undefined;
+}
+
 export interface Ticket extends Ask, TicketEnds {
   /** By the clock in here. */
   readonly sinceMs: number;
@@ -55,13 +65,16 @@ interface Live {
   readonly tenant: string;
   readonly tokens: number;
   readonly grantedAtMs: number;
+  /** By the clock outside: also while nobody looks. */
+  readonly grantedClockMs: number;
   hasBegun: boolean;
 }
 
 class ModelGate {
   readonly queue = new FairQueue<Ticket>();
   readonly pace = new GrantPace();
-  readonly firstTokens = new FirstTokens();
+  readonly firstTokens = new LikelyTime();
+  readonly answerTokens = new AnswerTokens();
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();
   readonly waits = new WaitTimes();
@@ -75,6 +88,8 @@ class ModelGate {
 class TenantGate {
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();
+  /** How long its requests took of late, from their seat to their end. */
+  readonly lengths = new LikelyTime();
 
   get isIdle(): boolean {
     return this.live.size === 0;
@@ -135,8 +150,11 @@ export class Admission {
     const known = this.#models.get(ask.model);
     if (known !== undefined && known.queue.size > 0) this.#grantAll();
     const room = this.#roomFor(ask);
-    if (room === 'none') return undefined;
+    // A retry looks for another one: who was lost is not what it waits for.
+    if (room === 'none' || (room === 'away' && ask.isRetry)) return undefined;
     const gate = known ?? this.#addModel(ask.model);
+    if (room !== 'away') gate.unservedSinceMs = undefined;
+    else if (!this.#mayReturn(gate)) return undefined;
     if (room === 'room') {
       gate.waits.saw(0);
       this.#countGrant(gate, ask.tenant);
@@ -182,7 +200,9 @@ export class Admission {
     reservation: Reservation,
     { model, tenant, tokens }: Pick<Ask, 'model' | 'tenant' | 'tokens'>,
   ): void {
-    this.#live.set(reservation, { model, tenant, tokens, grantedAtMs: this.#timeMs, hasBegun: false });
+    const grantedClockMs = this.#clockMs ?? 0;
+    const granted = { grantedAtMs: this.#timeMs, grantedClockMs, hasBegun: false };
+    this.#live.set(reservation, { model, tenant, tokens, ...granted });
     (this.#models.get(model) ?? this.#addModel(model)).live.add(reservation);
     this.#tenantGate(tenant).live.add(reservation);
   }
@@ -195,16 +215,30 @@ export class Admission {
     this.#models.get(live.model)?.firstTokens.saw(this.#timeMs - live.grantedAtMs);
   }
 
-  /** It is over, however; `tokens` as the engine counted them, where it did. Twice means nothing. */
-  over(reservation: Reservation, tokens: number | undefined): void {
+  /** It is over, however. Twice means nothing. */
+  over(
+    reservation: Reservation,
+    nowMs: number,
+    { promptTokens, completionTokens = 0, bodyBytes = 0 }: Spent = {},
+  ): void {
     const live = this.#live.get(reservation);
     if (live === undefined) return;
+    this.#advance(nowMs);
     this.#live.delete(reservation);
-    const { model, tenant } = live;
+    const { model, tenant, tokens, hasBegun } = live;
+    const own = this.#tenants.get(tenant);
+    own?.live.delete(reservation);
+    own?.lengths.saw(Math.max(0, nowMs - live.grantedClockMs));
     const gate = this.#models.get(model);
-    gate?.live.delete(reservation);
-    if (tokens !== undefined) gate?.queue.charge(tenant, tokens - live.tokens);
-    this.#tenants.get(tenant)?.live.delete(reservation);
+    if (gate === undefined) return;
+    gate.live.delete(reservation);
+    if (promptTokens === undefined) {
+      // Nobody gets anything back for a guess.
+      gate.queue.charge(tenant, Math.max(0, gate.answerTokens.in(bodyBytes) - tokens));
+      return;
+    }
+    gate.queue.charge(tenant, promptTokens + completionTokens - tokens);
+    if (hasBegun) gate.answerTokens.saw(bodyBytes, completionTokens);
   }
 
   get view(): AdmissionView {
@@ -287,8 +321,9 @@ export class Admission {
   /** Lets the next one in, or tells it that it is too late. False when nobody may go. */
   #grantOne(model: string, gate: ModelGate): boolean {
     const room = this.#roomOf(model);
-    if (room === 'none' && this.#mayReturn(gate)) return false;
-    if (room !== 'none') gate.unservedSinceMs = undefined;
+    const isUnserved = room === 'none' || room === 'away';
+    if (isUnserved && this.#mayReturn(gate)) return false;
+    if (!isUnserved) gate.unservedSinceMs = undefined;
     if (room === 'full') return false;
     const ticket = gate.queue.take((one) => one.room?.() !== 'full');
     if (ticket === undefined) return false;
@@ -302,7 +337,7 @@ export class Admission {
     return true;
   }
 
-  /** Nobody serves the model, but somebody did a moment ago. */
+  /** Nobody serves the model, and for no longer than a node takes to be back. */
   #mayReturn(gate: ModelGate): boolean {
     gate.unservedSinceMs ??= this.#timeMs;
     return this.#timeMs - gate.unservedSinceMs < unservedMsMax;
@@ -392,7 +427,8 @@ export class Admission {
   #refusal(gate: ModelGate | undefined, ask: Ask, reason: RefusalReason): CognitoraError {
     const tenantConcurrency = this.#tenantLimits.get(ask.tenant)?.concurrency;
     const limits = { ...this.limitsOf(ask.model), tenantConcurrency };
-    return refusalOf(ask.model, { reason, limits }, this.#againSeconds(gate, ask));
+    const againMs = reason === 'tenant_concurrency' ? this.#ownEndMs(ask.tenant) : this.#seatMs(gate, ask);
+    return refusalOf(ask.model, { reason, limits }, retryAfterOf(againMs ?? againMsUnknown));
   }
 
   /** How long one more of this kind would wait; undefined while nobody knows. */
@@ -405,8 +441,18 @@ export class Admission {
   }
 
   /** By then what waits before it will have been let in, at the pace of late. */
-  #againSeconds(gate: ModelGate | undefined, ask: Ask): number {
-    return retryAfterOf((gate && this.#waitMsOf(gate, ask)) ?? againMsUnknown);
+  #seatMs(gate: ModelGate | undefined, ask: Ask): number | undefined {
+    return gate && this.#waitMsOf(gate, ask);
+  }
+
+  /** By then the tenant's first one is likely to end, if they take as long as those before. */
+  #ownEndMs(tenant: string): number | undefined {
+    const { live, lengths } = this.#tenantGate(tenant);
+    const [first] = live;
+    const { grantedClockMs = 0 } = (first && this.#live.get(first)) ?? {};
+    if (lengths.likelyMs === 0) return undefined;
+    const leftMs = lengths.likelyMs - Math.max(0, (this.#clockMs ?? 0) - grantedClockMs);
+    return leftMs > 0 ? leftMs : lengths.likelyMs;
   }
 
   #weightOf(tenant: string): number {

@@ -8,7 +8,7 @@ import type { Clock } from '../clock.ts';
 import type { Demand } from '../demand.ts';
 import { type Asked, isFirst, isRetry } from '../directory/asked.ts';
 import type { Reservation } from '../directory/load.ts';
-import { Admission, type AdmissionOptions, type Room } from './admission.ts';
+import { Admission, type AdmissionOptions, type Room, type Spent } from './admission.ts';
 import { LimitStore } from './limit-store.ts';
 import type { HeldLimits, LimitKind } from './limits.ts';
 import { RetryBudget } from './retry-budget.ts';
@@ -71,9 +71,8 @@ export class Gate {
     this.#admission.firstByte(reservation, nowMs);
   }
 
-  /** With the tokens of prompt and answer, where the engine counted them. */
-  over(reservation: Reservation, promptTokens: number | undefined, completionTokens = 0): void {
-    this.#admission.over(reservation, promptTokens && promptTokens + completionTokens);
+  over(reservation: Reservation, nowMs: number, spent: Spent): void {
+    this.#admission.over(reservation, nowMs, spent);
   }
 
   limitsOf(model: string): HeldLimits {

@@ -1,39 +1,35 @@
 /**
- * How many requests one replica had better have at once, learned from what its agent tells of its engine and from first
- * bytes: engines queue without bound, so the edge sends only as many as run and a few that wait there, and keeps the
+ * How many requests one replica had better have at once, learned from what its agent tells of its engine and from the
+ * answers: engines queue without bound, so the edge sends only as many as run and a few that wait there, and keeps the
  * others in its own queue, where they are ordered and may go elsewhere. Pure. Decides nothing.
  *
- *   untold: no bound --told--> begins small, twice what was seen to run --waiting twice in a row--> full at what ran
- *                                                  then grows again by what it holds ahead, as long as nothing waits
+ *   begins small, twice what was seen to run --told of waiting twice in a row--> full at what ran
+ *                                          then grows again by what it holds ahead, as long as nothing waits
+ *
+ * An engine that tells nothing stays at twice what was seen to run.
  */
 import type { NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import { linksPerObjectMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import type { LoadReport } from '@cognitora/protocol/telemetry';
 
-/** Of an engine of which nothing is known but that it will tell: the fewest slots that engines usually have. */
+/** Of an engine of which nothing is known: the fewest slots that engines usually have. */
 const runningAtFirst = 4;
 /** So many wait in a full engine, so that it never idles between two requests; of a large batch an eighth. */
 const aheadMin = 2;
 const aheadShare = 1 / 8;
 
 export class Seats {
-  /** Seen to run at once, while nothing waited or once it was full. Undefined: nobody tells. */
-  #running: number | undefined;
+  /** Seen to run at once, while nothing waited or once it was full. */
+  #running = runningAtFirst;
   /** It was seen full: until then what is ahead doubles it. */
   #isLearned = false;
   #told: LoadReport | undefined;
-
-  /** Whether its agent tells of its engine's requests. */
-  get isTold(): boolean {
-    return this.#running !== undefined;
-  }
 
   told(report: LoadReport): void {
     const { running, waiting } = report;
     if (running === undefined || waiting === undefined) return;
     const before = this.#told;
     this.#told = report;
-    this.#running ??= runningAtFirst;
     if (waiting === 0) {
       this.#running = Math.min(streamsPerLinkMax, Math.max(this.#running, running));
       return;
@@ -44,24 +40,23 @@ export class Seats {
     this.#isLearned = true;
   }
 
-  /** So many requests of ours have had their first byte and go on: all of them run. */
-  saw(decoding: number): void {
+  /** So many requests of ours had begun, by an answer: see `ReplicaLoad.begunBy`. */
+  saw(begun: number): void {
     // Some engines begin to answer what still waits: of a full one it proves nothing.
-    if (this.#running === undefined || (this.#told?.waiting ?? 0) > 0) return;
-    this.#running = Math.max(this.#running, decoding);
+    if ((this.#told?.waiting ?? 0) > 0) return;
+    this.#running = Math.max(this.#running, begun);
   }
 
   /** Its engine began anew, and may be another one. */
   beginAnew(): void {
-    this.#running &&= runningAtFirst;
+    this.#running = runningAtFirst;
     this.#isLearned = false;
     this.#told = undefined;
   }
 
-  /** Requests that it may have of this edge, at least one; undefined: as many as come. */
-  get count(): number | undefined {
+  /** Requests that it may have of this edge, at least one. */
+  get count(): number {
     const running = this.#running;
-    if (running === undefined) return undefined;
     const ahead = this.#isLearned ? Math.max(aheadMin, Math.ceil(aheadShare * running)) : running;
     const { othersRunning = 0, othersWaiting = 0 } = this.#told ?? {};
     return Math.max(1, running + ahead - othersRunning - othersWaiting);

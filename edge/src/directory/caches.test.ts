@@ -46,7 +46,10 @@ const fleet = (cellReplicasMax?: number) => {
     say(name, { type: 'snapshot', snapshot: { feed, request, sequence, part: 0, isLast: true, blocks } });
   };
   const decide = (prompt: PromptView) =>
-    directory.decide({ model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => 0 });
+    directory.decide({
+      ...{ model: 'm', prompt, isStream: true, nowMs: 0, isLeased: () => true, random: () => 0 },
+      seatsPerReplica: 100,
+    });
   const cacheOf = (name: string) =>
     directory.nodes(0).find(({ node }) => node === name)?.replicas[0]?.caches[0];
   return { directory, asked, join, say, offer, load, decide, cacheOf };

@@ -74,6 +74,8 @@ export interface Settlement {
   readonly promptTokens?: number | undefined;
   readonly cachedTokens?: number | undefined;
   readonly completionTokens?: number | undefined;
+  /** Of its answer, as far as it came. */
+  readonly bodyBytes?: number | undefined;
 }
 
 export interface CellOptions {
@@ -300,7 +302,7 @@ export class Cell {
     if (booked === undefined || booked.prefillMs !== undefined) return;
     const { work } = booked.member;
     booked.prefillMs = work.load.firstByte(reservation, nowMs);
-    work.requestSeats.saw(work.load.decoding);
+    work.requestSeats.saw(work.load.begunBy(reservation));
     work.answered += 1;
     work.failures.tried(reservation);
   }
@@ -311,6 +313,7 @@ export class Cell {
     if (booked === undefined) return;
     this.#booked?.delete(reservation);
     const { member, prediction, prefillMs, expectedTokens, claimedTokens, isFetching } = booked;
+    const begun = member.work.load.begunBy(reservation);
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
     const { cachedTokens, completionTokens, nowMs } = settlement;
@@ -328,6 +331,7 @@ export class Cell {
     if (cachedTokens !== undefined) member.truth.compare(claimedTokens * scale, cachedTokens);
     // An answer in one piece does not tell when its first token came.
     if (prefillMs === undefined) {
+      member.work.requestSeats.saw(begun);
       member.work.answered += 1;
       return;
     }

@@ -1,6 +1,6 @@
 /** The directory against a plain model of it: a list of nodes and a list of live requests, searched from scratch. */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
-import { unnamedLoadMsMax } from '@cognitora/protocol/limits';
+import { streamsPerLinkMax, unnamedLoadMsMax } from '@cognitora/protocol/limits';
 import { type ReplicaReport, replicaStates } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import fc from 'fast-check';
@@ -151,6 +151,7 @@ const run = (operations: readonly Operation[]): void => {
             nowMs,
             isLeased,
             random: () => next.random,
+            seatsPerReplica: streamsPerLinkMax,
           },
         });
         expect(best).toContain(`${decision.node}/${decision.replica}`);

@@ -35,6 +35,7 @@ const decide = (
     nowMs,
     isLeased: () => leased,
     random: () => random,
+    seatsPerReplica: streamsPerLinkMax,
   });
 
 const codeOf = (run: () => unknown): string | undefined => errorOf(run)?.code;

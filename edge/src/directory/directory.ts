@@ -8,7 +8,12 @@ import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { KvPeer } from '@cognitora/protocol/kv-fabric';
-import { prefixMapsBytesMaxSelfHosted, relinkMsMax, unnamedLoadMsMax } from '@cognitora/protocol/limits';
+import {
+  prefixMapsBytesMaxSelfHosted,
+  relinkMsMax,
+  unnamedLoadMsMax,
+  unservedMsMax,
+} from '@cognitora/protocol/limits';
 import type { ModelCard, ReplicaReport } from '@cognitora/protocol/link';
 import type { PromptProfile } from '@cognitora/protocol/prefix/profile';
 import type { Telemetry } from '@cognitora/protocol/telemetry';
@@ -146,6 +151,10 @@ export class Directory {
   awaitNodes(nodes: Iterable<NodeId>, nowMs: number): void {
     for (const node of nodes) this.#awaited.add(node);
     this.#awaitedUntilMs = nowMs + relinkMsMax;
+  }
+
+  #isAwaiting(nowMs: number): boolean {
+    return this.#awaited.size > 0 && nowMs < this.#awaitedUntilMs;
   }
 
   /** Keeps new requests from a node, whatever its link does, until that is taken back. What runs there goes on. */
@@ -298,10 +307,16 @@ export class Directory {
     );
   }
 
-  /** Whether some replica of the model has a seat for one more request; `none`: nobody could serve it anyway. */
+  /** Whether some replica of the model has a seat for one more request. */
   room(model: string, terms: EligibilityTerms): Room {
+    const { nowMs } = terms;
+    const served = this.#models.get(model);
+    if (served === undefined) {
+      const isAway = this.#isAwaiting(nowMs) || this.#memory.isRecent(model, nowMs, unservedMsMax);
+      return isAway ? 'away' : 'none';
+    }
     let room: Room = 'none';
-    for (const replica of this.#models.get(model)?.owners() ?? []) {
+    for (const replica of served.owners()) {
       const why = ineligibilityOf(replica, terms);
       if (why === undefined) return 'room';
       if (why === 'busy') room = 'full';
@@ -430,7 +445,7 @@ export class Directory {
     return refusalOf(model, {
       isKnown: served !== undefined || this.#memory.isRecent(model, nowMs),
       hasNodes: this.#nodes.size > 0,
-      isAwaiting: this.#awaited.size > 0 && nowMs < this.#awaitedUntilMs,
+      isAwaiting: this.#isAwaiting(nowMs),
       kept: exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options)),
       unnamed: () => exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed'),
     });

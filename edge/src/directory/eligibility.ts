@@ -57,8 +57,7 @@ export const ineligibilityOf = (
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
   if (live >= streamsPerLinkMax) return 'full';
   if (work.failures.keepsBack(nowMs)) return 'failing';
-  const seats = seatsPerReplica ?? work.requestSeats.count;
-  return seats !== undefined && work.load.live >= seats ? 'busy' : undefined;
+  return work.load.live >= (seatsPerReplica ?? work.requestSeats.count) ? 'busy' : undefined;
 };
 
 /**
@@ -156,13 +155,13 @@ export const refusalOf = (
   if (isKnown) {
     return new NoReplicaError('no_capacity', nobodyMessage(name, kept), kept, again);
   }
-  if (!hasNodes) {
-    const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
-    return new NoReplicaError('no_nodes', message, kept, again);
-  }
   if (isAwaiting) {
     const message = `Nobody serves ${name} yet; the edge has just started, and hosts are still linking.`;
     return new NoReplicaError('no_capacity', message, kept, { retryAfterSeconds: 2 });
+  }
+  if (!hasNodes) {
+    const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
+    return new NoReplicaError('no_nodes', message, kept, again);
   }
   const loading = unnamed();
   if (loading.replicas > 0) {

@@ -78,6 +78,20 @@ export class ReplicaLoad {
     return prefillMs;
   }
 
+  /**
+   * Requests that have begun, now that this one is answered: itself, those past their first byte, and, as engines take
+   * requests in the order in which they come, those that were booked before it.
+   */
+  begunBy(reservation: Reservation): number {
+    let begun = 0;
+    let isBefore = true;
+    for (const [one, { firstByteAtMs }] of this.#live) {
+      if (isBefore || firstByteAtMs !== undefined) begun += 1;
+      if (one === reservation) isBefore = false;
+    }
+    return begun;
+  }
+
   /** Prompt tokens of booked requests that are still to be computed. */
   get waitingTokens(): number {
     return this.#derive().waitingTokens;

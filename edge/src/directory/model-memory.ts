@@ -16,10 +16,10 @@ export class ModelMemory {
     for (const { id } of models) renew(this.#seenAtMs, id, nowMs);
   }
 
-  /** It was served not long ago. */
-  isRecent(model: string, nowMs: number): boolean {
+  /** It was served not long ago, or within so long. */
+  isRecent(model: string, nowMs: number, withinMs = modelMemoryMsMax): boolean {
     const seenAtMs = this.#seenAtMs.get(model);
-    return seenAtMs !== undefined && nowMs - seenAtMs <= modelMemoryMsMax;
+    return seenAtMs !== undefined && nowMs - seenAtMs <= withinMs;
   }
 
   /** As it was learned before, if it is remembered. */

@@ -31,7 +31,7 @@ export interface ReplicaView {
   readonly caches: readonly CacheView[];
   readonly live: number;
   /** Requests that it may have at once, as was learned; absent: its agent does not tell. */
-  readonly seats?: number;
+  readonly seats: number;
   /** Absent while nobody knows. */
   readonly load?: LoadView;
   /** Its agent told of its engine's requests once, and fell silent: it gets none while others can. */
@@ -61,7 +61,6 @@ const viewReplica = (
   nowMs: number,
 ): ReplicaView => {
   const load = work.figures.view(nowMs);
-  const requestSeats = work.requestSeats.count;
   return {
     name,
     state,
@@ -80,7 +79,7 @@ const viewReplica = (
     live: work.load.live,
     failing: work.failures.isFailing,
     isStale: work.figures.isStale(nowMs),
-    ...(requestSeats === undefined ? {} : { seats: requestSeats }),
+    seats: work.requestSeats.count,
     ...(load === undefined ? {} : { load }),
   };
 };

@@ -131,6 +131,7 @@ test('retries are a share of what began, and go to whom they did not try', async
 
 test('neither what is refused nor what a replica of another region had before pays for retries', async () => {
   const region = regionOf('a', 'b');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 2 * retriesAtOnceMax }));
   for (let retry = 0; retry < retriesAtOnceMax; retry += 1) {
     unwrap(await region.decide(askedOf('again', { earlier: failedOn('a') })));
   }

@@ -1,5 +1,11 @@
 import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
-import { dialSkewMsMax, leaseMsMax, relinkMsMax } from '@cognitora/protocol/limits';
+import {
+  dialSkewMsMax,
+  leaseMsMax,
+  queueLookMs,
+  relinkMsMax,
+  unservedMsMax,
+} from '@cognitora/protocol/limits';
 import type { ReplicaRole, ReplicaState } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { envOf } from '../../testing/env.ts';
@@ -90,7 +96,7 @@ const ask = (region: Region, model = 'm', earlier: Asked['earlier'] = []) =>
   region.decide({
     ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true },
     ...{ earlier, occasion: 'first' as const },
-    ...{ demand: { tenant: 'default', priority: 5, tokens: 1 }, remainingMs: 1_000 },
+    ...{ demand: { tenant: 'default', priority: 5, tokens: 1 }, remainingMs: 10_000 },
   });
 
 test('requests under one id are settled each for itself, in whatever order they end', async () => {
@@ -107,6 +113,7 @@ test('requests under one id are settled each for itself, in whatever order they 
 });
 
 test('an object that lost its memory calls no model unknown until its nodes are back, or had time to be', async () => {
+  vi.useFakeTimers({ toFake: ['Date', 'setInterval', 'clearInterval'], now: startMs });
   const codeOf = async (region: Region): Promise<string | undefined> => {
     const said = await ask(region, 'theirs');
     return 'refused' in said ? said.refused.code : undefined;
@@ -115,7 +122,13 @@ test('an object that lost its memory calls no model unknown until its nodes are 
   const before = newRegion({ LAYOUT: 'object-per-node' }, database);
   for (const name of ['a', 'b'] as NodeId[]) before.nextEpoch(name, dialAt(startMs));
   const region = newRegion({ LAYOUT: 'object-per-node' }, database);
+  const first = codeOf(region);
+  // It waits as long as whoever was waiting.
+  await vi.advanceTimersByTimeAsync(unservedMsMax - queueLookMs);
+  expect(region.admission().models).toMatchObject([{ model: 'theirs', waiting: 1 }]);
   join(region, 'a' as NodeId);
+  await vi.advanceTimersByTimeAsync(2 * queueLookMs);
+  expect(await first).toBe('no_capacity');
   expect(await codeOf(region)).toBe('no_capacity');
   vi.setSystemTime(startMs + relinkMsMax);
   expect(await codeOf(region)).toBe('model_not_found');

@@ -108,8 +108,7 @@ export class Region extends DurableObject<Env> {
       plan: new CellPlan(new CellStore(state.storage.sql), systemClock()),
       askSnapshot: (node, feed) => this.#askSnapshot(node, feed),
       ...(cellReplicasMax === undefined ? {} : { cellReplicasMax }),
-      settled: (reservation, { promptTokens, completionTokens }) =>
-        this.#gate.over(reservation, promptTokens, completionTokens),
+      settled: (reservation, settlement) => this.#gate.over(reservation, settlement.nowMs, settlement),
     });
     this.#gate = new Gate({
       ...{ sql: state.storage.sql, clock: systemClock },
@@ -462,7 +461,8 @@ export class Region extends DurableObject<Env> {
 
   #settle({ reservation, ...end }: Ended): void {
     const nowMs = systemClock();
-    this.#directory.settle(reservation, { nowMs, verdict: end.verdict, ...end.record?.usage });
+    const { verdict, bodyBytes, record } = end;
+    this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, ...record?.usage });
     this.#receipts.ended(reservation, nowMs, end);
     this.#gate.freed();
   }

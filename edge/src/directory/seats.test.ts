@@ -53,14 +53,33 @@ test('a replica with as many requests as seats gets no more, and frees one when 
 
 test('seats are learned of an engine that tells, and outlive its link', () => {
   const { directory, decide, tell, terms } = fleet('a');
-  for (let request = 0; request < 100; request += 1) decide();
+  for (let request = 0; request < 7; request += 1) decide();
   expect(directory.room('m', terms)).toBe('room');
-  for (const _ of [1, 2]) tell('a', { running: 4, waiting: 96 });
+  for (const _ of [1, 2]) tell('a', { running: 4, waiting: 3 });
   expect(directory.room('m', terms)).toBe('full');
   directory.leave('a' as NodeId, epoch, 0);
-  expect(directory.room('m', terms)).toBe('none');
+  expect(directory.room('m', terms)).toBe('away');
   directory.join('a' as NodeId, 2 as Epoch, 'a', [{ name: 'r' as ReplicaName, state: 'ready', models }], 0);
   for (let request = 0; request < 6; request += 1) decide();
+  expect(directory.room('m', terms)).toBe('full');
+});
+
+test('of an engine that tells nothing an answer proves that all booked before it have begun', () => {
+  const { directory, decide, terms } = fleet('a');
+  const settle = ({ reservation }: ReturnType<typeof decide>, promptTokens?: number): void =>
+    directory.settle(reservation, { nowMs: 0, ...(promptTokens === undefined ? {} : { promptTokens }) });
+  const [first, ...more] = Array.from({ length: 8 }, () => decide());
+  expect(directory.room('m', terms)).toBe('full');
+  // One that failed proves nothing, nor does the first to come that is the first to go.
+  if (first !== undefined) settle(first, 100);
+  decide();
+  const [second, third] = more.slice(-2);
+  if (second !== undefined) settle(second);
+  decide();
+  expect(directory.room('m', terms)).toBe('full');
+  // Five were booked before it and go on.
+  if (third !== undefined) settle(third, 100);
+  for (let request = 0; request < 5; request += 1) decide();
   expect(directory.room('m', terms)).toBe('full');
 });
 

@@ -52,6 +52,8 @@ export interface CarriedEnd {
   readonly verdict?: Verdict | undefined;
   /** Why it ended before its end; absent: it did not. */
   readonly code?: ErrorCode | undefined;
+  /** Of its answer, as far as it came. */
+  readonly bodyBytes?: number;
 }
 
 /** RFC 9110, 5.1 and 5.5: a token, and visible characters with spaces between them. */
@@ -80,6 +82,7 @@ export class CarriedResponse implements StreamHandler {
   #ended = false;
   #overTold = false;
   #hasFirstByte = false;
+  #bodyBytes = 0;
   #atEventBoundary = true;
   #lastBytesMs: number;
 
@@ -105,6 +108,7 @@ export class CarriedResponse implements StreamHandler {
   data(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#lastBytesMs = this.#options.clock();
+    this.#bodyBytes += bytes.length;
     if (!this.#hasFirstByte) this.#firstByte();
     if (!this.#isLateError()) this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
@@ -226,7 +230,7 @@ export class CarriedResponse implements StreamHandler {
   #over(end: CarriedEnd): void {
     if (this.#overTold) return;
     this.#overTold = true;
-    this.#options.onOver(end);
+    this.#options.onOver({ ...end, bodyBytes: this.#bodyBytes });
   }
 
   #isLateError(): boolean {

@@ -1,6 +1,6 @@
 /**
- * How long a model's requests take from their seat to their first token: the mean and how far they stray from it, the
- * latest counting most. Pure. What waits in the engine is in it, as what is ahead there is short.
+ * How long something of which many are seen nearly always takes: the mean and how far they stray from it, the latest
+ * counting most. Pure.
  */
 
 /** As TCP measures round trips: eight samples of memory for the mean, four for what strays. */
@@ -9,7 +9,7 @@ const strayGain = 1 / 4;
 /** Beyond the mean: all but a few in a hundred are within it. */
 const strays = 2;
 
-export class FirstTokens {
+export class LikelyTime {
   #meanMs: number | undefined;
   #strayMs = 0;
 
