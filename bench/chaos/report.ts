@@ -121,6 +121,18 @@ const noneOf = (phases: readonly PhaseFigures[], outcome: Outcome): Goal => {
   return { goal: `no stream: ${outcome}`, value, met: value === 0 };
 };
 
+/** Where nothing was continued, nobody could be asked. */
+const sameOf = (reals: readonly RealFigures[]): Goal => {
+  const [continued, samples, same] = (['continued', 'samples', 'same'] as const).map((what) =>
+    reals.reduce((sum, real) => sum + real[what], 0),
+  );
+  return {
+    goal: 'llama.cpp: each continuation that is asked for again directly, at least one, is the same text',
+    value: `${same} of ${samples}, ${continued} continued`,
+    met: continued === 0 ? null : samples !== 0 && same === samples,
+  };
+};
+
 const enginesIdleMsMax = 10_000;
 
 export const goalsOf = (
@@ -152,6 +164,7 @@ export const goalsOf = (
       value: `${wrong} wrong of ${reals.reduce((sum, { complete }) => sum + complete, 0)}`,
       met: wrong === 0,
     };
+    goals.realSame = sameOf(reals);
   }
   const kills = phases.flatMap(([{ edgeKills }]) => edgeKills);
   if (kills.length > 0) {

@@ -1,4 +1,5 @@
 /** A carried response with everything it says written down, and a reader of what it gives. Only tests import it. */
+import { ackMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import { WireReader } from '../src/continuity/wire.ts';
 import { type CarriedOptions, CarriedResponse } from '../src/link/carried-response.ts';
@@ -12,6 +13,7 @@ export const carry = (options: Partial<CarriedOptions> = {}) => {
     isStream: true,
     headers: [['x-request-id', 'req-1']],
     remainingMs: 3_600_000,
+    ackMsMax,
     onConsumed: (bytes) => {
       consumedBytes += bytes;
     },

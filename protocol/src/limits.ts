@@ -78,9 +78,12 @@ export const leaseMsMax = 10_000;
 export const dialSkewMsMax = 120_000;
 /** From an accepted socket to its HELLO. */
 export const helloMsMax = 10_000;
-/** From OPEN to the agent's first frame for that stream; the agent's own delay stays far below it. */
+/** From OPEN to the agent's first frame, unless its host says else; the agent's own delay stays far below it. */
 export const ackMsMax = 2_000;
-/** The same of a link on which something else comes: on a slow one OPEN waits behind bodies, and ACK behind answers. */
+/**
+ * The same of a link on which something else comes: on a slow one OPEN waits behind bodies, and ACK behind answers. No
+ * host may say more.
+ */
 export const ackBusyMsMax = 15_000;
 /** The agent holds an ACK back this long, because a HEAD within it says the same and saves a message. */
 export const ackDelayMs = 25;

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { errorOf, json } from '../testing/bytes-in-pieces.ts';
 import { type ErrorCode, errorTable } from './errors.ts';
 import type { Epoch, Region, ReplicaName, RequestId } from './ids.ts';
-import { bodyBytesMaxSelfHosted, modelsPerReplicaMax, replicasPerNodeMax } from './limits.ts';
+import { ackBusyMsMax, bodyBytesMaxSelfHosted, modelsPerReplicaMax, replicasPerNodeMax } from './limits.ts';
 import {
   cancelReasons,
   encodeCancel,
@@ -45,6 +45,7 @@ const replica: fc.Arbitrary<ReplicaReport> = fc.record(
     state: fc.constantFrom(...replicaStates),
     role: fc.constantFrom(...replicaRoles),
     why: name,
+    ackMs: fc.integer({ min: 1_000, max: ackBusyMsMax }),
     models: fc.array(fc.record({ id: name, createdSeconds: count, ownedBy: name }), { maxLength: 3 }),
   },
   { requiredKeys: ['name', 'state', 'models'] },
@@ -155,6 +156,7 @@ const wrongReplicas = [
   [report, report],
   [{ ...report, name: '' }],
   [{ ...report, state: 'asleep' }],
+  ...[999, ackBusyMsMax + 1, 1_000.5, '2000'].map((ackMs) => [{ ...report, ackMs }]),
   [{ ...report, models: null }],
   [{ ...report, models: [null] }],
   [{ ...report, models: [{ ...card, id: 7 }] }],

@@ -10,6 +10,7 @@ import type { Epoch, Region, ReplicaName, RequestId } from './ids.ts';
 import { parseRegion } from './ids.ts';
 import { type KvSource, readKvSource } from './kv-fabric.ts';
 import {
+  ackBusyMsMax,
   bodyBytesMaxSelfHosted,
   headersPerMessageMax,
   modelsPerReplicaMax,
@@ -57,6 +58,8 @@ export interface ReplicaReport {
   readonly role?: ReplicaRole;
   /** Of one that failed, for people. */
   readonly why?: string;
+  /** How long an ACK may take; absent: `ackMsMax`. */
+  readonly ackMs?: number;
   readonly models: readonly ModelCard[];
 }
 
@@ -184,6 +187,7 @@ const readReplica = (item: FieldReader): ReplicaReport => ({
   state: item.oneOf('state', replicaStates),
   ...(item.has('role') ? { role: item.oneOf('role', replicaRoles) } : {}),
   ...(item.has('why') ? { why: item.name('why', replicaWhyCharsMax) } : {}),
+  ...(item.has('ackMs') ? { ackMs: item.integer('ackMs', 1_000, ackBusyMsMax) } : {}),
   models: item.records('models', modelsPerReplicaMax, (model) => ({
     id: model.name('id', nameCharsMax),
     createdSeconds: model.integer('createdSeconds', 0, Number.MAX_SAFE_INTEGER),

@@ -5,6 +5,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { StatusAnswer } from '@cognitora/protocol/agent-status';
+import { ackMsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgn, cgnJson } from '../cli/run-cgn.ts';
 import { LivingFake } from '../fakes/engines/fake.ts';
@@ -65,6 +66,7 @@ profile = "vllm"
 url = "${engine.url}"
 api_key_file = "${directory}/engine-key"
 aliases = { public = "qwen" }
+ack_timeout = "4s"
 
 [[engine]]
 profile = "vllm"
@@ -164,6 +166,30 @@ url = "${other.url}"
     }
     expect(cluster.log.text()).not.toContain('hunter');
     await host.program.stop();
+  });
+
+  test('a host that says nothing is waited for as its file says of the model', async () => {
+    const { url, apiKey } = fixture.cluster;
+    const ask = async (model: string) => {
+      const begunMs = performance.now();
+      const answer = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Say it.' }] }),
+      });
+      return { status: answer.status, text: await answer.text(), tookMs: performance.now() - begunMs };
+    };
+    process.kill(agent.pid, 'SIGSTOP');
+    const [patient, usual] = await Promise.all([ask('public'), ask('qwen')]).finally(() =>
+      process.kill(agent.pid, 'SIGCONT'),
+    );
+    for (const { status, text } of [patient, usual]) {
+      expect([status, text]).toEqual([504, expect.stringContaining('ack_timeout')]);
+    }
+    expect(usual.tookMs).toBeGreaterThan(ackMsMax);
+    expect(usual.tookMs).toBeLessThan(patient.tookMs);
+    expect(patient.tookMs).toBeGreaterThan(4_000);
+    expect((await ask('public')).status).toBe(200);
   });
 
   test('a second agent on the same status port is told so, and a wrong file with its line', async () => {

@@ -195,6 +195,14 @@ test('an agent that says nothing for ackMsMax is given up; one that said ACK is 
   expect(alive.told).toEqual([]);
 });
 
+test.each([1_000, ackBusyMsMax])('a replica may have %i ms of its own until its ACK', async (own) => {
+  const { sweepAt, carried } = carry({ ackMsMax: own });
+  sweepAt(own - 1);
+  expect(await isSettled(carried.response)).toBe(false);
+  sweepAt(own);
+  expect((await carried.response).headers.get('x-cognitora-code')).toBe('ack_timeout');
+});
+
 test('the total time ends a request before and after its head', async () => {
   const before = carry({ remainingMs: 60_000, isStream: false });
   before.carried.acknowledged();

@@ -9,13 +9,7 @@
  */
 import { joinBytes } from '@cognitora/protocol/bytes';
 import { CognitoraError, type ErrorCode, errorTable, openAiErrorJson } from '@cognitora/protocol/errors';
-import {
-  ackBusyMsMax,
-  ackMsMax,
-  clientStallMsMax,
-  headersHoldMsMax,
-  keepAliveMs,
-} from '@cognitora/protocol/limits';
+import { ackBusyMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { endsEvent, keepAliveComment } from '@cognitora/protocol/sse';
@@ -32,6 +26,8 @@ export interface CarriedOptions {
   /** Headers of ours that every answer carries. */
   readonly headers: HeaderList;
   readonly remainingMs: number;
+  /** How long a link that says nothing else may take to its first word on this. */
+  readonly ackMsMax: number;
   /** Bytes the client has taken: credit for the agent. */
   readonly onConsumed: (bytes: number) => void;
   /** The stream must stop at the agent. */
@@ -190,13 +186,18 @@ export class CarriedResponse implements StreamHandler {
       // What the client has not read yet holds the link's credit.
       if ((this.#pipe?.stalledMs(nowMs) ?? 0) >= stallMsMax) this.#pipe?.replace(failFrame(stalledError()));
     } else if (ageMs >= this.#options.remainingMs) this.#expire('total_timeout', "The request's time is up.");
-    else if (this.#state === 'sent' && isAckOverdue(ageMs, nowMs - heardMs)) {
+    else if (this.#state === 'sent' && this.#isAckOverdue(ageMs, nowMs - heardMs)) {
       // A link that speaks is only slow: that is no failure of the replica.
-      const verdict = nowMs - heardMs >= ackMsMax ? 'failed' : undefined;
+      const verdict = nowMs - heardMs >= this.#options.ackMsMax ? 'failed' : undefined;
       this.#expire('ack_timeout', 'The node did not acknowledge the request.', verdict);
     } else if (this.#pipe === undefined) {
       if (this.#options.isStream && this.#head === undefined && ageMs >= headersHoldMsMax) this.#commit();
     } else this.#sweepStream(this.#pipe, nowMs, stallMsMax);
+  }
+
+  /** On a link that speaks of other things the word on this one may be under way. */
+  #isAckOverdue(ageMs: number, silentMs: number): boolean {
+    return ageMs >= ackBusyMsMax || Math.min(ageMs, silentMs) >= this.#options.ackMsMax;
   }
 
   #sweepStream(pipe: BodyPipe, nowMs: number, stallMsMax: number): void {
@@ -340,10 +341,6 @@ const writeData = (pipe: BodyPipe, bytes: Uint8Array): void => {
   pipe.writeUncounted(dataHeader(bytes.length));
   pipe.write(bytes);
 };
-
-/** On a link that speaks of other things the word on this one may be under way. */
-const isAckOverdue = (ageMs: number, silentMs: number): boolean =>
-  ageMs >= ackBusyMsMax || Math.min(ageMs, silentMs) >= ackMsMax;
 
 /** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
 const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');

@@ -1,5 +1,5 @@
 import { frameTypes } from '@cognitora/protocol/frame';
-import type { Epoch, NodeId, Region } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
 import {
   ackMsMax,
   frameBodyBytesMax,
@@ -10,7 +10,7 @@ import {
   sweepMs,
   unaskedFramesBurst,
 } from '@cognitora/protocol/limits';
-import type { ResumeToken } from '@cognitora/protocol/link';
+import type { ReplicaReport, ResumeToken } from '@cognitora/protocol/link';
 import { errorOf } from '@cognitora/protocol/testing/bytes-in-pieces';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readAll } from '../../testing/carried.ts';
@@ -221,6 +221,31 @@ test('a pause of the object itself is nobody’s silence: what came meanwhile is
   await vi.advanceTimersByTimeAsync(4 * sweepMs);
   expect(over).not.toHaveBeenCalled();
   void answer;
+});
+
+test('a node is waited for as it says of the replica: in HELLO, then in what it says last', async () => {
+  const { dial, carry, resume } = hosting();
+  const { agent, say, node } = dial('patient');
+  const replicasOf = (r0: Partial<ReplicaReport>): readonly ReplicaReport[] =>
+    [
+      { name: 'r0', ...r0 },
+      { name: 'other', ackMs: 1_000 },
+    ].map((one) => ({
+      ...{ state: 'ready', models: [], ...one, name: one.name as ReplicaName },
+    }));
+  /** After how long a request, and a stream that goes on, are given up. */
+  const givenUpMs = async (): Promise<readonly number[]> => {
+    const begunMs = Date.now();
+    const ends = [carry(node), resume(node, new AbortController().signal)].map(({ answer }) =>
+      answer.then(() => Date.now() - begunMs),
+    );
+    await vi.advanceTimersByTimeAsync(leaseMsMax);
+    return Promise.all(ends);
+  };
+  say(agent.hello({ replicas: replicasOf({ ackMs: 5_000 }) }));
+  expect(await givenUpMs()).toEqual([5_000, 5_000]);
+  say(agent.json(frameTypes.replicas, 0, { replicas: replicasOf({}) }));
+  expect(await givenUpMs()).toEqual([ackMsMax, ackMsMax]);
 });
 
 test('a request whose link is gone says where it had been placed', async () => {

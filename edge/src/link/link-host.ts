@@ -4,9 +4,10 @@
  * Never decides where a request goes.
  */
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
-import type { Epoch, NodeId, Region, StreamId } from '@cognitora/protocol/ids';
+import type { Epoch, NodeId, Region, ReplicaName, StreamId } from '@cognitora/protocol/ids';
 import type { KvWant } from '@cognitora/protocol/kv';
 import {
+  ackMsMax,
   bodyPartBytes,
   clientStallMsMax,
   crowdedStallMsMax,
@@ -63,6 +64,8 @@ interface Hosted {
   /** The agent said that it goes. */
   isLeaving: boolean;
   readonly carried: Map<StreamId, CarriedResponse>;
+  /** Of the replicas that have a time of their own: how long an ACK may take. */
+  ackMs: ReadonlyMap<ReplicaName, number>;
 }
 
 /** What carrying has in common, of a request that begins and of one that goes on. */
@@ -89,6 +92,9 @@ export interface CarryOptions extends CarryCommon {
 export interface ResumeOptions extends CarryCommon {
   readonly resume: ResumeCarry;
 }
+
+/** What carrying needs to know of a request, of one that begins and of one that goes on. */
+type Asked = Pick<OpenRequest, 'requestId' | 'replica' | 'stream' | 'remainingMs'>;
 
 /** How a stream is begun on a link, once there is somebody to hear of it. */
 type Begin = (link: EdgeLink, handler: CarriedResponse) => StreamId;
@@ -150,7 +156,10 @@ export class LinkHost {
     const events: LinkEvents = {
       bytes: (message) => sendQuietly(socket, message),
       hello: (hello) => this.#hello(hosted, hello, region),
-      replicas: (replicas) => this.#reports.reported(node, epoch, replicas),
+      replicas: (replicas) => {
+        hosted.ackMs = ackMsOf(replicas);
+        this.#reports.reported(node, epoch, replicas);
+      },
       kv: (message) => this.#reports.kv(node, epoch, message),
       telemetry: (telemetry) => this.#reports.measured(node, epoch, telemetry),
       goaway: () => {
@@ -169,6 +178,7 @@ export class LinkHost {
       saidAtMs: now,
       isLeaving: false,
       carried: new Map(),
+      ackMs: new Map(),
     };
     this.#bySocket.set(socket, hosted);
     if (this.#timer === undefined) this.#sweptAtMs = now;
@@ -213,10 +223,10 @@ export class LinkHost {
 
   /** Goes on with a stream of an older link of the node over this one. Throws as `carry` does. */
   resume(options: ResumeOptions): Promise<Response> {
-    const { token, offset, requestId, stream, remainingMs } = options.resume;
+    const { token, offset } = options.resume;
     return this.#attempted(options, (hosted) => {
       const begin: Begin = (link, handler) => link.resume({ token, offset }, handler);
-      return this.#answer(hosted, options, { requestId, stream, remainingMs }, begin).answer;
+      return this.#answer(hosted, options, options.resume, begin).answer;
     });
   }
 
@@ -292,7 +302,7 @@ export class LinkHost {
   #answer(
     hosted: Hosted,
     options: CarryCommon,
-    { requestId, stream, remainingMs }: Pick<OpenRequest, 'requestId' | 'stream' | 'remainingMs'>,
+    { requestId, replica, stream, remainingMs }: Asked,
     begin: Begin,
   ): { readonly answer: Promise<Response>; readonly id: StreamId; readonly abandon: () => void } {
     const { signal } = options.request;
@@ -310,6 +320,7 @@ export class LinkHost {
         [routeHeader, options.receipt.route],
       ],
       remainingMs,
+      ackMsMax: hosted.ackMs.get(replica) ?? ackMsMax,
       onConsumed: (bytes) => {
         client.wrote();
         link.consumed(id, bytes);
@@ -365,6 +376,7 @@ export class LinkHost {
       this.#drop(older, 1008, 'superseded');
     }
     this.#byNode.set(node, hosted);
+    hosted.ackMs = ackMsOf(hello.replicas);
     hosted.link.welcome(hello, {
       version: Math.min(versionMax, hello.versionMax),
       epoch,
@@ -430,6 +442,9 @@ export class LinkHost {
     this.#timer = undefined;
   }
 }
+
+const ackMsOf = (replicas: readonly ReplicaReport[]): ReadonlyMap<ReplicaName, number> =>
+  new Map(replicas.flatMap(({ name, ackMs }) => (ackMs === undefined ? [] : [[name, ackMs] as const])));
 
 /** Feeds a long body as credit allows, through one buffer; rejects when the body breaks off. */
 const sendBody = async (link: EdgeLink, id: StreamId, body: ReadableStream<Uint8Array>): Promise<void> => {

@@ -102,15 +102,16 @@ test.each(['"0s"', '"8d"', '"169h"', '"1.5h"', '"30"', '30', '"30 m"', '"30min"'
 );
 
 const timeouts = (times: readonly string[]): string =>
-  ['connect', 'first_token', 'inter_token', 'total']
+  ['connect', 'first_token', 'inter_token', 'total', 'ack']
     .map((name, at) => (times[at] === undefined ? '' : `${name}_timeout = ${times[at]}\n`))
     .join('');
 
 test('an engine has its own times for each step of a request, and the usual ones where it has none', () => {
   for (const entry of [launched, attached]) {
-    const [own, usual] = enginesOf(entry(timeouts(['"2s"', '"90s"', '"1m"', '"1h"'])) + entry());
+    const [own, usual] = enginesOf(entry(timeouts(['"2s"', '"90s"', '"1m"', '"1h"', '"5s"'])) + entry());
     expect(own?.timeouts).toEqual({
       ...{ connectMsMax: 2_000, firstTokenMsMax: 90_000, interTokenMsMax: 60_000, totalMsMax: 3_600_000 },
+      ackMsMax: 5_000,
     });
     expect(usual?.timeouts).toEqual(timeoutsDefault);
   }
@@ -120,7 +121,11 @@ test.each([
   [['"61s"'], ':5: connect_timeout must be a time from "1s" to "1m"'],
   [['"1s"', '"0s"'], ':6: first_token_timeout must be a time from "1s" to "1h"'],
   [['"1s"', '"1s"', '30'], ':7: inter_token_timeout must be a time'],
-  [['"1s"', '"1s"', '"1s"', '"2h"'], ':8: total_timeout must be a time from "1s" to "1h"'],
+  [
+    ['"1s"', '"1s"', '"1s"', '"2h"'],
+    ':8: total_timeout must be a time from "1s" to "1h", such as "90s" or "30m"',
+  ],
+  [['"1s"', '"1s"', '"1s"', '"1s"', '"16s"'], ':9: ack_timeout must be a time from "1s" to "15s", not'],
 ])('times of %j are refused with what is possible', (times, words) => {
   expect(() => enginesOf(attached(timeouts(times)))).toThrow(words);
 });

@@ -212,6 +212,7 @@ export const engineConfigs = (
         apiKey,
         tokenizer: entry.tokenizer,
         timeouts: {
+          ackMsMax: entry.ack_timeout,
           connectMsMax: entry.connect_timeout,
           firstTokenMsMax: entry.first_token_timeout,
           interTokenMsMax: entry.inter_token_timeout,

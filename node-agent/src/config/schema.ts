@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import * as kinds from '@cognitora/protocol/config/kinds';
 import { textCharsMax } from '@cognitora/protocol/config/limits';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
-import { nameCharsMax, replicasPerNodeMax, requestMsMax } from '@cognitora/protocol/limits';
+import { ackBusyMsMax, nameCharsMax, replicasPerNodeMax, requestMsMax } from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
 import { timeoutsDefault } from '../engines/timeouts.ts';
@@ -239,6 +239,14 @@ export const engineKeys = {
       'however quiet it is.',
     example: '"30m"',
     fallback: () => limits.loadingMsDefault,
+  }),
+  ack_timeout: key(kinds.duration(ackBusyMsMax))({
+    doc:
+      'How long it may take until the edge hears that a request is on this host; then the request fails ' +
+      'with ack_timeout. While the edge hears anything else of this host, the link is only slow, and the ' +
+      'edge waits for the longest time that is possible here.',
+    example: '"5s"',
+    fallback: () => timeoutsDefault.ackMsMax,
   }),
   connect_timeout: key(kinds.duration(limits.connectMsMax))({
     doc: 'How long it may take to accept a connection; then the request fails with engine_unreachable.',

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as moment } from 'node:timers/promises';
-import { modelsPerReplicaMax } from '@cognitora/protocol/limits';
+import { ackBusyMsMax, modelsPerReplicaMax } from '@cognitora/protocol/limits';
 import { encodeJson, parseReplicas } from '@cognitora/protocol/link';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../../testing/http-engine.ts';
@@ -105,6 +105,13 @@ test('a role is told to the edge, and none where the replica does all', async ()
   const { engine: both } = await start({ role: 'both' });
   const told = parseReplicas(encodeJson({ replicas: [prefill.report] }));
   expect([told[0]?.role, 'role' in both.report]).toEqual(['prefill', false]);
+});
+
+test('a time of its own for an ACK is told to the edge, and none where it is the usual one', async () => {
+  const { engine: patient } = await start({ timeouts: { ...timeoutsDefault, ackMsMax: ackBusyMsMax } });
+  const { engine: usual } = await start({ timeouts: timeoutsDefault });
+  const told = parseReplicas(encodeJson({ replicas: [patient.report] }));
+  expect([told[0]?.ackMs, 'ackMs' in usual.report]).toEqual([ackBusyMsMax, false]);
 });
 
 test('of a list that shows more than is to be served only that is offered, and waited for', async () => {

@@ -145,8 +145,10 @@ export class Engine {
     const { role = 'both' } = this.#options;
     // An edge that knows no roles reads the same as before of a host that has none.
     const said = role === 'both' ? {} : { role };
+    const { ackMsMax } = this.timeouts;
+    const ack = ackMsMax === timeoutsDefault.ackMsMax ? {} : { ackMs: ackMsMax };
     const why = this.#state === 'failed' && this.#toldWhy ? { why: shownWhy(this.#toldWhy) } : {};
-    return { name: this.name, state: this.#state, ...said, ...why, models: this.#cards };
+    return { name: this.name, state: this.#state, ...said, ...why, ...ack, models: this.#cards };
   }
 
   /** Why it cannot serve, as far as it was told. */

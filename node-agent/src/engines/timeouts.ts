@@ -1,5 +1,6 @@
-/** How long an engine may take for each step of a request, by the agent's timers. */
+/** How long each step of a request may take: the ACK by the edge's timer, what an engine does by the agent's. */
 import {
+  ackMsMax,
   engineConnectMsMax,
   firstTokenMsMax,
   interTokenMsMax,
@@ -7,6 +8,8 @@ import {
 } from '@cognitora/protocol/limits';
 
 export interface EngineTimeouts {
+  /** Until the edge has the agent's ACK. */
+  readonly ackMsMax: number;
   /** Until it accepts a connection. */
   readonly connectMsMax: number;
   /** From then to the first byte of its answer. */
@@ -18,6 +21,7 @@ export interface EngineTimeouts {
 }
 
 export const timeoutsDefault: EngineTimeouts = {
+  ackMsMax,
   connectMsMax: engineConnectMsMax,
   firstTokenMsMax,
   interTokenMsMax,

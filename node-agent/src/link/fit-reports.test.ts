@@ -1,5 +1,6 @@
 import type { ReplicaName } from '@cognitora/protocol/ids';
 import {
+  ackBusyMsMax,
   framePayloadBytesMax,
   modelsPerReplicaMax,
   replicasPerNodeMax,
@@ -13,6 +14,7 @@ const report = (index: number, models: number, idChars: number): ReplicaReport =
   name: `r${index}` as ReplicaName,
   state: 'failed',
   why: 'é'.repeat(replicaWhyCharsMax),
+  ackMs: ackBusyMsMax,
   models: Array.from({ length: models }, (_, model) => ({
     id: `${model}-`.padEnd(idChars, 'ü'),
     createdSeconds: 1,

@@ -118,16 +118,29 @@ export const size = ({
 });
 
 /** A length of time as text: a number alone would not say of what. */
-export const duration = (msMax: number): Kind<number> => ({
-  says: `a time from "1s" to "${shownDuration(msMax)}", such as "90s", "30m", "8h" or "2d"`,
-  read: (value) => {
+export const duration = (msMax: number): Kind<number> => {
+  const read = (value: unknown): number | undefined => {
     const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(isText(value) ? value : '') ?? [];
     const ms = Number(count) * unitMs[(unit ?? 's') as keyof typeof unitMs];
     return ms >= 1_000 && ms <= msMax ? ms : undefined;
-  },
-  ofText: sameText,
-  show: (ms) => quoted(shownDuration(ms)),
-});
+  };
+  const examples = ['90s', '30m', '8h', '2d'].filter((text) => read(text) !== undefined);
+  return {
+    says: `a time from "1s" to "${shownDuration(msMax)}"${suchAs(examples)}`,
+    read,
+    ofText: sameText,
+    show: (ms) => quoted(shownDuration(ms)),
+  };
+};
+
+/** Nothing where no example is possible: the two ends show what a time looks like. */
+const suchAs = (examples: readonly string[]): string =>
+  examples.length === 0
+    ? ''
+    : `, such as ${examples
+        .map(quoted)
+        .join(', ')
+        .replace(/, ([^,]*)$/, ' or $1')}`;
 
 /** In its largest unit that is whole. */
 const shownDuration = (ms: number): string => {
