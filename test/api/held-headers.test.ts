@@ -1,8 +1,8 @@
 /**
  * Engines that are silent for long. A stream's headers are held for 15 s, then 200 and a comment are committed; what
  * the engine says later arrives behind them, its late errors as an error event; comments keep a silent stream alive
- * and never stand inside an event. Comments of an engine's own are no tokens. All requests are under way at the same time, in both layouts, so that the file
- * takes as long as the slowest of them.
+ * and never stand inside an event. Comments of an engine's own are no tokens. All requests are under way at the same
+ * time, in both layouts, so that the file takes as long as the slowest of them.
  */
 import type { FinalRecord } from '@cognitora/protocol/link';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';

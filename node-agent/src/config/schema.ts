@@ -255,8 +255,8 @@ export const engineKeys = {
   }),
   inter_token_timeout: key(kinds.duration(requestMsMax))({
     doc:
-      'How long it may be silent within an answer that is read, comments aside; then the request fails with ' +
-      'inter_token_timeout. One that is started is not taken to hang before this.',
+      'How long it may be silent within an answer that is read, comments aside; then the request fails ' +
+      'with inter_token_timeout. One that is started is not taken to hang before this.',
     example: '"30s"',
     fallback: () => timeoutsDefault.interTokenMsMax,
   }),
