@@ -6,6 +6,7 @@ import type { AgentStatus, LinkState, LinkStatus, ReplicaStatus } from '@cognito
 import type { ErrorCode } from '@cognitora/protocol/errors';
 import { messageOf } from '@cognitora/protocol/errors';
 import type { ReplicaName } from '@cognitora/protocol/ids';
+import { LateSweeps } from '@cognitora/protocol/late-sweeps';
 import {
   agentLinkWindowBytes,
   agentStreamWindowBytes,
@@ -153,7 +154,12 @@ export class Agent {
       this.#sources.get(name)?.start({ began, ended: (why) => engine.end(why) });
     }
     this.#telemetry.start();
-    this.#sweeper = setInterval(() => this.#sweep(this.#options.clock.monotonicMs()), sweepMs);
+    const { clock } = this.#options;
+    const lateSweeps = new LateSweeps(sweepMs, clock.monotonicMs());
+    this.#sweeper = setInterval(() => {
+      const nowMs = clock.monotonicMs();
+      if (!lateSweeps.isLate(nowMs)) this.#sweep(nowMs);
+    }, sweepMs);
     void this.#dial();
   }
 

@@ -3,6 +3,7 @@
  * that grants credit as the engine takes it. Bounded by the stream's credit window, or by whoever holds it back.
  */
 import type { Splicer } from '@cognitora/protocol/edits';
+import { Fifo } from '@cognitora/protocol/fifo';
 
 export interface RequestFeedOptions {
   readonly splicer: Splicer;
@@ -24,7 +25,7 @@ interface Piece {
 export class RequestFeed {
   readonly bytes: number;
   readonly #options: RequestFeedOptions;
-  readonly #pieces: Piece[] = [];
+  readonly #pieces = new Fifo<Piece>();
   #wake: (() => void) | undefined;
   /** Bytes of the original body that the engine is taking now. */
   #takenBytes = 0;
@@ -58,7 +59,9 @@ export class RequestFeed {
   /** Nobody will read the rest: its credit goes back. */
   drop(): void {
     this.#ended = true;
-    for (const { consumes } of this.#pieces.splice(0)) this.#options.onConsumed(consumes);
+    for (let piece = this.#pieces.shift(); piece !== undefined; piece = this.#pieces.shift()) {
+      this.#options.onConsumed(piece.consumes);
+    }
     this.#taken();
     this.#wake?.();
   }

@@ -308,6 +308,41 @@ test('silence between tokens is inter_token_timeout', async () => {
 });
 
 test.each([
+  ['', 'first_token_timeout', {}],
+  [chunk, 'inter_token_timeout', { firstByteMs: 0 }],
+])(
+  'behind %j comments are passed on, as a sign of life, but are no tokens: %s',
+  async (first, code, record) => {
+    const speaking = deferred<(said: string) => void>();
+    const url = await serveHttp(async (request, response) => {
+      await bodyOf(request);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.flushHeaders();
+      speaking.resolve((said) => response.write(said));
+    });
+    const timeouts = { ...timeoutsDefault, firstTokenMsMax: 2_000, interTokenMsMax: 2_000 };
+    const engine = engineAt(url, { timeouts });
+    const heard = vi.spyOn(engine, 'heard');
+    const served = serve({ engine, request: '{"model":"m","stream":true}' });
+    const say = await speaking.promise;
+    const pings = [': ping', ' - 1\n', '\n', ': ping\r\n\r\n'];
+    for (const said of [first, ...pings].filter((one) => one !== '')) {
+      served.time.nowMs += said === first ? 0 : 500;
+      say(said);
+      await vi.waitFor(() => expect(served.seen.at(-1)).toBe(said));
+    }
+    expect(served.text()).toBe(first + pings.join(''));
+    expect(heard.mock.calls.length).toBeGreaterThanOrEqual(pings.length);
+    expect(served.running.excuses(engine)).toBe(first === '');
+    served.sweepAfter(0);
+    expect(served.ends).toEqual([]);
+    served.sweepAfter(1);
+    const all = { bodyBytes: served.bytes(), totalMs: 2_001, ...record };
+    expect(served.ends).toEqual([{ code, message: expect.any(String), record: all }]);
+  },
+);
+
+test.each([
   ['', { firstTokenMsMax: 2_000 }, 'first_token_timeout'],
   [chunk, { interTokenMsMax: 2_000 }, 'inter_token_timeout'],
   [chunk, { totalMsMax: 2_000 }, 'total_timeout'],

@@ -9,6 +9,7 @@ import { frameBodyBytesMax } from '@cognitora/protocol/limits';
 import type { FinalRecord, OpenRequest, ResponseHead, Usage } from '@cognitora/protocol/link';
 import { printable } from '@cognitora/protocol/printable';
 import { ProgressReader } from '@cognitora/protocol/progress';
+import { FieldLines } from '@cognitora/protocol/sse';
 import { JsonResponseReader, type ResponseReader, SseResponseReader } from '@cognitora/protocol/undo';
 import type { Volunteered } from '@cognitora/protocol/volunteered';
 import type { Dispatcher } from 'undici';
@@ -60,11 +61,15 @@ export class ServedRequest implements ServedStream {
   readonly #startedMs: number;
   /** Of an engine without a first token: the begin, or when more of the prompt was last seen to be done. */
   #awaitedSinceMs: number;
+  /** Of a stream of events: when one of them last came, or a part of it. A comment is a sign of life, but no token. */
   #lastBytesMs: number;
   #firstByteMs: number | undefined;
   #bodyBytes = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #reader: ResponseReader | undefined;
+  /** Of a stream of events: what comes of them, and what of that is the answer. */
+  #came: FieldLines | undefined;
+  #answered: FieldLines | undefined;
   #progress: ProgressReader | undefined;
   #heldHead: ResponseHead | undefined;
   #isHeadSent = false;
@@ -208,6 +213,8 @@ export class ServedRequest implements ServedStream {
         dropUsage: isEdited ? this.#dropUsage : undefined,
         endsAtFailure: isEdited,
       });
+      this.#came = new FieldLines();
+      this.#answered = new FieldLines();
       if (isEdited && this.#asksForProgress) this.#progress = new ProgressReader();
     } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
@@ -228,7 +235,7 @@ export class ServedRequest implements ServedStream {
   /** False: the link has no room, pause. */
   #data(chunk: Uint8Array): boolean {
     if (this.#isOver) return true;
-    this.#lastBytesMs = this.#options.clock.monotonicMs();
+    if (this.#came?.push(chunk) ?? true) this.#lastBytesMs = this.#options.clock.monotonicMs();
     this.#options.engine.heard();
     if (this.#progress === undefined) return this.#pass(chunk);
     const processedTokens = this.#progress.processedTokens;
@@ -246,7 +253,8 @@ export class ServedRequest implements ServedStream {
   /** Bytes of the answer itself. */
   #pass(chunk: Uint8Array): boolean {
     if (this.#isOver) return true;
-    this.#firstByteMs ??= this.#lastBytesMs - this.#startedMs;
+    if (this.#firstByteMs === undefined && (this.#answered?.push(chunk) ?? true))
+      this.#firstByteMs = this.#lastBytesMs - this.#startedMs;
     const parts = this.#reader?.push(chunk) ?? [chunk];
     const failure = this.#reader?.failure;
     if (this.#heldHead !== undefined && failure === undefined) this.#sendHead(this.#heldHead);

@@ -99,9 +99,9 @@ export const crowdedStallMsMax = 5_000;
 export const requestMsMax = 3_600_000;
 /** Agent: TCP connect to the engine on loopback or a LAN. */
 export const engineConnectMsMax = 5_000;
-/** Agent: from sending the request to the engine's first byte; a 128k-token prefill on a busy GPU. */
+/** Agent: from sending the request to the engine's first byte, comments aside; a 128k-token prefill on a busy GPU. */
 export const firstTokenMsMax = 600_000;
-/** Agent: between two reads of a response body. */
+/** Agent: between two reads of a response body, comments aside. */
 export const interTokenMsMax = 120_000;
 /** Reconnect delay of an agent: full jitter over this, doubled per failure up to the maximum. */
 export const redialMsMin = 250;

@@ -10,6 +10,7 @@
 import { joinBytes } from './bytes.ts';
 import { SendCredit } from './credit.ts';
 import { CognitoraError } from './errors.ts';
+import { Fifo } from './fifo.ts';
 import {
   bodyOffsetBytes,
   encodeCredit,
@@ -34,8 +35,9 @@ interface OutgoingFrame {
 interface OutgoingStream {
   readonly id: StreamId;
   readonly credit: SendCredit;
-  readonly chunks: Uint8Array[];
-  /** Bytes of `chunks[0]` already sent. */
+  /** An engine may send one for each of many tiny events. */
+  readonly chunks: Fifo<Uint8Array>;
+  /** Bytes of the first chunk already sent. */
   sentOfFirst: number;
   queuedBytes: number;
   offset: number;
@@ -99,7 +101,7 @@ export class Outbox {
     this.#streams.set(id, {
       id,
       credit: new SendCredit(this.#options.streamWindowBytes),
-      chunks: [],
+      chunks: new Fifo(),
       sentOfFirst: 0,
       queuedBytes: 0,
       offset,
@@ -138,7 +140,7 @@ export class Outbox {
   dropStream(id: StreamId): void {
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
-    stream.chunks.length = 0;
+    stream.chunks.clear();
     stream.queuedBytes = 0;
     stream.end = undefined;
     this.#streams.delete(id);
@@ -257,7 +259,7 @@ const takeBytes = (stream: OutgoingStream, room: number): Uint8Array => {
   const { chunks } = stream;
   const parts: Uint8Array[] = [];
   let left = room;
-  let first = chunks[0];
+  let first = chunks.first;
   while (first !== undefined && left > 0) {
     const from = stream.sentOfFirst;
     const part = first.subarray(from, Math.min(first.length, from + left));
@@ -269,7 +271,7 @@ const takeBytes = (stream: OutgoingStream, room: number): Uint8Array => {
     } else {
       stream.sentOfFirst = from + part.length;
     }
-    first = chunks[0];
+    first = chunks.first;
   }
   const taken = room - left;
   stream.queuedBytes -= taken;

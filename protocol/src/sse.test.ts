@@ -4,7 +4,7 @@ import { cuts, pieces, singleBytes, text } from '../testing/bytes-in-pieces.ts';
 import { utf8 } from './bytes.ts';
 import { CognitoraError } from './errors.ts';
 import { sseEventBytesMax } from './limits.ts';
-import { endOfEvent, endsEvent, keepAliveComment, SseSplitter, sseError } from './sse.ts';
+import { endOfEvent, endsEvent, FieldLines, keepAliveComment, SseSplitter, sseError } from './sse.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -132,6 +132,36 @@ test('a stream may be cut just where an event has ended', () => {
   );
   for (const torn of ['', 'a', 'a\n', '\n', 'a\r\n', '\r', 'a\n\nb'])
     expect(endsEvent(utf8(torn))).toBe(false);
+});
+
+test('a byte counts where its line is neither blank nor a comment, however the bytes are cut', () => {
+  fc.assert(
+    fc.property(stream, cuts, (bytes, at) => {
+      const counts = bytes.split(/(?<=[\r\n])/).flatMap((line) => {
+        const isField = line.trim() !== '' && !line.startsWith(':');
+        return Array.from(line, (character) => isField && character !== '\r' && character !== '\n');
+      });
+      const fields = new FieldLines();
+      let from = 0;
+      for (const piece of pieces(utf8(bytes), at)) {
+        expect(fields.push(piece)).toBe(counts.slice(from, from + piece.length).includes(true));
+        from += piece.length;
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test.each([
+  [': ping\n\n', false],
+  ['\n\r\n\r', false],
+  [':', false],
+  ['event: ping\n\n', true],
+  ['id: 1\n\n', true],
+  [' : ping\n', true],
+  [': ping\rdata: x', true],
+])('whether %j says anything: %j', (bytes, says) => {
+  expect(new FieldLines().push(utf8(bytes))).toBe(says);
 });
 
 test('what Cognitora itself says is one whole event', () => {

@@ -8,6 +8,7 @@ import { sseEventBytesMax } from './limits.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
+const colon = 0x3a;
 
 /** A comment that keeps the connection alive; SSE readers ignore it. */
 export const keepAliveComment: Uint8Array = utf8(': waiting for the engine\n\n');
@@ -52,6 +53,40 @@ export const endsEvent = (bytes: Uint8Array): boolean => {
   }
   return last === carriageReturn && (before === carriageReturn || before === lineFeed);
 };
+
+const isLineEnd = (byte: number | undefined): boolean => byte === lineFeed || byte === carriageReturn;
+
+type Line = 'start' | 'comment' | 'field';
+
+/** The line that a byte is in, behind one that was in `line`. */
+const lineAfter = (line: Line, byte: number | undefined): Line => {
+  if (isLineEnd(byte)) return 'start';
+  if (line !== 'start') return line;
+  return byte === colon ? 'comment' : 'field';
+};
+
+/** Tells what a stream says from comments and blank lines, which only show that its sender lives. */
+export class FieldLines {
+  /** That of the last byte. */
+  #line: Line = 'start';
+
+  /** HOT. Whether a byte of a field's line is among these; line ends belong to none. */
+  push(bytes: Uint8Array): boolean {
+    let line = this.#line;
+    let at = 0;
+    for (; at < bytes.length; at += 1) {
+      line = lineAfter(line, bytes[at]);
+      if (line === 'field') break;
+    }
+    const hasField = at < bytes.length;
+    // Of the rest only its last line matters; most often it ends with the bytes.
+    let from = bytes.length;
+    while (from > at && !isLineEnd(bytes[from - 1])) from -= 1;
+    if (from > at) line = from === bytes.length ? 'start' : lineAfter('start', bytes[from]);
+    this.#line = line;
+    return hasField;
+  }
+}
 
 const dataPrefix = 'data:';
 

@@ -1,9 +1,10 @@
 /**
  * Engines that are silent for long. A stream's headers are held for 15 s, then 200 and a comment are committed; what
  * the engine says later arrives behind them, its late errors as an error event; comments keep a silent stream alive
- * and never stand inside an event. All requests are under way at the same time, in both layouts, so that the file
- * takes as long as the slowest of them.
+ * and never stand inside an event. Comments of an engine's own are no tokens. All requests are under way at the same
+ * time, in both layouts, so that the file takes as long as the slowest of them.
  */
+import type { FinalRecord } from '@cognitora/protocol/link';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Answer, type FakeEngine, sendJson, sseHeaders } from '../fakes/fake-engine.ts';
 import { startLlamaServer, tooLongError } from '../fakes/llama-server.ts';
@@ -30,6 +31,23 @@ const respondLate =
 
 const progress = (processed: number): string =>
   `data: {"choices":[],"prompt_progress":{"total":9,"cache":0,"processed":${processed},"time_ms":1}}\n\n`;
+
+const ping = ': ping - 2026-07-01 12:00:00\r\n\r\n';
+const pingedMs = 3_000;
+
+/** Comments from the first moment on, as servers and proxies send them: for so long, then the rest of the answer. */
+const pingFor =
+  (ms: number, first: string, last: string): Answer =>
+  async ({ response }) => {
+    response.writeHead(200, sseHeaders);
+    response.write(first);
+    const endMs = performance.now() + ms;
+    while (performance.now() < endMs && !response.destroyed) {
+      response.write(ping);
+      await pause(300);
+    }
+    response.end(last);
+  };
 
 /** What each request's engine does. */
 const scenarios = {
@@ -62,9 +80,16 @@ const scenarios = {
   silentPrefill: respondLate(event('a') + done, 0),
   toldPrefill: respondLate(progress(0) + progress(4) + event('a') + done, progress(0).length),
   halfAnEvent: respondLate(event('first') + event('half') + done, event('first').length + 20),
+  onlyPings: pingFor(lateMs, '', done),
+  pingsBehindTokens: pingFor(lateMs, event('a') + event('b'), done),
+  pingsBeforeTokens: pingFor(pingedMs, '', event('a') + done),
   halfALongEvent: respondLate(event('first') + longEvent + done, 1_500_000),
 } satisfies Record<string, Answer>;
 type Scenario = keyof typeof scenarios;
+
+interface Decisions {
+  readonly decisions: readonly { readonly ended?: { readonly record?: FinalRecord } }[];
+}
 
 const isComment = (text: string): boolean => text.startsWith(':');
 const eventsOf = (answer: RawAnswer): string[] => answer.body.toString().split(/(?<=\n\n)/);
@@ -72,6 +97,14 @@ const withoutComments = (answer: RawAnswer): string =>
   eventsOf(answer)
     .filter((one) => !isComment(one))
     .join('');
+
+/** Those whose engine's agent knows more of it than its address. */
+const agentOf: Partial<Record<Scenario, 'telling' | 'pinging'>> = {
+  toldPrefill: 'telling',
+  onlyPings: 'pinging',
+  pingsBehindTokens: 'pinging',
+  pingsBeforeTokens: 'pinging',
+};
 
 /** The bound is 15 s, looked at twice a second. */
 const expectCommitted = (answer: RawAnswer): void => {
@@ -122,11 +155,14 @@ const readRevocation = async (cluster: Cluster): Promise<{ afterMs: number; refu
 let engine: FakeEngine;
 /** Its agent knows that it tells of its prefill. */
 let telling: FakeEngine;
+/** Its agent waits for its tokens for a few seconds only. */
+let pinging: FakeEngine;
 beforeAll(async () => {
   engine = await startLlamaServer({ models: ['llama'] });
   telling = await startLlamaServer({ models: ['telling'] });
+  pinging = await startLlamaServer({ models: ['pinging'] });
 });
-afterAll(() => Promise.all([engine.stop(), telling.stop()]));
+afterAll(() => Promise.all([engine.stop(), telling.stop(), pinging.stop()]));
 
 /** All requests of one layout. */
 class Run {
@@ -140,22 +176,29 @@ class Run {
     this.layout = layout;
     this.#fixture = useCluster(() => {
       const config = `[[engine]]\nprofile = "llama-cpp"\nurl = "${telling.url}"\n`;
+      const impatient =
+        `[[engine]]\nprofile = "openai"\nurl = "${pinging.url}"\n` +
+        'first_token_timeout = "5s"\ninter_token_timeout = "2s"\n';
       const agents = [
         { name: 'gpu', engines: [engine.url] },
         { name: 'telling', engines: [], config },
+        { name: 'pinging', engines: [], config: impatient },
       ];
       return { layout, agents };
     });
     this.revocation.catch(() => {});
   }
 
+  get cluster(): Cluster {
+    return this.#fixture.cluster;
+  }
+
   begin(): void {
     const { cluster } = this.#fixture;
     for (const [name, answer] of Object.entries(scenarios)) {
       const id = freshId();
-      const isTold = name === 'toldPrefill';
-      (isTold ? telling : engine).script(id, answer);
-      const model = isTold ? 'telling' : 'llama';
+      const model = agentOf[name as Scenario] ?? 'llama';
+      ({ llama: engine, telling, pinging })[model].script(id, answer);
       const body = JSON.stringify({ model, messages: [], stream: name !== 'lateUnstreamed' });
       const headers = { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id };
       this.#answers.set(name as Scenario, send(cluster.url + chatPath, { body, headers }));
@@ -237,6 +280,31 @@ describe.each(runs)('silent engines, layout $layout', (run) => {
     const answer = await answerOf('toldPrefill');
     expectCommitted(answer);
     expect(withoutComments(answer)).toBe(event('a') + done);
+  });
+
+  test.each([
+    ['onlyPings', '', 'first_token_timeout'],
+    ['pingsBehindTokens', event('a') + event('b'), 'inter_token_timeout'],
+  ] as const)('an engine’s pings are no tokens: %s', async (name, before, code) => {
+    const answer = await answerOf(name);
+    const said = withoutComments({
+      ...answer,
+      body: Buffer.from(answer.body.toString().replaceAll(ping, '')),
+    });
+    expect(answer.body.toString()).toContain(ping);
+    expect(said.slice(0, before.length)).toBe(before);
+    expect(said.slice(before.length)).toMatch(new RegExp(`^data: .*"code":"${code}".*\\n\\n$`));
+  });
+
+  test('the first token is that of the answer, not a ping before it', async () => {
+    const answer = await answerOf('pingsBeforeTokens');
+    expect(answer.body.toString().replaceAll(ping, '')).toBe(event('a') + done);
+    const path = `/admin/requests/${answer.headers['x-request-id']}`;
+    const record = await until('its record', async () => {
+      const { decisions } = await run.cluster.admin<Decisions>('GET', path);
+      return decisions[0]?.ended?.record;
+    });
+    expect(record.firstByteMs).toBeGreaterThanOrEqual(pingedMs);
   });
 
   test('no comment inside an event, however long its halves are apart', async () => {

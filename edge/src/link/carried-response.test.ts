@@ -304,6 +304,26 @@ test('headers of a request that does not stream are not committed', async () => 
   expect(await isSettled(carried.response)).toBe(false);
 });
 
+test('the first byte of an answer is one of an event: comments and blank lines before it are not', async () => {
+  const firstMs: number[] = [];
+  const { carried, time } = carry({ onFirstByte: () => firstMs.push(time.nowMs) });
+  const openedMs = time.nowMs;
+  carried.head(sseHead());
+  for (const said of [': pi', 'ng\n', '\n', ':\r\n\r\n']) {
+    time.nowMs += 1_000;
+    carried.data(utf8(said));
+  }
+  expect(firstMs).toEqual([]);
+  time.nowMs += 1_000;
+  carried.data(utf8(': ping\n\ndata: 1\n\n'));
+  carried.data(utf8('data: 2\n\n'));
+  expect(firstMs).toEqual([openedMs + 5_000]);
+  carried.end(record());
+  carried.settled();
+  const response = await carried.response;
+  expect(await response.text()).toBe(': ping\n\n:\r\n\r\n: ping\n\ndata: 1\n\ndata: 2\n\n');
+});
+
 test('a silent SSE stream gets comments, at event boundaries only', async () => {
   const { carried, sweepAt } = carry();
   carried.head(sseHead());

@@ -12,7 +12,7 @@ import { CognitoraError, type ErrorCode, errorTable, openAiErrorJson } from '@co
 import { ackBusyMsMax, clientStallMsMax, headersHoldMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cognitora/protocol/link';
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
-import { endsEvent, keepAliveComment } from '@cognitora/protocol/sse';
+import { endsEvent, FieldLines, keepAliveComment } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
 import { dataHeader, endFrame, failFrame, framedHeader, oursFrame } from '../continuity/wire.ts';
 import type { Verdict } from '../directory/failures.ts';
@@ -32,7 +32,7 @@ export interface CarriedOptions {
   readonly onConsumed: (bytes: number) => void;
   /** The stream must stop at the agent. */
   readonly onCancel: (reason: CancelReason) => void;
-  /** Called at most once: the first byte of an answer that is streamed and no error. */
+  /** Called at most once: the first byte of an event came, of an answer that is streamed and no error. */
   readonly onFirstByte: () => void;
   /** Called exactly once, when the agent's part is over, however it ended. */
   readonly onOver: (end: CarriedEnd) => void;
@@ -77,6 +77,7 @@ export class CarriedResponse implements StreamHandler {
   #isSse = false;
   #ended = false;
   #overTold = false;
+  readonly #fields = new FieldLines();
   #hasFirstByte = false;
   #bodyBytes = 0;
   #atEventBoundary = true;
@@ -105,7 +106,7 @@ export class CarriedResponse implements StreamHandler {
     if (bytes.length === 0) return;
     this.#lastBytesMs = this.#options.clock();
     this.#bodyBytes += bytes.length;
-    if (!this.#hasFirstByte) this.#firstByte();
+    if (!this.#hasFirstByte) this.#firstByte(bytes);
     if (!this.#isLateError()) this.#atEventBoundary = endsEvent(bytes);
     // After a commit an error body has no place in the stream; `settled` turns it into an event.
     if (this.#isLateError() && this.#earlyBytes >= lateErrorBytesMax) this.#options.onConsumed(bytes.length);
@@ -127,10 +128,13 @@ export class CarriedResponse implements StreamHandler {
     this.#over({ record, verdict: failVerdict(code), code });
   }
 
-  #firstByte(): void {
-    this.#hasFirstByte = true;
+  /** A comment, or a blank line, says that the engine lives, and nothing of its prefill. */
+  #firstByte(bytes: Uint8Array): void {
     const head = this.#head;
-    if (head !== undefined && head.status < 300 && isEventStream(head)) this.#options.onFirstByte();
+    const isStreamed = head !== undefined && head.status < 300 && isEventStream(head);
+    if (isStreamed && !this.#fields.push(bytes)) return;
+    this.#hasFirstByte = true;
+    if (isStreamed) this.#options.onFirstByte();
   }
 
   /** Held until there is somewhere to put them: at most one credit window, since none of it is granted anew. */

@@ -6,6 +6,7 @@
 import { CognitoraError, toCognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region, ReplicaName, StreamId } from '@cognitora/protocol/ids';
 import type { KvWant } from '@cognitora/protocol/kv';
+import { LateSweeps } from '@cognitora/protocol/late-sweeps';
 import {
   ackMsMax,
   bodyPartBytes,
@@ -99,9 +100,6 @@ type Asked = Pick<OpenRequest, 'requestId' | 'replica' | 'stream' | 'remainingMs
 /** How a stream is begun on a link, once there is somebody to hear of it. */
 type Begin = (link: EdgeLink, handler: CarriedResponse) => StreamId;
 
-/** Late sweeps in a row that judge nobody: an object that is always late must still end what is dead. */
-const lateSweepsMax = 4;
-
 export class LinkHost {
   readonly #state: DurableObjectState;
   readonly #clock: Clock;
@@ -114,8 +112,7 @@ export class LinkHost {
   /** What each node may say unasked, of the nodes that dialled last. */
   readonly #frames = new Map<NodeId, TokenBucket>();
   #timer: ReturnType<typeof setInterval> | undefined;
-  #sweptAtMs: number | undefined;
-  #lateSweeps = 0;
+  #lateSweeps: LateSweeps | undefined;
 
   constructor(state: DurableObjectState, clock: Clock, prefix: PrefixTerms, reports: LinkReports) {
     this.#state = state;
@@ -181,7 +178,7 @@ export class LinkHost {
       ackMs: new Map(),
     };
     this.#bySocket.set(socket, hosted);
-    if (this.#timer === undefined) this.#sweptAtMs = now;
+    if (this.#timer === undefined) this.#lateSweeps = new LateSweeps(sweepMs, now);
     this.#timer ??= setInterval(() => this.#sweep(), sweepMs);
     return new Response(null, { status: 101, webSocket: client });
   }
@@ -406,7 +403,7 @@ export class LinkHost {
 
   #sweep(): void {
     const now = this.#clock();
-    if (this.#isLate(now)) return;
+    if (this.#lateSweeps?.isLate(now)) return;
     for (const hosted of [...this.#bySocket.values()]) {
       hosted.acceptedAtMs = Math.min(hosted.acceptedAtMs, now);
       if (!hosted.link.isOpen && now - hosted.acceptedAtMs > helloMsMax) {
@@ -418,17 +415,6 @@ export class LinkHost {
         for (const response of [...hosted.carried.values()]) response.sweep(now, stallMsMax, hosted.saidAtMs);
       }
     }
-  }
-
-  /**
-   * Whether this object itself was held up since the last sweep. What came meanwhile waits to be read, so nobody is
-   * blamed for the pause yet; but not for ever.
-   */
-  #isLate(now: number): boolean {
-    const isLate = this.#sweptAtMs !== undefined && now - this.#sweptAtMs > 2 * sweepMs;
-    this.#sweptAtMs = now;
-    this.#lateSweeps = isLate ? this.#lateSweeps + 1 : 0;
-    return isLate && this.#lateSweeps <= lateSweepsMax;
   }
 
   #drop(hosted: Hosted, code: number, reason: string): void {

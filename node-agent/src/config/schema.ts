@@ -257,14 +257,14 @@ export const engineKeys = {
     doc:
       'How long it may take to the first byte of its answer, waiting in its queue and reading the prompt ' +
       'included; then the request fails with first_token_timeout. Where an engine tells that more of the ' +
-      'prompt is read, it has this long anew.',
+      'prompt is read, it has this long anew. Comments in a stream do not count.',
     example: '"90s"',
     fallback: () => timeoutsDefault.firstTokenMsMax,
   }),
   inter_token_timeout: key(kinds.duration(requestMsMax))({
     doc:
-      'How long it may be silent within an answer that is read; then the request fails with ' +
-      'inter_token_timeout. One that is started is not taken to hang before this.',
+      'How long it may be silent within an answer that is read, comments aside; then the request fails ' +
+      'with inter_token_timeout. One that is started is not taken to hang before this.',
     example: '"30s"',
     fallback: () => timeoutsDefault.interTokenMsMax,
   }),

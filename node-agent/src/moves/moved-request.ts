@@ -3,6 +3,7 @@
  * the one who writes the prompt down. Tells how long its prompt took to compute.
  */
 import type { OpenRequest, Usage } from '@cognitora/protocol/link';
+import { FieldLines } from '@cognitora/protocol/sse';
 import type { RequestWatch } from '../serve.ts';
 import type { PromptChain, PromptWatch } from '../truth/served-prompt.ts';
 import type { Restored } from './replica-moves.ts';
@@ -27,6 +28,8 @@ export class MovedRequest implements RequestWatch {
   readonly #options: MovedRequestOptions;
   #resolve = (): void => {};
   #sentMs: number;
+  /** What is no stream of events begins with a byte of a field, too. */
+  readonly #answered = new FieldLines();
   #firstByteMs: number | undefined;
   #restored: Restored | undefined;
   #isOver = false;
@@ -50,7 +53,7 @@ export class MovedRequest implements RequestWatch {
   }
 
   data(bytes: Uint8Array): void {
-    if (this.#firstByteMs === undefined) {
+    if (this.#firstByteMs === undefined && this.#answered.push(bytes)) {
       this.#firstByteMs = this.#options.monotonicMs();
       this.#restored?.release();
     }

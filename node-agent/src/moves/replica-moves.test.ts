@@ -273,6 +273,10 @@ test('each sibling gets a slot of its own, and none a slot that is busy', async 
   expect(there.engine.slots.map(({ text }) => text === prompt)).toEqual([true, true, false]);
   expect(there.engine.restores()).toBe(before + 2);
   expect(there.moves.status).toMatchObject({ restored: { count: 2 }, refused: { busy: 1 } });
+  // A comment is no token: both slots are still promised.
+  first?.data(Buffer.from(': ping\n\n'));
+  await request(there);
+  expect(there.engine.restores()).toBe(before + 2);
   // The first one is in its slot now; the other slot is still promised.
   first?.data(new Uint8Array(1));
   await request(there);

@@ -376,12 +376,13 @@ export class SsdTier {
   #nextBatch(): readonly Queued[] {
     const batch: Queued[] = [];
     let bytes = 0;
+    let taken = 0;
     while (batch.length < batchRecordsMax) {
-      const next = this.#queue[0];
+      const next = this.#queue[taken];
       if (next === undefined) break;
       const size = headerBytes + ('pages' in next ? next.pages.length : 0);
       if (batch.length > 0 && bytes + size > Math.min(batchBytesMax, this.#segmentBytes)) break;
-      this.#queue.shift();
+      taken += 1;
       if (this.#expiries.get(next.key) === next) this.#expiries.delete(next.key);
       if ('pages' in next && !next.isWanted()) {
         this.#done(next, false);
@@ -390,6 +391,8 @@ export class SsdTier {
       bytes += size;
       batch.push(next);
     }
+    // All at once: each time, what is left of a long queue is moved.
+    this.#queue.splice(0, taken);
     return batch;
   }
 
