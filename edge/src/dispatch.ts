@@ -4,10 +4,10 @@
  */
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { parseRequestId, type RequestId } from '@cognitora/protocol/ids';
-import { queryCharsMax, requestMsMax } from '@cognitora/protocol/limits';
+import { queryCharsMax, replayBytesMax, requestMsMax } from '@cognitora/protocol/limits';
 import type { HeaderList } from '@cognitora/protocol/link';
 import { type InferencePath, inferenceEndpoints, readInferenceRequest } from '@cognitora/protocol/openai';
-import { failureCode, withRequestId } from './attempts.ts';
+import { withRequestId } from './attempts.ts';
 import { type HeldBody, readBody } from './body-budget.ts';
 import { systemClock } from './clock.ts';
 import { AnswerStream } from './continuity/answer-stream.ts';
@@ -16,7 +16,7 @@ import { asksOneAnswer } from './continuity/continuable.ts';
 import { Exchange } from './continuity/exchange.ts';
 import { holdAnswer } from './continuity/held-answer.ts';
 import { restOf } from './continuity/rest.ts';
-import { clientHeaders, framedHeader, isEventStream } from './continuity/wire.ts';
+import { clientAnswer, framedHeader, isEventStream } from './continuity/wire.ts';
 import { demandOf } from './demand.ts';
 import { type Env, type Settings, settingsOf } from './env.ts';
 import { errorResponse } from './error-response.ts';
@@ -69,7 +69,7 @@ const leaving = (client: AbortSignal): AbortController => {
 const timeoutHeader = 'x-request-timeout-ms';
 /** `never`: an answer that breaks off is not continued by another replica. */
 const continueHeader = 'x-cognitora-continue';
-/** On an answer, or a failure, whose request could not be sent again: its body is not kept. */
+/** On an answer, or a failure, of a request that is not sent once more when its answer breaks: its body is not kept. */
 const replayHeader = 'x-cognitora-replay';
 
 /** Throws `invalid_request`. */
@@ -152,13 +152,7 @@ const serve = async (
       pause,
     });
     const answer = await exchange.begin();
-    if (answer.headers.has(framedHeader)) {
-      return await deliver({ answer, terms, exchange, left, body, isRefused, isOneAnswer });
-    }
-    // Others might have been asked.
-    if (!body.isWhole && failureCode(answer) !== undefined) answer.headers.set(replayHeader, 'no');
-    body.release();
-    return answer;
+    return await deliver({ answer, terms, exchange, left, body, isRefused, isOneAnswer });
   } catch (thrown) {
     body.release();
     throw thrown;
@@ -166,7 +160,6 @@ const serve = async (
 };
 
 interface Delivery {
-  /** Its body is one to be read as `continuity/wire.ts` says. */
   readonly answer: Response;
   readonly terms: AttemptTerms;
   readonly exchange: Exchange;
@@ -176,14 +169,17 @@ interface Delivery {
   readonly isOneAnswer: boolean;
 }
 
-/** An answer that is not whole yet, as the client gets it. */
+/** An answer as the client gets it. */
 const deliver = async (delivery: Delivery): Promise<Response> => {
   const { answer, exchange, left, body } = delivery;
-  const isKept = body.keep();
+  const isFramed = answer.headers.has(framedHeader);
+  // One that is whole needs its request no more, and says what a longer one would.
+  const isKept = isFramed ? body.keep() : body.byteLength <= replayBytesMax;
   const onOver = (): void => body.release();
-  const delivered = isEventStream(answer)
-    ? streamed(delivery, onOver)
-    : await holdAnswer(answer, exchange, left.signal, onOver);
+  const delivered =
+    isFramed && isEventStream(answer)
+      ? streamed(delivery, onOver)
+      : await holdAnswer(answer, exchange, left.signal, onOver);
   if (!isKept) delivered.headers.set(replayHeader, 'no');
   return delivered;
 };
@@ -197,7 +193,5 @@ const streamed = (delivery: Delivery, onOver: () => void): Response => {
       restOf(sent, { path, body: body.isWhole ? body.bytes : undefined, isRefused, isOneAnswer }),
     onLeft: () => left.abort(),
   });
-  const headers = clientHeaders(answer.headers);
-  // `manual`: a body that the engine encoded is encoded already.
-  return new Response(stream.readable, { status: answer.status, headers, encodeBody: 'manual' });
+  return clientAnswer(answer, stream.readable);
 };

@@ -1,6 +1,11 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { utf8 } from '@cognitora/protocol/bytes';
-import { firstTokenMsMax, headersPerMessageMax, interTokenMsMax } from '@cognitora/protocol/limits';
+import {
+  firstTokenMsMax,
+  headersPerMessageMax,
+  interTokenMsMax,
+  sseEventBytesMax,
+} from '@cognitora/protocol/limits';
 import { volunteeredIn } from '@cognitora/protocol/volunteered';
 import { describe, expect, test, vi } from 'vitest';
 import { answerJson, bodyOf, closedPort, deferred, engineAt, serveHttp } from '../testing/http-engine.ts';
@@ -505,7 +510,7 @@ test('a page in the place of an answer is nobody’s hit: the request fails, and
 });
 
 test.each([
-  ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk],
+  ['Text/Event-Stream; charset=UTF-8', chunk + usageChunk + doneEvent],
   ['Application/JSON', JSON.stringify({ model: 'm', usage: { prompt_tokens: 5, completion_tokens: 2 } })],
 ])('a media type in another case is read all the same: %s', async (type, answer) => {
   const url = await serveHttp((request, response) => {
@@ -613,15 +618,84 @@ describe('an engine that fails in the midst of its answer, and says so', () => {
   });
 
   test.each([
+    ['without a status', event({ error: { message: 'core dead', type: 'server_error' } })],
+    ['under a name', event({ error: { message: 'core dead', code: 'internal_error' } })],
+    ['with a status in words', event({ error: { message: 'core dead', code: '500' } })],
+    ['as a text', event({ error: 'core dead' })],
+    ['as the event itself', event({ object: 'error', message: 'core dead', code: 500 })],
+    ['beside an answer', event({ choices: [], error: { message: 'core dead' } })],
+    ['without a blank line', event({ error: { message: 'core dead' } }).trim()],
+  ])('%s, alike', async (_, error) => {
+    const { engine } = await sseEngine([chunk, error, error.endsWith('\n') ? doneEvent : '']);
+    const served = serve({ engine, request: '{"model":"m","stream":true}' });
+    await served.over;
+    expect(served.text()).toBe(chunk);
+    expect(served.ends).toMatchObject([
+      { code: 'engine_broke_off', message: expect.stringContaining('core dead') },
+    ]);
+  });
+
+  test.each([
     ['a mistake of the client', event({ error: { message: 'too long', code: 400 } })],
-    ['without a status', event({ error: { message: 'no' } })],
-    ['beside an answer', event({ choices: [], error: { code: 500 } })],
+    ['one in words', event({ error: { message: 'too long', code: '422' } })],
+    ['one by its type', event({ error: { message: 'no', type: 'invalid_request_error', code: null } })],
+    ['one that is the event', event({ object: 'error', message: 'too long', code: 400 })],
+    ['none', event({ choices: [], error: null })],
     ['in a text', event({ choices: [{ delta: { content: '{"error":{"code":500}}' } }] })],
   ])('but an error passes that is %s', async (_, error) => {
     const { engine } = await sseEngine([chunk, error, doneEvent]);
     const served = serve({ engine, request: '{"model":"m","stream":true}' });
     await served.over;
     expect(served.text()).toBe(chunk + error + doneEvent);
+    expect(served.ends[0]).not.toHaveProperty('code');
+  });
+
+  test('behind a mistake of the client nothing is missing', async () => {
+    const error = event({ error: { message: 'too long', code: 400 } });
+    const { engine } = await sseEngine([chunk, error]);
+    const served = serve({ engine, request: '{"model":"m","stream":true}' });
+    await served.over;
+    expect([served.text(), 'code' in (served.ends[0] ?? {})]).toEqual([chunk + error, false]);
+  });
+});
+
+describe('a stream that its engine ends in order', () => {
+  const finish = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+  const ended = async (events: readonly string[], request = '{"model":"m","stream":true}') => {
+    const { engine } = await sseEngine(events);
+    const served = serve({ engine, request, volunteered: { usage: 'usage', finish: [] } });
+    await served.over;
+    return [served.text(), 'code' in (served.ends[0] ?? {}) ? served.ends[0] : 'ended'];
+  };
+
+  test.each([
+    ['behind a part of its text', [chunk], chunk],
+    ['inside an event', [chunk, finish.slice(0, -5)], chunk],
+    ['with nothing', [], ''],
+    ['with comments', [': wait\n\n'], ': wait\n\n'],
+    ['behind its usage so far', [chunk, usageChunk], chunk + usageChunk],
+  ])('%s broke off', async (_, events, passed) => {
+    const broken = {
+      code: 'engine_broke_off',
+      message: 'The engine ended its answer without a finish reason.',
+    };
+    expect(await ended(events)).toEqual([passed, expect.objectContaining(broken)]);
+  });
+
+  test.each([
+    ['behind its finish reason', [chunk, finish]],
+    ['behind a finish reason of several', [finish, event({ choices: [{ index: 1, delta: {} }] })]],
+    ['behind [DONE] alone', [chunk, doneEvent]],
+    ['without the blank line behind [DONE]', [chunk, doneEvent.trim()]],
+    ['without the blank line behind its finish reason', [chunk, finish.trim()]],
+    ['and is none of choices', [event({ type: 'response.created' })]],
+    ['with an event too large to be read', [chunk, `data: ${'x'.repeat(sseEventBytesMax)}`]],
+  ])('%s is whole', async (_, events) => {
+    expect(await ended(events)).toEqual([events.join(''), 'ended']);
+  });
+
+  test('passes as it is where nobody asked for one', async () => {
+    expect(await ended([chunk], '{"model":"m"}')).toEqual([chunk, 'ended']);
   });
 });
 
@@ -708,13 +782,14 @@ describe('of an engine that tells of its prefill', () => {
     expect(served.ends).toMatchObject([{ code: 'total_timeout' }]);
   });
 
-  test('an answer that ends with nothing but that has a head', async () => {
+  test('an answer that ends with nothing but that broke off, and has no head', async () => {
     const { engine, say } = await steppedEngine();
     const served = serve({ engine, request, ...usageStays });
     await say(progress(1));
     await say('');
     await served.over;
-    expect([served.heads.length, served.text()]).toEqual([1, '']);
+    expect([served.heads.length, served.text()]).toEqual([0, '']);
+    expect(served.ends).toMatchObject([{ code: 'engine_broke_off', record: { bodyBytes: 0 } }]);
   });
 
   test('a failure before its first token can still have a status of its own', async () => {

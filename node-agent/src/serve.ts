@@ -205,13 +205,14 @@ export class ServedRequest implements ServedStream {
     }
     this.#options.watch?.head(status);
     const isEdited = status < 300;
+    const { open } = this.#options;
     // Bytes that the engine compressed, though nobody asked, are not ours to read.
     const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity';
     if (isPlain && type === 'text/event-stream') {
       this.#reader = new SseResponseReader({
         renamed: isEdited ? this.#renamed : undefined,
         dropUsage: isEdited ? this.#dropUsage : undefined,
-        endsAtFailure: isEdited,
+        isOfChoices: isEdited && open.stream && open.path !== '/v1/embeddings',
       });
       this.#came = new FieldLines();
       this.#answered = new FieldLines();
@@ -256,14 +257,11 @@ export class ServedRequest implements ServedStream {
     if (this.#firstByteMs === undefined && (this.#answered?.push(chunk) ?? true))
       this.#firstByteMs = this.#lastBytesMs - this.#startedMs;
     const parts = this.#reader?.push(chunk) ?? [chunk];
-    const failure = this.#reader?.failure;
-    if (this.#heldHead !== undefined && failure === undefined) this.#sendHead(this.#heldHead);
+    const fault = this.#reader && brokenIn(this.#reader);
+    if (this.#heldHead !== undefined && fault === undefined) this.#sendHead(this.#heldHead);
     const hasRoom = this.#reply(parts);
     this.#options.watch?.data(chunk);
-    if (failure !== undefined) {
-      const said = printable(failure).slice(0, saidCharsMax).toWellFormed();
-      this.#fail('engine_broke_off', `The engine failed in the midst of its answer: ${said}`);
-    }
+    if (fault !== undefined) this.#fail('engine_broke_off', fault);
     return hasRoom;
   }
 
@@ -279,8 +277,14 @@ export class ServedRequest implements ServedStream {
   #end(): void {
     this.#passAll(this.#progress?.end() ?? []);
     if (this.#isOver) return;
-    if (this.#heldHead !== undefined) this.#sendHead(this.#heldHead);
-    this.#reply(this.#reader?.end() ?? []);
+    const rest = this.#reader?.end() ?? [];
+    const fault = this.#reader && brokenIn(this.#reader);
+    if (this.#heldHead !== undefined && fault === undefined) this.#sendHead(this.#heldHead);
+    this.#reply(rest);
+    if (fault !== undefined) {
+      this.#fail('engine_broke_off', fault);
+      return;
+    }
     if (this.#reader?.isOutdated) this.#options.engine.doubt(this.#options.open.model);
     this.#options.reply.end(this.#record());
     this.#over(true);
@@ -324,3 +328,12 @@ export class ServedRequest implements ServedStream {
     this.#options.onOver();
   }
 }
+
+/** How an answer broke off that its engine's server may end in order; undefined for one that did not. */
+const brokenIn = ({ failure, isUnfinished }: ResponseReader): string | undefined => {
+  if (failure === undefined) {
+    return isUnfinished ? 'The engine ended its answer without a finish reason.' : undefined;
+  }
+  const said = printable(failure).slice(0, saidCharsMax).toWellFormed();
+  return `The engine failed in the midst of its answer: ${said}`;
+};

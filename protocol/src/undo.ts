@@ -10,6 +10,7 @@ import type { Usage } from './link.ts';
 import { isSpace, MemberScanner, type MemberSpan, scanMembers } from './members.ts';
 import { isRecord, jsonValueIn } from './shape.ts';
 import { SseSplitter } from './sse.ts';
+import { StreamEnd } from './stream-end.ts';
 import { endsChoice, type FinishMember, type Volunteered } from './volunteered.ts';
 
 export interface UndoOptions {
@@ -17,8 +18,8 @@ export interface UndoOptions {
   readonly renamed: { readonly served: string; readonly public: string } | undefined;
   /** Set when the `usage` edit was applied; what the engine volunteers stays in. */
   readonly dropUsage: Volunteered | undefined;
-  /** An event in which the engine says that it failed is the end, and is kept back with all behind it. */
-  readonly endsAtFailure?: boolean;
+  /** A stream of choices that was asked for. Where the engine says that it failed it ends: that event is kept back. */
+  readonly isOfChoices?: boolean;
 }
 
 export interface ResponseReader {
@@ -28,6 +29,8 @@ export interface ResponseReader {
   readonly isOutdated: boolean;
   /** What the engine said of its failure, in the midst of its answer. */
   readonly failure: string | undefined;
+  /** The body has ended, and its answer has not: what was half of an event is kept back. */
+  readonly isUnfinished: boolean;
   push(bytes: Uint8Array): readonly Uint8Array[];
   /** What was still held when the engine's body ended. */
   end(): readonly Uint8Array[];
@@ -72,9 +75,12 @@ const closeBrace = 0x7d;
 export class SseResponseReader implements ResponseReader {
   usage: Usage | undefined;
   isOutdated = false;
-  failure: string | undefined;
+  isUnfinished = false;
   readonly #options: UndoOptions;
   readonly #splitter = new SseSplitter();
+  readonly #end: StreamEnd | undefined;
+  /** Usage that the engine moves out of the event that ends a choice is undone. */
+  readonly #holdsFinish: boolean;
   readonly #servedName: Uint8Array | undefined;
   readonly #publicName: Uint8Array;
   /** The event that ended a choice, until the next one has come or none will. Engines send that in the same breath. */
@@ -84,6 +90,12 @@ export class SseResponseReader implements ResponseReader {
     this.#options = options;
     this.#servedName = options.renamed && utf8(JSON.stringify(options.renamed.served));
     this.#publicName = utf8(JSON.stringify(options.renamed?.public ?? ''));
+    this.#end = options.isOfChoices === true ? new StreamEnd() : undefined;
+    this.#holdsFinish = options.dropUsage !== undefined && options.dropUsage.usage !== 'usage';
+  }
+
+  get failure(): string | undefined {
+    return this.#end?.failure;
   }
 
   push(bytes: Uint8Array): readonly Uint8Array[] {
@@ -97,7 +109,8 @@ export class SseResponseReader implements ResponseReader {
     const out: Uint8Array[] = [];
     if (rest.length > 0) this.#event(rest, true, out);
     this.#releaseFinish(out);
-    return out;
+    this.isUnfinished = this.#end?.isMissing === true;
+    return rest.length > 0 && this.isUnfinished ? [] : out;
   }
 
   broken(): readonly Uint8Array[] {
@@ -107,11 +120,14 @@ export class SseResponseReader implements ResponseReader {
   }
 
   #event(event: Uint8Array, whole: boolean, out: Uint8Array[]): void {
-    if (whole && this.#options.endsAtFailure === true) this.failure ??= failureIn(event);
+    const isAsked = this.#end !== undefined || this.#holdsFinish;
+    const ends = whole && isAsked && endsChoice(event);
+    if (whole) this.#end?.see(event, ends);
+    else this.#end?.skip();
     if (this.failure !== undefined) return;
     const hasUsage = whole && findBytes(event, usageNeedle) >= 0;
     if (!hasUsage && (this.#servedName === undefined || !whole)) {
-      this.#emit(event, whole, [event], out);
+      this.#emit([event], ends, out);
       return;
     }
     const start = event.indexOf(openBrace);
@@ -125,15 +141,13 @@ export class SseResponseReader implements ResponseReader {
     }
     const model = members.get('model');
     if (model !== undefined) this.#rename(event, start + model.valueStart, start + model.valueEnd, cuts);
-    this.#emit(event, true, applyCuts(event, cuts), out);
+    this.#emit(applyCuts(event, cuts), ends, out);
   }
 
   /** Sends an event on, but for one that ends a choice: the usage event behind it may hold what belongs in it. */
-  #emit(event: Uint8Array, whole: boolean, parts: readonly Uint8Array[], out: Uint8Array[]): void {
+  #emit(parts: readonly Uint8Array[], ends: boolean, out: Uint8Array[]): void {
     this.#releaseFinish(out);
-    const { dropUsage } = this.#options;
-    const ends = dropUsage !== undefined && dropUsage.usage !== 'usage' && whole && endsChoice(event);
-    if (ends) this.#finish = joinBytes(parts);
+    if (ends && this.#holdsFinish) this.#finish = joinBytes(parts);
     else out.push(...parts);
   }
 
@@ -209,24 +223,6 @@ export class SseResponseReader implements ResponseReader {
 }
 
 const nothing = new Uint8Array();
-const errorNeedle = utf8('"error"');
-/** From here on a status says that the server failed, not its client. */
-const serverErrorMin = 500;
-
-/**
- * HOT. What an engine says that failed in the midst of an answer: an event with an `error` in the place of all else,
- * and a status of 500 or more. (vLLM 0.32, whose core was killed, says so, then `[DONE]`, and ends in order.)
- */
-const failureIn = (event: Uint8Array): string | undefined => {
-  const start = event.indexOf(openBrace);
-  let at = start + 1;
-  while (isSpace(event[at])) at += 1;
-  if (start < 0 || !errorNeedle.every((byte, index) => event[at + index] === byte)) return undefined;
-  const value = jsonValueIn(event.subarray(start));
-  const error: unknown = isRecord(value) ? value.error : undefined;
-  if (!isRecord(error) || typeof error.code !== 'number' || error.code < serverErrorMin) return undefined;
-  return typeof error.message === 'string' ? error.message : '';
-};
 
 /** A JSON string longer than this holds no model's name, even with each character as an escape. */
 const writtenNameBytesMax = 6 * nameCharsMax + 2;
@@ -268,6 +264,7 @@ export class JsonResponseReader implements ResponseReader {
   usage: Usage | undefined;
   readonly isOutdated = false;
   readonly failure = undefined;
+  readonly isUnfinished = false;
   readonly #renamed: UndoOptions['renamed'];
   #members: MemberSpan[] = [];
   readonly #scanner = new MemberScanner((member) => this.#members.push(member));

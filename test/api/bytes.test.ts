@@ -2,7 +2,7 @@
  * Byte equality with the engine called directly, where nothing has to be edited: whatever the request's JSON looks
  * like reaches the engine as it is, and whatever the engine answers reaches the client as it is.
  */
-import { gzipSync } from 'node:zlib';
+import { createGzip, gunzipSync, gzipSync } from 'node:zlib';
 import { queryCharsMax } from '@cognitora/protocol/limits';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, type FakeEngine, sendJson } from '../fakes/fake-engine.ts';
@@ -78,6 +78,24 @@ const oddAnswers: Record<string, Answer> = {
     const bytes = gzipSync('{"model":"plain-chat"}'.repeat(100));
     response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
     response.end(bytes);
+  },
+  'gzip in two pieces': async ({ response }) => {
+    const bytes = gzipSync('{"model":"plain-chat"}'.repeat(100));
+    response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
+    response.write(bytes.subarray(0, 15));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    response.end(bytes.subarray(15));
+  },
+  'an error in gzip, in two pieces': async ({ response }) => {
+    const bytes = gzipSync('{"error":{"message":"no"}}');
+    response.writeHead(503, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
+    response.write(bytes.subarray(0, 15));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    response.end(bytes.subarray(15));
+  },
+  'called gzip, and none': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' });
+    response.end('data: {"choices":[]}\n\ndata: [DONE]\n\n');
   },
   'a redirect': ({ response }) => {
     response.writeHead(307, { location: 'http://127.0.0.1:9/elsewhere', 'content-type': 'text/plain' });
@@ -181,6 +199,32 @@ describe.each(layouts)('bytes with no edit, layout %s', (layout) => {
     expect(engine.byId(id).headers['accept-encoding']).toBe('identity');
     expect(answer.headers['content-encoding']).toBeUndefined();
     expect(JSON.parse(answer.body.toString())).toHaveProperty('model', model);
+  });
+
+  test('a stream that the engine compressed arrives as it is, and as it comes', async () => {
+    const id = freshId();
+    const events = Array.from({ length: 10 }, (_, at) => `data: {"choices":[{"text":"${at}"}]}\n\n`);
+    engine.script(id, async ({ response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' });
+      const zip = createGzip();
+      zip.pipe(response);
+      for (const event of events) {
+        zip.write(event);
+        await new Promise<void>((resolve) => zip.flush(resolve));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      zip.end();
+    });
+    const answer = await send(fixture.cluster.url + chatPath, {
+      body: JSON.stringify({ model, messages: [], stream: true }),
+      headers: { authorization: `Bearer ${fixture.cluster.apiKey}`, 'x-request-id': id },
+    });
+    expect([answer.status, answer.isWhole, answer.headers['content-encoding']]).toEqual([200, true, 'gzip']);
+    expect(gunzipSync(answer.body).toString()).toBe(events.join(''));
+    const [first, last] = [answer.pieces[0], answer.pieces.at(-1)];
+    expect((last?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(200);
+    // Asked once: nothing of it was taken for a failure.
+    expect(engine.byId(id).headers['accept-encoding']).toBe('identity');
   });
 
   test('headers of the engine arrive, those of one hop and of ours do not', async () => {

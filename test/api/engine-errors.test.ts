@@ -12,6 +12,10 @@ import { type ErrorBody, freshId, jsonOf, type RawAnswer, send } from '../harnes
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 
+interface Explained {
+  readonly decisions: readonly { readonly occasion: string; readonly earlier: readonly object[] }[];
+}
+
 const chatPath = '/v1/chat/completions';
 const event = (text: string): string =>
   `data: {"choices":[{"index":0,"delta":{"content":"${text}"},"finish_reason":null}]}\n\n`;
@@ -162,6 +166,89 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
       expect(answer.body.toString()).not.toContain('[DONE]');
     }
   });
+
+  /** Ways in which a server ends a stream in order whose engine did not: [what came of it, what is no part of it]. */
+  const unfinished: Record<string, readonly [events: string, rest: string]> = {
+    'without a finish reason': [event('a') + event('b'), ''],
+    'inside an event': [event('a') + event('b'), event('c').slice(0, 30)],
+    'behind an error without a status': [
+      event('a'),
+      'data: {"error":{"message":"CUDA error","type":"server_error","code":"internal_error"}}\n\ndata: [DONE]\n\n',
+    ],
+    'behind an event that is an error': [
+      event('a'),
+      'data: {"object":"error","message":"CUDA error","code":500}\n\ndata: [DONE]\n\n',
+    ],
+  };
+  test.each(Object.entries(unfinished))(
+    'a stream that is ended in order %s ends with an error event',
+    async (_, [events, rest]) => {
+      for (const waitMs of [0, 50]) {
+        const answer = await ask(async ({ response }) => {
+          // As an engine does it that closes its connection instead of counting.
+          response.useChunkedEncodingByDefault = false;
+          response.writeHead(200, { ...sseHeaders, connection: 'close' });
+          response.write(events);
+          if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+          response.end(rest);
+        }, true);
+        const text = answer.body.toString();
+        expect([answer.status, text.slice(0, events.length)]).toEqual([200, events]);
+        expect(text.slice(events.length)).toMatch(/^data: \{"error":\{.*"code":"engine_broke_off"\}\}\n\n$/);
+      }
+    },
+  );
+
+  test('[DONE] without a finish reason is an end, and so is a mistake of the client', async () => {
+    const done = 'data: [DONE]\n\n';
+    const error = 'data: {"error":{"message":"too long","type":"invalid_request_error","code":400}}\n\n';
+    for (const said of [event('a') + done, event('a') + error, event('a') + error + done]) {
+      const answer = await ask(({ response }) => {
+        response.writeHead(200, sseHeaders);
+        response.end(said);
+      }, true);
+      expect([answer.status, answer.body.toString()]).toEqual([200, said]);
+    }
+  });
+
+  test.each(Object.entries(unfinished))(
+    'of a stream that is ended in order %s another replica says the rest',
+    async (how, [events, rest]) => {
+      const { cluster } = fixture;
+      const model = `pair-${Object.keys(unfinished).indexOf(how)}`;
+      await using first = await startVllm({ models: [model] });
+      await using second = await startVllm({ models: [model] });
+      const id = freshId();
+      const bodies: string[] = [];
+      const answer: Answer = ({ received, response }) => {
+        bodies.push(received.body.toString());
+        response.writeHead(200, sseHeaders);
+        if (bodies.length === 1) response.end(events + rest);
+        else response.end(`${event('z')}${event('').replace('null', '"stop"')}data: [DONE]\n\n`);
+      };
+      const agents = [first, second].map(async (one, index) => {
+        one.script(id, answer);
+        const config = `[[engine]]\nname = "e"\nprofile = "vllm"\nurl = "${one.url}"\n`;
+        return cluster.startAgent({ name: `${model}-${index}`, engines: [], config });
+      });
+      await Promise.all(agents);
+      const limited = { model, messages: [{ role: 'user', content: 'Hi' }], stream: true, max_tokens: 50 };
+      const answered = await send(cluster.url + chatPath, {
+        body: JSON.stringify(limited),
+        headers: { authorization: `Bearer ${cluster.apiKey}`, 'x-request-id': id },
+      });
+      const text = answered.body.toString();
+      const wordsIn = (said: string) =>
+        [...said.matchAll(/"content":"(.*?)"/g)].map(([, word]) => word).join('');
+      expect([wordsIn(text), text.includes('"error"')]).toEqual([`${wordsIn(events)}z`, false]);
+      expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+      expect(JSON.parse(bodies[1] ?? '').messages[1]).toMatchObject({ content: wordsIn(events) });
+      const { decisions } = await cluster.admin<Explained>('GET', `/admin/requests/${id}`);
+      expect(decisions.map(({ occasion }) => occasion)).toEqual(['continued', 'first']);
+      expect(decisions[0]?.earlier).toMatchObject([{ code: 'engine_broke_off' }]);
+      await Promise.all((await Promise.all(agents)).map((agent) => agent.stop()));
+    },
+  );
 
   test('a stream whose headers never left the engine is a 502', async () => {
     const answer = await ask(({ response }) => {

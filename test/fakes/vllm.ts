@@ -259,6 +259,7 @@ export const vllmAnswer = ({ models, volunteersUsage = false }: VllmOptions): An
     vllmError(`The model \`${name}\` does not exist.`, 'NotFoundError', 404);
   return (exchange) => {
     const { received, response } = exchange;
+    if (received.path === '/health') return void response.end();
     if (received.path === '/v1/models') return sendJson(response, 200, modelList(models));
     const fields = parseBody(received.body);
     if (fields === undefined)

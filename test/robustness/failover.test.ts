@@ -192,10 +192,23 @@ describe.each(layouts)('failover, layout %s', (layout) => {
     },
   );
 
-  test('a large request that is answered in one piece is told that nobody else could be asked', async () => {
-    const answer = await ask({ words: 3, padding: 1_200_000, fields: { stream: false } });
-    expect([answer.status, answer.headers.get('x-cognitora-replay')]).toEqual([200, 'no']);
-  });
+  test.each([
+    ['in one piece', { words: 3, fields: { stream: false } }, 200],
+    ['by a short stream', { words: 1 }, 200],
+    ['by a long one', { words: 10 }, 200],
+    ['by a refusal', { words: 1, fields: { model: 'nobody' } }, 404],
+  ])(
+    'a large request that is answered %s is told that nobody else could be asked',
+    async (_, asking, status) => {
+      for (const [padding, replay] of [
+        [1_200_000, 'no'],
+        [1000, null],
+      ] as const) {
+        const answer = await ask({ ...asking, padding });
+        expect([answer.status, answer.headers.get('x-cognitora-replay')]).toEqual([status, replay]);
+      }
+    },
+  );
 
   test('a deadline ends a stream with the truth, and the engine’s work with it', async () => {
     const answer = await ask({ words: 200, headers: { 'x-request-timeout-ms': '800' } });

@@ -1,4 +1,4 @@
-import { clientStallMsMax, sseEventBytesMax } from '@cognitora/protocol/limits';
+import { clientStallMsMax, keepAliveMs, sseEventBytesMax } from '@cognitora/protocol/limits';
 import type { JsonRecord } from '@cognitora/protocol/shape';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { data, end, fail, framed, ours } from '../../testing/framed.ts';
@@ -214,6 +214,67 @@ describe('when it breaks', () => {
     const { stream, asked, told } = answering(framed([data(chunk('a')), fail('client_gone')]));
     expect(await read(stream.readable)).toMatch(/data: \{"error":\{.*"code":"client_gone"\}\}\n\n$/);
     expect([asked, told]).toEqual([[], ['over']]);
+  });
+});
+
+describe('while who goes on is looked for', () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+  const comment = ': waiting for the engine\n\n';
+
+  const broken = (said: string) => {
+    const found = Promise.withResolvers<Recovery>();
+    const stream = new AnswerStream({
+      answer: framed([data(said), fail('engine_broke_off')]),
+      ...{ path, clock: () => Date.now() },
+      exchange: { recover: () => found.promise },
+      restOf: () => ({ because: 'a test says so' }),
+      onOver: () => {},
+      onLeft: () => {},
+    });
+    return { found, stream, reader: stream.readable.getReader() };
+  };
+  const textOf = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> =>
+    new TextDecoder().decode((await reader.read()).value);
+
+  test('comments keep the connection, and the answer goes on behind them', async () => {
+    const { found, reader } = broken(chunk('a'));
+    expect(await textOf(reader)).toBe(chunk('a'));
+    for (const _ of [1, 2, 3]) {
+      const next = textOf(reader);
+      await vi.advanceTimersByTimeAsync(keepAliveMs);
+      expect(await next).toBe(comment);
+    }
+    const next = textOf(reader);
+    found.resolve({ how: 'resumed', answer: framed([data(chunk('b')), end]) });
+    expect(await next).toBe(chunk('b'));
+    while (!(await reader.read()).done);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('one that is not read gets one comment, and one that left none', async () => {
+    const { found, reader } = broken(chunk('a'));
+    await reader.read();
+    const next = textOf(reader);
+    await vi.advanceTimersByTimeAsync(keepAliveMs * 4);
+    expect(await next).toBe(comment);
+    expect(await textOf(reader)).toBe(comment);
+    const last = reader.read();
+    await reader.cancel();
+    await vi.advanceTimersByTimeAsync(keepAliveMs * 2);
+    found.resolve({ how: 'spent' });
+    expect((await last).done).toBe(true);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('no comment stands within an event that was passed on in pieces', async () => {
+    const { found, reader } = broken(`data: ${'y'.repeat(sseEventBytesMax + 10)}`);
+    await reader.read();
+    const next = textOf(reader);
+    await vi.advanceTimersByTimeAsync(keepAliveMs * 2);
+    found.resolve({ how: 'resumed', answer: framed([data('yy\n\n'), end]) });
+    expect(await next).not.toContain(comment);
   });
 });
 

@@ -5,9 +5,9 @@
  */
 import { joinBytes, utf8 } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
-import { clientStallMsMax } from '@cognitora/protocol/limits';
+import { clientStallMsMax, keepAliveMs } from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
-import { sseError } from '@cognitora/protocol/sse';
+import { keepAliveComment, sseError } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
 import type { Exchange, Recovery } from './exchange.ts';
 import type { Rest } from './rest.ts';
@@ -156,7 +156,8 @@ export class AnswerStream {
     }
     void this.#source.cancel().catch(() => {});
     const rest = sent.hasBegun ? this.#options.restOf(sent) : undefined;
-    const recovery = await this.#options.exchange.recover(failure, { offset: this.#offset, rest });
+    const recovering = this.#options.exchange.recover(failure, { offset: this.#offset, rest });
+    const recovery = await this.#keptAlive(recovering, controller);
     if (this.#isOver) void ('answer' in recovery && recovery.answer.body?.cancel().catch(() => {}));
     // All of the text is there: what lacks is how streams end.
     else if (recovery.how === 'spent') this.#finish(controller, finishEvents(sent));
@@ -167,6 +168,23 @@ export class AnswerStream {
       const { status } = recovery.answer;
       const message = `The answer broke off, and another engine refused to go on (${status}).`;
       this.#tell(controller, { code: 'stream_broken', message });
+    }
+  }
+
+  /** Who goes on may have to wait for a seat, or for a prefill: proxies give up on what is silent for so long. */
+  async #keptAlive<Value>(
+    work: Promise<Value>,
+    controller: ReadableStreamDefaultController<Uint8Array>,
+  ): Promise<Value> {
+    const timer = setInterval(() => {
+      // A comment has no place in an event, and none behind another one that waits for the client.
+      const mayComment = !this.#isOver && !this.#sent.isTorn && controller.desiredSize === 0;
+      if (mayComment) controller.enqueue(keepAliveComment);
+    }, keepAliveMs);
+    try {
+      return await work;
+    } finally {
+      clearInterval(timer);
     }
   }
 

@@ -81,6 +81,34 @@ test('one that is too large is passed on as it comes, and cut where it breaks', 
   }
 });
 
+test('a stream that its engine compressed goes on as it comes, under the name that the client knows', async () => {
+  for (const last of [end, fail('engine_broke_off')]) {
+    const answer = framed([data('zip'), data('ped'), last]);
+    answer.headers.set('x-cognitora-encoding', 'gzip');
+    const { held, asked } = holding(answer);
+    const { headers, body } = await held;
+    expect([headers.get('content-encoding'), headers.has('x-cognitora-encoding')]).toEqual(['gzip', false]);
+    const text = new Response(body).text();
+    if (last === end) expect(await text).toBe('zipped');
+    else await expect(text).rejects.toThrow('It broke.');
+    expect(asked).toEqual([]);
+  }
+});
+
+test('before its first byte it is asked for anew, and the failure is nobody’s gzip', async () => {
+  const sealed = (parts: readonly Uint8Array[]): Response => {
+    const answer = framed(parts);
+    answer.headers.set('x-cognitora-encoding', 'gzip');
+    return answer;
+  };
+  const again = sealed([data('zipped'), end]);
+  const { held } = holding(sealed([fail('engine_broke_off')]), [{ answer: again, how: 'retried' }]);
+  expect(await new Response((await held).body).text()).toBe('zipped');
+  const told = await holding(sealed([fail('engine_broke_off')])).held;
+  expect([told.status, told.headers.get('content-encoding')]).toEqual([502, null]);
+  expect(told.headers.has('x-cognitora-encoding')).toBe(false);
+});
+
 test('a client that leaves ends what runs for it', async () => {
   const gone = vi.fn();
   const { held, left } = holding(framed([data('{')], { ...json, how: 'open', left: gone }));

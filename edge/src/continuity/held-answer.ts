@@ -1,13 +1,22 @@
 /**
  * An answer that is no stream of events: held until it is whole, so that one that breaks off can be asked for anew and
- * the client never sees half of it. One that is too large for that is passed on as it comes, and cut where it breaks.
+ * the client never sees half of it. One that is too large for that is passed on as it comes, and cut where it breaks;
+ * so is a stream that its engine compressed, from its first byte on.
  */
 import { joinBytes } from '@cognitora/protocol/bytes';
 import { CognitoraError } from '@cognitora/protocol/errors';
 import { heldAnswerBytesMax } from '@cognitora/protocol/limits';
 import { errorResponse } from '../error-response.ts';
 import type { Exchange } from './exchange.ts';
-import { clientHeaders, cut, framedHeader, type WireFailure, WireReader } from './wire.ts';
+import {
+  clientAnswer,
+  cut,
+  encodingHeader,
+  framedHeader,
+  isSealedStream,
+  type WireFailure,
+  WireReader,
+} from './wire.ts';
 
 /** What came of one attempt. */
 interface Part {
@@ -46,13 +55,6 @@ const readOn = async (part: Part): Promise<void> => {
   }
 };
 
-const initOf = ({ status, headers }: Response) => ({
-  status,
-  headers: clientHeaders(headers),
-  // A body that the engine encoded is encoded already.
-  encodeBody: 'manual' as const,
-});
-
 /** The whole answer, or the failure that ended it. Calls `onOver` once nothing of it is under way. */
 export const holdAnswer = async (
   first: Response,
@@ -71,16 +73,15 @@ export const holdAnswer = async (
     if (!answer.headers.has(framedHeader) || body === null) {
       const rest = part === undefined ? undefined : new Uint8Array(await answer.arrayBuffer());
       onOver();
-      return rest === undefined
-        ? answer
-        : new Response(joinBytes([...(part?.chunks ?? []), rest]), initOf(answer));
+      return clientAnswer(answer, rest === undefined ? body : joinBytes([...(part?.chunks ?? []), rest]));
     }
+    const heldBytesMax = isSealedStream(answer) ? 0 : heldAnswerBytesMax;
     part = open(body, part?.chunks ?? [], part?.bytes ?? 0);
-    while (part.end === undefined && part.bytes <= heldAnswerBytesMax) await readOn(part);
-    if (part.end === undefined) return new Response(passOn(part, onOver), initOf(answer));
+    while (part.end === undefined && part.bytes <= heldBytesMax) await readOn(part);
+    if (part.end === undefined) return clientAnswer(answer, passOn(part, onOver));
     if (part.end === 'clean') {
       onOver();
-      return new Response(joinBytes(part.chunks), initOf(answer));
+      return clientAnswer(answer, joinBytes(part.chunks));
     }
     const recovered = await exchange.recover(part.end, { offset: part.bytes, rest: undefined });
     if (!('answer' in recovered)) {
@@ -98,7 +99,8 @@ const failureOf = ({ headers }: Response, error: CognitoraError): Response => {
   const told = errorResponse(error);
   for (const [name, value] of headers) {
     const isEdges = name === 'x-request-id' || name.startsWith('x-cognitora-');
-    if (isEdges && name !== framedHeader && !told.headers.has(name)) told.headers.set(name, value);
+    const isOfItsBody = name === framedHeader || name === encodingHeader;
+    if (isEdges && !isOfItsBody && !told.headers.has(name)) told.headers.set(name, value);
   }
   return told;
 };

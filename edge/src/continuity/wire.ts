@@ -10,6 +10,9 @@ import { type CognitoraError, type ErrorCode, isErrorCode } from '@cognitora/pro
 /** On an answer whose body is written so. */
 export const framedHeader = 'x-cognitora-framed';
 
+/** What the engine calls `content-encoding`, of an object's answer: by that name the runtime would decode the body. */
+export const encodingHeader = 'x-cognitora-encoding';
+
 const kinds = { data: 0, ours: 1, end: 2, fail: 3 } as const;
 const headerBytes = 4;
 
@@ -111,13 +114,29 @@ export class WireReader {
   }
 }
 
-/** An answer's headers as the client gets them. */
-export const clientHeaders = (headers: Headers): Headers => {
+/** An answer as the client gets it, with a body that is framed no more. */
+export const clientAnswer = (
+  { status, headers }: Response,
+  body: Uint8Array | ReadableStream<Uint8Array> | null,
+): Response => {
   const own = new Headers(headers);
+  const encoding = own.get(encodingHeader);
+  if (encoding !== null) own.set('content-encoding', encoding);
   own.delete(framedHeader);
-  return own;
+  own.delete(encodingHeader);
+  // `manual`: a body that the engine encoded is encoded already.
+  const init = { status, headers: own, encodeBody: 'manual' as const };
+  return new Response(body, init);
 };
 
 /** A success: any other is no stream, whatever it calls itself. */
-export const isEventStream = ({ ok, headers }: Response): boolean =>
+const isStream = ({ ok, headers }: Response): boolean =>
   ok && (headers.get('content-type') ?? '').toLowerCase().startsWith('text/event-stream');
+
+const isEncoded = ({ headers }: Response): boolean => headers.has(encodingHeader);
+
+/** A stream of events that can be read. */
+export const isEventStream = (answer: Response): boolean => isStream(answer) && !isEncoded(answer);
+
+/** One that its engine compressed: it goes on as it comes, and nothing can be put behind a part of it. */
+export const isSealedStream = (answer: Response): boolean => isStream(answer) && isEncoded(answer);

@@ -14,7 +14,14 @@ import type { CancelReason, FinalRecord, HeaderList, ResponseHead } from '@cogni
 import { isRecord, parseJsonRecord } from '@cognitora/protocol/shape';
 import { endsEvent, FieldLines, keepAliveComment } from '@cognitora/protocol/sse';
 import type { Clock } from '../clock.ts';
-import { dataHeader, endFrame, failFrame, framedHeader, oursFrame } from '../continuity/wire.ts';
+import {
+  dataHeader,
+  encodingHeader,
+  endFrame,
+  failFrame,
+  framedHeader,
+  oursFrame,
+} from '../continuity/wire.ts';
 import type { Verdict } from '../directory/failures.ts';
 import { errorHeaders } from '../error-response.ts';
 import { BodyPipe } from './body-pipe.ts';
@@ -270,7 +277,7 @@ export class CarriedResponse implements StreamHandler {
   #answer(head: ResponseHead): void {
     // `manual`: a body that the engine encoded is encoded already.
     const init = { status: head.status, encodeBody: 'manual' as const };
-    const headers = this.#headersOf(head.headers.filter(isEngines));
+    const headers = this.#headersOf(head.headers.filter(isEngines).map(carried));
     if (this.#ended) {
       this.#state = 'over';
       this.#resolve(new Response(bodyOf(head.status, this.#takeEarly()), { ...init, headers }));
@@ -349,6 +356,12 @@ const writeData = (pipe: BodyPipe, bytes: Uint8Array): void => {
 /** Names that begin so are the edge's: by `x-cognitora-code` it knows a failure of its own. */
 const isEngines = ([name]: HeaderList[number]): boolean => !name.toLowerCase().startsWith('x-cognitora-');
 
+const encodes = ([name, value]: HeaderList[number]): boolean =>
+  name.toLowerCase() === 'content-encoding' && value.toLowerCase() !== 'identity';
+
+const carried = (header: HeaderList[number]): HeaderList[number] =>
+  encodes(header) ? [encodingHeader, header[1]] : header;
+
 /** What the end of an answer says of the replica: of 4xx, and of 501, the request itself may be the cause. */
 const endVerdict = (head: ResponseHead | undefined): Verdict | undefined => {
   if (head === undefined) return 'failed';
@@ -362,9 +375,10 @@ const failVerdict = (code: ErrorCode): Verdict | undefined => {
   return isReplicas || errorTable[code].fault === 'engine' ? 'failed' : undefined;
 };
 
-/** Media types come in any case. */
-const isEventStream = (head: ResponseHead): boolean =>
-  head.headers.some(
+/** Media types come in any case. What its engine compressed is no stream of events here. */
+const isEventStream = ({ headers }: ResponseHead): boolean =>
+  !headers.some(encodes) &&
+  headers.some(
     ([name, value]) => name === 'content-type' && value.toLowerCase().startsWith('text/event-stream'),
   );
 
