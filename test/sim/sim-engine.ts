@@ -56,6 +56,9 @@ interface ChatBody {
   readonly prompt?: string;
 }
 
+/** Who stands still looks so often whether it goes on. */
+const hangLookMs = 100;
+
 /** Stands between a completion's prompt and its answer. */
 export const promptEnd = '|';
 
@@ -131,7 +134,7 @@ class Writing implements EngineAnswer {
   #step(): void {
     if (this.isOver) return;
     if (this.#engine.mood === 'hangs') {
-      this.#next(100);
+      this.#next(hangLookMs);
       return;
     }
     if (this.#engine.mood === 'breaks off' && this.#engine.chance.isHit(0.2)) {
@@ -245,7 +248,7 @@ export class SimEngine {
 
   handle(request: EngineRequest, reply: EngineReply): EngineAnswer {
     const { method, path } = request;
-    if (this.mood === 'hangs' && method === 'GET') return nobody;
+    if (this.mood === 'hangs' && method === 'GET') return this.#onceWell(request, reply);
     if (this.isLoading) return answered(reply, 503, { error: { message: 'loading' } });
     if (method === 'GET') {
       if (path === '/v1/models') return answered(reply, 200, { data: [{ id: this.model, created: 1 }] });
@@ -255,6 +258,30 @@ export class SimEngine {
     if (path !== '/v1/chat/completions' && path !== '/v1/completions') return answered(reply, 404, {});
     if (this.mood === 'refuses') return answered(reply, 503, { error: { message: 'the engine is busy' } });
     return this.#write(path, request, reply);
+  }
+
+  /** What it is asked while it stands still it answers when it goes on, if somebody still waits for that. */
+  #onceWell(request: EngineRequest, reply: EngineReply): EngineAnswer {
+    const leave = (): void => {
+      timer.cancel();
+      this.onConnectionsLost.delete(lost);
+    };
+    const lost = (): void => {
+      leave();
+      reply.brokeOff();
+    };
+    const look = (): Later =>
+      this.process.after(hangLookMs, () => {
+        if (this.mood === 'hangs') {
+          timer = look();
+          return;
+        }
+        leave();
+        this.handle(request, reply);
+      });
+    let timer = look();
+    this.onConnectionsLost.add(lost);
+    return { leave, hasRoom: () => {} };
   }
 
   #write(path: string, { headers, body }: EngineRequest, reply: EngineReply): EngineAnswer {
