@@ -2,7 +2,7 @@
  * Known bugs, each planted in the sources as the simulation bundles them. If a run of seeds does not find one of them,
  * the simulation has a hole. Patches that do not fit the source any more fail loudly.
  */
-import { crowded, type FaultKind, fromTheBegin, hurried, type Plan } from './plan.ts';
+import { crowded, cutOff, cutOffFaults, type FaultKind, fromTheBegin, hurried, type Plan } from './plan.ts';
 import { loadPrograms, type Patch, type Programs } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
@@ -153,6 +153,29 @@ export const mutations: readonly Mutation[] = [
     },
     faults: linkFaults,
     seed: 1,
+  },
+  {
+    name: 'a stream that no next link is asked for',
+    patch: {
+      path: 'edge/src/continuity/attempt.ts',
+      find: "const isOne = settings.layout === 'one-object';",
+      replace: `if (waitMs > 0) return errorResponse(new CognitoraError('stream_gone', 'planted'));
+        const isOne = settings.layout === 'one-object';`,
+    },
+    faults: cutOffFaults,
+    shape: cutOff,
+    seed: 0,
+  },
+  {
+    name: 'a stream that is given up where its object is gone',
+    patch: {
+      path: 'edge/src/continuity/exchange.ts',
+      find: 'if (isLinkGone(failure.code)) {',
+      replace: "if (isLinkGone(failure.code) && failure.message !== 'The answer broke off on its way.') {",
+    },
+    faults: cutOffFaults,
+    shape: cutOff,
+    seed: 0,
   },
   {
     name: 'another request where a part of the answer was sent',

@@ -179,6 +179,39 @@ export const crowded = (plan: Plan): Plan => {
   };
 };
 
+/** So long takes an answer that is cut off in its midst, at least. */
+const cutOffAnswerMs = 6_000;
+const cutOffFromMs = 9_000;
+const cutOffEveryMs = 2_500;
+
+/**
+ * The same on one host, whose answers nobody else goes on with: when the first fault strikes all are in their midst,
+ * and each next one strikes soon after.
+ */
+export const cutOff = (plan: Plan): Plan => {
+  const engines = (plan.nodes[0] ?? []).slice(0, 1).map((engine) => ({ ...engine, slots: undefined }));
+  const [{ model, nextMs } = { model: '', nextMs: 1 }] = engines;
+  return {
+    ...plan,
+    nodes: [engines],
+    limits: [],
+    requests: plan.requests.slice(0, 6).map((request) => ({
+      ...request,
+      ...{ model, kind: request.kind === 'whole chat' ? 'chat' : request.kind, isLimited: true },
+      ...{ pieces: Math.ceil(cutOffAnswerMs / nextMs), atMs: cutOffFromMs - 1_000 - (request.atMs % 2_000) },
+      ...{ refusesContinuation: true, timeoutMs: undefined },
+      ...{ stallsAfterMs: undefined, leavesAfterMs: undefined },
+    })),
+    faults: plan.faults.map((fault, index) => ({ ...fault, atMs: cutOffFromMs + cutOffEveryMs * index })),
+  };
+};
+
+/** What happens to those: the host itself is well all the while. */
+export const cutOffFaults: readonly FaultKind[] = [
+  ...(['link cut', 'link cut at the agent', 'region crash', 'region evicted'] as const),
+  ...(['node object crash', 'node object evicted'] as const),
+];
+
 /** The same, where what lasts began before the first link and lasts until all is mended. */
 export const fromTheBegin = (plan: Plan): Plan => ({
   ...plan,

@@ -2,7 +2,7 @@
 import { endedKeptMsMax, replayHostBytesMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
-import { aftermathMs, maySee } from './may-see.ts';
+import { aftermathMs, type Excuse, maySee, relinkMs } from './may-see.ts';
 import { type FaultKind, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
 import { Queues } from './queues.ts';
@@ -17,6 +17,8 @@ export interface Ran {
   readonly violations: readonly string[];
   readonly outcomes: Readonly<Record<Outcome, number>>;
   readonly clients: readonly SimClient[];
+  /** Streams that went on over a later link, as the agents that run at the end count them. */
+  readonly resumed: number;
   /** Of the whole run: the same seed, the same hash. */
   readonly traceHash: string;
   readonly trace: readonly string[];
@@ -235,7 +237,7 @@ class Run {
         !this.#isCrowded(plan.model, plan.tenant) &&
         this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
-      if (counting.some(({ kind }) => maySee[kind].outcomes.includes(outcome))) continue;
+      if (counting.some(({ kind }) => isExcused(client, maySee[kind], areApart(struck)))) continue;
       const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
       this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
@@ -279,6 +281,7 @@ class Run {
       violations: world.violations,
       outcomes,
       clients: world.clients,
+      resumed: world.agents.reduce((sum, { status }) => sum + (status?.kept.resumed ?? 0), 0),
       traceHash: world.trace.hash,
       trace: world.trace.lines,
       virtualMs: world.schedule.nowMs,
@@ -286,6 +289,19 @@ class Run {
     };
   }
 }
+
+/** Whether each of these struck when those who wait for links had them again. */
+const areApart = (faults: Plan['faults']): boolean =>
+  faults.every(({ atMs }, index) => atMs - (faults[index - 1]?.atMs ?? Number.NEGATIVE_INFINITY) > relinkMs);
+
+const isExcused = (
+  { outcome, text }: SimClient,
+  { outcomes, isOutlived = false }: Excuse,
+  areFaultsApart: boolean,
+): boolean => {
+  if (isOutlived && areFaultsApart && text !== '') return false;
+  return outcomes.some((excused) => excused === outcome);
+};
 
 const probeOf = (model: string): RequestPlan => ({
   ...{ atMs: 0, kind: 'chat', model, tenant: proberTenant, pieces: 3, promptBytes: 0, isLimited: false },

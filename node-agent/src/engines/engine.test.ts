@@ -350,7 +350,7 @@ describe('an engine that is late with its list', () => {
     return started;
   };
 
-  test('and hung serves on once bytes of an answer come, also where a look of that time is never answered', async () => {
+  test('and hung serves on once bytes of an answer come, though a look of that time is never answered', async () => {
     const { engine, server, states } = await late();
     sweeping(engine)(11_000);
     engine.heard();
