@@ -53,6 +53,8 @@ export interface EnginePlan {
   readonly nextMs: number;
   /** Requests that it works on at once; undefined: all, and its metrics tell of none. */
   readonly slots: number | undefined;
+  /** What it pads each event of a stream with, as some do against who listens; undefined: nothing. */
+  readonly paddingBytes?: number;
 }
 
 /** What an operator set before the traffic began, of a model or a tenant. */
@@ -211,6 +213,26 @@ export const cutOffFaults: readonly FaultKind[] = [
   ...(['link cut', 'link cut at the agent', 'region crash', 'region evicted'] as const),
   ...(['node object crash', 'node object evicted'] as const),
 ];
+
+/**
+ * The same undisturbed on one host, where each answer is several times what is kept of it and what may be on its way,
+ * each prompt more than an agent takes at once, and each client stops reading for a while.
+ */
+export const heavy = (plan: Plan): Plan => {
+  const [engine] = plan.nodes[0] ?? [];
+  if (engine === undefined) return plan;
+  return {
+    ...plan,
+    nodes: [[{ ...engine, nextMs: 15, slots: undefined, paddingBytes: 8_000 }]],
+    limits: [],
+    requests: plan.requests.slice(0, 3).map((request) => ({
+      ...request,
+      ...{ kind: 'chat', model: engine.model, pieces: 250, promptBytes: 600_000 },
+      ...{ timeoutMs: undefined, leavesAfterMs: undefined, stallsAfterMs: 3_000, stallMs: 3_000 },
+    })),
+    faults: [],
+  };
+};
 
 /** The same, where what lasts began before the first link and lasts until all is mended. */
 export const fromTheBegin = (plan: Plan): Plan => ({

@@ -1,8 +1,9 @@
 /** One run from its seed: the traffic and the faults of its plan, then the end, when all has to be as at the begin. */
-import { endedKeptMsMax, replayHostBytesMax } from '@cognitora/protocol/limits';
+import { endedKeptMsMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
 import { aftermathMs, type Excuse, maySee, relinkMs } from './may-see.ts';
+import { Memory } from './memory.ts';
 import { type FaultKind, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
 import { Queues } from './queues.ts';
@@ -60,6 +61,7 @@ class Run {
   /** When all engines were first ready: most fleets stand before their traffic begins. */
   #stoodAtMs = Number.POSITIVE_INFINITY;
   readonly #queues: Queues;
+  readonly #memory: Memory;
 
   constructor(seed: number, programs: Programs, options: RunOptions) {
     const { isTraceKept = false, faults: kinds, shape } = options;
@@ -68,6 +70,7 @@ class Run {
     this.world = new World(this.plan, programs, isTraceKept);
     this.#lost = new LostWork(this.world);
     this.#queues = new Queues(this.world, this.plan.limits);
+    this.#memory = new Memory(this.world);
   }
 
   runWatched(): Promise<Ran> {
@@ -127,7 +130,7 @@ class Run {
     schedule.after(lookEveryMs, () => {
       this.#look();
       this.#lost.look();
-      this.#lookAtMemory();
+      this.#memory.look();
       this.#queues.look();
       if (this.#isStanding) this.#stoodAtMs = Math.min(this.#stoodAtMs, schedule.nowMs);
     });
@@ -135,13 +138,6 @@ class Run {
 
   get #isStanding(): boolean {
     return this.world.agents.every(({ status }) => status?.replicas.every(({ state }) => state === 'ready'));
-  }
-
-  #lookAtMemory(): void {
-    for (const { name, status } of this.world.agents) {
-      const { bytes = 0 } = status?.kept ?? {};
-      if (bytes > replayHostBytesMax) this.world.violate(`${name} keeps ${bytes} bytes of answers`);
-    }
   }
 
   async #untilAllEnded(): Promise<void> {
@@ -196,6 +192,7 @@ class Run {
     for (const { name, live } of view.nodes)
       if (live !== 0) world.violate(`${name} has ${live} reservations`);
     await this.#noneWaits();
+    this.#memory.lookAtEnd();
     if (view.streams !== 0) world.violate(`the region has ${view.streams} streams`);
     for (const { name, status, engines } of world.agents) {
       if (status?.live !== 0) world.violate(`${name} has ${status?.live} live requests`);

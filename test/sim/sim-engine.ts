@@ -44,6 +44,8 @@ export interface Work {
   readonly sinceMs: number;
   /** Of the answer's text, said by another engine before. */
   readonly emittedChars: number;
+  /** Of its answer so far. */
+  saidBytes: number;
 }
 
 interface ChatBody {
@@ -145,8 +147,11 @@ class Writing implements EngineAnswer {
     if (done === true) {
       this.#over();
       this.#reply.end();
-    } else if (value === '') this.#next(this.#engine.pace.nextMs());
-    else if (this.#reply.data(Buffer.from(value))) this.#next(this.#engine.pace.nextMs());
+      return;
+    }
+    const part = Buffer.from(value);
+    this.work.saidBytes += part.length;
+    if (part.length === 0 || this.#reply.data(part)) this.#next(this.#engine.pace.nextMs());
     else this.#waits = true;
   }
 }
@@ -155,6 +160,7 @@ export interface SimEngineOptions {
   readonly origin: string;
   readonly model: string;
   readonly slots: number | undefined;
+  readonly paddingBytes: number | undefined;
   readonly pace: Pace;
   readonly process: SimProcess;
   readonly chance: Chance;
@@ -168,6 +174,8 @@ export class SimEngine {
   readonly slots: number | undefined;
   readonly chance: Chance;
   readonly pace: Pace;
+  /** Behind the text of each event of a stream. */
+  readonly #padding: object;
   readonly writing = new Set<Writing>();
   /** Kept connections break when it dies. */
   readonly onConnectionsLost = new Set<() => void>();
@@ -177,8 +185,11 @@ export class SimEngine {
   mood: Mood = 'well';
   isListening = true;
   isLoading = false;
+  /** Requests so far; an agent's own have no id. */
+  given = 0;
 
-  constructor({ origin, model, slots, pace, process, chance, onWork }: SimEngineOptions) {
+  constructor({ origin, model, slots, paddingBytes, pace, process, chance, onWork }: SimEngineOptions) {
+    this.#padding = paddingBytes === undefined ? {} : { obfuscation: 'x'.repeat(paddingBytes) };
     this.onWork = onWork;
     this.origin = origin;
     this.model = model;
@@ -290,9 +301,13 @@ export class SimEngine {
     const requestId = headers['x-request-id'] ?? '';
     const work = {
       ...{ requestId, sinceMs: this.process.schedule.nowMs, emittedChars: asked.emitted.length },
+      saidBytes: 0,
     };
     this.onWork(work);
-    if (requestId !== '') this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
+    if (requestId !== '') {
+      this.given += 1;
+      this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
+    }
     const pieces = piecesAfter(asked.prompt, asked.emitted).slice(0, fields.max_tokens);
     const isWhole = asked.emitted + pieces.join('') === piecesAfter(asked.prompt, '').join('');
     const shape = {
@@ -300,6 +315,7 @@ export class SimEngine {
       pieces,
       finish: isWhole ? 'stop' : 'length',
       id: `${this.process.name}-${requestId}`,
+      padding: this.#padding,
     };
     const isStream = fields.stream === true;
     const type = isStream ? 'text/event-stream' : 'application/json';
@@ -352,6 +368,7 @@ interface Shape {
   readonly pieces: readonly string[];
   readonly finish: string;
   readonly id: string;
+  readonly padding: object;
 }
 
 const usageOf = ({ asked, pieces }: Shape) => {
@@ -364,7 +381,7 @@ const usageOf = ({ asked, pieces }: Shape) => {
 };
 
 function* streamOf(shape: Shape, fields: ChatBody): Generator<string> {
-  const { asked, pieces, finish, id } = shape;
+  const { asked, pieces, finish, id, padding } = shape;
   const object = asked.isChat ? 'chat.completion.chunk' : 'text_completion';
   const event = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ id, object, created: 1, model: fields.model, choices, ...more })}\n\n`;
@@ -377,7 +394,7 @@ function* streamOf(shape: Shape, fields: ChatBody): Generator<string> {
       { index: 0, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null },
     ]);
   }
-  for (const piece of pieces) yield event([choice(piece, null)]);
+  for (const piece of pieces) yield event([choice(piece, null)], padding);
   yield event([choice('', finish)]);
   if (fields.stream_options?.include_usage === true) yield event([], { usage: usageOf(shape) });
   yield 'data: [DONE]\n\n';
