@@ -258,7 +258,8 @@ export class SimEngine {
   }
 
   handle(request: EngineRequest, reply: EngineReply): EngineAnswer {
-    const { method, path } = request;
+    const { method, path, headers } = request;
+    if (headers['x-request-id'] !== undefined) this.given += 1;
     if (this.mood === 'hangs' && method === 'GET') return this.#onceWell(request, reply);
     if (this.isLoading) return answered(reply, 503, { error: { message: 'loading' } });
     if (method === 'GET') {
@@ -304,10 +305,7 @@ export class SimEngine {
       saidBytes: 0,
     };
     this.onWork(work);
-    if (requestId !== '') {
-      this.given += 1;
-      this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
-    }
+    if (requestId !== '') this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
     const pieces = piecesAfter(asked.prompt, asked.emitted).slice(0, fields.max_tokens);
     const isWhole = asked.emitted + pieces.join('') === piecesAfter(asked.prompt, '').join('');
     const shape = {
