@@ -37,6 +37,12 @@ const letGo = (body: HeldBody): void => {
   kept.delete(body);
 };
 
+/** What all bodies take of their budgets now. */
+export const bodyBytesTaken = (): { readonly held: number; readonly kept: number } => ({
+  held: heldBytes,
+  kept: keptBytes,
+});
+
 /** Of the bodies that still come, the one with the least patience left, if it has used up enough of it. */
 const mostBehind = (nowMs: number): HeldBody | undefined => {
   let most: HeldBody | undefined;

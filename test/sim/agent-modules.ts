@@ -139,7 +139,7 @@ interface DispatchHandler {
 const withCode = (message: string, code: string): Error => Object.assign(new Error(message), { code });
 
 /** Bytes of an answer that an engine's socket takes while nobody reads. */
-const socketBytesMax = 64 * 1024;
+export const socketBytesMax = 64 * 1024;
 
 /** One request of an agent to an engine. */
 class Controller {

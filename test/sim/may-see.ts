@@ -6,19 +6,23 @@
 import type { FaultKind } from './plan.ts';
 import type { Outcome } from './sim-client.ts';
 
-interface Excuse {
+export interface Excuse {
   /** A fault of one host, or of what all share. */
   readonly of: 'host' | 'edge';
   /** What a request may become beside complete, where the fault counts. */
   readonly outcomes: readonly Outcome[];
+  /** None where the answer had begun: what makes and keeps it is there, and links are back within `relinkMs`. */
+  readonly isOutlived?: boolean;
 }
 
 const host = (...outcomes: readonly Outcome[]): Excuse => ({ of: 'host', outcomes });
 const edge = (...outcomes: readonly Outcome[]): Excuse => ({ of: 'edge', outcomes });
+const outlived = (excuse: Excuse): Excuse => ({ ...excuse, isOutlived: true });
 
 export const maySee: Readonly<Record<FaultKind, Excuse>> = {
-  'link cut': host('told', 'refused'),
-  'link cut at the agent': host('told', 'refused'),
+  'link cut': outlived(host('told', 'refused')),
+  'link cut at the agent': outlived(host('told', 'refused')),
+  // Its agent may hear of it only when the lease is over: too late for who waits for the next link.
   'link cut at the edge': host('told', 'refused'),
   'link held': host('told', 'refused'),
   'link overtaken': host('told', 'refused'),
@@ -30,12 +34,12 @@ export const maySee: Readonly<Record<FaultKind, Excuse>> = {
   'engine breaks off': host('told', 'refused'),
   'engine hangs': host('told', 'refused'),
   'engine slow': host(),
-  'node object crash': host('told', 'refused'),
-  'node object evicted': host('told', 'refused'),
+  'node object crash': outlived(host('told', 'refused')),
+  'node object evicted': outlived(host('told', 'refused')),
   cordon: host('refused'),
   'clock jump at the agent': host('told', 'refused'),
-  'region crash': edge('told', 'refused'),
-  'region evicted': edge('told', 'refused'),
+  'region crash': outlived(edge('told', 'refused')),
+  'region evicted': outlived(edge('told', 'refused')),
   'region held up': edge('told', 'refused'),
   'registry crash': edge('refused'),
   'worker crash': edge('broken'),
@@ -47,3 +51,6 @@ export const maySee: Readonly<Record<FaultKind, Excuse>> = {
 
 /** For so long after a fault was mended the fleet may still suffer from it. */
 export const aftermathMs = 15_000;
+
+/** Whoever waits for a node's next link has it by then, or is struck once more: then it waits no longer. */
+export const relinkMs = 2_000;

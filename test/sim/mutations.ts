@@ -2,7 +2,16 @@
  * Known bugs, each planted in the sources as the simulation bundles them. If a run of seeds does not find one of them,
  * the simulation has a hole. Patches that do not fit the source any more fail loudly.
  */
-import { crowded, type FaultKind, fromTheBegin, hurried, type Plan } from './plan.ts';
+import {
+  crowded,
+  cutOff,
+  cutOffFaults,
+  type FaultKind,
+  fromTheBegin,
+  heavy,
+  hurried,
+  type Plan,
+} from './plan.ts';
 import { loadPrograms, type Patch, type Programs } from './programs.ts';
 import { runSeed } from './run-seed.ts';
 
@@ -155,6 +164,29 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'a stream that no next link is asked for',
+    patch: {
+      path: 'edge/src/continuity/attempt.ts',
+      find: "const isOne = settings.layout === 'one-object';",
+      replace: `if (waitMs > 0) return errorResponse(new CognitoraError('stream_gone', 'planted'));
+        const isOne = settings.layout === 'one-object';`,
+    },
+    faults: cutOffFaults,
+    shape: cutOff,
+    seed: 0,
+  },
+  {
+    name: 'a stream that is given up where its object is gone',
+    patch: {
+      path: 'edge/src/continuity/exchange.ts',
+      find: 'if (isLinkGone(failure.code)) {',
+      replace: "if (isLinkGone(failure.code) && failure.message !== 'The answer broke off on its way.') {",
+    },
+    faults: cutOffFaults,
+    shape: cutOff,
+    seed: 0,
+  },
+  {
     name: 'another request where a part of the answer was sent',
     patch: {
       path: 'edge/src/continuity/answer-stream.ts',
@@ -196,6 +228,45 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'kept bytes that are never given back',
     patch: { path: 'node-agent/src/link/kept-streams.ts', find: 'replay?.drop();', replace: '' },
+    seed: 0,
+  },
+  {
+    name: 'an answer that is kept whole',
+    patch: {
+      path: 'protocol/src/limits.ts',
+      find: 'export const replayStreamBytesMax = 512 * KiB;',
+      replace: 'export const replayStreamBytesMax = 512 * MiB;',
+    },
+    shape: heavy,
+    seed: 0,
+  },
+  {
+    name: 'a sender that ignores its credit',
+    patch: {
+      path: 'protocol/src/outbox.ts',
+      find: 'const room = Math.min(frameBodyBytesMax, stream.credit.bytes, this.#linkCredit.bytes);',
+      replace: 'const room = frameBodyBytesMax;',
+    },
+    shape: heavy,
+    seed: 0,
+  },
+  {
+    name: 'an agent that reads from its engine whatever waits to be sent',
+    patch: {
+      path: 'node-agent/src/link/session.ts',
+      find: 'if (this.#outbox.queuedBytes(id) <= agentQueuedBytesMax) return true;',
+      replace: 'if (this.#outbox.queuedBytes(id) >= 0) return true;',
+    },
+    shape: heavy,
+    seed: 0,
+  },
+  {
+    name: 'a body that its answer never lets go of',
+    patch: {
+      path: 'edge/src/dispatch.ts',
+      find: 'const onOver = (): void => body.release();',
+      replace: 'const onOver = (): void => {};',
+    },
     seed: 0,
   },
   {

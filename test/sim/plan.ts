@@ -53,6 +53,8 @@ export interface EnginePlan {
   readonly nextMs: number;
   /** Requests that it works on at once; undefined: all, and its metrics tell of none. */
   readonly slots: number | undefined;
+  /** What it pads each event of a stream with, as some do against who listens; undefined: nothing. */
+  readonly paddingBytes?: number;
 }
 
 /** What an operator set before the traffic began, of a model or a tenant. */
@@ -174,6 +176,59 @@ export const crowded = (plan: Plan): Plan => {
       ...{ atMs: trafficFromMs + index, timeoutMs: crowdedTimeoutMs },
       pieces: Math.ceil(crowdedAnswerMs / (paces.get(request.model) ?? crowdedAnswerMs)),
       ...{ stallsAfterMs: undefined, leavesAfterMs: undefined },
+    })),
+    faults: [],
+  };
+};
+
+/** So long takes an answer that is cut off in its midst, at least. */
+const cutOffAnswerMs = 6_000;
+const cutOffFromMs = 9_000;
+const cutOffEveryMs = 2_500;
+
+/**
+ * The same on one host, whose answers nobody else goes on with: when the first fault strikes all are in their midst,
+ * and each next one strikes soon after.
+ */
+export const cutOff = (plan: Plan): Plan => {
+  const engines = (plan.nodes[0] ?? []).slice(0, 1).map((engine) => ({ ...engine, slots: undefined }));
+  const [{ model, nextMs } = { model: '', nextMs: 1 }] = engines;
+  return {
+    ...plan,
+    nodes: [engines],
+    limits: [],
+    requests: plan.requests.slice(0, 6).map((request) => ({
+      ...request,
+      ...{ model, kind: request.kind === 'whole chat' ? 'chat' : request.kind, isLimited: true },
+      ...{ pieces: Math.ceil(cutOffAnswerMs / nextMs), atMs: cutOffFromMs - 1_000 - (request.atMs % 2_000) },
+      ...{ refusesContinuation: true, timeoutMs: undefined },
+      ...{ stallsAfterMs: undefined, leavesAfterMs: undefined },
+    })),
+    faults: plan.faults.map((fault, index) => ({ ...fault, atMs: cutOffFromMs + cutOffEveryMs * index })),
+  };
+};
+
+/** What happens to those: the host itself is well all the while. */
+export const cutOffFaults: readonly FaultKind[] = [
+  ...(['link cut', 'link cut at the agent', 'region crash', 'region evicted'] as const),
+  ...(['node object crash', 'node object evicted'] as const),
+];
+
+/**
+ * The same undisturbed on one host, where each answer is several times what is kept of it and what may be on its way,
+ * each prompt more than an agent takes at once, and each client stops reading for a while.
+ */
+export const heavy = (plan: Plan): Plan => {
+  const [engine] = plan.nodes[0] ?? [];
+  if (engine === undefined) return plan;
+  return {
+    ...plan,
+    nodes: [[{ ...engine, nextMs: 15, slots: undefined, paddingBytes: 8_000 }]],
+    limits: [],
+    requests: plan.requests.slice(0, 3).map((request) => ({
+      ...request,
+      ...{ kind: 'chat', model: engine.model, pieces: 250, promptBytes: 600_000 },
+      ...{ timeoutMs: undefined, leavesAfterMs: undefined, stallsAfterMs: 3_000, stallMs: 3_000 },
     })),
     faults: [],
   };

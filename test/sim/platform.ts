@@ -39,7 +39,7 @@ export interface PlatformOptions {
 const news = new Set(['joined', 'reported', 'left', 'vouched', 'heard', 'measured', 'settled']);
 
 /** Bytes on their way between two processes of the platform. */
-const hopWindowBytes = 64 * 1024;
+export const hopWindowBytes = 64 * 1024;
 
 const moduleExports = (program: Program, process: SimProcess) =>
   program({ ...globalsOf(process), ...socketGlobals() }, {});
@@ -194,7 +194,7 @@ interface Ways {
 export class Platform {
   readonly options: PlatformOptions;
   readonly #objects = new Map<string, HostedObject>();
-  #worker: { readonly process: SimProcess; readonly fetch: WorkerFetch } | undefined;
+  #worker: HostedWorker | undefined;
   #lives = 0;
 
   constructor(options: PlatformOptions) {
@@ -240,19 +240,25 @@ export class Platform {
   }
 
   /** The Worker in memory, made if it is not there. */
-  get worker(): { readonly process: SimProcess; readonly fetch: WorkerFetch } {
+  get worker(): HostedWorker {
     if (this.#worker === undefined) {
       this.#lives += 1;
       const process = this.newProcess(`worker#${this.#lives}`);
-      const { worker } = moduleExports(this.options.program, process) as { worker: WorkerModule };
+      const exported = moduleExports(this.options.program, process) as unknown as WorkerExports;
+      const { worker, bodyBytesTaken } = exported;
       const env = this.envOf(process);
       this.#worker = {
-        process,
+        ...{ process, bodyBytesTaken },
         fetch: (request) =>
           worker.fetch(request, env, { waitUntil: () => {}, passThroughOnException: () => {} }),
       };
     }
     return this.#worker;
+  }
+
+  /** Of the Worker in memory; undefined: there is none. */
+  get bodyBytesTaken(): BodyBytes | undefined {
+    return this.#worker?.bodyBytesTaken();
   }
 
   crashWorker(): void {
@@ -327,6 +333,22 @@ export class Platform {
 }
 
 type WorkerFetch = (request: Request) => Promise<Response>;
+
+interface BodyBytes {
+  readonly held: number;
+  readonly kept: number;
+}
+
+interface HostedWorker {
+  readonly process: SimProcess;
+  readonly fetch: WorkerFetch;
+  readonly bodyBytesTaken: () => BodyBytes;
+}
+
+interface WorkerExports {
+  readonly worker: WorkerModule;
+  readonly bodyBytesTaken: () => BodyBytes;
+}
 
 interface WorkerModule {
   fetch(request: Request, env: unknown, context: unknown): Promise<Response>;

@@ -31,6 +31,7 @@ export interface Programs {
 const entries = {
   edge: `
     export { default as worker, Region, NodeLink, Registry } from './edge/src/worker.ts';
+    export { bodyBytesTaken } from './edge/src/body-budget.ts';
     export { mintToken, tokenHash } from './edge/src/identity/tokens.ts';
   `,
   agent: `

@@ -1,8 +1,9 @@
 /** One run from its seed: the traffic and the faults of its plan, then the end, when all has to be as at the begin. */
-import { endedKeptMsMax, replayHostBytesMax } from '@cognitora/protocol/limits';
+import { endedKeptMsMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
-import { aftermathMs, maySee } from './may-see.ts';
+import { aftermathMs, type Excuse, maySee, relinkMs } from './may-see.ts';
+import { Memory } from './memory.ts';
 import { type FaultKind, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
 import { Queues } from './queues.ts';
@@ -17,6 +18,8 @@ export interface Ran {
   readonly violations: readonly string[];
   readonly outcomes: Readonly<Record<Outcome, number>>;
   readonly clients: readonly SimClient[];
+  /** Streams that went on over a later link, as the agents that run at the end count them. */
+  readonly resumed: number;
   /** Of the whole run: the same seed, the same hash. */
   readonly traceHash: string;
   readonly trace: readonly string[];
@@ -58,6 +61,7 @@ class Run {
   /** When all engines were first ready: most fleets stand before their traffic begins. */
   #stoodAtMs = Number.POSITIVE_INFINITY;
   readonly #queues: Queues;
+  readonly #memory: Memory;
 
   constructor(seed: number, programs: Programs, options: RunOptions) {
     const { isTraceKept = false, faults: kinds, shape } = options;
@@ -66,6 +70,7 @@ class Run {
     this.world = new World(this.plan, programs, isTraceKept);
     this.#lost = new LostWork(this.world);
     this.#queues = new Queues(this.world, this.plan.limits);
+    this.#memory = new Memory(this.world);
   }
 
   runWatched(): Promise<Ran> {
@@ -125,7 +130,7 @@ class Run {
     schedule.after(lookEveryMs, () => {
       this.#look();
       this.#lost.look();
-      this.#lookAtMemory();
+      this.#memory.look();
       this.#queues.look();
       if (this.#isStanding) this.#stoodAtMs = Math.min(this.#stoodAtMs, schedule.nowMs);
     });
@@ -133,13 +138,6 @@ class Run {
 
   get #isStanding(): boolean {
     return this.world.agents.every(({ status }) => status?.replicas.every(({ state }) => state === 'ready'));
-  }
-
-  #lookAtMemory(): void {
-    for (const { name, status } of this.world.agents) {
-      const { bytes = 0 } = status?.kept ?? {};
-      if (bytes > replayHostBytesMax) this.world.violate(`${name} keeps ${bytes} bytes of answers`);
-    }
   }
 
   async #untilAllEnded(): Promise<void> {
@@ -194,6 +192,7 @@ class Run {
     for (const { name, live } of view.nodes)
       if (live !== 0) world.violate(`${name} has ${live} reservations`);
     await this.#noneWaits();
+    this.#memory.lookAtEnd();
     if (view.streams !== 0) world.violate(`the region has ${view.streams} streams`);
     for (const { name, status, engines } of world.agents) {
       if (status?.live !== 0) world.violate(`${name} has ${status?.live} live requests`);
@@ -235,7 +234,7 @@ class Run {
         !this.#isCrowded(plan.model, plan.tenant) &&
         this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
-      if (counting.some(({ kind }) => maySee[kind].outcomes.includes(outcome))) continue;
+      if (counting.some(({ kind }) => isExcused(client, maySee[kind], areApart(struck)))) continue;
       const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
       this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
@@ -279,6 +278,7 @@ class Run {
       violations: world.violations,
       outcomes,
       clients: world.clients,
+      resumed: world.agents.reduce((sum, { status }) => sum + (status?.kept.resumed ?? 0), 0),
       traceHash: world.trace.hash,
       trace: world.trace.lines,
       virtualMs: world.schedule.nowMs,
@@ -286,6 +286,19 @@ class Run {
     };
   }
 }
+
+/** Whether each of these struck when those who wait for links had them again. */
+const areApart = (faults: Plan['faults']): boolean =>
+  faults.every(({ atMs }, index) => atMs - (faults[index - 1]?.atMs ?? Number.NEGATIVE_INFINITY) > relinkMs);
+
+const isExcused = (
+  { outcome, text }: SimClient,
+  { outcomes, isOutlived = false }: Excuse,
+  areFaultsApart: boolean,
+): boolean => {
+  if (isOutlived && areFaultsApart && text !== '') return false;
+  return outcomes.some((excused) => excused === outcome);
+};
 
 const probeOf = (model: string): RequestPlan => ({
   ...{ atMs: 0, kind: 'chat', model, tenant: proberTenant, pieces: 3, promptBytes: 0, isLimited: false },

@@ -18,7 +18,7 @@ export const edgeUrl = new URL('http://127.0.0.1:8787');
 /** What the simulation reads of an agent's own status. */
 export interface AgentView {
   readonly live: number;
-  readonly kept: { readonly bytes: number };
+  readonly kept: { readonly bytes: number; readonly resumed: number };
   readonly link: { readonly state: string };
   readonly replicas: readonly { readonly state: string }[];
 }

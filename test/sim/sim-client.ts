@@ -36,7 +36,7 @@ export interface RequestPlan {
 /** Told to who is one too many, and to nobody else. */
 export const isCrowding = (code: string): boolean => code === 'overloaded' || code === 'tenant_limit';
 
-const clientWindowBytes = 64 * 1024;
+export const clientWindowBytes = 64 * 1024;
 
 const pathOf = (kind: RequestPlan['kind']): string =>
   kind === 'completion' ? '/v1/completions' : '/v1/chat/completions';
@@ -65,6 +65,10 @@ export class SimClient {
   /** Of an error it was told. */
   code = '';
   text = '';
+  /** Of what it sent. */
+  bodyBytes = 0;
+  /** Of the answer. */
+  readBytes = 0;
   readonly #platform: Platform;
   readonly #violate: (what: string) => void;
   readonly #expected: string;
@@ -116,6 +120,7 @@ export class SimClient {
     const stream = this.isStream ? { stream: true, stream_options: { include_usage: true } } : {};
     const limit = isLimited ? { max_tokens: pieces } : {};
     const body = Buffer.from(JSON.stringify({ model, ...limit, ...content, ...stream }));
+    this.bodyBytes = body.length;
     const worker = this.#platform.worker;
     const exchange = new HttpExchange(
       {
@@ -178,6 +183,7 @@ export class SimClient {
         const read = await reader?.read();
         if (read === undefined || read.done) break;
         if (this.outcome !== undefined) return;
+        this.readBytes += read.value.length;
         const part = decoder.decode(read.value, { stream: true });
         if (isEvents) this.#events(part);
         else text += part;

@@ -44,6 +44,8 @@ export interface Work {
   readonly sinceMs: number;
   /** Of the answer's text, said by another engine before. */
   readonly emittedChars: number;
+  /** Of its answer so far. */
+  saidBytes: number;
 }
 
 interface ChatBody {
@@ -55,6 +57,9 @@ interface ChatBody {
   readonly messages?: readonly { readonly role: string; readonly content: string }[];
   readonly prompt?: string;
 }
+
+/** Who stands still looks so often whether it goes on. */
+const hangLookMs = 100;
 
 /** Stands between a completion's prompt and its answer. */
 export const promptEnd = '|';
@@ -131,7 +136,7 @@ class Writing implements EngineAnswer {
   #step(): void {
     if (this.isOver) return;
     if (this.#engine.mood === 'hangs') {
-      this.#next(100);
+      this.#next(hangLookMs);
       return;
     }
     if (this.#engine.mood === 'breaks off' && this.#engine.chance.isHit(0.2)) {
@@ -142,8 +147,11 @@ class Writing implements EngineAnswer {
     if (done === true) {
       this.#over();
       this.#reply.end();
-    } else if (value === '') this.#next(this.#engine.pace.nextMs());
-    else if (this.#reply.data(Buffer.from(value))) this.#next(this.#engine.pace.nextMs());
+      return;
+    }
+    const part = Buffer.from(value);
+    this.work.saidBytes += part.length;
+    if (part.length === 0 || this.#reply.data(part)) this.#next(this.#engine.pace.nextMs());
     else this.#waits = true;
   }
 }
@@ -152,6 +160,7 @@ export interface SimEngineOptions {
   readonly origin: string;
   readonly model: string;
   readonly slots: number | undefined;
+  readonly paddingBytes: number | undefined;
   readonly pace: Pace;
   readonly process: SimProcess;
   readonly chance: Chance;
@@ -165,6 +174,8 @@ export class SimEngine {
   readonly slots: number | undefined;
   readonly chance: Chance;
   readonly pace: Pace;
+  /** Behind the text of each event of a stream. */
+  readonly #padding: object;
   readonly writing = new Set<Writing>();
   /** Kept connections break when it dies. */
   readonly onConnectionsLost = new Set<() => void>();
@@ -174,8 +185,11 @@ export class SimEngine {
   mood: Mood = 'well';
   isListening = true;
   isLoading = false;
+  /** Requests so far; an agent's own have no id. */
+  given = 0;
 
-  constructor({ origin, model, slots, pace, process, chance, onWork }: SimEngineOptions) {
+  constructor({ origin, model, slots, paddingBytes, pace, process, chance, onWork }: SimEngineOptions) {
+    this.#padding = paddingBytes === undefined ? {} : { obfuscation: 'x'.repeat(paddingBytes) };
     this.onWork = onWork;
     this.origin = origin;
     this.model = model;
@@ -244,8 +258,9 @@ export class SimEngine {
   }
 
   handle(request: EngineRequest, reply: EngineReply): EngineAnswer {
-    const { method, path } = request;
-    if (this.mood === 'hangs' && method === 'GET') return nobody;
+    const { method, path, headers } = request;
+    if (headers['x-request-id'] !== undefined) this.given += 1;
+    if (this.mood === 'hangs' && method === 'GET') return this.#onceWell(request, reply);
     if (this.isLoading) return answered(reply, 503, { error: { message: 'loading' } });
     if (method === 'GET') {
       if (path === '/v1/models') return answered(reply, 200, { data: [{ id: this.model, created: 1 }] });
@@ -257,12 +272,37 @@ export class SimEngine {
     return this.#write(path, request, reply);
   }
 
+  /** What it is asked while it stands still it answers when it goes on, if somebody still waits for that. */
+  #onceWell(request: EngineRequest, reply: EngineReply): EngineAnswer {
+    const leave = (): void => {
+      timer.cancel();
+      this.onConnectionsLost.delete(lost);
+    };
+    const lost = (): void => {
+      leave();
+      reply.brokeOff();
+    };
+    const look = (): Later =>
+      this.process.after(hangLookMs, () => {
+        if (this.mood === 'hangs') {
+          timer = look();
+          return;
+        }
+        leave();
+        this.handle(request, reply);
+      });
+    let timer = look();
+    this.onConnectionsLost.add(lost);
+    return { leave, hasRoom: () => {} };
+  }
+
   #write(path: string, { headers, body }: EngineRequest, reply: EngineReply): EngineAnswer {
     const fields = JSON.parse(Buffer.from(body).toString()) as ChatBody;
     const asked = askedOf(path, fields);
     const requestId = headers['x-request-id'] ?? '';
     const work = {
       ...{ requestId, sinceMs: this.process.schedule.nowMs, emittedChars: asked.emitted.length },
+      saidBytes: 0,
     };
     this.onWork(work);
     if (requestId !== '') this.process.note(`serves ${requestId} behind ${asked.emitted.length} characters`);
@@ -273,6 +313,7 @@ export class SimEngine {
       pieces,
       finish: isWhole ? 'stop' : 'length',
       id: `${this.process.name}-${requestId}`,
+      padding: this.#padding,
     };
     const isStream = fields.stream === true;
     const type = isStream ? 'text/event-stream' : 'application/json';
@@ -325,6 +366,7 @@ interface Shape {
   readonly pieces: readonly string[];
   readonly finish: string;
   readonly id: string;
+  readonly padding: object;
 }
 
 const usageOf = ({ asked, pieces }: Shape) => {
@@ -337,7 +379,7 @@ const usageOf = ({ asked, pieces }: Shape) => {
 };
 
 function* streamOf(shape: Shape, fields: ChatBody): Generator<string> {
-  const { asked, pieces, finish, id } = shape;
+  const { asked, pieces, finish, id, padding } = shape;
   const object = asked.isChat ? 'chat.completion.chunk' : 'text_completion';
   const event = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ id, object, created: 1, model: fields.model, choices, ...more })}\n\n`;
@@ -350,7 +392,7 @@ function* streamOf(shape: Shape, fields: ChatBody): Generator<string> {
       { index: 0, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null },
     ]);
   }
-  for (const piece of pieces) yield event([choice(piece, null)]);
+  for (const piece of pieces) yield event([choice(piece, null)], padding);
   yield event([choice('', finish)]);
   if (fields.stream_options?.include_usage === true) yield event([], { usage: usageOf(shape) });
   yield 'data: [DONE]\n\n';

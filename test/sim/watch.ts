@@ -2,8 +2,21 @@
  * What has to be true at every step, watched from outside: who is given work, how long an engine works for nobody, what
  * is held on the way. Reads what passes on the wire; never asks the programs what they think.
  */
-import { decodeBody, decodeOpenPayload, FrameDecoder, frameTypes } from '@cognitora/protocol/frame';
-import { edgeStreamWindowBytes, leaseMsMax, sweepMs } from '@cognitora/protocol/limits';
+import {
+  decodeBody,
+  decodeCredit,
+  decodeOpenPayload,
+  FrameDecoder,
+  frameTypes,
+} from '@cognitora/protocol/frame';
+import {
+  agentLinkWindowBytes,
+  agentStreamWindowBytes,
+  edgeLinkWindowBytes,
+  edgeStreamWindowBytes,
+  leaseMsMax,
+  sweepMs,
+} from '@cognitora/protocol/limits';
 import {
   type Hello,
   parseHello,
@@ -11,6 +24,7 @@ import {
   parseReplicas,
   parseStreamFailure,
 } from '@cognitora/protocol/link';
+import { Allowance } from './allowance.ts';
 import type { ConnectionTap, Side } from './connection.ts';
 import type { Schedule, Trace } from './schedule.ts';
 
@@ -60,6 +74,8 @@ class WatchedLink implements ConnectionTap {
   #leavingAtMs: number | undefined;
   /** Of each stream: bytes that came. */
   readonly #offsets = new Map<number, number>();
+  readonly #ofAgent = new Allowance(edgeStreamWindowBytes, edgeLinkWindowBytes);
+  readonly #ofEdge = new Allowance(agentStreamWindowBytes, agentLinkWindowBytes);
 
   constructor(watch: Watch, node: WatchedNode) {
     this.#watch = watch;
@@ -72,6 +88,8 @@ class WatchedLink implements ConnectionTap {
     this.#toAgent.push(data.slice(), ({ type, stream, payload }) => {
       this.#note(`edge to ${this.#node.name}`, type, stream, payload);
       if (type === frameTypes.open) this.#opened(payload);
+      if (type === frameTypes.credit) this.#ofAgent.granted(stream, decodeCredit(payload));
+      if (type === frameTypes.body) this.#spent(this.#ofEdge, stream, decodeBody(payload).bytes);
     });
   }
 
@@ -86,6 +104,7 @@ class WatchedLink implements ConnectionTap {
       if (type === frameTypes.replicas) this.#reported(parseReplicas(payload), nowMs);
       if (type === frameTypes.goaway) this.#leavingAtMs ??= nowMs;
       if (type === frameTypes.data) this.#data(stream, payload);
+      if (type === frameTypes.credit) this.#ofEdge.granted(stream, decodeCredit(payload));
       if (type === frameTypes.fail) this.#failed(stream, payload);
     });
   }
@@ -116,9 +135,14 @@ class WatchedLink implements ConnectionTap {
       this.#watch.options.violate(`${this.#node.name}: bytes of ${offset} where ${due} was due`);
     }
     this.#offsets.set(stream, offset + bytes.length);
-    if (bytes.length > edgeStreamWindowBytes) {
-      this.#watch.options.violate(`${this.#node.name}: ${bytes.length} bytes at once`);
-    }
+    this.#spent(this.#ofAgent, stream, bytes);
+  }
+
+  /** Between two ends lies no more than the receiver granted. */
+  #spent(allowance: Allowance, stream: number, { length }: Uint8Array): void {
+    const from = allowance === this.#ofEdge ? `edge to ${this.#node.name}` : this.#node.name;
+    const beyond = allowance.spent(stream, length);
+    if (beyond > 0) this.#watch.options.violate(`${from}: ${beyond} bytes beyond the credit of ${stream}`);
   }
 
   #opened(payload: Uint8Array): void {

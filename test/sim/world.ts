@@ -145,7 +145,7 @@ export class World {
 
   #newAgent(name: string, engines: Plan['nodes'][number]): SimAgent {
     const { schedule, trace, chance } = this;
-    const made = engines.map(({ model, firstMs, nextMs, slots }, index) => {
+    const made = engines.map(({ model, firstMs, nextMs, slots, paddingBytes }, index) => {
       const own = chance.fork(`${name}/engine${index}`);
       const process = new SimProcess(`${name}/r${index}`, schedule, trace, own);
       const pace = {
@@ -154,7 +154,9 @@ export class World {
       };
       const origin = `http://127.0.0.1:${8000 + index}`;
       const onWork = (work: Work): void => this.#judgeWork(work, process.name);
-      return new SimEngine({ origin, model, slots, pace, process, chance: own.fork('engine'), onWork });
+      return new SimEngine({
+        ...{ origin, model, slots, paddingBytes, pace, process, chance: own.fork('engine'), onWork },
+      });
     });
     return new SimAgent({
       ...{ name, schedule, trace, fleetSecret, engines: made },

@@ -32,6 +32,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     retryAfter: undefined as string | undefined,
     healthStatus: 200,
     isHealthLate: false,
+    isListLate: false,
     probes: 0,
     probeStatus: 200,
     paths: [] as string[],
@@ -51,6 +52,7 @@ const start = async (more: Partial<EngineOptions> = {}, suffix = '') => {
     server.paths.push(request.url ?? '');
     if (request.url?.endsWith('/health') && server.isHealthLate) return;
     if (request.url?.endsWith('/health')) return answerJson(response, {}, server.healthStatus);
+    if (request.method === 'GET' && server.isListLate) return;
     if (request.method === 'GET' && server.raw !== undefined) return void response.end(server.raw);
     if (server.retryAfter !== undefined) response.setHeader('retry-after', server.retryAfter);
     if (request.method === 'GET') return answerJson(response, server.list, server.status);
@@ -339,6 +341,42 @@ test('an engine that lists its models and is late with its health for long hangs
   expect(states).toEqual(['ready', 'failed']);
   server.isHealthLate = false;
   await until(() => states.at(-1) === 'ready');
+});
+
+describe('an engine that is late with its list', () => {
+  /** Two looks were late, and a third is on its way. */
+  const late = async () => {
+    hastenSignals();
+    const started = await start();
+    const { engine, server, states } = started;
+    await until(() => states.at(-1) === 'ready');
+    server.isListLate = true;
+    const looks = server.paths.length;
+    engine.sweep(0, () => false);
+    await until(() => server.paths.length > looks + 2);
+    return started;
+  };
+
+  test('and hung serves on once bytes of an answer come, though a look of that time is never answered', async () => {
+    const { engine, server, states } = await late();
+    sweeping(engine)(11_000);
+    engine.heard();
+    server.isListLate = false;
+    const looks = server.paths.length;
+    await until(() => server.paths.length > looks + 1);
+    expect(states).toEqual(['ready']);
+  });
+
+  test('all the while that it sends bytes of answers counts as gone', async () => {
+    const { engine, states } = await late();
+    const sweep = sweeping(engine);
+    for (let times = 0; times < 5; times += 1) {
+      sweep(2_000);
+      engine.heard();
+    }
+    await until(() => states.length > 1);
+    expect(states).toEqual(['ready', 'failed']);
+  });
 });
 
 test('an engine that stops answering has failed, and is ready again once it answers, probed anew', async () => {

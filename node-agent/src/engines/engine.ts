@@ -207,8 +207,9 @@ export class Engine {
     void this.#poll();
   }
 
-  /** HOT. Bytes of an answer came: however late it answers us, it is not hung. */
+  /** HOT. Bytes of an answer came: however late it answers us, it is not hung. Looks at one that was do not count. */
   heard(): void {
+    if (this.#silence.lastedMs > pollTimeoutMs) this.#lateLooks = 0;
     this.#silence.broken();
   }
 

@@ -5,6 +5,7 @@ test('silence lasts from the sweep after the last sign of life, and one sign end
   const silence = new Silence();
   expect([0, 1_000, 2_000, 3_000].map((nowMs) => silence.sweep(nowMs))).toEqual([0, 1_000, 2_000, 3_000]);
   silence.broken();
+  expect(silence.lastedMs).toBe(3_000);
   expect([4_000, 5_000].map((nowMs) => silence.sweep(nowMs))).toEqual([0, 1_000]);
 });
 

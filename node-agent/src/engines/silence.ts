@@ -11,6 +11,11 @@ export class Silence {
   #sweptMs: number | undefined;
   #silentMs = 0;
 
+  /** How long it lasted at the last sweep. */
+  get lastedMs(): number {
+    return this.#silentMs;
+  }
+
   /** HOT: for each read of an answer. */
   broken(): void {
     this.#isBroken = true;
