@@ -40,7 +40,7 @@ beforeAll(async () => {
 test.each([
   ['prod', 'cognitora-prod'],
   ['Prod_EU.1', 'cognitora-prod-eu-1'],
-  ['x'.repeat(19) + '-y', `cognitora-${'x'.repeat(19)}`],
+  [`${'x'.repeat(19)}-y`, `cognitora-${'x'.repeat(19)}`],
 ])('the account of hosts of stack %s has a name that Google takes', (stack, accountId) => {
   expect(accountIdOf(stack)).toBe(accountId);
 });

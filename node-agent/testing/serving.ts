@@ -13,6 +13,16 @@ import { openOf } from './scripted-edge.ts';
 
 export const path = '/v1/chat/completions';
 
+/** What a stream is made of. */
+export const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
+export const chunk = event({ model: 'm', choices: [{ delta: { content: 'Hi' } }] });
+export const usageChunk = event({
+  model: 'm',
+  choices: [],
+  usage: { prompt_tokens: 5, completion_tokens: 2 },
+});
+export const doneEvent = 'data: [DONE]\n\n';
+
 export interface Serving {
   readonly engine: Engine;
   readonly request: string;
