@@ -4,6 +4,7 @@
  */
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 import type { Tier } from '@cognitora/protocol/kv';
+import { streamsPerLinkMax } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import type { PromptView } from '../../edge/src/directory/decision.ts';
 import { Directory } from '../../edge/src/directory/directory.ts';
@@ -48,6 +49,7 @@ export class BenchRegion implements Holders {
     const { reservation } = this.#directory.decide({
       ...{ model: this.#model, prompt, isStream: true, nowMs, random },
       isLeased: () => true,
+      seatsPerReplica: streamsPerLinkMax,
     });
     return reservation;
   }

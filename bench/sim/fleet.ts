@@ -6,7 +6,7 @@
 import { CognitoraError } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, ReplicaName } from '@cognitora/protocol/ids';
 
-import { prefixBlocksMax } from '@cognitora/protocol/limits';
+import { prefixBlocksMax, streamsPerLinkMax } from '@cognitora/protocol/limits';
 import { plainProfile } from '@cognitora/protocol/prefix/profile';
 import { Directory } from '../../edge/src/directory/directory.ts';
 import type { Reservation } from '../../edge/src/directory/load.ts';
@@ -100,6 +100,8 @@ export class Fleet {
         nowMs,
         isLeased: () => true,
         random,
+        // Simulated engines queue by themselves.
+        seatsPerReplica: streamsPerLinkMax,
       });
       return { node: nodeOf(node), reservation };
     } catch (thrown) {

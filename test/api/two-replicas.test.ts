@@ -27,6 +27,7 @@ describe.each(layouts)('two replicas, layout %s', (layout) => {
 
   test('100 concurrent requests split within 10 % of even', async () => {
     const { cluster } = fixture;
+    await cluster.admin('PUT', '/admin/limits/models/shared', { seatsPerReplica: 100 });
     const requests = Array.from({ length: 100 }, (_, index) => ({
       id: freshId(),
       prompt: `prompt ${100 + index}`,

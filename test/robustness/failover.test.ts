@@ -125,18 +125,23 @@ describe.each(layouts)('failover, layout %s', (layout) => {
     for (const answer of await askAll()) expectWhole(answer);
     await host.restartEngines();
     await allReady();
-    host.signalAgent('SIGSTOP');
-    const answers = await askAll();
-    host.signalAgent('SIGCONT');
-    for (const answer of answers) expectWhole(answer);
-    const decisions = (await Promise.all(answers.map(({ id }) => decisionsOf(id)))).flat();
-    const retried = decisions.filter(({ occasion }) => occasion === 'retried');
+    const retriedOfAll = async (): Promise<Awaited<ReturnType<typeof decisionsOf>>> => {
+      host.signalAgent('SIGSTOP');
+      const answers = await askAll();
+      host.signalAgent('SIGCONT');
+      for (const answer of answers) expectWhole(answer);
+      await allReady();
+      const decisions = (await Promise.all(answers.map(({ id }) => decisionsOf(id)))).flat();
+      return decisions.filter(({ occasion }) => occasion === 'retried');
+    };
+    let retried = await retriedOfAll();
+    // Of an engine that began anew nobody knows how quick it is: a busy machine may keep all from it for a while.
+    for (let round = 1; round < 5 && retried.length === 0; round += 1) retried = await retriedOfAll();
     expect(retried.length).toBeGreaterThan(0);
     for (const { earlier, node } of retried) {
       expect(earlier).toMatchObject([{ node: down, code: 'ack_timeout' }]);
       expect(node).not.toBe(down);
     }
-    await allReady();
   });
 
   test('a link that is cut: the same stream goes on over the next one, and not a byte differs', async () => {
