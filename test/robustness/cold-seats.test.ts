@@ -11,6 +11,8 @@ import { useCluster } from '../harness/use-cluster.ts';
 import { chatPath } from './requests.ts';
 
 const slots = 4;
+/** Where the edge hears late that an answer is over, it takes it and its successor to run at once. */
+const waitingMax = 2 * slots;
 const body = JSON.stringify({
   ...{ model: slotModel, stream: true, max_tokens: 4 },
   messages: [{ role: 'user', content: 'Hi.' }],
@@ -18,7 +20,7 @@ const body = JSON.stringify({
 
 describe.each(layouts)('an engine of which nothing was told, layout %s', (layout) => {
   // Without a profile that has metrics the agent tells nothing of it, ever.
-  const engine = new SlotEngine({ slots, prefillMs: 50, stepMs: 20 });
+  const engine = new SlotEngine({ slots, prefillMs: 300, stepMs: 20 });
   afterAll(() => engine.stop());
   const fixture = useCluster(() => ({ layout, regions: ['local'] }));
   beforeAll(async () => {
@@ -42,7 +44,7 @@ describe.each(layouts)('an engine of which nothing was told, layout %s', (layout
   test('forty at once are all served, and few wait in the engine', async () => {
     const statuses = await together(async () => (await chat()).status);
     expect(statuses).toEqual(statuses.map(() => 200));
-    expect(engine.waitingMax).toBeLessThanOrEqual(slots);
+    expect(engine.waitingMax).toBeLessThanOrEqual(waitingMax);
   });
 
   test('after a restart of the edge forty come again at once, and few wait in the engine', async () => {
@@ -61,6 +63,6 @@ describe.each(layouts)('an engine of which nothing was told, layout %s', (layout
     expect(statuses).toEqual(statuses.map(() => 200));
     // The host was away for longer than anybody waits: that, and not that there is none, is what they are told.
     for (const text of refusals) expect(text).toContain('hosts are still linking');
-    expect(engine.waitingMax).toBeLessThanOrEqual(slots);
+    expect(engine.waitingMax).toBeLessThanOrEqual(waitingMax);
   });
 });
