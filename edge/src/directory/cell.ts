@@ -313,7 +313,8 @@ export class Cell {
     if (booked === undefined) return;
     this.#booked?.delete(reservation);
     const { member, prediction, prefillMs, expectedTokens, claimedTokens, isFetching } = booked;
-    const begun = member.work.load.begunBy(reservation);
+    // Of a stream its first byte has told so.
+    const begun = prefillMs === undefined ? member.work.load.begunBy(reservation) : 0;
     const live = member.work.load.release(reservation);
     if (live === undefined) return;
     const { cachedTokens, completionTokens, nowMs } = settlement;
