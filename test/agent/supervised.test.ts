@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ReplicaStatus } from '@cognitora/protocol/agent-status';
 import { drainMsMax, replicaWhyCharsMax } from '@cognitora/protocol/limits';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { cgn } from '../cli/run-cgn.ts';
@@ -58,7 +59,9 @@ describe('an engine that the agent starts', () => {
     const before = await host.ready('e');
     const killedMs = performance.now();
     process.kill(before.launch?.pid ?? 0, 'SIGKILL');
-    const gone = await host.replicaIs('to be gone', 'e', ({ state }) => state === 'failed');
+    // A look at its port may fail a moment before its end is heard of.
+    const ended = ({ state, why = '' }: ReplicaStatus) => state === 'failed' && why.startsWith('was ended by SIGKILL');
+    const gone = await host.replicaIs('to be gone', 'e', ended);
     expect(gone.why).toMatch(/^was ended by SIGKILL, starts again in 1 s/);
     // Its events for programs are no reason for a person.
     expect(gone.why).not.toContain('{');
