@@ -60,7 +60,8 @@ describe('an engine that the agent starts', () => {
     const killedMs = performance.now();
     process.kill(before.launch?.pid ?? 0, 'SIGKILL');
     // A look at its port may fail a moment before its end is heard of.
-    const ended = ({ state, why = '' }: ReplicaStatus) => state === 'failed' && why.startsWith('was ended by SIGKILL');
+    const ended = ({ state, why = '' }: ReplicaStatus) =>
+      state === 'failed' && why.startsWith('was ended by SIGKILL');
     const gone = await host.replicaIs('to be gone', 'e', ended);
     expect(gone.why).toMatch(/^was ended by SIGKILL, starts again in 1 s/);
     // Its events for programs are no reason for a person.
