@@ -1,6 +1,8 @@
 import { queryCharsMax } from '@cognitora/protocol/limits';
 import { expect, test } from 'vitest';
-import { queryOf } from './dispatch.ts';
+import { envOf, fleetSecret } from '../testing/env.ts';
+import { dispatch, queryOf } from './dispatch.ts';
+import { mintToken } from './identity/tokens.ts';
 
 const path = 'http://edge.example/v1/chat/completions';
 
@@ -25,4 +27,30 @@ test('a query beyond its bound is refused', () => {
   const longest = `?${'x'.repeat(queryCharsMax - 1)}`;
   expect(queryOf(path + longest)).toBe(longest);
   expect(() => queryOf(`${path}${longest}x`)).toThrow(`${queryCharsMax} characters`);
+});
+
+test('nothing is begun for a client that left while its key was looked up', async () => {
+  const client = new AbortController();
+  const signals: (AbortSignal | undefined)[] = [];
+  const object = {
+    findKey: async () => {
+      client.abort();
+      return { keyId: 'k', tenant: 'default', scopes: ['chat'], expiresAtMs: undefined };
+    },
+    roster: async () => new Map(),
+    fetch: async (_: string, { signal }: RequestInit) => {
+      signals.push(signal ?? undefined);
+      throw signal?.reason;
+    },
+  };
+  const request = new Request('http://edge/v1/chat/completions', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await mintToken(fleetSecret, 'apiKey')}` },
+    body: JSON.stringify({ model: 'm', messages: [] }),
+  });
+  // Node's own follows another signal only as long as no garbage is collected.
+  Object.defineProperty(request, 'signal', { value: client.signal });
+  const env = envOf({ LAYOUT: 'one-object', REGIONS: 'local' }, object as never);
+  await dispatch('/v1/chat/completions', request, env);
+  expect(signals.map((signal) => signal?.aborted)).toEqual([true]);
 });

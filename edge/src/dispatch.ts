@@ -61,7 +61,9 @@ export const newRequestId = (): RequestId => `req_${crypto.randomUUID().replaceA
  */
 const leaving = (client: AbortSignal): AbortController => {
   const controller = new AbortController();
-  client.addEventListener('abort', () => controller.abort(), { once: true });
+  // It may have left while its key was looked up, or its body read.
+  if (client.aborted) controller.abort();
+  else client.addEventListener('abort', () => controller.abort(), { once: true });
   return controller;
 };
 

@@ -132,6 +132,8 @@ export const heldAnswerBytesMax = 1 * MiB;
 export const resumeMsContinuable = 3_000;
 /** Edge: the same where it cannot: by then its agent has given it up. */
 export const resumeMsMax = linklessMsMax;
+/** Edge: who waits for that link asks again after this long if the object that it asked is gone in its turn. */
+export const resumeAgainMs = 250;
 /** After GOAWAY an agent finishes its streams for this long before the socket closes. */
 export const drainMsMax = 30_000;
 

@@ -52,5 +52,8 @@ export const maySee: Readonly<Record<FaultKind, Excuse>> = {
 /** For so long after a fault was mended the fleet may still suffer from it. */
 export const aftermathMs = 15_000;
 
-/** Whoever waits for a node's next link has it by then, or is struck once more: then it waits no longer. */
+/** Whoever waits for a node's next link has it by then. */
 export const relinkMs = 2_000;
+
+/** Faults in quick succession are one outage, waited out if it is no longer than this, and links are back behind it. */
+export const outageMsMax = 1_000;

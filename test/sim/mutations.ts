@@ -220,7 +220,7 @@ export const mutations: readonly Mutation[] = [
     name: 'a booking that nobody takes back',
     patch: {
       path: 'edge/src/directory/region.ts',
-      find: 'for (const reservation of this.#directory.strays(node, new Set(carried), nowMs - leaseMsMax)) {',
+      find: 'for (const reservation of this.#directory.strays(node, new Set(carried), nowMs)) {',
       replace: 'for (const reservation of [] as Reservation[]) {',
     },
     faults: ['region held up', 'worker crash'],
@@ -303,8 +303,8 @@ export const mutations: readonly Mutation[] = [
     name: 'a wait that ignores the deadline',
     patch: {
       path: 'edge/src/continuity/exchange.ts',
-      find: 'Math.min(waitMs, terms.remainingMs()), terms)',
-      replace: 'waitMs, terms)',
+      find: 'Math.max(0, terms.remainingMs() - waitMs)',
+      replace: '(terms.remainingMs() - waitMs)',
     },
     faults: ['agent crash'],
     shape: hurried,

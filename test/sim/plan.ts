@@ -185,10 +185,12 @@ export const crowded = (plan: Plan): Plan => {
 const cutOffAnswerMs = 6_000;
 const cutOffFromMs = 9_000;
 const cutOffEveryMs = 2_500;
+/** Each second one strikes while who was struck is on the way back. */
+const cutOffAgainMs = 400;
 
 /**
  * The same on one host, whose answers nobody else goes on with: when the first fault strikes all are in their midst,
- * and each next one strikes soon after.
+ * the second strikes at once, and so do the next two, soon after.
  */
 export const cutOff = (plan: Plan): Plan => {
   const engines = (plan.nodes[0] ?? []).slice(0, 1).map((engine) => ({ ...engine, slots: undefined }));
@@ -204,7 +206,10 @@ export const cutOff = (plan: Plan): Plan => {
       ...{ refusesContinuation: true, timeoutMs: undefined },
       ...{ stallsAfterMs: undefined, leavesAfterMs: undefined },
     })),
-    faults: plan.faults.map((fault, index) => ({ ...fault, atMs: cutOffFromMs + cutOffEveryMs * index })),
+    faults: plan.faults.map((fault, index) => ({
+      ...fault,
+      atMs: cutOffFromMs + cutOffEveryMs * Math.floor(index / 2) + cutOffAgainMs * (index % 2),
+    })),
   };
 };
 

@@ -2,7 +2,7 @@
 import { endedKeptMsMax } from '@cognitora/protocol/limits';
 import { faults } from './faults.ts';
 import { LostWork } from './lost-work.ts';
-import { aftermathMs, type Excuse, maySee, relinkMs } from './may-see.ts';
+import { aftermathMs, type Excuse, maySee, outageMsMax, relinkMs } from './may-see.ts';
 import { Memory } from './memory.ts';
 import { type FaultKind, mendedMs, type Plan, planOf, proberTenant } from './plan.ts';
 import type { Programs } from './programs.ts';
@@ -234,7 +234,7 @@ class Run {
         !this.#isCrowded(plan.model, plan.tenant) &&
         this.#isServedBeside(plan.model, struck);
       const counting = struck.filter(({ kind }) => maySee[kind].of === 'edge' || !isServed);
-      if (counting.some(({ kind }) => isExcused(client, maySee[kind], areApart(struck)))) continue;
+      if (counting.some(({ kind }) => isExcused(client, maySee[kind], areBrief(struck)))) continue;
       const why = struck.map(({ kind, node }) => `${kind} ${node % this.world.agents.length}`).join(', ');
       this.world.violate(`${id} was ${outcome} ${code} because of ${why || 'nothing'}`);
     }
@@ -287,16 +287,21 @@ class Run {
   }
 }
 
-/** Whether each of these struck when those who wait for links had them again. */
-const areApart = (faults: Plan['faults']): boolean =>
-  faults.every(({ atMs }, index) => atMs - (faults[index - 1]?.atMs ?? Number.NEGATIVE_INFINITY) > relinkMs);
+/** Whether those who wait for links have them again before their patience ends: each outage is short and by itself. */
+const areBrief = (faults: Plan['faults']): boolean => {
+  let outage = { fromMs: Number.NEGATIVE_INFINITY, toMs: Number.NEGATIVE_INFINITY };
+  return faults.every(({ atMs }) => {
+    outage = { fromMs: atMs - outage.toMs > relinkMs ? atMs : outage.fromMs, toMs: atMs };
+    return atMs - outage.fromMs <= outageMsMax;
+  });
+};
 
 const isExcused = (
   { outcome, text }: SimClient,
   { outcomes, isOutlived = false }: Excuse,
-  areFaultsApart: boolean,
+  areFaultsBrief: boolean,
 ): boolean => {
-  if (isOutlived && areFaultsApart && text !== '') return false;
+  if (isOutlived && areFaultsBrief && text !== '') return false;
   return outcomes.some((excused) => excused === outcome);
 };
 

@@ -31,6 +31,8 @@ export class SimProcess {
   /** Called once, when it dies. */
   readonly onDeath = new Set<() => void>();
   #heldUntilMs = 0;
+  /** What came since, in its order. */
+  readonly #held: (() => void)[] = [];
 
   constructor(name: string, schedule: Schedule, trace: Trace, chance: Chance) {
     this.name = name;
@@ -43,18 +45,43 @@ export class SimProcess {
     return Math.floor(epochMs + this.schedule.nowMs + this.clockSkewMs());
   }
 
-  /** Runs something in this process, now or once it is no longer held up; never when it is dead. */
+  /** Runs something in this process, now or, in turn, once it is no longer held up; never when it is dead. */
   run(work: () => void): void {
     if (!this.isAlive) return;
-    if (this.isHeldUp) {
-      this.schedule.at(this.#heldUntilMs, () => this.run(work));
+    if (!this.isHeldUp && this.#held.length === 0) {
+      work();
       return;
     }
-    work();
+    this.#held.push(work);
+    if (this.#held.length === 1) this.#releaseAt(this.#heldUntilMs);
+  }
+
+  #releaseAt(atMs: number): void {
+    this.schedule.at(atMs, () => {
+      if (!this.isAlive) return;
+      if (this.isHeldUp) {
+        this.#releaseAt(this.#heldUntilMs);
+        return;
+      }
+      const next = this.#held.shift();
+      if (this.#held.length > 0) this.#releaseAt(atMs);
+      next?.();
+    });
   }
 
   after(ms: number, work: () => void): Later {
-    return this.schedule.after(ms, () => this.run(work));
+    let isCancelled = false;
+    const later = this.schedule.after(ms, () =>
+      this.run(() => {
+        if (!isCancelled) work();
+      }),
+    );
+    return {
+      cancel: () => {
+        isCancelled = true;
+        later.cancel();
+      },
+    };
   }
 
   get isHeldUp(): boolean {

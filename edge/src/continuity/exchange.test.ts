@@ -4,6 +4,7 @@ import {
   attemptsPerRegionMax,
   continuationRoundsMax,
   continuationsMax,
+  resumeAgainMs,
   resumeMsContinuable,
   resumeMsMax,
   resumeMsMin,
@@ -22,9 +23,11 @@ import type { Seam } from './sent.ts';
 type Layout = 'one-object' | 'object-per-node';
 
 /** What the objects say in turn: an answer of a node, a failure there, or a failure where nobody was chosen. */
-type Script = readonly (readonly [node: string | undefined, said: number | ErrorCode])[];
+type Said = readonly [node: string | undefined, said: number | ErrorCode];
+/** Or the object is gone, and says nothing. */
+type Script = readonly (Said | 'unreachable')[];
 
-const answerOf = ([node, said]: Script[number]): Response => {
+const answerOf = ([node, said]: Said): Response => {
   const placed = node === undefined ? {} : { node, route: `replica=r0; policy=p` };
   if (typeof said === 'string') return errorResponse(new CognitoraError(said, 'x', placed));
   return new Response('ok', {
@@ -48,13 +51,20 @@ const exchanging = (
   const asked: string[] = [];
   const left = new AbortController();
   const turns = [...script];
-  const turn = (): Response => answerOf(turns.shift() ?? [undefined, 'internal']);
+  let leftMs = remainingMs;
+  const turn = (): Response => {
+    const said = turns.shift() ?? [undefined, 'internal'];
+    if (said === 'unreachable') throw new Error('this object was reset');
+    return answerOf(said);
+  };
   const object = {
     fetch: (_: string, { headers, body }: { headers: Record<string, string>; body?: Uint8Array }) => {
       const named = new Headers(headers);
       if (named.has(resumeHeader)) {
         const { node, offset, region, waitMs } = decodeResume(named);
         asked.push(`resume ${region}/${node} from ${offset} for ${waitMs}`);
+        // It waited for all of that.
+        if (turns[0] !== 'unreachable' && turns[0]?.[1] === 'link_lost') leftMs -= waitMs;
       } else if (named.has(openHeader)) {
         const { region, occasion, earlier } = decodeCarry(named);
         const after = earlier.map(({ node = '', code }) => `${node}:${code}`).join(' ');
@@ -62,7 +72,7 @@ const exchanging = (
           `${occasion} ${region} ${new TextDecoder().decode(body)}${after === '' ? '' : ` after ${after}`}`,
         );
       }
-      return Promise.resolve(turn());
+      return new Promise((resolve) => resolve(turn()));
     },
   };
   const env = envOf({ REGIONS: regions.join(','), LAYOUT: layout }, object as never);
@@ -71,7 +81,7 @@ const exchanging = (
       ...{ env, settings: settingsOf(env), requestId: 'r' as RequestId, path: '/v1/completions', query: '' },
       ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
       digests: { isPossible: false } as PromptDigests,
-      remainingMs: () => remainingMs,
+      remainingMs: () => Math.max(0, leftMs),
       demand: { tenant: 'default', priority: 5, tokens: 1 },
     },
     body: bodyOf('body'),
@@ -79,6 +89,7 @@ const exchanging = (
     isReplayable: () => isReplayable,
     pause: (ms) => {
       asked.push(`pause ${ms}`);
+      leftMs -= ms;
       return Promise.resolve();
     },
   });
@@ -238,6 +249,31 @@ describe('after it', () => {
     const recovered = await exchange.recover(lost, { offset: 77, rest: restOf('rest') });
     expect(recovered.how).toBe('resumed');
     expect(asked.at(-1)).toBe(`resume a/n1 from 77 for ${resumeMsContinuable}`);
+  });
+
+  test('whom it asks for it may be gone in its turn: the next one is asked, for what is left of its patience', async () => {
+    const { asked, begun, exchange } = exchanging([
+      ['n1', 200],
+      'unreachable',
+      [undefined, 'internal'],
+      ['n1', 200],
+    ]);
+    await begun();
+    const recovered = await exchange.recover(lost, { offset: 77, rest: restOf('rest') });
+    expect(recovered.how).toBe('resumed');
+    const patiences = [0, 1, 2].map((asks) => resumeMsContinuable - asks * resumeAgainMs);
+    expect(asked.filter((line) => line.startsWith('resume'))).toEqual(
+      patiences.map((ms) => `resume a/n1 from 77 for ${ms}`),
+    );
+  });
+
+  test('and none is asked for ever', async () => {
+    const { asked, begun, exchange } = exchanging([['n1', 200], ...Array(99).fill('unreachable')]);
+    await begun();
+    expect(
+      await exchange.recover(lost, { offset: 77, rest: { because: 'a tool call has begun' } }),
+    ).toMatchObject({ how: 'not' });
+    expect(asked.filter((line) => line.startsWith('resume'))).toHaveLength(1 + resumeMsMax / resumeAgainMs);
   });
 
   test('one that cannot be continued waits longer for it', async () => {

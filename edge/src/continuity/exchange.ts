@@ -13,6 +13,7 @@ import {
   attemptsPerRegionMax,
   continuationRoundsMax,
   continuationsMax,
+  resumeAgainMs,
   resumeMsContinuable,
   resumeMsMax,
   resumeMsMin,
@@ -58,6 +59,9 @@ const isFinal = (code: ErrorCode): boolean =>
 /** The engine may still work on it. */
 const lostCode = 'link_lost' as const;
 const isLinkGone = (code: ErrorCode): boolean => code === lostCode;
+
+/** Says nothing of the stream, only that an object or a link was lost before it could be asked for. */
+const isUnheard = (code: ErrorCode): boolean => code === lostCode || code === 'internal';
 
 const whyNobody = (code: ErrorCode): string =>
   code === 'not_continuable'
@@ -245,11 +249,20 @@ export class Exchange {
       ...this.#earlier,
       ...(isNoted ? [] : [{ region, node, replica, code: lostCode } as const]),
     ];
-    const { terms } = this.#options;
-    const resumed = await resume(lost, earlier, Math.min(waitMs, terms.remainingMs()), terms);
-    if (failureCode(resumed) !== undefined) return undefined;
-    this.#current = { region, token, answer: resumed };
-    return resumed;
+    const { terms, pause } = this.#options;
+    const patientUntilLeftMs = Math.max(0, terms.remainingMs() - waitMs);
+    for (;;) {
+      const resumed = await resume(lost, earlier, terms.remainingMs() - patientUntilLeftMs, terms);
+      const code = failureCode(resumed);
+      if (code === undefined) {
+        this.#current = { region, token, answer: resumed };
+        return resumed;
+      }
+      // Whom it asked is gone in its turn: the next one has the node's link in a moment.
+      const leftMs = terms.remainingMs() - patientUntilLeftMs;
+      if (!isUnheard(code) || leftMs <= 0 || this.#isGone) return undefined;
+      await pause(Math.min(resumeAgainMs, leftMs));
+    }
   }
 
   get #earlier(): readonly EarlierAttempt[] {

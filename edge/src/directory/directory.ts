@@ -9,6 +9,7 @@ import type { Epoch, NodeId } from '@cognitora/protocol/ids';
 import type { KvFeedOpen } from '@cognitora/protocol/kv';
 import type { KvPeer } from '@cognitora/protocol/kv-fabric';
 import {
+  leaseMsMax,
   prefixMapsBytesMaxSelfHosted,
   relinkMsMax,
   unnamedLoadMsMax,
@@ -299,11 +300,11 @@ export class Directory {
     this.#options.settled?.(reservation, settlement);
   }
 
-  /** Requests of a node that were booked before then and that are none of these. */
-  strays(node: NodeId, carried: ReadonlySet<Reservation>, bookedBeforeMs: number): readonly Reservation[] {
+  /** Requests of a node that were booked more than a lease ago and that are none of these. */
+  strays(node: NodeId, carried: ReadonlySet<Reservation>, nowMs: number): readonly Reservation[] {
     const replicas = [...(this.#nodes.get(node)?.replicas.values() ?? [])];
     return replicas.flatMap(({ work }) =>
-      [...work.load.bookedBefore(bookedBeforeMs)].filter((reservation) => !carried.has(reservation)),
+      [...work.load.olderThan(leaseMsMax, nowMs)].filter((reservation) => !carried.has(reservation)),
     );
   }
 

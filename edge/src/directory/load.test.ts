@@ -45,3 +45,12 @@ test('a first byte is a sign of life: the next prefill begins then', () => {
 test('a clock that steps back shortens no queue', () => {
   expect(withTwo().waitMs(0)).toBe(600);
 });
+
+test('what is older than a while is told, and what a clock that was set back has booked ages from then on', () => {
+  const load = withTwo();
+  const olderAt = (nowMs: number) => [...load.olderThan(500, nowMs)];
+  expect(olderAt(1500)).toEqual([]);
+  expect(olderAt(1501)).toEqual([first, second]);
+  expect(olderAt(200)).toEqual([]);
+  expect(olderAt(701)).toEqual([first, second]);
+});

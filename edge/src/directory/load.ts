@@ -9,7 +9,7 @@
 export type Reservation = number & { readonly reservation: unique symbol };
 
 export interface LiveRequest {
-  readonly bookedAtMs: number;
+  bookedAtMs: number;
   readonly contextTokens: number;
   /** Prompt tokens that were expected not to be in the cache. */
   readonly uncachedTokens: number;
@@ -48,9 +48,15 @@ export class ReplicaLoad {
     return this.#live.keys();
   }
 
-  /** Requests that were booked before then. */
-  *bookedBefore(atMs: number): Generator<Reservation> {
-    for (const [reservation, { bookedAtMs }] of this.#live) if (bookedAtMs < atMs) yield reservation;
+  /** Requests that were booked more than so long ago. Those of the future count from now on: the clock was set back. */
+  *olderThan(ageMs: number, nowMs: number): Generator<Reservation> {
+    for (const [reservation, request] of this.#live) {
+      if (request.bookedAtMs > nowMs) {
+        request.bookedAtMs = nowMs;
+        this.#derived = undefined;
+      }
+      if (nowMs - request.bookedAtMs > ageMs) yield reservation;
+    }
   }
 
   book(reservation: Reservation, request: LiveRequest): void {

@@ -315,7 +315,7 @@ export class Region extends DurableObject<Env> {
     const nowMs = systemClock();
     this.#vouchedAtMs.set(node, nowMs);
     // Whoever had them booked left, or died, before the node's object heard of them.
-    for (const reservation of this.#directory.strays(node, new Set(carried), nowMs - leaseMsMax)) {
+    for (const reservation of this.#directory.strays(node, new Set(carried), nowMs)) {
       this.#settle({ reservation, record: undefined });
     }
     return true;
