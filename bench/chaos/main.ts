@@ -124,7 +124,10 @@ const main = async (): Promise<void> => {
         .slice(0, 200),
     }));
     const goals = goalsOf(phases);
-    report({ name: 'chaos', method, figures: { ...plan, layout, phases: figures }, goals, raw }, values);
+    report(
+      { name: `chaos-${layout}`, method, figures: { ...plan, layout, phases: figures }, goals, raw },
+      values,
+    );
     if (Object.values(goals).some(({ met }) => met === false)) process.exitCode = 1;
   } finally {
     await fleet.stop();

@@ -5,7 +5,9 @@ import { demandOf } from './demand.ts';
 const headers = (priority?: string) => new Headers(priority ? { 'x-cognitora-priority': priority } : {});
 
 test('a request costs its prompt, as its bytes let expect, and what its answer may take', () => {
-  expect(demandOf('t', headers(), 4_000, 100)).toEqual({ tenant: 't', priority: 5, tokens: 1_100 });
+  expect(demandOf('t', headers(), 4_000, 100)).toEqual({
+    ...{ tenant: 't', priority: 5, tokens: 1_100, answerTokens: 100 },
+  });
   expect(demandOf('t', headers(), 4_000).tokens).toBe(1_512);
   expect(demandOf('t', headers(), 4_000, 1e12).tokens).toBe(1_000 + 16_384);
 });

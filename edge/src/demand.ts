@@ -14,8 +14,10 @@ export interface Demand {
   readonly tenant: string;
   /** Among the tenant's own: higher goes first. */
   readonly priority: number;
-  /** Of prompt and answer. */
+  /** Of prompt and answer, as far as the request tells. */
   readonly tokens: number;
+  /** Of those, what the answer may take at most. */
+  readonly answerTokens: number;
 }
 
 const priorityHeader = 'x-cognitora-priority';
@@ -37,8 +39,8 @@ export const demandOf = (
   headers: Headers,
   bodyBytes: number,
   answerTokensMax = answerTokensDefault,
-): Demand => ({
-  tenant,
-  priority: priorityOf(headers),
-  tokens: Math.ceil(bodyBytes / bytesPerToken) + Math.min(answerTokensCountedMax, Math.ceil(answerTokensMax)),
-});
+): Demand => {
+  const answerTokens = Math.min(answerTokensCountedMax, Math.ceil(answerTokensMax));
+  const tokens = Math.ceil(bodyBytes / bytesPerToken) + answerTokens;
+  return { tenant, priority: priorityOf(headers), tokens, answerTokens };
+};

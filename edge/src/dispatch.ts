@@ -156,8 +156,10 @@ const serve = async (
     const answer = await exchange.begin();
     return await deliver({ answer, terms, exchange, left, body, isRefused, isOneAnswer });
   } catch (thrown) {
+    const told = withRequestId(errorResponse(thrown), requestId);
+    if (body.byteLength > replayBytesMax) told.headers.set(replayHeader, 'no');
     body.release();
-    throw thrown;
+    return told;
   }
 };
 

@@ -672,7 +672,7 @@ describe('a stream that its engine ends in order', () => {
   ])('%s broke off', async (_, events, passed) => {
     const broken = {
       code: 'engine_broke_off',
-      message: 'The engine ended its answer without a finish reason.',
+      message: 'The engine ended its answer before that was whole.',
     };
     expect(await ended(events)).toEqual([passed, expect.objectContaining(broken)]);
   });

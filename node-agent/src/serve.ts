@@ -219,7 +219,7 @@ export class ServedRequest implements ServedStream {
       if (isEdited && this.#asksForProgress) this.#progress = new ProgressReader();
     } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
-      this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined });
+      this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined, isAnswer: isEdited });
     }
     // A short body follows at once: the head travels with it, in one message. What tells of prefill is no answer yet.
     const isShort = Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax;
@@ -332,7 +332,7 @@ export class ServedRequest implements ServedStream {
 /** How an answer broke off that its engine's server may end in order; undefined for one that did not. */
 const brokenIn = ({ failure, isUnfinished }: ResponseReader): string | undefined => {
   if (failure === undefined) {
-    return isUnfinished ? 'The engine ended its answer without a finish reason.' : undefined;
+    return isUnfinished ? 'The engine ended its answer before that was whole.' : undefined;
   }
   const said = printable(failure).slice(0, saidCharsMax).toWellFormed();
   return `The engine failed in the midst of its answer: ${said}`;

@@ -18,6 +18,8 @@ test.each([
   ['words', [word, word]],
   ['a word [DONE]', [event({ choices: [{ text: '[DONE]' }] })]],
   ['a word that looks like an end', [event({ choices: [{ text: '"finish_reason":"stop"' }] })]],
+  ['a comment that says [DONE]', [word, ': [DONE]\n\n']],
+  ['an empty finish reason', [event({ choices: [{ delta: { content: 'a' }, finish_reason: '' }] })]],
   ['choices behind something else', [event({ object: 'begin' }), word]],
 ])('of %s the end is missing', (_, events) => {
   expect(seen(events).isMissing).toBe(true);
@@ -44,6 +46,8 @@ test.each([
   [{ error: { message: 'dead', code: 'internal_error', type: 'server_error' } }, 'dead'],
   [{ error: { message: 'dead', code: '500' } }, 'dead'],
   [{ error: { code: 503 } }, ''],
+  [{ error: { message: 'too many', code: 429 } }, 'too many'],
+  [{ error: { message: 'late', code: '408' } }, 'late'],
   [{ error: { message: 'dead', code: 500, type: 'invalid_request_error' } }, 'dead'],
   [{ error: 'dead' }, 'dead'],
   [{ object: 'error', message: 'dead', code: 500 }, 'dead'],

@@ -307,6 +307,39 @@ describe('a JSON response', () => {
     );
   });
 
+  const answered = (said: string, at: readonly number[] = []): JsonResponseReader => {
+    const reader = new JsonResponseReader({ renamed: undefined, dropUsage: undefined, isAnswer: true });
+    run(reader, pieces(utf8(said), at));
+    return reader;
+  };
+
+  test('that is cut is unfinished, wherever, and none is that is whole', () => {
+    const whole = `${body('m', 2, true)}\n`;
+    fc.assert(
+      fc.property(fc.nat(whole.length - 2), cuts, (length, at) => {
+        expect(answered(whole.slice(0, length), at).isUnfinished).toBe(true);
+      }),
+    );
+    for (const said of [whole, '[]', '{}', '{"error":null,"choices":[]}', 'null', ' not JSON']) {
+      const { isUnfinished, failure } = answered(said);
+      expect([said, isUnfinished, failure]).toEqual([said, false, undefined]);
+    }
+  });
+
+  test('that is an error is a failure, unless it is the client’s fault, or there is an answer beside it', () => {
+    const dead = '{"error":{"message":"dead","code":500}}';
+    fc.assert(
+      fc.property(cuts, (at) => {
+        expect(answered(dead, at).failure).toBe('dead');
+      }),
+    );
+    expect(answered('{"error":"dead"}').failure).toBe('dead');
+    expect(answered('{"error":{"message":"no","code":400}}').failure).toBeUndefined();
+    expect(answered('{"error":{"message":"dead"},"choices":[]}').failure).toBeUndefined();
+    expect(answered('{"data":[{"error":{"message":"x"}}]}').failure).toBeUndefined();
+    expect(jsonReader(undefined).failure).toBeUndefined();
+  });
+
   test('in single bytes is renamed alike', () => {
     for (const usageFirst of [true, false]) {
       const reader = jsonReader(renamed);

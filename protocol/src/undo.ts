@@ -8,9 +8,9 @@ import { applyCuts, type Cut, memberCut } from './cuts.ts';
 import { nameCharsMax, usageBytesMax } from './limits.ts';
 import type { Usage } from './link.ts';
 import { isSpace, MemberScanner, type MemberSpan, scanMembers } from './members.ts';
-import { isRecord, jsonValueIn } from './shape.ts';
+import { isRecord, type JsonRecord, jsonValueIn } from './shape.ts';
 import { SseSplitter } from './sse.ts';
-import { StreamEnd } from './stream-end.ts';
+import { errorOf, failureOf, StreamEnd } from './stream-end.ts';
 import { endsChoice, type FinishMember, type Volunteered } from './volunteered.ts';
 
 export interface UndoOptions {
@@ -20,6 +20,8 @@ export interface UndoOptions {
   readonly dropUsage: Volunteered | undefined;
   /** A stream of choices that was asked for. Where the engine says that it failed it ends: that event is kept back. */
   readonly isOfChoices?: boolean;
+  /** The engine answered the request, by its status: a body that is none has broken off. */
+  readonly isAnswer?: boolean;
 }
 
 export interface ResponseReader {
@@ -259,13 +261,21 @@ const withFinishMembers = (event: Uint8Array, finish: readonly FinishMember[]): 
   return applyCuts(event, cuts);
 };
 
+/** Members by one of which an answer is one, whatever else it says. */
+const answerMembers: readonly string[] = ['choices', 'data'];
+/** Those of which the value is read. */
+const readMembers: readonly string[] = ['usage', 'timings', 'error'];
+
 /** Reads and undoes a JSON response of any length, holding only the value of `model` or a copy of `usage`. */
 export class JsonResponseReader implements ResponseReader {
   usage: Usage | undefined;
   readonly isOutdated = false;
-  readonly failure = undefined;
-  readonly isUnfinished = false;
+  failure: string | undefined;
+  isUnfinished = false;
   readonly #renamed: UndoOptions['renamed'];
+  readonly #isAnswer: boolean;
+  #error: JsonRecord | undefined;
+  #hasAnswer = false;
   #members: MemberSpan[] = [];
   readonly #scanner = new MemberScanner((member) => this.#members.push(member));
   /** Bytes from the start of an open `model` or `usage` value, not yet sent on if `model`. */
@@ -275,6 +285,7 @@ export class JsonResponseReader implements ResponseReader {
 
   constructor(options: UndoOptions) {
     this.#renamed = options.renamed;
+    this.#isAnswer = options.isAnswer === true;
   }
 
   push(bytes: Uint8Array): readonly Uint8Array[] {
@@ -294,6 +305,8 @@ export class JsonResponseReader implements ResponseReader {
       if (member.name === 'timings' && value.length <= usageBytesMax) {
         this.usage = withTimings(this.usage, jsonValueIn(value));
       }
+      if (answerMembers.includes(member.name)) this.#hasAnswer = true;
+      if (member.name === 'error') this.#error = errorOf(jsonValueIn(value));
       if (member.name !== 'model' || !writesName(value, this.#renamed?.served)) continue;
       if (member.valueStart - start > at) out.push(from.subarray(at, member.valueStart - start));
       out.push(utf8(JSON.stringify(this.#renamed?.public)));
@@ -312,6 +325,11 @@ export class JsonResponseReader implements ResponseReader {
     const rest = this.#held.subarray(this.#sentOfHeld);
     this.#held = nothing;
     this.#sentOfHeld = 0;
+    if (this.#isAnswer) {
+      const isEmpty = this.#offset === 0;
+      this.isUnfinished = isEmpty || (this.#scanner.objectStart !== undefined && !this.#scanner.done);
+      if (this.#error !== undefined && !this.#hasAnswer) this.failure = failureOf(this.#error);
+    }
     return rest.length === 0 ? [] : [rest];
   }
 
@@ -321,7 +339,7 @@ export class JsonResponseReader implements ResponseReader {
 
   /** From where bytes must be held for the next push: an open value that matters and is not too long. */
   #keepFrom(open: MemberScanner['openMember'], start: number, length: number): number {
-    const isRead = open?.name === 'usage' || open?.name === 'timings';
+    const isRead = open !== undefined && readMembers.includes(open.name);
     const matters = open !== undefined && (isRead || (open.name === 'model' && this.#renamed));
     if (!matters) return length;
     const keepFrom = open.valueStart - start;

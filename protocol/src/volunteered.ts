@@ -78,6 +78,9 @@ const finishMembersIn = (
   return found;
 };
 
+/** Some servers say `""` for none. */
+export const isFinishReason = (value: unknown): value is string => typeof value === 'string' && value !== '';
+
 /** HOT. Whether an event ends a choice: one of its choices has a `finish_reason`. */
 export const endsChoice = (event: Uint8Array): boolean => {
   if (!namesReason(event)) return false;
@@ -86,7 +89,7 @@ export const endsChoice = (event: Uint8Array): boolean => {
   const value = choices && jsonValueIn(json.subarray(choices.valueStart, choices.valueEnd));
   return (
     Array.isArray(value) &&
-    value.some((choice: unknown) => isRecord(choice) && typeof choice.finish_reason === 'string')
+    value.some((choice: unknown) => isRecord(choice) && isFinishReason(choice.finish_reason))
   );
 };
 
@@ -98,7 +101,7 @@ const namesReason = (event: Uint8Array): boolean => {
     if (event[next] !== colon) continue;
     next += 1;
     while (isSpace(event[next])) next += 1;
-    if (event[next] === quote) return true;
+    if (event[next] === quote && event[next + 1] !== quote) return true;
   }
   return false;
 };

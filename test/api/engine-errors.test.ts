@@ -170,6 +170,7 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
   /** Ways in which a server ends a stream in order whose engine did not: [what came of it, what is no part of it]. */
   const unfinished: Record<string, readonly [events: string, rest: string]> = {
     'without a finish reason': [event('a') + event('b'), ''],
+    'with empty finish reasons alone': [(event('a') + event('b')).replaceAll('null', '""'), ''],
     'inside an event': [event('a') + event('b'), event('c').slice(0, 30)],
     'behind an error without a status': [
       event('a'),
@@ -198,6 +199,23 @@ describe.each(layouts)('engines that fail, layout %s', (layout) => {
       }
     },
   );
+
+  test('an answer that is ended in order in its midst is none, nor is an error with the status 200', async () => {
+    const whole = JSON.stringify({
+      id: 'x',
+      object: 'chat.completion',
+      choices: [{ index: 0, message: {} }],
+    });
+    const dead = '{"error":{"message":"CUDA error","type":"server_error","code":500}}';
+    for (const said of [whole.slice(0, -20), '', dead]) {
+      const answer = await ask(({ response }) => {
+        response.useChunkedEncodingByDefault = false;
+        response.writeHead(200, { 'content-type': 'application/json', connection: 'close' });
+        response.end(said);
+      }, false);
+      expect([answer.status, jsonOf<ErrorBody>(answer).error.code]).toEqual([502, 'engine_broke_off']);
+    }
+  });
 
   test('[DONE] without a finish reason is an end, and so is a mistake of the client', async () => {
     const done = 'data: [DONE]\n\n';

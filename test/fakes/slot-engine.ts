@@ -14,6 +14,8 @@ export interface SlotEngineOptions {
   readonly prefillMs: number;
   /** Between two events. */
   readonly stepMs: number;
+  /** Each stream's head and role are sent as soon as its request comes, long before it has a slot. */
+  readonly opensAtOnce?: boolean;
 }
 
 interface Job {
@@ -25,6 +27,10 @@ interface Job {
 
 const eventOf = (content: string): string =>
   `data: ${JSON.stringify({ id: 's', choices: [{ index: 0, delta: { content } }] })}\n\n`;
+
+const streamHeaders = { 'content-type': 'text/event-stream' };
+const roleEvent =
+  'data: {"id":"s","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n';
 
 export class SlotEngine {
   /** Ids in the order in which they got a slot. */
@@ -108,6 +114,10 @@ export class SlotEngine {
       this.#running.delete(job);
       this.#next();
     });
+    if (this.#options.opensAtOnce) {
+      response.writeHead(200, streamHeaders);
+      response.write(roleEvent);
+    }
     this.#waiting.add(job);
     this.#next();
     this.waitingMax = Math.max(this.waitingMax, this.#waiting.size);
@@ -142,7 +152,7 @@ export class SlotEngine {
     const { prefillMs, stepMs } = this.#options;
     await after(prefillMs);
     if (job.isGone) return;
-    job.response.writeHead(200, { 'content-type': 'text/event-stream' });
+    if (!job.response.headersSent) job.response.writeHead(200, streamHeaders);
     for (let event = 0; event < job.events && !job.isGone; event += 1) {
       if (event > 0) await after(stepMs).then(() => this.#going);
       job.response.write(eventOf(`${event} `));

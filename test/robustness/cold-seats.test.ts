@@ -18,9 +18,14 @@ const body = JSON.stringify({
   messages: [{ role: 'user', content: 'Hi.' }],
 });
 
-describe.each(layouts)('an engine of which nothing was told, layout %s', (layout) => {
+const cases = [
+  ...layouts.map((layout) => ['is silent until it begins', layout, false] as const),
+  ['opens each stream at once', 'one-object', true] as const,
+];
+
+describe.each(cases)('an engine that tells nothing and %s, layout %s', (_, layout, opensAtOnce) => {
   // Without a profile that has metrics the agent tells nothing of it, ever.
-  const engine = new SlotEngine({ slots, prefillMs: 300, stepMs: 20 });
+  const engine = new SlotEngine({ slots, prefillMs: 300, stepMs: 20, opensAtOnce });
   afterAll(() => engine.stop());
   const fixture = useCluster(() => ({ layout, regions: ['local'] }));
   beforeAll(async () => {

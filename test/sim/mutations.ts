@@ -42,9 +42,9 @@ export const mutations: readonly Mutation[] = [
     name: 'a leaked reservation',
     patch: {
       path: 'edge/src/directory/region.ts',
-      find: 'this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, ...record?.usage });',
+      find: 'this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, code, ...record?.usage });',
       replace:
-        'if (record) this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, ...record?.usage });',
+        'if (record) this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, code, ...record?.usage });',
     },
     faults: linkFaults,
     seed: 10,

@@ -15,6 +15,8 @@ const step = fc.oneof(
     tokens: fc.integer({ min: 1, max: 30_000 }),
     isRetry: fc.boolean(),
     remainingMs: fc.integer({ min: 0, max: 5_000 }),
+    answerTokens: fc.constantFrom(0, 1),
+    awaitsNodes: fc.boolean(),
   }),
   fc.record({ do: fc.constant('end' as const), at: fc.nat(), tokens: fc.option(fc.nat(60_000)) }),
   fc.record({ do: fc.constant('firstByte' as const), at: fc.nat() }),

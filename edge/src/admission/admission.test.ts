@@ -23,8 +23,9 @@ const gated = (seats: number) => {
     admission.booked(reservation, ask);
   };
   const enter = (name: string, more: Partial<Ask> = {}): Ticket | undefined => {
-    const kind = { tenant: 'a', priority: 5, tokens: 100, isRetry: false, remainingMs: 3_600_000 };
-    const ask: Ask = { model: 'm', ...kind, ...more };
+    const kind = { tenant: 'a', priority: 5, tokens: 100, answerTokens: 50, isRetry: false };
+    const about = { ...kind, awaitsNodes: true, remainingMs: 3_600_000 };
+    const ask: Ask = { model: 'm', ...about, ...more };
     const ends = {
       granted: (waitedMs: number): void => {
         log.push(`${name} after ${waitedMs}`);
@@ -239,13 +240,14 @@ test('who comes while the node is away waits like the others, a retry does not, 
   const state: { room: Room } = { room: 'away' };
   const admission = new Admission({ roomOf: () => state.room });
   const ended: string[] = [];
-  const enter = (name: string, nowMs: number, isRetry = false): Ticket | undefined => {
-    const kind = { tenant: 'a', priority: 5, tokens: 100, isRetry, remainingMs: 60_000 };
+  const enter = (name: string, nowMs: number, isRetry = false, awaitsNodes = true): Ticket | undefined => {
+    const kind = { tenant: 'a', priority: 5, tokens: 100, answerTokens: 0, isRetry, remainingMs: 60_000 };
     const ends = { granted: () => void ended.push(name), refused: () => void ended.push(`${name} refused`) };
-    return admission.enter({ model: 'm', ...kind }, ends, nowMs);
+    return admission.enter({ model: 'm', ...kind, awaitsNodes }, ends, nowMs);
   };
   expect(enter('1', 0)).toBeDefined();
   expect(enter('retry', 0, true)).toBeUndefined();
+  expect(enter('also elsewhere', 0, false, false)).toBeUndefined();
   admission.look(250);
   expect(ended).toEqual([]);
   state.room = 'room';
@@ -257,6 +259,11 @@ test('who comes while the node is away waits like the others, a retry does not, 
   // Let in to be told by the decision.
   expect(ended).toEqual(['1', '2']);
   expect(enter('3', 10_000 + unservedMsMax)).toBeUndefined();
+  // It is back, and away again: that is another time.
+  state.room = 'room';
+  expect(enter('4', 20_000)).toBeUndefined();
+  state.room = 'away';
+  expect(enter('5', 20_000)).toBeDefined();
 });
 
 test('an answer that ended without a count is charged by its bytes, as its model’s answers are known', () => {
@@ -273,6 +280,7 @@ test('an answer that ended without a count is charged by its bytes, as its model
   enter('2');
   enter('3', { tenant: 'b' });
   enter('4', { tenant: 'b' });
+  admission.firstByte(live[0] as Reservation, state.nowMs);
   admission.over(live.shift() as Reservation, state.nowMs, { bodyBytes: 100_000 });
   for (let turn = 0; turn < 3; turn += 1) {
     admission.grant(state.nowMs);

@@ -9,14 +9,12 @@
  *   waits ----------+--> refused: too many, too late, its deadline
  *     \--> left
  */
-import type { CognitoraError } from '@cognitora/protocol/errors';
-import { countedMax, unservedMsMax } from '@cognitora/protocol/limits';
+import type { CognitoraError, ErrorCode } from '@cognitora/protocol/errors';
+import { unservedMsMax } from '@cognitora/protocol/limits';
 import type { Reservation } from '../directory/load.ts';
-import { AnswerTokens } from './answer-tokens.ts';
-import { Counts, type RefusalReason, WaitTimes } from './counts.ts';
-import { FairQueue, type Waiting } from './fair-queue.ts';
-import { GrantPace } from './grant-pace.ts';
-import { LikelyTime } from './likely-time.ts';
+import type { RefusalReason } from './counts.ts';
+import type { Waiting } from './fair-queue.ts';
+import { keep, ModelGate, TenantGate } from './gates.ts';
 import { type HeldLimits, type ModelLimits, modelDefaults, type TenantLimits } from './limits.ts';
 import { refusalOf } from './refusal.ts';
 import { retryAfterOf } from './retry-after.ts';
@@ -27,6 +25,10 @@ export type Room = 'room' | 'full' | 'away' | 'none';
 
 /** A request that wants in. */
 export interface Ask extends Waiting {
+  /** Of its tokens, what the answer may take at most. */
+  readonly answerTokens: number;
+  /** Who served the model a moment ago is waited for; else it is to be decided at once. */
+  readonly awaitsNodes: boolean;
   readonly model: string;
   /** Of its own deadline. */
   readonly remainingMs: number;
@@ -48,6 +50,8 @@ export interface Spent {
   readonly completionTokens?: number | undefined;
   /** Of its answer, as far as it came. */
   readonly bodyBytes?: number | undefined;
+  /** Why it ended before its end. */
+  readonly code?: ErrorCode | undefined;
 }
 
 export interface Ticket extends Ask, TicketEnds {
@@ -63,37 +67,17 @@ export interface AdmissionOptions {
 interface Live {
   readonly model: string;
   readonly tenant: string;
+  /** What it was likely to take. */
   readonly tokens: number;
+  /** Its tenant paid that when its turn came; else it did not have to wait for one. */
+  readonly isPaid: boolean;
+  readonly promptTokens: number;
+  /** The most that its answer may take. */
+  readonly answerTokensMax: number;
   readonly grantedAtMs: number;
   /** By the clock outside: also while nobody looks. */
   readonly grantedClockMs: number;
   hasBegun: boolean;
-}
-
-class ModelGate {
-  readonly queue = new FairQueue<Ticket>();
-  readonly pace = new GrantPace();
-  readonly firstTokens = new LikelyTime();
-  readonly answerTokens = new AnswerTokens();
-  readonly live = new Set<Reservation>();
-  readonly counts = new Counts();
-  readonly waits = new WaitTimes();
-  unservedSinceMs: number | undefined;
-
-  get isIdle(): boolean {
-    return this.queue.size === 0 && this.live.size === 0;
-  }
-}
-
-class TenantGate {
-  readonly live = new Set<Reservation>();
-  readonly counts = new Counts();
-  /** How long its requests took of late, from their seat to their end. */
-  readonly lengths = new LikelyTime();
-
-  get isIdle(): boolean {
-    return this.live.size === 0;
-  }
 }
 
 /** Longer than between two looks nothing is taken to have waited: a clock may jump, and an object be held up. */
@@ -115,6 +99,8 @@ export class Admission {
   #clockMs: number | undefined;
   /** Whoever is let in may end at once, and make room for the next, in the same turn. */
   #isGranting = false;
+  /** Whose turn it is now: what is booked is its. */
+  #turn: Ticket | undefined;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -151,7 +137,7 @@ export class Admission {
     if (known !== undefined && known.queue.size > 0) this.#grantAll();
     const room = this.#roomFor(ask);
     // A retry looks for another one: who was lost is not what it waits for.
-    if (room === 'none' || (room === 'away' && ask.isRetry)) return undefined;
+    if (room === 'none' || (room === 'away' && (ask.isRetry || !ask.awaitsNodes))) return undefined;
     const gate = known ?? this.#addModel(ask.model);
     if (room !== 'away') gate.unservedSinceMs = undefined;
     else if (!this.#mayReturn(gate)) return undefined;
@@ -164,7 +150,14 @@ export class Admission {
       this.#assertInTime(gate, ask);
       this.#makePlace(gate, ask);
     }
-    const ticket: Ticket = { ...ask, ...ends, sinceMs: this.#timeMs };
+    const likelyTokens = (): number => this.#likelyTokens(ask);
+    const ticket: Ticket = {
+      ...{ ...ask, ...ends, sinceMs: this.#timeMs },
+      // As it is known when its turn comes.
+      get tokens() {
+        return likelyTokens();
+      },
+    };
     gate.queue.push(ticket, this.#weightOf(ask.tenant));
     return ticket;
   }
@@ -196,13 +189,14 @@ export class Admission {
   }
 
   /** A request that was let in is on a replica. */
-  booked(
-    reservation: Reservation,
-    { model, tenant, tokens }: Pick<Ask, 'model' | 'tenant' | 'tokens'>,
-  ): void {
+  booked(reservation: Reservation, demand: Pick<Ask, 'model' | 'tenant' | 'tokens' | 'answerTokens'>): void {
+    const { model, tenant, answerTokens: answerTokensMax } = demand;
+    const promptTokens = demand.tokens - answerTokensMax;
+    const tokens = this.#likelyTokens(demand);
+    const costs = { tokens, isPaid: this.#turn !== undefined, promptTokens, answerTokensMax };
     const grantedClockMs = this.#clockMs ?? 0;
     const granted = { grantedAtMs: this.#timeMs, grantedClockMs, hasBegun: false };
-    this.#live.set(reservation, { model, tenant, tokens, ...granted });
+    this.#live.set(reservation, { model, tenant, ...costs, ...granted });
     (this.#models.get(model) ?? this.#addModel(model)).live.add(reservation);
     this.#tenantGate(tenant).live.add(reservation);
   }
@@ -219,26 +213,28 @@ export class Admission {
   over(
     reservation: Reservation,
     nowMs: number,
-    { promptTokens, completionTokens = 0, bodyBytes = 0 }: Spent = {},
+    { promptTokens, completionTokens = 0, bodyBytes = 0, code }: Spent = {},
   ): void {
     const live = this.#live.get(reservation);
     if (live === undefined) return;
     this.#advance(nowMs);
     this.#live.delete(reservation);
-    const { model, tenant, tokens, hasBegun } = live;
+    const { model, tenant, tokens, isPaid, hasBegun } = live;
     const own = this.#tenants.get(tenant);
     own?.live.delete(reservation);
-    own?.lengths.saw(Math.max(0, nowMs - live.grantedClockMs));
+    const tookMs = Math.max(0, nowMs - live.grantedClockMs);
+    own?.lengths.saw(tookMs);
     const gate = this.#models.get(model);
     if (gate === undefined) return;
     gate.live.delete(reservation);
-    if (promptTokens === undefined) {
-      // Nobody gets anything back for a guess.
-      gate.queue.charge(tenant, Math.max(0, gate.answerTokens.in(bodyBytes) - tokens));
-      return;
-    }
-    gate.queue.charge(tenant, promptTokens + completionTokens - tokens);
-    if (hasBegun) gate.answerTokens.saw(bodyBytes, completionTokens);
+    const ended = { isLeft: code === 'client_gone', tokensMax: live.answerTokensMax };
+    const answer = { bodyBytes, hasBegun, tookMs, ...ended };
+    if (promptTokens !== undefined) gate.answerTokens.saw(answer, completionTokens);
+    const answerTokens = promptTokens === undefined ? gate.answerTokens.in(answer) : completionTokens;
+    own?.answers.saw(answerTokens);
+    const owed = (promptTokens ?? live.promptTokens) + answerTokens - tokens;
+    // Who paid nothing gets nothing back.
+    gate.queue.charge(tenant, isPaid ? owed : Math.max(0, owed));
   }
 
   get view(): AdmissionView {
@@ -348,7 +344,12 @@ export class Admission {
     gate.pace.granted();
     gate.waits.saw(waitedMs);
     this.#countGrant(gate, ticket.tenant);
-    ticket.granted(waitedMs);
+    this.#turn = ticket;
+    try {
+      ticket.granted(waitedMs);
+    } finally {
+      this.#turn = undefined;
+    }
   }
 
   #refuse(gate: ModelGate, ticket: Ticket, reason: RefusalReason): void {
@@ -455,6 +456,11 @@ export class Admission {
     return leftMs > 0 ? leftMs : lengths.likelyMs;
   }
 
+  /** What it is likely to take: most ask for more than they do. */
+  #likelyTokens({ tenant, tokens, answerTokens }: Pick<Ask, 'tenant' | 'tokens' | 'answerTokens'>): number {
+    return tokens - answerTokens + this.#tenantGate(tenant).answers.within(answerTokens);
+  }
+
   #weightOf(tenant: string): number {
     return this.#tenantLimits.get(tenant)?.weight ?? 1;
   }
@@ -481,17 +487,3 @@ export class Admission {
 
 /** While no pace is known: about what a short answer takes. */
 const againMsUnknown = 5_000;
-
-/** Of many names those that have nothing here now are forgotten, the oldest first. */
-const keep = <Gate extends { readonly isIdle: boolean }>(
-  gates: Map<string, Gate>,
-  name: string,
-  gate: Gate,
-): void => {
-  gates.set(name, gate);
-  if (gates.size <= countedMax) return;
-  for (const [other, { isIdle }] of gates) {
-    if (gates.size <= countedMax) return;
-    if (isIdle && other !== name) gates.delete(other);
-  }
-};

@@ -1,26 +1,79 @@
 /**
- * How many tokens an answer has by its bytes, for one that ended without the engine's count: whoever hangs up before
- * that is told has had them all the same. Learned of a model's streams, the latest counting most. Pure.
+ * What answers take, in tokens: those that ended without the engine's count, whose clients hung up before that was
+ * told, have had them all the same; and those that are to come take about what others did. Pure.
  */
 
 /** Of a stream whose engine was never heard to count: an event of one token has 150 to 300 bytes. */
 const bytesPerTokenFirst = 200;
+/** Of an answer in one piece: text, most of it. */
+const bytesPerTokenWhole = 4;
 /** What was learned counts less by this with each answer. */
 const keptShare = 0.95;
 
-export class AnswerTokens {
-  #bytes = 0;
-  #tokens = 0;
+/** A mean of which the latest counts most. */
+class Mean {
+  #amount = 0;
+  #count = 0;
 
-  /** A stream of so many bytes had so many tokens. */
-  saw(bodyBytes: number, tokens: number): void {
-    if (bodyBytes <= 0 || tokens <= 0) return;
-    this.#bytes = keptShare * this.#bytes + bodyBytes;
-    this.#tokens = keptShare * this.#tokens + tokens;
+  saw(amount: number, count: number): void {
+    if (amount <= 0 || count <= 0) return;
+    this.#amount = keptShare * this.#amount + amount;
+    this.#count = keptShare * this.#count + count;
   }
 
-  /** About so many are in so many bytes. */
-  in(bodyBytes: number): number {
-    return bodyBytes / (this.#tokens === 0 ? bytesPerTokenFirst : this.#bytes / this.#tokens);
+  /** Undefined while nobody knows. */
+  get value(): number | undefined {
+    return this.#count === 0 ? undefined : this.#amount / this.#count;
+  }
+}
+
+/** An answer that ended without the engine's count. */
+export interface Uncounted {
+  readonly bodyBytes: number;
+  /** It was streamed, and its first token came. */
+  readonly hasBegun: boolean;
+  /** From its seat to its end. */
+  readonly tookMs: number;
+  /** Its client left. */
+  readonly isLeft: boolean;
+  /** The most that its request asked for. */
+  readonly tokensMax: number;
+}
+
+/** Of one model's answers. */
+export class AnswerTokens {
+  readonly #streamBytes = new Mean();
+  readonly #ms = new Mean();
+
+  /** An answer of so many tokens ended. */
+  saw(
+    { bodyBytes, hasBegun, tookMs }: Pick<Uncounted, 'bodyBytes' | 'hasBegun' | 'tookMs'>,
+    tokens: number,
+  ): void {
+    if (hasBegun) this.#streamBytes.saw(bodyBytes, tokens);
+    this.#ms.saw(tookMs, tokens);
+  }
+
+  /** About so many had this one. */
+  in({ bodyBytes, hasBegun, tookMs, isLeft, tokensMax }: Uncounted): number {
+    if (hasBegun) return bodyBytes / (this.#streamBytes.value ?? bytesPerTokenFirst);
+    if (bodyBytes > 0) return Math.min(tokensMax, bodyBytes / bytesPerTokenWhole);
+    // Of what comes in one piece there is nothing to see, and its engine worked all the same.
+    const msPerToken = this.#ms.value;
+    return isLeft && msPerToken !== undefined ? tookMs / msPerToken : 0;
+  }
+}
+
+/** What the answers of one tenant take: it may well ask for all there is, and take little. */
+export class UsualAnswer {
+  readonly #tokens = new Mean();
+
+  saw(tokens: number): void {
+    this.#tokens.saw(tokens, 1);
+  }
+
+  /** Of a request that asks for no more than so many. */
+  within(tokensMax: number): number {
+    return Math.min(tokensMax, this.#tokens.value ?? tokensMax);
   }
 }

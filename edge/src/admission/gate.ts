@@ -48,8 +48,8 @@ export class Gate {
     if (isAgain && asked.occasion !== 'continued' && !this.#retries.take()) {
       throw new CognitoraError('retry_budget_spent', 'Too many requests of this region are tried again now.');
     }
-    const { model, demand, remainingMs, client: address } = asked;
-    const ask = { model, ...demand, isRetry: isAgain, remainingMs, ...(isAgain && { room }) };
+    const { model, demand, remainingMs, awaitsNodes, client: address } = asked;
+    const ask = { model, ...demand, awaitsNodes, isRetry: isAgain, remainingMs, ...(isAgain && { room }) };
     return this.#waiting.enter(ask, { signal, address }, (queuedMs) => {
       const decided = decide(queuedMs);
       // What is refused is no load that a share could be of, and what failed in another region was counted there.

@@ -15,7 +15,8 @@ const waitingRoom = () => {
   const admission = new Admission({ roomOf: () => state.room });
   const room = new WaitingRoom(admission, Date.now);
   const ask: Ask = {
-    ...{ model: 'm', tenant: 'a', priority: 5, tokens: 1, isRetry: false, remainingMs: 60_000 },
+    ...{ model: 'm', tenant: 'a', priority: 5, tokens: 1, answerTokens: 0 },
+    ...{ isRetry: false, awaitsNodes: true, remainingMs: 60_000 },
   };
   const enter = (
     signal?: AbortSignal,

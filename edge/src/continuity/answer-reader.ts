@@ -7,6 +7,7 @@ import { sentSpaceEventsMax, sentTailEventsMax, sentTextCharsMax } from '@cognit
 import type { InferencePath } from '@cognitora/protocol/openai';
 import { isRecord, type JsonRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOf } from '@cognitora/protocol/sse';
+import { isFinishReason } from '@cognitora/protocol/volunteered';
 import type { Sent, SentBlocker } from './sent.ts';
 
 const decoder = new TextDecoder();
@@ -134,7 +135,7 @@ export class AnswerReader {
   #choice({ index = 0, delta, text, logprobs, finish_reason: finishReason }: JsonRecord): void {
     if (index !== 0) this.#block('choices');
     if (isSaid(logprobs)) this.#block('logprobs');
-    if (typeof finishReason === 'string') this.#finishReason = finishReason;
+    if (isFinishReason(finishReason)) this.#finishReason = finishReason;
     if (this.#path === '/v1/completions') this.#part(text);
     else if (isRecord(delta)) this.#delta(delta);
     else this.#block('unreadable');

@@ -58,6 +58,7 @@ export interface Asking {
   readonly region: RegionName;
   readonly earlier: readonly EarlierAttempt[];
   readonly occasion: Occasion;
+  readonly awaitsNodes: boolean;
 }
 
 /** An answer, and by what its stream may be claimed over another link. */
@@ -92,7 +93,7 @@ export const attempt = async (asking: Asking, body: AttemptBody, terms: AttemptT
 };
 
 const carry = async (
-  { region, earlier, occasion }: Asking,
+  { region, earlier, occasion, awaitsNodes }: Asking,
   body: AttemptBody,
   terms: AttemptTerms,
   resume: ResumeToken,
@@ -103,7 +104,8 @@ const carry = async (
     ...{ bodyBytes: body.bytes, spans: body.spans, remainingMs: terms.remainingMs() },
   };
   const object = regionObject(env, region);
-  const request = { region, open, earlier, occasion, demand, ...(client === undefined ? {} : { client }) };
+  const about = { earlier, occasion, demand, awaitsNodes };
+  const request = { region, open, ...about, ...(client === undefined ? {} : { client }) };
   const prompt = await promptFor(region, terms);
   const send = (stub: Pick<Fetcher, 'fetch'>, carried: CarryRequest, digests?: string): Promise<Response> => {
     const chain = digests === undefined ? {} : { [chainHeader]: digests };
@@ -117,8 +119,7 @@ const carry = async (
   }
   const asked = { requestId, region, model, prompt: prompt ?? unreadPrompt, isStream: stream };
   const { remainingMs } = open;
-  const about = { earlier, occasion, demand, remainingMs, client };
-  const booked = await askDecision(object, { ...asked, ...about }, gone);
+  const booked = await askDecision(object, { ...asked, ...about, remainingMs, client }, gone);
   try {
     // It may have waited for its decision.
     const opened = { ...open, remainingMs: terms.remainingMs() };

@@ -66,10 +66,11 @@ const exchanging = (
         // It waited for all of that.
         if (turns[0] !== 'unreachable' && turns[0]?.[1] === 'link_lost') leftMs -= waitMs;
       } else if (named.has(openHeader)) {
-        const { region, occasion, earlier } = decodeCarry(named);
+        const { region, occasion, earlier, awaitsNodes } = decodeCarry(named);
         const after = earlier.map(({ node = '', code }) => `${node}:${code}`).join(' ');
         asked.push(
-          `${occasion} ${region} ${new TextDecoder().decode(body)}${after === '' ? '' : ` after ${after}`}`,
+          `${occasion} ${region} ${new TextDecoder().decode(body)}${after === '' ? '' : ` after ${after}`}` +
+            (awaitsNodes === (regions.length === 1) ? '' : ', patiently'),
         );
       }
       return new Promise((resolve) => resolve(turn()));
@@ -82,7 +83,7 @@ const exchanging = (
       ...{ model: 'm', stream: true, headers: [], client: undefined, gone: left.signal },
       digests: { isPossible: false } as PromptDigests,
       remainingMs: () => Math.max(0, leftMs),
-      demand: { tenant: 'default', priority: 5, tokens: 1 },
+      demand: { tenant: 'default', priority: 5, tokens: 1, answerTokens: 0 },
     },
     body: bodyOf('body'),
     regions: regions as Region[],
@@ -141,9 +142,10 @@ describe('before the first byte', () => {
       `n${at}`,
       'engine_unreachable',
     ]);
-    const { asked, begun } = exchanging([...failing, [undefined, 'no_capacity']], { regions: ['a', 'b'] });
+    const nobody = [undefined, 'no_capacity'] as const;
+    const { asked, begun } = exchanging([...failing, nobody, nobody], { regions: ['a', 'b'] });
     expect(await begun()).toEqual([502, 'engine_unreachable']);
-    expect(asked.map((line) => line.split(' ')[1])).toEqual(['a', 'a', 'a', 'b']);
+    expect(asked.map((line) => line.split(' ')[1])).toEqual(['a', 'a', 'a', 'b', 'b']);
   });
 
   test('where nobody could be chosen the next region is asked at once', async () => {
@@ -156,6 +158,34 @@ describe('before the first byte', () => {
     );
     expect(await begun()).toEqual([200, null]);
     expect(asked).toEqual(['first a body', 'retried b body after :no_capacity']);
+  });
+
+  test('a region whose nodes are away is waited for once no other serves the model', async () => {
+    const { asked, begun } = exchanging(
+      [
+        [undefined, 'no_capacity'],
+        [undefined, 'model_not_found'],
+        ['n1', 200],
+      ],
+      { regions: ['a', 'b'] },
+    );
+    expect(await begun()).toEqual([200, null]);
+    expect(asked).toEqual([
+      'first a body',
+      'retried b body after :no_capacity',
+      'retried a body after :model_not_found, patiently',
+    ]);
+  });
+
+  test('and is told of where it does not help, and not waited for where the tenant has its fill', async () => {
+    const two = { regions: ['a', 'b'] };
+    const nobody = [undefined, 'no_capacity'] as const;
+    const patient = exchanging([nobody, nobody, nobody, [undefined, 'no_nodes']], two);
+    expect(await patient.begun()).toEqual([503, 'no_capacity']);
+    expect(patient.asked).toHaveLength(4);
+    const limited = exchanging([nobody, [undefined, 'tenant_limit']], two);
+    expect(await limited.begun()).toEqual([429, 'tenant_limit']);
+    expect(limited.asked).toHaveLength(2);
   });
 
   test('an engine’s own 503 is passed on when nobody else serves', async () => {
@@ -251,7 +281,7 @@ describe('after it', () => {
     expect(asked.at(-1)).toBe(`resume a/n1 from 77 for ${resumeMsContinuable}`);
   });
 
-  test('whom it asks for it may be gone in its turn: the next one is asked, for what is left of its patience', async () => {
+  test('the object it asks may be gone, too: the next one is asked, for what is left of its patience', async () => {
     const { asked, begun, exchange } = exchanging([
       ['n1', 200],
       'unreachable',

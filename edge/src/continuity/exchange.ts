@@ -60,6 +60,9 @@ const isFinal = (code: ErrorCode): boolean =>
 const lostCode = 'link_lost' as const;
 const isLinkGone = (code: ErrorCode): boolean => code === lostCode;
 
+/** The region has nobody for the model, now. */
+const hasNobody = (code: ErrorCode): boolean => code === 'no_nodes' || code === 'no_capacity';
+
 /** Says nothing of the stream, only that an object or a link was lost before it could be asked for. */
 const isUnheard = (code: ErrorCode): boolean => code === lostCode || code === 'internal';
 
@@ -180,17 +183,44 @@ export class Exchange {
     return this.#options.terms.gone.aborted;
   }
 
-  /** Asks until somebody answers; undefined when nobody did who was asked. */
+  /**
+   * Asks until somebody answers; undefined when nobody did who was asked. A region whose nodes are away just now is
+   * waited for only where no other one serves the model.
+   */
   async #place(
     body: AttemptBody,
     regions: readonly RegionName[],
     occasion: Occasion,
   ): Promise<Response | undefined> {
+    const isOnly = regions.length === 1;
+    const answer = await this.#ask(body, regions, occasion, isOnly);
+    if (answer !== undefined || isOnly || this.#isOver) return answer;
+    const last = this.#failures.at(-1);
+    if (last !== undefined && !mayTryNext(last.code)) return undefined;
+    const left = this.#failures.splice(0);
+    const away = left.filter(({ node, code }) => node === undefined && hasNobody(code));
+    this.#failures.push(...left.filter((failure) => !away.includes(failure)));
+    if (away.length === 0) return undefined;
+    return await this.#ask(
+      body,
+      away.map(({ region }) => region),
+      occasion,
+      true,
+    );
+  }
+
+  async #ask(
+    body: AttemptBody,
+    regions: readonly RegionName[],
+    occasion: Occasion,
+    awaitsNodes: boolean,
+  ): Promise<Response | undefined> {
     for (const region of regions) {
       while (this.#mayTry(region, occasion)) {
         if (this.#isLate) return this.#late(region);
         const isFirst = occasion === 'first' && this.#failures.length > 0;
-        const asking = { region, earlier: this.#earlier, occasion: isFirst ? 'retried' : occasion } as const;
+        const asked = isFirst ? ('retried' as const) : occasion;
+        const asking = { region, earlier: this.#earlier, occasion: asked, awaitsNodes };
         const { answer, token } = await attempt(asking, body, this.#options.terms);
         const code = failureCode(answer);
         const isPlaced = placeOf(answer).node !== undefined;

@@ -19,6 +19,8 @@ export interface Asked {
   readonly earlier: readonly EarlierAttempt[];
   readonly occasion: Occasion;
   readonly demand: Demand;
+  /** Who served the model a moment ago is waited for: no other region serves it. */
+  readonly awaitsNodes: boolean;
   /** What is left of its life. */
   readonly remainingMs: number;
   /** The client's address, where its supervisor may say that it hung up. */

@@ -3,6 +3,7 @@
  * policy. Pure: time, eligibility and randomness come in with each call. Owns the turn of a decision, in which the
  * request is booked and its prefix predicted, so that the siblings of a burst see both. Knows no nodes and no links.
  */
+import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { NodeId } from '@cognitora/protocol/ids';
 import { type Candidate, chooseLowest, defaultPolicy, type Policy, type Score } from '../policy/policy.ts';
 import { CandidateRecords, type DescribedReplica, reachOf, tokensIn } from './candidates.ts';
@@ -76,6 +77,8 @@ export interface Settlement {
   readonly completionTokens?: number | undefined;
   /** Of its answer, as far as it came. */
   readonly bodyBytes?: number | undefined;
+  /** Why it ended before its end. */
+  readonly code?: ErrorCode | undefined;
 }
 
 export interface CellOptions {
@@ -320,7 +323,8 @@ export class Cell {
     const { cachedTokens, completionTokens, nowMs } = settlement;
     member.work.failures.tried(reservation);
     member.work.failures.ended(settlement.verdict, nowMs);
-    if (prefillMs === undefined && settlement.promptTokens === undefined) {
+    const isWhole = settlement.promptTokens !== undefined || settlement.verdict === 'worked';
+    if (prefillMs === undefined && !isWhole) {
       // It never began: nothing of it is in the cache.
       if (prediction !== undefined) this.#maps.takeBack(prediction);
       return;

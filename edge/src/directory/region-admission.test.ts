@@ -30,8 +30,8 @@ const regionOf = (...names: string[]): Region => {
 
 const askedOf = (requestId: string, more: Partial<Asked> = {}): Asked => ({
   ...{ requestId: requestId as RequestId, region: local, model: 'm', prompt: unreadPrompt, isStream: true },
-  ...{ earlier: [], occasion: 'first' as const, remainingMs: 60_000 },
-  demand: { tenant: 't', priority: 5, tokens: 100 },
+  ...{ earlier: [], occasion: 'first' as const, awaitsNodes: true, remainingMs: 60_000 },
+  demand: { tenant: 't', priority: 5, tokens: 100, answerTokens: 0 },
   ...more,
 });
 
@@ -169,10 +169,35 @@ test('a tenant whose request took more than was expected of it goes behind anoth
   unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
   const { reservation } = unwrap(await region.decide(askedOf('first')));
   const own = region.decide(askedOf('own'));
-  const others = region.decide(askedOf('others', { demand: { tenant: 'other', priority: 5, tokens: 100 } }));
+  const demand = { tenant: 'other', priority: 5, tokens: 100, answerTokens: 0 };
+  const others = region.decide(askedOf('others', { demand }));
   const usage = { promptTokens: 50, completionTokens: 10_000 };
   region.settled([], [{ reservation, record: { bodyBytes: 1, totalMs: 1, usage } }]);
   expect(await Promise.race([own.then(() => 'own'), others.then(() => 'others')])).toBe('others');
+});
+
+test.each([
+  ['by its bytes', true, { bodyBytes: 100_000 }],
+  ['by its time, where it has none', false, { code: 'client_gone' as const }],
+])('so does one that hung up: its answer is charged %s', async (_, hasBegun, end) => {
+  vi.useFakeTimers({ toFake: ['Date'], now: 1_800_000_000_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const region = regionOf('a');
+  unwrap(region.limit('models', 'm', { seatsPerReplica: 1 }));
+  const taught = unwrap(await region.decide(askedOf('taught')));
+  vi.setSystemTime(Date.now() + 1_000);
+  const usage = { promptTokens: 50, completionTokens: 100 };
+  const record = { bodyBytes: 2_000, totalMs: 1_000, usage };
+  region.settled([], [{ reservation: taught.reservation, record }]);
+  const before = unwrap(await region.decide(askedOf('before')));
+  const own = [1, 2].map((at) => region.decide(askedOf(`own ${at}`)));
+  region.settled([], [{ reservation: before.reservation, record: undefined }]);
+  const { reservation } = unwrap(await (own[0] as (typeof own)[number]));
+  const demand = { tenant: 'other', priority: 5, tokens: 100, answerTokens: 0 };
+  const others = region.decide(askedOf('others', { demand }));
+  vi.setSystemTime(Date.now() + 5_000);
+  region.settled(hasBegun ? [reservation] : [], [{ reservation, record: undefined, ...end }]);
+  expect(await Promise.race([own[1]?.then(() => 'own'), others.then(() => 'others')])).toBe('others');
 });
 
 test('what a first token takes is learned from first bytes', async () => {

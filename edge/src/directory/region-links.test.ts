@@ -86,8 +86,10 @@ const regionWithLinks = (variables: Parameters<typeof envOf>[0] = {}) => {
     const requestId = `req-${requests}` as RequestId;
     const asked = { requestId, region: local, model: 'm', prompt, isStream: true };
     const occasion = { earlier: [], occasion: 'first' as const };
-    const demand = { tenant: 'default', priority: 5, tokens: 1 };
-    const booked = unwrap(await region.decide({ ...asked, ...occasion, demand, remainingMs: 1_000 }));
+    const demand = { tenant: 'default', priority: 5, tokens: 1, answerTokens: 0 };
+    const booked = unwrap(
+      await region.decide({ ...asked, ...occasion, demand, awaitsNodes: true, remainingMs: 1_000 }),
+    );
     const considered = region
       .receipts(requestId)
       .flatMap((one) => (one.outcome === 'placed' ? one.considered : []));

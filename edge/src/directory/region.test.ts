@@ -96,7 +96,8 @@ const ask = (region: Region, model = 'm', earlier: Asked['earlier'] = []) =>
   region.decide({
     ...{ requestId, region: 'local' as RegionName, model, prompt: unreadPrompt, isStream: true },
     ...{ earlier, occasion: 'first' as const },
-    ...{ demand: { tenant: 'default', priority: 5, tokens: 1 }, remainingMs: 10_000 },
+    ...{ demand: { tenant: 'default', priority: 5, tokens: 1, answerTokens: 0 } },
+    ...{ awaitsNodes: true, remainingMs: 10_000 },
   });
 
 test('requests under one id are settled each for itself, in whatever order they end', async () => {

@@ -461,19 +461,21 @@ export class Region extends DurableObject<Env> {
 
   #settle({ reservation, ...end }: Ended): void {
     const nowMs = systemClock();
-    const { verdict, bodyBytes, record } = end;
-    this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, ...record?.usage });
+    const { verdict, bodyBytes, code, record } = end;
+    this.#directory.settle(reservation, { nowMs, verdict, bodyBytes, code, ...record?.usage });
     this.#receipts.ended(reservation, nowMs, end);
     this.#gate.freed();
   }
 
   async #serve(request: Request): Promise<Response> {
-    const { region, open, client, prompt, earlier, occasion, demand } = decodeCarry(request.headers);
+    const carried = decodeCarry(request.headers);
+    const { region, open, client, prompt, earlier, occasion, demand, awaitsNodes } = carried;
     const { requestId, model, stream: isStream, remainingMs } = open;
     const view = decodePrompt(request.headers, prompt);
     const asked = { requestId, region, model, prompt: view, isStream, earlier, occasion };
     const askedAtMs = systemClock();
-    const booked = await this.#admit({ ...asked, demand, remainingMs, client }, request.signal);
+    const about = { demand, awaitsNodes, remainingMs, client };
+    const booked = await this.#admit({ ...asked, ...about }, request.signal);
     const { reservation, node, epoch, replica, receipt, kvFrom } = booked;
     return this.#host.carry({
       ...{ node, epoch, request, region, client, receipt },

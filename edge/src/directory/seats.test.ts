@@ -83,6 +83,14 @@ test('of an engine that tells nothing an answer proves that all booked before it
   expect(directory.room('m', terms)).toBe('full');
 });
 
+test('so does an answer that nobody counted, if its engine worked', () => {
+  const { directory, decide, terms } = fleet('a');
+  const [, , , , , , , last] = Array.from({ length: 8 }, () => decide());
+  if (last !== undefined) directory.settle(last.reservation, { nowMs: 0, verdict: 'worked' });
+  for (let request = 0; request < 9; request += 1) decide();
+  expect(directory.room('m', terms)).toBe('full');
+});
+
 test('each reservation’s end is told once, that of a node that leaves too', () => {
   const { directory, decide, settled } = fleet('a');
   const [first, second] = [decide(), decide()];

@@ -324,6 +324,17 @@ test('the first byte of an answer is one of an event: comments and blank lines b
   expect(await response.text()).toBe(': ping\n\n:\r\n\r\n: ping\n\ndata: 1\n\ndata: 2\n\n');
 });
 
+test('nor is the role of who speaks: some engines say it as soon as a request comes', () => {
+  const firstMs: number[] = [];
+  const { carried, time } = carry({ onFirstByte: () => firstMs.push(time.nowMs) });
+  carried.head(sseHead());
+  carried.data(utf8('data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'));
+  expect(firstMs).toEqual([]);
+  time.nowMs += 5_000;
+  carried.data(utf8('data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'));
+  expect(firstMs).toEqual([time.nowMs]);
+});
+
 test('a silent SSE stream gets comments, at event boundaries only', async () => {
   const { carried, sweepAt } = carry();
   carried.head(sseHead());

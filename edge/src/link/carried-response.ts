@@ -26,6 +26,7 @@ import type { Verdict } from '../directory/failures.ts';
 import { errorHeaders } from '../error-response.ts';
 import { BodyPipe } from './body-pipe.ts';
 import type { StreamHandler } from './edge-link.ts';
+import { opensOnly } from './opening-event.ts';
 
 export interface CarriedOptions {
   readonly clock: Clock;
@@ -135,11 +136,11 @@ export class CarriedResponse implements StreamHandler {
     this.#over({ record, verdict: failVerdict(code), code });
   }
 
-  /** A comment, or a blank line, says that the engine lives, and nothing of its prefill. */
+  /** A comment, a blank line, or the role of who speaks says that the engine lives, and nothing of its prefill. */
   #firstByte(bytes: Uint8Array): void {
     const head = this.#head;
     const isStreamed = head !== undefined && head.status < 300 && isEventStream(head);
-    if (isStreamed && !this.#fields.push(bytes)) return;
+    if (isStreamed && (!this.#fields.push(bytes) || opensOnly(bytes))) return;
     this.#hasFirstByte = true;
     if (isStreamed) this.#options.onFirstByte();
   }

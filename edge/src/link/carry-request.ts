@@ -45,6 +45,8 @@ export interface CarryRequest {
   /** Where it was before. */
   readonly earlier: readonly EarlierAttempt[];
   readonly occasion: Occasion;
+  /** See `Asked`. */
+  readonly awaitsNodes: boolean;
   /** The client's address, where its supervisor may say that it hung up. */
   readonly client?: string;
 }

@@ -30,7 +30,7 @@ afterEach(() => {
 
 const region = 'local' as Region;
 const token = 'a1'.repeat(16) as ResumeToken;
-const demand = { tenant: 'default', priority: 5, tokens: 1 };
+const demand = { tenant: 'default', priority: 5, tokens: 1, answerTokens: 0 };
 const prefix = { salt: 'salt', blockBytes: 256 };
 
 /** A host of links, and what it tells the directory. */
