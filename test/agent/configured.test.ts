@@ -10,6 +10,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cgn, cgnJson } from '../cli/run-cgn.ts';
 import { LivingFake } from '../fakes/engines/fake.ts';
 import { vllm } from '../fakes/engines/vllm.ts';
+import { layouts } from '../harness/cluster.ts';
+import { type ErrorBody, jsonOf, send } from '../harness/http.ts';
 import type { Program } from '../harness/program.ts';
 import { until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
@@ -66,7 +68,6 @@ profile = "vllm"
 url = "${engine.url}"
 api_key_file = "${directory}/engine-key"
 aliases = { public = "qwen" }
-ack_timeout = "4s"
 
 [[engine]]
 profile = "vllm"
@@ -168,30 +169,6 @@ url = "${other.url}"
     await host.program.stop();
   });
 
-  test('a host that says nothing is waited for as its file says of the model', async () => {
-    const { url, apiKey } = fixture.cluster;
-    const ask = async (model: string) => {
-      const begunMs = performance.now();
-      const answer = await fetch(`${url}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Say it.' }] }),
-      });
-      return { status: answer.status, text: await answer.text(), tookMs: performance.now() - begunMs };
-    };
-    process.kill(agent.pid, 'SIGSTOP');
-    const [patient, usual] = await Promise.all([ask('public'), ask('qwen')]).finally(() =>
-      process.kill(agent.pid, 'SIGCONT'),
-    );
-    for (const { status, text } of [patient, usual]) {
-      expect([status, text]).toEqual([504, expect.stringContaining('ack_timeout')]);
-    }
-    expect(usual.tookMs).toBeGreaterThan(ackMsMax);
-    expect(usual.tookMs).toBeLessThan(patient.tookMs);
-    expect(patient.tookMs).toBeGreaterThan(4_000);
-    expect((await ask('public')).status).toBe(200);
-  });
-
   test('a second agent on the same status port is told so, and a wrong file with its line', async () => {
     const { port } = new URL(statusUrl());
     const environment = {
@@ -235,5 +212,42 @@ url = "${other.url}"
     await until('the status of the new start', () => existsSync(join(data(), 'status.json')));
     await until('good health', async () => (await health()).startsWith('200'));
     await again.stop();
+  });
+});
+
+describe.each(layouts)('a host that says nothing, layout %s', (layout) => {
+  const engines = ['patient', 'usual'].map((model) => new LivingFake(vllm, { models: [model] }));
+  beforeAll(() => Promise.all(engines.map((engine) => engine.start())));
+  afterAll(() => Promise.all(engines.map((engine) => engine.stop())));
+  const fixture = useCluster(() => {
+    const [patient = '', usual = ''] = engines.map(
+      ({ url }) => `[[engine]]\nprofile = "vllm"\nurl = "${url}"\n`,
+    );
+    const config = `${patient}ack_timeout = "4s"\n${usual}`;
+    return { layout, regions: ['local'], agents: [{ name: 'gpu', engines: [], config }] };
+  });
+
+  test('it is waited for as its file says of the model', async () => {
+    const { cluster } = fixture;
+    const ask = async (model: string) => {
+      const begunMs = performance.now();
+      const answer = await send(`${cluster.url}/v1/chat/completions`, {
+        body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Say it.' }] }),
+        headers: { authorization: `Bearer ${cluster.apiKey}` },
+      });
+      return { answer, tookMs: performance.now() - begunMs };
+    };
+    const { pid } = cluster.program('gpu');
+    process.kill(pid, 'SIGSTOP');
+    const [patient, usual] = await Promise.all([ask('patient'), ask('usual')]).finally(() =>
+      process.kill(pid, 'SIGCONT'),
+    );
+    for (const { answer } of [patient, usual]) {
+      expect([answer.status, jsonOf<ErrorBody>(answer).error.code]).toEqual([504, 'ack_timeout']);
+    }
+    expect(usual.tookMs).toBeGreaterThan(ackMsMax);
+    expect(usual.tookMs).toBeLessThan(patient.tookMs);
+    expect(patient.tookMs).toBeGreaterThan(4_000);
+    expect((await ask('patient')).answer.status).toBe(200);
   });
 });

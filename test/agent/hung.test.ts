@@ -1,6 +1,6 @@
 /**
- * Engines that the agent started and that stand still, as real processes under an agent in this process: only its
- * sweeps, one a second, are a test's to make, so that minutes of silence pass at once.
+ * Engines that the agent started and that stand still, as real processes under an agent in this process, and an agent
+ * that stands still itself. Only its sweeps, one a second, are a test's to make: minutes of silence pass at once.
  */
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -71,7 +71,12 @@ const startAgent = async (source: Source, edge = new URL('http://127.0.0.1:9')) 
       vi.advanceTimersByTime(1_000);
     }
   };
-  return { replicaIs, pass, events, directory };
+  /** So much time in which it stands still: its next sweep is late by that. */
+  const standStill = (ms: number): void => {
+    sweptMs += ms;
+    vi.advanceTimersByTime(1_000);
+  };
+  return { replicaIs, pass, standStill, events, directory };
 };
 
 /** An edge with one link, which beats no heart and never takes silence for the link's end. */
@@ -95,7 +100,10 @@ const startEdge = async () => {
   const more = { replica: 'e' as ReplicaName, headers, spans, remainingMs: 600_000 };
   return {
     url,
-    open: () => link?.send(edge.open(1, openOf(body.length, more), body, true)),
+    open: async () => {
+      const linked = await until('the link', () => link);
+      linked.send(edge.open(1, openOf(body.length, more), body, true));
+    },
     cancel: () => link?.send(edge.cancel(1)),
   };
 };
@@ -137,7 +145,7 @@ test('one that owes a first token may be silent until that is given up', async (
   const { replicaIs, pass, events } = await startAgent(fakeSource(), edge.url);
   const before = await replicaIs('is ready', isReady);
   await tellFake(before, 'failure', 'hang');
-  edge.open();
+  await edge.open();
   await replicaIs('has a request', ({ live }) => live === 1);
   await tellFake(before, 'looks', 'unanswered');
   await replicaIs('is seen to be silent', hasFailed);
@@ -152,14 +160,14 @@ test('one that owes a first token may be silent until that is given up', async (
   await replicaIs('is asked to end', ({ launch }) => launch?.state === 'ending');
 });
 
-const startAttached = async () => {
+const startAttached = async (edge?: URL) => {
   const kind = kinds.get('vllm');
   if (kind === undefined) throw new Error('no vllm');
   const fake = await new LivingFake(kind, { models: ['m'] }).start();
   onTestFinished(() => fake.stop());
   const url = new URL(fake.url);
   const more = { kvEvents: undefined, gpus: [], kvDirectory: undefined };
-  return { fake, agent: await startAgent({ kind: 'attached', url, ...more }) };
+  return { fake, agent: await startAgent({ kind: 'attached', url, ...more }, edge) };
 };
 
 test('one that says that it is not well serves nobody, whatever it lists', async () => {
@@ -186,4 +194,17 @@ test('one that somebody else started is told, and left to them', async () => {
   expect(events.filter((event) => event === 'error engine hangs')).toHaveLength(1);
   fake.looks = 'answered';
   expect((await replicaIs('is back', isReady)).why).toBeUndefined();
+});
+
+test('an agent that stood still itself blames no engine, and its streams go on', async () => {
+  const edge = await startEdge();
+  const { fake, agent } = await startAttached(edge.url);
+  const { replicaIs, standStill } = agent;
+  await replicaIs('is ready', isReady);
+  fake.failure = 'slow';
+  await edge.open();
+  await replicaIs('answers', ({ bodyBytes }) => bodyBytes > 0);
+  standStill(interTokenMsMax + 1_000);
+  const { errors, answers } = await replicaIs('is through', ({ live }) => live === 0);
+  expect([errors, answers, fake.aborted]).toEqual([{}, { '2xx': 1 }, 0]);
 });

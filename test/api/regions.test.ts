@@ -4,10 +4,12 @@ import type { FakeEngine } from '../fakes/fake-engine.ts';
 import { startVllm } from '../fakes/vllm.ts';
 import { layouts } from '../harness/cluster.ts';
 import { type ErrorBody, freshId, jsonOf, type RawAnswer, send } from '../harness/http.ts';
-import { until } from '../harness/until.ts';
+import { pause, until } from '../harness/until.ts';
 import { useCluster } from '../harness/use-cluster.ts';
 
 const chatPath = '/v1/chat/completions';
+/** From a request to the end of its answer, where its first region has lost its only host a moment ago. */
+const elsewhereMsMax = 2_000;
 
 describe.each(layouts)('two regions, layout %s', (layout) => {
   let near: FakeEngine;
@@ -101,6 +103,25 @@ describe.each(layouts)('two regions, layout %s', (layout) => {
 
   test('the models of all regions are listed once', async () => {
     expect(await listed()).toEqual(['everywhere', 'only-far', 'only-near']);
+  });
+
+  test('who asks right after the first region lost its only host is soon answered by the second', async () => {
+    const { cluster } = fixture;
+    await cluster.program('near').kill();
+    const askAfter = async (afterMs: number, stream: boolean) => {
+      await pause(afterMs);
+      const askedMs = performance.now();
+      const { status, isWhole, headers } = await ask('everywhere', stream);
+      const tookMs = performance.now() - askedMs;
+      return { afterMs, stream, status, isWhole, region: headers['x-cognitora-region'], tookMs };
+    };
+    const asked = [0, 500, 1_000].flatMap((afterMs) => [askAfter(afterMs, false), askAfter(afterMs, true)]);
+    const answers = await Promise.all(asked);
+    await cluster.startAgent({ name: 'near', engines: [near.url] });
+    expect(answers.map(({ status, isWhole, region }) => [status, isWhole, region])).toEqual(
+      answers.map(() => [200, true, 'enam']),
+    );
+    expect(answers.filter(({ tookMs }) => tookMs > elsewhereMsMax)).toEqual([]);
   });
 
   test('the second region serves while the first is down, and the first again when it is back', async () => {

@@ -8,7 +8,7 @@ import { drainMsMax, heartbeatMs, leaseMsMax, linklessMsMax, resumeMsMax } from 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Cluster, type ClusterOptions, layouts, startCluster } from '../harness/cluster.ts';
 import { freshId } from '../harness/http.ts';
-import { until } from '../harness/until.ts';
+import { pause, until } from '../harness/until.ts';
 import { again, argvOf, crash, workerdPid } from './processes.ts';
 import { PuppetEngine } from './puppet-engine.ts';
 import { ask, bodyFor, figure, openRequest } from './requests.ts';
@@ -31,10 +31,16 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
   beforeAll(() => engine.start());
   afterAll(() => engine.stop());
 
-  const withCluster = async (act: (cluster: Cluster) => Promise<void>, agents = 1): Promise<void> => {
+  /** `more` is what the agents' files say of their engine. */
+  const withCluster = async (
+    act: (cluster: Cluster) => Promise<void>,
+    agents = 1,
+    more = '',
+  ): Promise<void> => {
+    const config = `[[engine]]\nprofile = "openai"\nurl = "${engine.url}"\n${more}`;
     const options: ClusterOptions = {
       layout,
-      agents: Array.from({ length: agents }, (_, index) => ({ name: `gpu${index}`, engines: [engine.url] })),
+      agents: Array.from({ length: agents }, (_, index) => ({ name: `gpu${index}`, engines: [], config })),
     };
     const cluster = await startCluster(options);
     try {
@@ -201,6 +207,27 @@ describe.each(layouts)('parts that die or hang, layout %s', { concurrent: true }
       // What it finds on its link when it wakes was sent while it was leased, and nothing later.
       expect(refused.filter((id) => engine.of(id) !== undefined)).toEqual([]);
     });
+  });
+
+  test('an agent that hangs for half of its lease: it blames no engine, and its stream goes on', async () => {
+    const events = 400;
+    const act = async (cluster: Cluster): Promise<void> => {
+      const over = await stream(cluster, events);
+      const { pid } = cluster.program('gpu0');
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await pause(leaseMsMax / 2);
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+      const text = await over.text;
+      expect(text).not.toContain('"code"');
+      expect([...text.matchAll(/"content":"(\d+) "/g)].map(([, index]) => Number(index))).toEqual([
+        ...Array(events).keys(),
+      ]);
+      expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+    };
+    await withCluster(act, 1, 'inter_token_timeout = "3s"\n');
   });
 
   test('an edge that hangs: its agents notice, stop their engines’ work, and link again when it goes on', async () => {

@@ -369,6 +369,23 @@ test('a silent body that is no SSE gets no comments', async () => {
   expect(await body).toBe('{}');
 });
 
+test.each([
+  ['gzip', ''],
+  ['identity', comment],
+])('a silent SSE stream that is encoded by %s gets as comments: %j', async (encoding, comments) => {
+  const { carried, sweepAt } = carry();
+  carried.head(sseHead(200, [['content-encoding', encoding]]));
+  // As compressed bytes may end, too.
+  carried.data(utf8('packed\n\n'));
+  carried.settled();
+  const body = readAll((await carried.response).body);
+  await isSettled(body);
+  sweepAt(keepAliveMs);
+  carried.end(record());
+  carried.settled();
+  expect(await body).toBe(`packed\n\n${comments}`);
+});
+
 test('a client that leaves cancels the request once and gives back what waits', async () => {
   const { carried, told, consumed } = carry();
   carried.head(sseHead());

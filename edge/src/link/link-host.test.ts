@@ -1,6 +1,7 @@
 import { frameTypes } from '@cognitora/protocol/frame';
 import type { Epoch, NodeId, Region, ReplicaName } from '@cognitora/protocol/ids';
 import {
+  ackBusyMsMax,
   ackMsMax,
   frameBodyBytesMax,
   heartbeatMs,
@@ -247,6 +248,27 @@ test('a node is waited for as it says of the replica: in HELLO, then in what it 
   say(agent.json(frameTypes.replicas, 0, { replicas: replicasOf({}) }));
   expect(await givenUpMs()).toEqual([ackMsMax, ackMsMax]);
 });
+
+test.each([
+  ['pings', 5_000],
+  ['tells what it measures', ackBusyMsMax],
+])(
+  'a node that is to acknowledge within 5 s, and only %s, is given up after %i ms',
+  async (does, givenUpMs) => {
+    const { dial, carry } = hosting();
+    const { agent, say, node, socket } = dial('a');
+    const replica: ReplicaReport = { name: 'r0' as ReplicaName, state: 'ready', models: [], ackMs: 5_000 };
+    say(agent.hello({ replicas: [replica] }));
+    const begunMs = Date.now();
+    const tookMs = carry(node).answer.then(() => Date.now() - begunMs);
+    for (let waitedMs = 0; waitedMs < ackBusyMsMax; waitedMs += heartbeatMs) {
+      await vi.advanceTimersByTimeAsync(heartbeatMs);
+      if (does === 'pings') socket.pongedAt = new Date();
+      else say(agent.json(frameTypes.telemetry, 0, { rttMs: 1 }));
+    }
+    expect(await tookMs).toBe(givenUpMs);
+  },
+);
 
 test('a request whose link is gone says where it had been placed', async () => {
   const { carry } = hosting();

@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import * as kinds from '@cognitora/protocol/config/kinds';
 import { textCharsMax } from '@cognitora/protocol/config/limits';
 import { type Keys, key, type Schema, type Section } from '@cognitora/protocol/config/schema';
-import { ackBusyMsMax, nameCharsMax, replicasPerNodeMax, requestMsMax } from '@cognitora/protocol/limits';
+import {
+  ackBusyMsMax,
+  nameCharsMax,
+  replicasPerNodeMax,
+  requestMsMax,
+  telemetryRefreshMs,
+} from '@cognitora/protocol/limits';
 import { kvOffloads, roles } from '../engines/engine-config.ts';
 import { knownProfiles } from '../engines/known-profiles.ts';
 import { timeoutsDefault } from '../engines/timeouts.ts';
@@ -243,8 +249,10 @@ export const engineKeys = {
   ack_timeout: key(kinds.duration(ackBusyMsMax))({
     doc:
       'How long it may take until the edge hears that a request is on this host; then the request fails ' +
-      'with ack_timeout. While the edge hears anything else of this host, the link is only slow, and the ' +
-      'edge waits for the longest time that is possible here.',
+      'with ack_timeout. While the edge hears anything else of this host but heartbeats, the link is only ' +
+      'slow, and the edge waits for the longest time that is possible here. What a host measures of its ' +
+      `engines and GPUs it tells at least every ${telemetryRefreshMs / 1_000} s: from there on this time ` +
+      'acts only where it says nothing at all.',
     example: '"5s"',
     fallback: () => timeoutsDefault.ackMsMax,
   }),
