@@ -66,8 +66,8 @@ const findAgent = (named: string | undefined): StatusFile => {
     if (found !== undefined) return found;
   }
   throw new UserError(
-    `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir or --config; an agent with ` +
-      'status.listen = "off" tells nothing.',
+    `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir or --config; ` +
+      'an agent with status.listen = "off" tells nothing.',
   );
 };
 
