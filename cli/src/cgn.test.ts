@@ -3,11 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { asInstalled } from './terminal.ts';
 
-const says = (argument: string): string =>
+/** As if npm ran a script of that name; '': as if nobody did. */
+const says = (argument: string, script = ''): string =>
   execFileSync(process.execPath, [fileURLToPath(new URL('cgn.ts', import.meta.url)), argument], {
     encoding: 'utf8',
+    env: { ...process.env, npm_lifecycle_event: script },
   });
 
 test('its version is that of its package', () => {
@@ -16,20 +17,25 @@ test('its version is that of its package', () => {
   expect(says('--version')).toBe(`cgn ${version}\n`);
 });
 
-test('help says how commands are called here, and where a release is installed', () => {
-  const here = says('--help');
-  expect(here).toContain('"npm run cgn -- COMMAND --help" says more');
-  expect(here).toContain('Start with: npm run cgn -- up');
-  const installed = asInstalled(here);
-  expect(installed).toContain(
-    '"cgn COMMAND --help" says more, "cgn --version" which this is.\nStart with: cgn up',
-  );
-  expect(installed).not.toMatch(/npm|checkout/);
+test('help names commands in one form: as npm runs them where that runs us, else by themselves', () => {
+  for (const script of ['cgn', 'start']) {
+    const byNpm = says('--help', script);
+    expect(byNpm).toContain('"npm run cgn -- COMMAND --help" says more');
+    expect(byNpm).toContain('Start with: npm run cgn -- up');
+    expect(byNpm).not.toMatch(/(?<!npm run )cgn (?!--)/);
+  }
+  for (const script of ['', 'npx', 'test']) {
+    const alone = says('--help', script);
+    expect(alone).toContain(
+      '"cgn COMMAND --help" says more, "cgn --version" which this is.\nStart with: cgn up',
+    );
+    expect(alone).not.toMatch(/npm|checkout/);
+  }
 });
 
 test('help has a line for each command, their summaries below each other', () => {
-  const lines = says('--help').match(/^ {2}cgn .*/gm) ?? [];
-  const starts = lines.map((line) => /^ {2}cgn \S+ {2,}/.exec(line)?.[0].length);
+  const lines = says('--help').match(/^ {2}\S+ {2,}.*/gm) ?? [];
+  const starts = lines.map((line) => /^ {2}\S+ {2,}/.exec(line)?.[0].length);
   expect(lines.length).toBeGreaterThan(5);
   expect(new Set(starts).size).toBe(1);
 });

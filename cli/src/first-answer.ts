@@ -1,6 +1,7 @@
 /**
- * Whether what the edge offers answers, asked as a client asks: the first model, and the first of its surfaces that
- * serves it. An engine that only completes text or only embeds is served all the same. Never waits between tries.
+ * Whether what the edge offers answers, asked as a client asks: the first of some models, and the first of its
+ * surfaces that serves it. An engine that only completes text or only embeds is served all the same. Never waits
+ * between tries.
  */
 import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 
@@ -45,6 +46,8 @@ export interface SilentAnswer {
 export interface Asked {
   readonly edgeUrl: string;
   readonly apiKey: string;
+  /** Of what the edge offers only these are tried. */
+  readonly models: readonly string[];
   readonly timeoutMs: number;
   /** Told of the model before it is tried. */
   readonly onModel: (model: string) => void;
@@ -81,8 +84,9 @@ const firstModel = async (asked: Asked): Promise<string | undefined> => {
   );
   if (answer?.status !== 200) return undefined;
   const list = jsonRecordIn(await answer.text());
-  const first: unknown = Array.isArray(list?.data) ? list.data[0] : undefined;
-  return isRecord(first) && typeof first.id === 'string' ? first.id : undefined;
+  const offered: readonly unknown[] = Array.isArray(list?.data) ? list.data : [];
+  const ids = offered.flatMap((each) => (isRecord(each) && typeof each.id === 'string' ? [each.id] : []));
+  return ids.find((id) => asked.models.includes(id));
 };
 
 /** The status of the smallest request, 0 when nobody answered, and what the answer says when it is an error. */

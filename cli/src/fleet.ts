@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { messageOf } from '@cognitora/protocol/errors';
 import { jsonRecordIn } from '@cognitora/protocol/shape';
+import { AdminClient, dataOption } from './admin-client.ts';
 import { BoundedLog } from './bounded-log.ts';
 import { Child } from './child.ts';
 import { monotonicMs } from './clock.ts';
@@ -18,6 +19,7 @@ import { adminKeyHashOf, type Credentials } from './credentials.ts';
 import { fileTrouble, withFile } from './file-trouble.ts';
 import { firstAnswer, type SilentAnswer, type Surface } from './first-answer.ts';
 import { freePort } from './free-port.ts';
+import { ownHost } from './own-host.ts';
 import { type Progress, UserError } from './terminal.ts';
 import { type RunningEdge, reapStaleEdge, startEdge } from './workerd.ts';
 
@@ -66,6 +68,8 @@ export class Fleet {
   /** What answered first; undefined until something did. */
   served: { readonly model: string; readonly surface: Surface } | undefined;
   isToy = false;
+  /** This host's id at its edge; undefined until it is linked. */
+  node: string | undefined;
   /** Rejects when a part can't be kept running. */
   readonly failed: Promise<never>;
   readonly #options: FleetOptions;
@@ -79,6 +83,7 @@ export class Fleet {
   #edgePid: number | undefined;
   /** What keeps each attached engine from serving, by its name in the progress. */
   readonly #troubles = new Map<string, string>();
+  #isCordoned = false;
   #stopping = false;
   #fail: (error: Error) => void = () => {};
 
@@ -163,7 +168,11 @@ export class Fleet {
       argv,
       environment: { COGNITORA_JOIN_TOKEN: joinToken },
       logPath: join(settings.dataDirectory, 'logs/agent.log'),
-      onEvent: () => progress.update('agent', 'linked to the edge'),
+      onEvent: (line) => {
+        const { node } = jsonRecordIn(line) ?? {};
+        if (typeof node === 'string') this.node = node;
+        progress.update('agent', 'linked to the edge');
+      },
       onProgress: (line) => this.#agentSaid(line),
       onGivenUp: (...told) => this.#givenUp(...told),
     });
@@ -193,12 +202,13 @@ export class Fleet {
   }
 
   /**
-   * Waits until a model answers a client: a chat, else a text completion, else an embedding. Fails when everything was
-   * refused for too long.
+   * Waits until this host is ready, whoever else is, and a model of its own answers a client: a chat, else a text
+   * completion, else an embedding. Fails when everything was refused for too long.
    */
   async untilServed(edgeUrl: string, apiKey: string, bounds: Partial<WaitBounds> = {}): Promise<void> {
-    const { progress } = this.#options;
+    const { progress, credentials, settings } = this.#options;
     const { refusalsMsMax, wordEveryMs } = { ...usualWait, ...bounds };
+    const client = new AdminClient(edgeUrl, credentials.adminKey, settings.dataDirectory);
     let known = '';
     const onModel = (model: string): void => {
       if (model !== known) progress.update('model', `${model}: waiting for the first answer`);
@@ -208,7 +218,8 @@ export class Fleet {
     const sinceMs = monotonicMs();
     let wordMs = sinceMs + wordEveryMs;
     while (!this.#stopping) {
-      const answer = await firstAnswer({ edgeUrl, apiKey, timeoutMs: tryTimeoutMs, onModel });
+      const models = await this.#ownModels(client);
+      const answer = await firstAnswer({ edgeUrl, apiKey, models, timeoutMs: tryTimeoutMs, onModel });
       if (answer.kind === 'answers') {
         this.served = answer;
         progress.update('model', `${answer.model} answers`);
@@ -304,15 +315,24 @@ export class Fleet {
     }
   }
 
+  /** None while this host is to get no requests; why is said where somebody can mend it. */
+  async #ownModels(client: AdminClient): Promise<readonly string[]> {
+    const own = this.node === undefined ? undefined : await ownHost(client, this.node);
+    this.#isCordoned = own?.isCordoned === true;
+    if (own === undefined || !own.isCordoned) return own?.models ?? [];
+    const { progress, settings } = this.#options;
+    const fix = `npm run cgn -- nodes uncordon ${this.node}${dataOption(settings.dataDirectory)}`;
+    progress.update('model', `this host is cordoned: ${fix}`);
+    return [];
+  }
+
   #sayWaiting(howLong: string, { model, told }: SilentAnswer): void {
     const { progress } = this.#options;
     if (model !== undefined) {
-      const words = told === undefined ? 'no answer yet' : told;
-      // First what a terminal's line has room for.
-      const fix = words.includes('cordoned=') ? 'cordoned: npm run cgn -- nodes uncordon NODE; ' : '';
-      progress.update('model', `${model}${howLong}: ${fix}${words}`);
+      progress.update('model', `${model}${howLong}: ${told ?? 'no answer yet'}`);
       return;
     }
+    if (this.#isCordoned) return;
     for (const [step, trouble] of this.#troubles) progress.update(step, trouble + howLong);
     if (this.#troubles.size > 0) return;
     progress.update('model', `still waiting for an engine that answers${howLong}`);

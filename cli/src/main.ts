@@ -28,11 +28,10 @@ const commands = {
 
 const help = (): string => {
   const width = Math.max(...Object.keys(commands).map((name) => name.length));
-  const lines = Object.entries(commands).map(
-    ([name, { summary }]) => `  cgn ${name.padEnd(width)}  ${summary}`,
-  );
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
   return `cgn: GPU hosts anywhere, one OpenAI-compatible endpoint
 
+Commands
 ${lines.join('\n')}
 
 "npm run cgn -- COMMAND --help" says more, "npm run cgn -- --version" which this is.

@@ -31,6 +31,7 @@ test('a decision shows the chosen one first, each cost, and that the request sti
   expect(lines[0]).toBe('req_1  m, region weur, 60 s ago');
   expect(lines.find((line) => line.startsWith('*'))).toMatch(/n1 +r0 +12.5 +512 +exact/);
   expect(lines.at(-1)).toBe('It is still running.');
+  expect(lines[1]).toBe('First decision.');
   expect(lines.join('\n')).not.toMatch(/CELL|after/);
 });
 
@@ -115,13 +116,66 @@ test('a second attempt names the first, and both are shown', () => {
   const earlier = [{ region: 'weur', code: 'no_capacity' }];
   // Newest first, as the admin API tells them.
   const text = reportOf({ ...placed, region: 'enam', earlier, occasion: 'retried' }, refused);
-  expect(text).toMatch(/^req_1 \(1 of 2\) {2}m, region weur, 60 s ago\n\nRefused, no_capacity/);
+  expect(text).toMatch(/^req_1 \(1 of 2\) {2}m, region weur, 60 s ago\nFirst decision\.\n\nRefused, no_capa/);
   expect(text).toContain(
     '\n\nreq_1 (2 of 2)  m, region enam, 60 s ago\nTried again, after weur: no_capacity.\n',
   );
-  const lost = [{ region: 'weur', node: 'n1', replica: 'r0', code: 'engine_broke_off' }];
-  const continued = reportOf({ ...placed, earlier: lost, occasion: 'continued' });
-  expect(continued).toContain('had been sent, after weur (n1/r0): engine_broke_off.\n');
+});
+
+const lost = [{ region: 'weur', node: 'n1', replica: 'r0', code: 'engine_broke_off' }];
+const record = { totalMs: 80, firstByteMs: 12 };
+
+test.each([
+  ['Continues here', undefined],
+  ['Continued here', { atMs: 90, record }],
+  ['Continued here', { atMs: 90, record, code: 'link_lost' }],
+  ['Asked to continue here', { atMs: 90, record: { totalMs: 2 }, code: 'engine_unreachable' }],
+  ['Asked to continue here', { atMs: 90, record, engineStatus: 400 }],
+])('of one that was chosen to continue it says "%s" with the end %j', (words, ended) => {
+  const next = { ...placed, occasion: 'continued' as const, ...(ended && { ended }) };
+  const sent = `${words} from what its client had been sent`;
+  expect(reportOf({ ...next, earlier: lost })).toContain(
+    `\n${sent}, after weur (n1/r0): engine_broke_off.\n`,
+  );
+  // A later round begins anew with those that failed.
+  expect(reportOf(next)).toContain(`\n${sent}.\n`);
+});
+
+test('a search for one to continue on that finds nobody continued nothing', () => {
+  const text = reportOf({ ...refused, occasion: 'continued', earlier: lost });
+  const words = 'Looked for one to continue on, after weur (n1/r0): engine_broke_off; found nobody.';
+  expect(text).toContain(`\n${words}\n\nRefused, no_capacity: `);
+  expect(text).not.toContain('ontinued here');
+});
+
+test('a chosen engine that cannot go on from a part of an answer did not break off', () => {
+  const ended = { atMs: 5, record: { totalMs: 0 }, code: 'not_continuable' };
+  const text = reportOf({ ...placed, occasion: 'continued', earlier: lost, ended });
+  expect(text).toContain('\nAsked to continue here from ');
+  expect(text.split('\n').at(-1)).toBe('Its engine cannot go on from a part of an answer: not_continuable.');
+  expect(text).not.toMatch(/broke off|counted/);
+});
+
+test('a stream that went on over the next link shows its node, and no decision: there was none', () => {
+  const cut = [{ ...lost[0], region: 'weur', code: 'link_lost' }];
+  const resumed = { ...placed, occasion: 'resumed' as const, earlier: cut, ended: { atMs: 90, record } };
+  expect(reportOf(resumed).split('\n').slice(1)).toEqual([
+    "Went on over its node's next link (n1/r0), after weur (n1/r0): link_lost.",
+    '',
+    'The engine counted no tokens; first byte after 12 ms; over after 80 ms.',
+  ]);
+});
+
+test.each([
+  [400, 'refused it with 400'],
+  [501, 'refused it with 501'],
+  [500, 'failed with 500'],
+])("an engine's own %i is told", (engineStatus, words) => {
+  expect(
+    reportOf({ ...placed, ended: { atMs: 90, record, engineStatus } })
+      .split('\n')
+      .at(-1),
+  ).toBe(`The engine ${words}; first byte after 12 ms; over after 80 ms.`);
 });
 
 test('a model that a client named cannot move the terminal', () => {

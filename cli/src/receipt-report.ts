@@ -61,6 +61,8 @@ export interface PlacedAnswer extends Subject {
     readonly atMs: number;
     /** Why it ended before its end; absent: it did not. */
     readonly code?: string;
+    /** Of an engine's own error; absent: it answered none. */
+    readonly engineStatus?: number;
     readonly record?: {
       readonly totalMs: number;
       readonly firstByteMs?: number;
@@ -96,6 +98,9 @@ export interface RequestAnswer {
 /** Hosts' names by their ids, as far as they are known. */
 export type NodeNames = ReadonlyMap<string, string>;
 
+/** Its agent asked its engine for nothing. */
+const notContinuable = 'not_continuable';
+
 /** Ends that are nobody's failure. */
 const cutShort: Readonly<Record<string, string>> = {
   total_timeout: 'Its deadline passed',
@@ -103,23 +108,33 @@ const cutShort: Readonly<Record<string, string>> = {
   client_stalled: 'Its client stopped reading',
 };
 
+type Ended = NonNullable<PlacedAnswer['ended']>;
+
+/** What the engine said, as far as it said anything. */
+const saidOf = ({ record, engineStatus }: Ended): string => {
+  // What it cannot do, or will not, says nothing of how well it is.
+  const isRefusal = engineStatus === 501 || (engineStatus !== undefined && engineStatus < 500);
+  if (engineStatus !== undefined)
+    return `The engine ${isRefusal ? 'refused it' : 'failed'} with ${engineStatus}`;
+  const usage = record?.usage;
+  if (usage === undefined) return 'The engine counted no tokens';
+  const cached = usage.cachedTokens === undefined ? 'no word on its cache' : `${usage.cachedTokens} cached`;
+  return `The engine counted ${usage.promptTokens} prompt tokens, ${cached}`;
+};
+
 const endOf = ({ ended, decidedAtMs }: PlacedAnswer): string => {
   if (ended === undefined) return 'It is still running.';
   const { record, code, atMs } = ended;
+  if (code === notContinuable) return `Its engine cannot go on from a part of an answer: ${code}.`;
   const afterMs = record?.totalMs ?? Math.max(0, atMs - decidedAtMs);
   const short = code && cutShort[code];
   const broken =
     code === undefined ? '' : `${short ?? 'It broke off'} after ${afterMs} ms${short ? '' : `: ${code}`}.`;
   if (record === undefined) return broken || 'It ended before its agent could say how.';
-  const { usage, firstByteMs } = record;
-  const cached = usage?.cachedTokens === undefined ? 'no word on its cache' : `${usage.cachedTokens} cached`;
-  const tokens =
-    usage === undefined
-      ? 'The engine counted no tokens'
-      : `The engine counted ${usage.promptTokens} prompt tokens, ${cached}`;
+  const { firstByteMs } = record;
   const first = firstByteMs === undefined ? '' : `; first byte after ${firstByteMs} ms`;
-  if (broken !== '') return `${tokens}${first}.\n${broken}`;
-  return `${tokens}${first}; over after ${afterMs} ms.`;
+  if (broken !== '') return `${saidOf(ended)}${first}.\n${broken}`;
+  return `${saidOf(ended)}${first}; over after ${afterMs} ms.`;
 };
 
 const takenBecause: Readonly<Record<string, string>> = {
@@ -162,6 +177,8 @@ const fetchOf = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
 };
 
 const placedReport = (placed: PlacedAnswer, names: NodeNames): readonly string[] => {
+  // Its node has the stream: there was nobody to choose among.
+  if (placed.occasion === 'resumed') return [endOf(placed)];
   const isAnyFetch = placed.considered.some(({ fetchMs = 0 }) => fetchMs > 0);
   const rows = placed.considered.map((candidate) => [
     candidate.node === placed.node && candidate.replica === placed.replica ? '*' : '',
@@ -230,11 +247,40 @@ const refusedReport = (refused: RefusedAnswer): readonly string[] => {
   ];
 };
 
-const occasions: Readonly<Record<Subject['occasion'], string>> = {
-  first: 'Asked',
-  retried: 'Tried again',
-  resumed: "Went on over its node's next link",
-  continued: 'Continued here from what its client had been sent',
+/** Whether an engine went on with it, as far as that is known. */
+const continuedBy = ({ ended }: PlacedAnswer): string => {
+  if (ended === undefined) return 'Continues here';
+  const { code, engineStatus, record } = ended;
+  const isBegun = engineStatus === undefined && (code === undefined || record?.firstByteMs !== undefined);
+  return isBegun ? 'Continued here' : 'Asked to continue here';
+};
+
+const placeIn = (names: NodeNames, node: string, replica: string): string =>
+  `${names.get(node) ?? node}/${printable(replica)}`;
+
+/** What was decided about, and what came of it where that is not told below. */
+const occasionOf = (decision: PlacedAnswer | RefusedAnswer, names: NodeNames): string => {
+  const before = decision.earlier
+    .map(({ region, node, replica = '', code }) =>
+      node === undefined ? `${region}: ${code}` : `${region} (${placeIn(names, node, replica)}): ${code}`,
+    )
+    .join(', ');
+  const after = before === '' ? '' : `, after ${before}`;
+  const isPlaced = decision.outcome === 'placed';
+  switch (decision.occasion) {
+    case 'first':
+      return `First decision${after}.`;
+    case 'retried':
+      return `Tried again${after}.`;
+    case 'resumed': {
+      const place = isPlaced ? ` (${placeIn(names, decision.node, decision.replica)})` : '';
+      return `Went on over its node's next link${place}${after}.`;
+    }
+    case 'continued':
+      return isPlaced
+        ? `${continuedBy(decision)} from what its client had been sent${after}.`
+        : `Looked for one to continue on${after}; found nobody.`;
+  }
 };
 
 /** All decisions under a request's id, oldest first, for people. */
@@ -247,18 +293,11 @@ export const requestReport = (
     .toReversed()
     .map((decision, at, { length }) => {
       const which = length === 1 ? '' : ` (${at + 1} of ${length})`;
-      const { model, region, decidedAtMs, earlier, occasion } = decision;
-      const before = earlier
-        .map(({ region: asked, node, replica, code }) =>
-          node === undefined
-            ? `${asked}: ${code}`
-            : `${asked} (${names.get(node) ?? node}/${printable(replica ?? '')}): ${code}`,
-        )
-        .join(', ');
+      const { model, region, decidedAtMs } = decision;
       return [
         `${requestId}${which}  ${printable(model)}, region ${region}, ${relativeTime(decidedAtMs, nowMs)}`,
         ...(decision.queuedMs === 0 ? [] : [`It waited ${decision.queuedMs} ms for a seat.`]),
-        ...(before === '' ? [] : [`${occasions[occasion]}, after ${before}.`]),
+        occasionOf(decision, names),
         '',
         ...(decision.outcome === 'placed' ? placedReport(decision, names) : refusedReport(decision)),
       ].join('\n');

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { byteSize, Progress, relativeTime, table } from './terminal.ts';
+import { asCalled, asNpmRuns, byteSize, Progress, relativeTime, table } from './terminal.ts';
 
 test('columns are as wide as their widest cell, words to the left and numbers to the right', () => {
   const rows = [
@@ -48,6 +48,26 @@ test('progress says a thing once, however often it is told, and cannot move the 
   written.mockRestore();
   const said = lines.map((line) => line.replace(/.*model +/s, '').trim());
   expect(said).toEqual(['waits', 'answers', '\\u001b[2Jhi']);
+});
+
+test.each([
+  [
+    'Look with "cgn nodes", or: cgn kv ls (cgn kv --help).',
+    'Look with "N nodes", or: N kv ls (N kv --help).',
+  ],
+  ['TOKEN=$(cgn keys join)', 'TOKEN=$(npm run -s cgn -- keys join)'],
+  // Its own name, and what is said so already.
+  ['cgn up broke: "npm run cgn -- up" starts it', 'cgn up broke: "N up" starts it'],
+  ['Usage\n  cgn nodes [ls]', 'Usage\n  cgn nodes [ls]'],
+])('where npm runs it, %j is said as %j', (text, words) => {
+  expect(asNpmRuns(text)).toBe(words.replaceAll('N ', 'npm run cgn -- '));
+});
+
+test.each([
+  ['npm run cgn -- nodes and npm start -- --port 1', 'cgn nodes and cgn up --port 1'],
+  ['Options go after "--": npm run -s cgn -- nodes', 'Write it so: cgn nodes'],
+])('where no npm runs it, %j is said as %j', (text, words) => {
+  expect(asCalled(text)).toBe(words);
 });
 
 test.each([

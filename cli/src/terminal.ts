@@ -15,28 +15,39 @@ export class UserError extends Error {
   }
 }
 
-/** Commands as a person types them where a release is installed, and no npm, which keeps options to itself. */
-export const asInstalled = (text: string): string =>
+/** Commands as a person types them where it is no npm, which keeps options to itself, that runs us. */
+export const asCalled = (text: string): string =>
   text
     .replace('Options go after "--": npm', 'Write it so: npm')
     .replace(/\bnpm run (?:-s )?cgn --(?= )/g, 'cgn')
     .replace(/\bnpm start --(?= )/g, 'cgn up');
 
+/** Commands as a person types them in a clone: in quotes, in brackets or behind a colon; for a shell's `$()` alone. */
+export const asNpmRuns = (text: string): string =>
+  text
+    .replace(/(?<=\$\()cgn (?=[a-z])/g, 'npm run -s cgn -- ')
+    .replace(/(?<=["(]|: )cgn (?=[a-z])/g, 'npm run cgn -- ');
+
 /** Node stands beside us in a release alone. */
 const isRelease = existsSync(new URL('../../runtime/bin/node', import.meta.url));
-const spoken = (text: string): string => (isRelease ? asInstalled(text) : text);
+/** By one of our scripts in package.json; npx, and whatever else runs a `cgn`, names another. */
+const isByNpm = !isRelease && ['cgn', 'start'].includes(process.env.npm_lifecycle_event ?? '');
+const spoken = isByNpm ? asNpmRuns : asCalled;
 
 export const say = (text: string): void => {
   process.stdout.write(`${spoken(text)}\n`);
 };
 
 export const sayJson = (value: unknown): void => {
-  process.stdout.write(`${spoken(JSON.stringify(value))}\n`);
+  const line = JSON.stringify(value);
+  // What stands in quotes may be anybody's name.
+  process.stdout.write(`${isByNpm ? line : asCalled(line)}\n`);
 };
 
 /** In place of what was there, on a terminal; below it elsewhere. */
 export const redraw = (text: string): void => {
-  process.stdout.write(process.stdout.isTTY ? `\x1b[H\x1b[2J${text}\n` : `${text}\n\n`);
+  const told = spoken(text);
+  process.stdout.write(process.stdout.isTTY ? `\x1b[H\x1b[2J${told}\n` : `${told}\n\n`);
 };
 
 export const warn = (text: string): void => {
@@ -58,7 +69,7 @@ export class Progress {
     // A wait that looks again and again has nothing new to say each time.
     if (this.#quiet || this.#said.get(step) === text) return;
     this.#said.set(step, text);
-    const line = `  ${step.padEnd(9)} ${printable(text)}`;
+    const line = `  ${step.padEnd(9)} ${printable(spoken(text))}`;
     if (process.stderr.isTTY) {
       const width = Math.max(20, (process.stderr.columns || 80) - 1);
       process.stderr.write(

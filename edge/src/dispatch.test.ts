@@ -29,6 +29,26 @@ test('a query beyond its bound is refused', () => {
   expect(() => queryOf(`${path}${longest}x`)).toThrow(`${queryCharsMax} characters`);
 });
 
+test.each(['0', '-1', '1.5', 'soon'])('a deadline of %j is refused in words', async (timeout) => {
+  const object = {
+    findKey: async () => ({ keyId: 'k', tenant: 'default', scopes: ['chat'], expiresAtMs: undefined }),
+  };
+  const request = new Request('http://edge/v1/chat/completions', {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${await mintToken(fleetSecret, 'apiKey')}`,
+      'x-request-timeout-ms': timeout,
+    },
+    body: '{}',
+  });
+  const env = envOf({ LAYOUT: 'one-object', REGIONS: 'local' }, object as never);
+  const answer = await dispatch('/v1/chat/completions', request, env);
+  expect([answer.status, await answer.json()]).toMatchObject([
+    400,
+    { error: { message: 'x-request-timeout-ms must be a whole number of milliseconds, 1 or more.' } },
+  ]);
+});
+
 test('nothing is begun for a client that left while its key was looked up', async () => {
   const client = new AbortController();
   const signals: (AbortSignal | undefined)[] = [];

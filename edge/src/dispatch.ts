@@ -80,9 +80,8 @@ const timeoutMsOf = (headers: Headers): number => {
   if (text === null) return requestMsMax;
   const ms = /^\d{1,15}$/.test(text.trim()) ? Number(text) : 0;
   if (ms >= 1) return Math.min(ms, requestMsMax);
-  throw new CognitoraError('invalid_request', `${timeoutHeader} must be a whole number of milliseconds.`, {
-    param: timeoutHeader,
-  });
+  const message = `${timeoutHeader} must be a whole number of milliseconds, 1 or more.`;
+  throw new CognitoraError('invalid_request', message, { param: timeoutHeader });
 };
 
 /** Throws `invalid_request`. */

@@ -277,11 +277,13 @@ export class Agent {
     if (identity.isEnrolledAt(config.edge)) return true;
     if (config.joinToken === undefined) {
       const { joinTokenMissing: path } = config;
-      onFatal(
+      const joined = identity.joined.join(', ');
+      const others = joined && ` It has joined ${joined}: another URL counts as another edge.`;
+      const fix =
         path === undefined
-          ? 'This host has not joined this edge. Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.'
-          : `This host has not joined this edge, and ${path} is not there: "cgn keys join" makes a token.`,
-      );
+          ? ' Give it a token: "cgn keys join", then COGNITORA_JOIN_TOKEN.'
+          : ` A token is missing, too: ${path} is not there, and "cgn keys join" makes one.`;
+      onFatal(`This host has not joined ${config.edge.origin}.${others}${fix}`);
       return false;
     }
     try {

@@ -84,6 +84,7 @@ test('enrolment proves the key, spends the token, and is remembered per edge acr
   const restarted = identityIn(directory, { nowMs: 42_000 });
   expect(restarted.isEnrolledAt(url)).toBe(true);
   expect(restarted.isEnrolledAt(edge)).toBe(false);
+  expect(restarted.joined).toEqual([url.origin]);
   expect([isEnrolledIn(directory, url), isEnrolledIn(directory, edge)]).toEqual([true, false]);
   rmSync(join(directory, 'node.key'));
   expect(isEnrolledIn(directory, url)).toBe(false);

@@ -69,6 +69,11 @@ export class HostIdentity {
     return this.#certificates()[edge.origin] !== undefined;
   }
 
+  /** Origins of the edges that it has joined. */
+  get joined(): readonly string[] {
+    return Object.keys(this.#certificates());
+  }
+
   /** Spends one use of a join token. Throws `EnrolmentRefused` with the edge's words where a retry is vain. */
   async enrol(edge: URL, joinToken: string, name: string): Promise<void> {
     const signature = this.#sign(enrolmentText(edge.origin, this.#publicKey));

@@ -206,7 +206,13 @@ url = "${other.url}"
     const another = await cgn(['agent', ...config], { COGNITORA_DATA_DIR: `${directory}/another` });
     expect([another.status, another.errors]).toEqual([
       1,
-      expect.stringContaining(`has not joined this edge, and ${directory}/join-token is not there`),
+      expect.stringMatching(`has not joined ${fixture.cluster.url}. .*${directory}/join-token is not there`),
+    ]);
+    const renamed = fixture.cluster.url.replace('127.0.0.1', 'localhost');
+    const moved = await cgn(['agent', ...config, '--edge', renamed], { COGNITORA_DATA_DIR: data() });
+    expect([moved.status, moved.errors]).toEqual([
+      1,
+      expect.stringContaining(`joined ${fixture.cluster.url}: another URL counts as another edge.`),
     ]);
     const again = fixture.cluster.startProgram('agent', [agentMain, ...config]);
     await until('the status of the new start', () => existsSync(join(data(), 'status.json')));

@@ -276,7 +276,7 @@ describe('an edge and those who come to it', () => {
     ]);
     expect(keyless.errors).not.toContain(up.told.apiKey);
     const { status, errors } = await agent('nothing').over;
-    expect([status, errors]).toEqual([1, expect.stringMatching(/has not joined this edge.*cgn keys join/)]);
+    expect([status, errors]).toEqual([1, expect.stringMatching(/has not joined http.*cgn keys join/)]);
     expect(await names()).toHaveLength(1);
   });
 

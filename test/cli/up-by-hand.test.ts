@@ -18,7 +18,12 @@ const hasCurl = (process.env.PATH ?? '').split(':').some((folder) => existsSync(
 
 /** Runs a command in the repository, as pasted there. */
 const paste = async (command: string): Promise<string> =>
-  (await promisify(execFile)('sh', ['-c', command], { cwd: root, timeout: 60_000 })).stdout;
+  (
+    await promisify(execFile)('sh', ['-c', command], {
+      ...{ cwd: root, timeout: 60_000 },
+      env: { ...process.env, PATH: `${join(root, 'bin')}:${process.env.PATH}` },
+    })
+  ).stdout;
 
 /** The first command of the text that begins so, whole. */
 const commandIn = (text: string, beginning: string): string => {
@@ -60,7 +65,7 @@ describe('the toy', () => {
     expect(text).toMatch(/^ {2}endpoint {2}http:\/\/127\.0\.0\.1:\d+\/v1$/m);
     expect(text).toMatch(/^ {2}API key {3}cgk_\S+$/m);
     expect(text).toContain('tiny is a toy with random weights');
-    const next = commandIn(text, '  npm start');
+    const next = commandIn(text, '  cgn up');
     expect(next).toContain(` --data-dir ${directory} `);
     expect(next).toContain(' --model hf:OWNER/REPO/FILE.gguf');
   });
@@ -87,9 +92,9 @@ describe('the toy', () => {
   });
 
   test('the other commands, pasted, find this edge', async () => {
-    expect(await paste(commandIn(text, 'npm run cgn -- nodes'))).toMatch(/ready +0 .* tiny /);
-    expect(await paste(commandIn(text, 'npm run cgn -- keys ls'))).toMatch(/cgn up +default/);
-    expect(await paste(commandIn(text, 'npm run cgn -- keys join'))).toMatch(/cgj_/);
+    expect(await paste(commandIn(text, 'cgn nodes'))).toMatch(/ready +0 .* tiny /);
+    expect(await paste(commandIn(text, 'cgn keys ls'))).toMatch(/cgn up +default/);
+    expect(await paste(commandIn(text, 'cgn keys join'))).toMatch(/cgj_/);
   });
 
   test('Ctrl-C ends it in words', async () => {
@@ -127,7 +132,7 @@ describe('a model of the hub', () => {
     await serves('small', ['--model', 'hf:owner/repo/small.gguf', '--replicas', '2'], hub.endpoint);
     expect(up.said.errors).toMatch(/engine(?: 1)? +small\.gguf: 100 % of \d+\.\d MB/);
     expect(hub.ranges).toEqual([undefined]);
-    const nodes = commandIn(up.said.out, 'npm run cgn -- nodes');
+    const nodes = commandIn(up.said.out, 'cgn nodes');
     const both = /r0 +ready +0 .* small .*\n.*r1 +ready +0 .* small /;
     await until('both replicas to serve', async () => both.test(await paste(nodes)), 30_000);
     expect(existsSync(`${downloaded}.verified`)).toBe(true);

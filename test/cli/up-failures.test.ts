@@ -36,7 +36,7 @@ describe('wrong arguments end at once with status 2 and words', () => {
     [['up', '--replicas', '0'], /--replicas must be a whole number from 1/],
     [['up', '--replicas', '17'], /--replicas must be/],
     [['up', '--no-such-option'], /--no-such-option.*cgn up --help/s],
-    [['up', 'tiny'], /Options go after "--".*cgn up --help/],
+    [['up', 'tiny'], /Write it so: cgn up.*cgn up --help/],
     [['up', '--model', import.meta.filename], /up-failures\.test\.ts" is not a GGUF file/],
     [['up', '--engine-url', 'localhost:8000'], /must be a URL such as/],
     [['up', '--engine-url', 'http://127.0.0.1:1', '--model', 'tiny'], /leave --model and --replicas out/],

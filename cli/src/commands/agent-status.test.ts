@@ -129,6 +129,22 @@ test('a program gets the agent’s own JSON', async () => {
   expect(JSON.parse(output.join(''))).toEqual(status);
 });
 
+test('an agent is found by its file, whose other keys it need not know', async () => {
+  const directory = await agentWith(status);
+  const config = join(newDirectory(), 'agent.toml');
+  writeFileSync(config, `edge = "https://edge.example"\ndata_dir = "${directory}"\nnew = 1\n`);
+  capture();
+  expect(await agentStatus(['--json', '--config', config])).toBe(0);
+  expect(JSON.parse(output.join(''))).toEqual(status);
+  // As of the agent, the option goes first.
+  const both = ['--config', config, '--data-dir', newDirectory()];
+  await expect(agentStatus(both)).rejects.toThrow('No agent that runs has left word');
+  writeFileSync(config, 'data_dir = 5\n');
+  const wrong = agentStatus(['--config', config]);
+  await expect(wrong).rejects.toThrow(`${config}:1: data_dir must be the path of a directory.`);
+  await expect(agentStatus(['--config', `${config}.gone`])).rejects.toThrow('cannot be read: ENOENT');
+});
+
 test('where nobody runs, or something else answers, it says so', async () => {
   await expect(agentStatus(['--data-dir', newDirectory()])).rejects.toThrow(
     'No agent that runs has left word',

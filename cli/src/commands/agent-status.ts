@@ -1,9 +1,14 @@
 /** `cgn agent status`: what the agent of this host does now, as it tells on loopback. Changes nothing. */
+import fs from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { MoveFigures, ReplicaStatus, StatusAnswer, StatusFile } from '@cognitora/protocol/agent-status';
+import { ConfigError } from '@cognitora/protocol/config/config-error';
+import { ConfigFile } from '@cognitora/protocol/config/config-file';
+import { withHome } from '@cognitora/protocol/config/kinds';
 import { printable } from '@cognitora/protocol/printable';
+import * as toml from 'smol-toml';
 import { askAgent, statusFileIn } from '../agent-client.ts';
 import { wallMs } from '../clock.ts';
 import { gpuCells, gpuHeader, loadCells, loadHeader } from '../figures.ts';
@@ -21,23 +26,38 @@ const watchMs = 1_000;
 export const agentStatusHelp = `cgn agent status: what the agent of this host does now
 
 Usage
-  cgn agent status [--data-dir DIR] [--watch] [--json]
+  cgn agent status [--data-dir DIR | --config FILE] [--watch] [--json]
 
 Options
   --data-dir DIR   the agent's data directory, which says where it answers
                    (default: COGNITORA_DATA_DIR, else ${usualDirectories()
                      .join(' or ')
                      .replaceAll(homedir(), '~')})
+  --config FILE    the agent's file, whose data_dir that is where neither of these two is given
   --watch          look again every second
   --json           as JSON: one line each time
 `;
 
 const options = {
   'data-dir': { type: 'string' },
+  config: { type: 'string' },
   watch: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
+
+/** Where an agent of that file lives: it is read for nothing else. */
+const dataDirectoryIn = (path: string): string | undefined => {
+  try {
+    const file = ConfigFile.read(path, { disk: fs, toml });
+    const { data_dir: directory } = file.table;
+    if (directory === undefined) return usualDirectories()[0];
+    if (typeof directory === 'string' && directory !== '') return withHome(directory, homedir);
+    throw new ConfigError(`${file.at(['data_dir'])}: data_dir must be the path of a directory.`);
+  } catch (thrown) {
+    throw thrown instanceof ConfigError ? new UserError(thrown.message, 2) : thrown;
+  }
+};
 
 const findAgent = (named: string | undefined): StatusFile => {
   const directories = named === undefined ? usualDirectories() : [named];
@@ -46,8 +66,8 @@ const findAgent = (named: string | undefined): StatusFile => {
     if (found !== undefined) return found;
   }
   throw new UserError(
-    `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir; an agent with ` +
-      'status.listen = "off" tells nothing.',
+    `No agent that runs has left word in ${directories.join(' or ')}. Name its --data-dir or --config; ` +
+      'an agent with status.listen = "off" tells nothing.',
   );
 };
 
@@ -150,8 +170,10 @@ export const agentStatus = async (argv: readonly string[]): Promise<number> => {
     say(agentStatusHelp.trimEnd());
     return 0;
   }
-  const named = values['data-dir'] ?? (process.env.COGNITORA_DATA_DIR || undefined);
-  const { json } = values;
+  const { json, config } = values;
+  // As the agent has it: options before the environment, that before the file.
+  const given = values['data-dir'] ?? (process.env.COGNITORA_DATA_DIR || undefined);
+  const named = given ?? (config === undefined ? undefined : dataDirectoryIn(config));
   const look = async (): Promise<StatusAnswer> => askAgent(findAgent(named));
   if (values.watch) await watch(look, json);
   const status = await look();

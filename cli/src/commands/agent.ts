@@ -14,6 +14,7 @@ export const agent = (argv: readonly string[]): Promise<number> => {
 
 const runAgent = (argv: readonly string[]): Promise<number> =>
   runProgram({
+    name: 'agent',
     program: 'node-agent/src/main.ts',
     argv,
     options: {

@@ -3,4 +3,4 @@ import { runProgram } from '../run-program.ts';
 
 /** Resolves with the daemon's exit status. */
 export const kvcached = (argv: readonly string[]): Promise<number> =>
-  runProgram({ program: 'kvcache/src/main.ts', argv, options: { stdio: 'inherit' } });
+  runProgram({ name: 'kvcached', program: 'kvcache/src/main.ts', argv, options: { stdio: 'inherit' } });

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { asInstalled } from '../terminal.ts';
+import { asCalled } from '../terminal.ts';
 import { type Served, upReport } from './up-report.ts';
 
 const served: Served = {
@@ -66,8 +66,8 @@ test('another port is kept by the hints of another start, and by them alone', ()
 
 test('where a release is installed its commands are cgn’s own', () => {
   const hint = 'Options go after "--": npm run -s cgn -- nodes --json.';
-  expect(asInstalled(hint)).toBe('Write it so: cgn nodes --json.');
-  const told = asInstalled(upReport({ ...served, port: 9_000 }));
+  expect(asCalled(hint)).toBe('Write it so: cgn nodes --json.');
+  const told = asCalled(upReport({ ...served, port: 9_000 }));
   expect(told).not.toContain('npm');
   expect(told).toContain('cgn up --port 9000 --model hf:OWNER/REPO/FILE.gguf');
   expect(told).toContain('cgn keys join\n');

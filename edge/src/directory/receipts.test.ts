@@ -73,13 +73,15 @@ test('a receipt names what was chosen, what was considered at which cost, and ho
   });
   expect(receipt.ended).toBeUndefined();
   const record = { bodyBytes: 1, totalMs: 4 };
-  receipts.ended(made.reservation, 9, { record, verdict: 'worked', code: 'engine_broke_off' });
+  const end = { record, verdict: 'worked', code: 'engine_broke_off', engineStatus: 400 } as const;
+  receipts.ended(made.reservation, 9, { ...end, bodyBytes: 1 });
   receipts.ended(made.reservation, 10, {});
   expect(placedOf(receipts, 'a').ended).toEqual({
     atMs: 9,
     record: { bodyBytes: 1, totalMs: 4 },
     verdict: 'worked',
     code: 'engine_broke_off',
+    engineStatus: 400,
   });
 });
 

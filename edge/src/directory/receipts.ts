@@ -214,12 +214,11 @@ export class Receipts {
     this.#remember({ receipt: { ...about, outcome: 'refused', ...why }, reservation: undefined });
   }
 
-  ended(reservation: Reservation, atMs: number, { record, verdict, code }: CarriedEnd): void {
+  ended(reservation: Reservation, atMs: number, { bodyBytes: _, ...end }: CarriedEnd): void {
     const remembered = this.#live.get(reservation);
     if (remembered?.receipt.outcome !== 'placed') return;
     this.#live.delete(reservation);
-    const ended = { atMs, ...(record && { record }), ...(verdict && { verdict }), ...(code && { code }) };
-    remembered.receipt = { ...remembered.receipt, ended };
+    remembered.receipt = { ...remembered.receipt, ended: { atMs, ...end } };
   }
 
   /** How many decisions found a replica, since the object began. */

@@ -503,6 +503,20 @@ test('the replica is blamed for its engine, for silence and for no answer; never
   expect(verdictOf(({ carried }) => carried.abandon())).toBeUndefined();
 });
 
+test.each([
+  [200, undefined],
+  [302, undefined],
+  [400, 400],
+  [503, 503],
+])('an end behind a head of %i tells the status of an engine that answered an error: %s', (status, told) => {
+  const ends: unknown[] = [];
+  const { carried } = carry({ onOver: ({ engineStatus }) => ends.push(engineStatus) });
+  carried.head(jsonHead(status));
+  carried.end(record());
+  carried.settled();
+  expect(ends).toEqual([told]);
+});
+
 test('an end tells why it came too early, and only then', () => {
   const codeOf = (run: (world: ReturnType<typeof carry>) => void): unknown => {
     const ends: unknown[] = [];

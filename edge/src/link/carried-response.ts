@@ -56,6 +56,8 @@ export interface CarriedEnd {
   readonly verdict?: Verdict | undefined;
   /** Why it ended before its end; absent: it did not. */
   readonly code?: ErrorCode | undefined;
+  /** Of an engine's own error; absent: it answered none. */
+  readonly engineStatus?: number;
   /** Of its answer, as far as it came. */
   readonly bodyBytes?: number;
 }
@@ -243,7 +245,9 @@ export class CarriedResponse implements StreamHandler {
   #over(end: CarriedEnd): void {
     if (this.#overTold) return;
     this.#overTold = true;
-    this.#options.onOver({ ...end, bodyBytes: this.#bodyBytes });
+    const { status = 0 } = this.#head ?? {};
+    const engineStatus = status >= 400 ? { engineStatus: status } : {};
+    this.#options.onOver({ ...end, ...engineStatus, bodyBytes: this.#bodyBytes });
   }
 
   #isLateError(): boolean {

@@ -199,6 +199,13 @@ test.each([
   expect(parsing).toThrow(words);
 });
 
+test('a value whose option npm kept is said with what npm wants, where npm runs it, and only there', () => {
+  const parsing = (script: string) => () =>
+    parseConfig([...needed, 'positional'], { npm_lifecycle_event: script }, options);
+  expect(parsing('cgn')).toThrow('Options go after "--": npm run cgn -- agent --edge URL.');
+  expect(parsing('')).not.toThrow('npm');
+});
+
 test.each([
   ['--engine-url', 'http://user:hunter2@127.0.0.1:8000', 'COGNITORA_ENGINE_API_KEY'],
   ['--engine-url', 'http://hunter2@127.0.0.1:8000/v1', 'COGNITORA_ENGINE_API_KEY'],

@@ -64,7 +64,7 @@ const options = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-const parseOptions = (argv: readonly string[]) => {
+const parseOptions = (argv: readonly string[], environment: NodeJS.ProcessEnv) => {
   try {
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values;
   } catch (thrown) {
@@ -72,9 +72,8 @@ const parseOptions = (argv: readonly string[]) => {
     const isPositional =
       thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL';
     // npm keeps options before a "--" and hands on their values alone.
-    const hint = isPositional
-      ? ' Options go after "--" where npm runs it: npm run cgn -- agent --edge URL.'
-      : '';
+    const isByNpm = environment.npm_lifecycle_event === 'cgn';
+    const hint = isPositional && isByNpm ? ' Options go after "--": npm run cgn -- agent --edge URL.' : '';
     throw new ConfigError(`${told}.${hint} See "cgn agent --help".`);
   }
 };
@@ -136,7 +135,7 @@ export const parseConfig = (
   environment: NodeJS.ProcessEnv,
   { profiles, hostsOwn }: ParseOptions,
 ): ParsedConfig | 'help' => {
-  const values = parseOptions(argv);
+  const values = parseOptions(argv, environment);
   if (values.help) return 'help';
   const named = values.config ?? (environment[configVariable] || undefined);
   const file = ConfigFile.find(named, hostsOwn, configHost);

@@ -28,7 +28,7 @@ const handingOver = knownProfiles.handingOver.map(kinds.quoted).join(' and ');
 /** At the top of the file, before the first table. */
 export const topKeys = {
   edge: key(kinds.httpUrl('https://edge.example', 'A host joins an edge with COGNITORA_JOIN_TOKEN.'))({
-    doc: 'The edge to serve.',
+    doc: 'The edge to serve. Another URL of it counts as another edge, which the host joins anew.',
     example: '"https://edge.example"',
     isRequired: true,
     option: ['edge', 'URL'],
