@@ -71,7 +71,7 @@ interface Live {
   readonly tokens: number;
   /** Its tenant paid that when its turn came; else it did not have to wait for one. */
   readonly isPaid: boolean;
-  readonly promptTokens: number;
+  readonly promptTokensGuessed: number;
   /** The most that its answer may take. */
   readonly answerTokensMax: number;
   readonly grantedAtMs: number;
@@ -191,9 +191,9 @@ export class Admission {
   /** A request that was let in is on a replica. */
   booked(reservation: Reservation, demand: Pick<Ask, 'model' | 'tenant' | 'tokens' | 'answerTokens'>): void {
     const { model, tenant, answerTokens: answerTokensMax } = demand;
-    const promptTokens = demand.tokens - answerTokensMax;
+    const promptTokensGuessed = demand.tokens - answerTokensMax;
     const tokens = this.#likelyTokens(demand);
-    const costs = { tokens, isPaid: this.#turn !== undefined, promptTokens, answerTokensMax };
+    const costs = { tokens, isPaid: this.#turn !== undefined, promptTokensGuessed, answerTokensMax };
     const grantedClockMs = this.#clockMs ?? 0;
     const granted = { grantedAtMs: this.#timeMs, grantedClockMs, hasBegun: false };
     this.#live.set(reservation, { model, tenant, ...costs, ...granted });
@@ -229,10 +229,13 @@ export class Admission {
     gate.live.delete(reservation);
     const ended = { isLeft: code === 'client_gone', tokensMax: live.answerTokensMax };
     const answer = { bodyBytes, hasBegun, tookMs, ...ended };
-    if (promptTokens !== undefined) gate.answerTokens.saw(answer, completionTokens);
+    if (promptTokens !== undefined) {
+      gate.answerTokens.saw(answer, completionTokens);
+      gate.promptTokens.saw(promptTokens, live.promptTokensGuessed);
+    }
     const answerTokens = promptTokens === undefined ? gate.answerTokens.in(answer) : completionTokens;
     own?.answers.saw(answerTokens);
-    const owed = (promptTokens ?? live.promptTokens) + answerTokens - tokens;
+    const owed = (promptTokens ?? gate.promptTokens.in(live.promptTokensGuessed)) + answerTokens - tokens;
     // Who paid nothing gets nothing back.
     gate.queue.charge(tenant, isPaid ? owed : Math.max(0, owed));
   }
@@ -457,8 +460,11 @@ export class Admission {
   }
 
   /** What it is likely to take: most ask for more than they do. */
-  #likelyTokens({ tenant, tokens, answerTokens }: Pick<Ask, 'tenant' | 'tokens' | 'answerTokens'>): number {
-    return tokens - answerTokens + this.#tenantGate(tenant).answers.within(answerTokens);
+  #likelyTokens(demand: Pick<Ask, 'model' | 'tenant' | 'tokens' | 'answerTokens'>): number {
+    const { model, tenant, tokens, answerTokens } = demand;
+    const guessed = tokens - answerTokens;
+    const promptTokens = this.#models.get(model)?.promptTokens.in(guessed) ?? guessed;
+    return promptTokens + this.#tenantGate(tenant).answers.within(answerTokens);
   }
 
   #weightOf(tenant: string): number {

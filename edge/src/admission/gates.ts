@@ -2,16 +2,17 @@
 import { countedMax } from '@cognitora/protocol/limits';
 import type { Reservation } from '../directory/load.ts';
 import type { Ticket } from './admission.ts';
-import { AnswerTokens, UsualAnswer } from './answer-tokens.ts';
 import { Counts, WaitTimes } from './counts.ts';
 import { FairQueue } from './fair-queue.ts';
 import { GrantPace } from './grant-pace.ts';
 import { LikelyTime } from './likely-time.ts';
+import { AnswerTokens, PromptTokens, UsualAnswer } from './token-costs.ts';
 
 export class ModelGate {
   readonly queue = new FairQueue<Ticket>();
   readonly pace = new GrantPace();
   readonly firstTokens = new LikelyTime();
+  readonly promptTokens = new PromptTokens();
   readonly answerTokens = new AnswerTokens();
   readonly live = new Set<Reservation>();
   readonly counts = new Counts();

@@ -21,6 +21,8 @@ const slots = 8;
 const tickMs = 10;
 const msPerToken = 20;
 const promptTokens = 10;
+/** By the bytes of its body. */
+const promptTokensGuessed = 45;
 const bytesPerToken = 220;
 
 interface Running {
@@ -44,7 +46,7 @@ const shareOf = (
   const enter = (tenant: 'quiet' | 'flood'): void => {
     const { tokensMax } = habits[tenant];
     open[tenant] += 1;
-    const costs = { tokens: promptTokens + tokensMax, answerTokens: tokensMax };
+    const costs = { tokens: promptTokensGuessed + tokensMax, answerTokens: tokensMax };
     const ask: Ask = {
       ...{ model: 'm', tenant, priority: 5, ...costs, isRetry: false, awaitsNodes: true, remainingMs: 1e9 },
     };

@@ -1,6 +1,7 @@
 /**
- * What answers take, in tokens: those that ended without the engine's count, whose clients hung up before that was
- * told, have had them all the same; and those that are to come take about what others did. Pure.
+ * What requests take in tokens, learned of those that were counted: prompts, by the bytes of their bodies; answers that
+ * ended without a count, whose clients hung up before it was told and had them all the same; and those that are to
+ * come, which take about what others did. Pure.
  */
 
 /** Of a stream whose engine was never heard to count: an event of one token has 150 to 300 bytes. */
@@ -61,6 +62,19 @@ export class AnswerTokens {
     // Of what comes in one piece there is nothing to see, and its engine worked all the same.
     const msPerToken = this.#ms.value;
     return isLeft && msPerToken !== undefined ? tookMs / msPerToken : 0;
+  }
+}
+
+/** How many tokens the prompts of one model have, by what is guessed of their bytes. */
+export class PromptTokens {
+  readonly #perGuessed = new Mean();
+
+  saw(tokens: number, guessed: number): void {
+    this.#perGuessed.saw(tokens, guessed);
+  }
+
+  in(guessed: number): number {
+    return guessed * (this.#perGuessed.value ?? 1);
   }
 }
 

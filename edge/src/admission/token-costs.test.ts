@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { AnswerTokens, UsualAnswer } from './answer-tokens.ts';
+import { AnswerTokens, PromptTokens, UsualAnswer } from './token-costs.ts';
 
 const stream = { hasBegun: true, tookMs: 1_000, isLeft: true, tokensMax: 512 } as const;
 const whole = { ...stream, hasBegun: false };
@@ -41,4 +41,12 @@ test('an answer is likely to take what its tenant’s take, and no more than it 
   expect([usual.within(2_000), usual.within(10)]).toEqual([expect.closeTo(40), 10]);
   for (let answer = 0; answer < 200; answer += 1) usual.saw(700);
   expect(usual.within(2_000)).toBeCloseTo(700, 0);
+});
+
+test('a prompt has as many tokens to what is guessed of it as those that were counted', () => {
+  const prompts = new PromptTokens();
+  expect(prompts.in(40)).toBe(40);
+  prompts.saw(10, 40);
+  prompts.saw(0, 40);
+  expect(prompts.in(400)).toBe(100);
 });
