@@ -2,7 +2,7 @@
 import type { Region, RequestId } from '@cognitora/protocol/ids';
 import type { Demand } from '../demand.ts';
 import type { PromptView } from './decision.ts';
-import type { ReplicaPlace } from './eligibility.ts';
+import type { TriedPlace } from './eligibility.ts';
 import type { EarlierAttempt, Occasion, ReceiptSubject } from './receipts.ts';
 
 /** For people: what a model's prompts have is learned, and this is where that begins. */
@@ -34,11 +34,12 @@ export const isRetry = ({ region, earlier }: Asked): boolean =>
 /** No replica had it before, of any region: where it was, it was refused. */
 export const isFirst = ({ earlier }: Asked): boolean => earlier.every(({ node }) => node === undefined);
 
-/** Who of this region had the request before. */
-export const triedIn = (region: Region, earlier: readonly EarlierAttempt[]): readonly ReplicaPlace[] =>
-  earlier.flatMap(({ region: asked, node, replica }) =>
-    asked !== region || node === undefined || replica === undefined ? [] : [{ node, replica }],
-  );
+/** Who of this region had the request before. Of a host that did not acknowledge it nobody else would, either. */
+export const triedIn = (region: Region, earlier: readonly EarlierAttempt[]): readonly TriedPlace[] =>
+  earlier.flatMap(({ region: asked, node, replica, code }) => {
+    if (asked !== region || node === undefined || replica === undefined) return [];
+    return [code === 'ack_timeout' ? { node } : { node, replica }];
+  });
 
 /** What its receipt says of it, decided or refused at that time. */
 export const aboutOf = (asked: Asked, decidedAtMs: number, queuedMs: number): ReceiptSubject => {

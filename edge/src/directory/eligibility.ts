@@ -32,8 +32,8 @@ export interface EligibilityTerms {
   readonly nowMs: number;
   /** Whether the node's lease holds now. */
   readonly isLeased: (node: NodeId) => boolean;
-  /** Who had the request before and failed. */
-  readonly tried?: readonly ReplicaPlace[];
+  /** Who had the request before and failed; without a replica: all of that host's. */
+  readonly tried?: readonly TriedPlace[];
   /** Requests that a replica of the model may have at once, as the operator set it; absent: as was learned of it. */
   readonly seatsPerReplica?: number | undefined;
 }
@@ -41,6 +41,11 @@ export interface EligibilityTerms {
 export interface ReplicaPlace {
   readonly node: NodeId;
   readonly replica: ReplicaName;
+}
+
+export interface TriedPlace {
+  readonly node: NodeId;
+  readonly replica?: ReplicaName;
 }
 
 /** What keeps a replica that serves the model from a request; undefined when nothing does. */
@@ -52,7 +57,8 @@ export const ineligibilityOf = (
   if (role !== 'both') return role;
   if (state !== 'ready') return state;
   if (!isLeased(node.node)) return 'unleased';
-  if (tried.some((place) => place.node === node.node && place.replica === name)) return 'tried';
+  const isTried = ({ node: host, replica = name }: TriedPlace) => host === node.node && replica === name;
+  if (tried.some(isTried)) return 'tried';
   let live = 0;
   for (const sibling of node.replicas.values()) live += sibling.work.load.live;
   if (live >= streamsPerLinkMax) return 'full';

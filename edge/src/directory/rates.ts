@@ -26,8 +26,6 @@ const prefillFloorMs = 20;
 const stepFloorMs = 2;
 /** Prefills after which the rates are the engine's rather than the prior's. */
 const learnedSamples = 8;
-/** Of a prompt so many times longer than any that was seen the line tells too little. */
-const foreseenTimes = 4;
 
 export interface PrefillWork {
   readonly uncachedTokens: number;
@@ -49,9 +47,9 @@ export class Rates {
     return this.#prefill.samples >= learnedSamples;
   }
 
-  /** Whether what is predicted for so many uncached tokens is more than a guess. */
+  /** Whether what is predicted for so many uncached tokens is more than a guess: as many were seen. */
   foresees(uncachedTokens: number): boolean {
-    return this.isLearned && uncachedTokens <= foreseenTimes * this.#longestTokens;
+    return this.isLearned && uncachedTokens <= this.#longestTokens;
   }
 
   prefillMs(work: PrefillWork): number {

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '@cognitora/protocol/errors';
 import type { Epoch, NodeId, Region as RegionName, ReplicaName, RequestId } from '@cognitora/protocol/ids';
 import {
   dialSkewMsMax,
@@ -136,6 +137,22 @@ test('an object that lost its memory calls no model unknown until its nodes are 
   vi.setSystemTime(startMs);
   join(region, 'b' as NodeId);
   expect(await codeOf(region)).toBe('model_not_found');
+});
+
+test('of a host that acknowledged nothing no other replica is asked, of one that failed one is', async () => {
+  const region = newRegion({ LAYOUT: 'object-per-node' });
+  const models = [{ id: 'm', createdSeconds: 1, ownedBy: 'x' }];
+  const [r0, r1] = ['r0', 'r1'].map((name) => ({
+    name: name as ReplicaName,
+    state: 'ready' as const,
+    models,
+  }));
+  if (r0 === undefined || r1 === undefined) throw new Error('there are two');
+  region.joined(node, 1 as Epoch, helloOf({ replicas: [r0, r1] }), 'local' as RegionName);
+  const after = (code: ErrorCode) =>
+    ask(region, 'm', [{ region: 'local' as RegionName, node, replica: r0.name, code }]);
+  expect(unwrap(await after('engine_unreachable')).replica).toBe('r1');
+  expect(await after('ack_timeout')).toMatchObject({ refused: { code: 'no_capacity' } });
 });
 
 test('a decision that cannot be told is booked nowhere', async () => {
