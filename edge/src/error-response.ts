@@ -10,6 +10,9 @@ export const routeHeader = 'x-cognitora-route';
 /** On every answer of a node, and on a failure of a request that was placed there. */
 export const nodeHeader = 'x-cognitora-node';
 
+/** On a failure where nobody serves the model, but who did is likely to be back in a moment. */
+export const awayHeader = 'x-cognitora-away';
+
 /** Headers of an error answer. */
 export const errorHeaders = (error: CognitoraError): Headers => {
   const headers = new Headers({ 'content-type': 'application/json', [codeHeader]: error.code });
@@ -17,6 +20,7 @@ export const errorHeaders = (error: CognitoraError): Headers => {
   if (seconds !== undefined) headers.set('retry-after', String(seconds));
   if (error.route !== undefined) headers.set(routeHeader, error.route);
   if (error.node !== undefined) headers.set(nodeHeader, error.node);
+  if (error.isAway) headers.set(awayHeader, '1');
   if (error.row.status === 401) headers.set('www-authenticate', 'Bearer');
   return headers;
 };

@@ -12,7 +12,7 @@ interface Refusal extends ErrorExtra {
 }
 
 export const refusal = (error: CognitoraError): Outcome<never> => {
-  const { code, message, param, retryAfterSeconds, route, node } = error;
+  const { code, message, param, retryAfterSeconds, route, node, isAway } = error;
   return {
     refused: {
       code,
@@ -21,6 +21,7 @@ export const refusal = (error: CognitoraError): Outcome<never> => {
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       ...(route === undefined ? {} : { route }),
       ...(node === undefined ? {} : { node }),
+      ...(isAway && { isAway }),
     },
   };
 };

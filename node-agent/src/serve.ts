@@ -219,7 +219,10 @@ export class ServedRequest implements ServedStream {
       if (isEdited && this.#asksForProgress) this.#progress = new ProgressReader();
     } else if (isPlain && type === 'application/json') {
       const renamed = isEdited ? this.#renamed : undefined;
-      this.#reader = new JsonResponseReader({ renamed, dropUsage: undefined, isAnswer: isEdited });
+      this.#reader = new JsonResponseReader({
+        ...{ renamed, dropUsage: undefined },
+        ...{ isAnswer: isEdited, endsByClose: endsByClose(headers) },
+      });
     }
     // A short body follows at once: the head travels with it, in one message. What tells of prefill is no answer yet.
     const isShort = Number(headers['content-length'] ?? Number.NaN) <= frameBodyBytesMax;
@@ -328,6 +331,10 @@ export class ServedRequest implements ServedStream {
     this.#options.onOver();
   }
 }
+
+/** By neither a length nor chunks: RFC 9112, 6.3. */
+const endsByClose = (headers: Readonly<Record<string, unknown>>): boolean =>
+  headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
 
 /** How an answer broke off that its engine's server may end in order; undefined for one that did not. */
 const brokenIn = ({ failure, isUnfinished }: ResponseReader): string | undefined => {

@@ -68,6 +68,7 @@ export interface ErrorExtra {
   readonly retryAfterSeconds?: number;
   readonly route?: string;
   readonly node?: string;
+  readonly isAway?: boolean;
 }
 
 /** A failure with its row. `message` is for people and says what to do; it never holds a secret or a prompt. */
@@ -80,6 +81,8 @@ export class CognitoraError extends Error {
   readonly route: string | undefined;
   /** Of one that was placed: on which node; sent as `x-cognitora-node`. */
   readonly node: string | undefined;
+  /** Nobody serves the model, but who did is likely to be back in a moment; sent as `x-cognitora-away`. */
+  readonly isAway: boolean;
 
   constructor(code: ErrorCode, message: string, extra: ErrorExtra = {}) {
     super(message);
@@ -89,6 +92,7 @@ export class CognitoraError extends Error {
     this.retryAfterSeconds = extra.retryAfterSeconds;
     this.route = extra.route;
     this.node = extra.node;
+    this.isAway = extra.isAway === true;
   }
 
   get row(): Row {

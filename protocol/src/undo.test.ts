@@ -308,7 +308,10 @@ describe('a JSON response', () => {
   });
 
   const answered = (said: string, at: readonly number[] = []): JsonResponseReader => {
-    const reader = new JsonResponseReader({ renamed: undefined, dropUsage: undefined, isAnswer: true });
+    const reader = new JsonResponseReader({
+      ...{ renamed: undefined, dropUsage: undefined },
+      ...{ isAnswer: true, endsByClose: true },
+    });
     run(reader, pieces(utf8(said), at));
     return reader;
   };

@@ -20,8 +20,10 @@ export interface UndoOptions {
   readonly dropUsage: Volunteered | undefined;
   /** A stream of choices that was asked for. Where the engine says that it failed it ends: that event is kept back. */
   readonly isOfChoices?: boolean;
-  /** The engine answered the request, by its status: a body that is none has broken off. */
+  /** The engine answered the request, by its status: where its body is an error, it has not. */
   readonly isAnswer?: boolean;
+  /** The body ends with its connection, which says nothing of whether it is whole. */
+  readonly endsByClose?: boolean;
 }
 
 export interface ResponseReader {
@@ -274,6 +276,7 @@ export class JsonResponseReader implements ResponseReader {
   isUnfinished = false;
   readonly #renamed: UndoOptions['renamed'];
   readonly #isAnswer: boolean;
+  readonly #endsByClose: boolean;
   #error: JsonRecord | undefined;
   #hasAnswer = false;
   #members: MemberSpan[] = [];
@@ -286,6 +289,7 @@ export class JsonResponseReader implements ResponseReader {
   constructor(options: UndoOptions) {
     this.#renamed = options.renamed;
     this.#isAnswer = options.isAnswer === true;
+    this.#endsByClose = options.endsByClose === true;
   }
 
   push(bytes: Uint8Array): readonly Uint8Array[] {
@@ -325,11 +329,10 @@ export class JsonResponseReader implements ResponseReader {
     const rest = this.#held.subarray(this.#sentOfHeld);
     this.#held = nothing;
     this.#sentOfHeld = 0;
-    if (this.#isAnswer) {
-      const isEmpty = this.#offset === 0;
-      this.isUnfinished = isEmpty || (this.#scanner.objectStart !== undefined && !this.#scanner.done);
-      if (this.#error !== undefined && !this.#hasAnswer) this.failure = failureOf(this.#error);
-    }
+    if (!this.#isAnswer) return rest.length === 0 ? [] : [rest];
+    const isCut = this.#offset === 0 || (this.#scanner.objectStart !== undefined && !this.#scanner.done);
+    this.isUnfinished = this.#endsByClose && isCut;
+    if (this.#error !== undefined && !this.#hasAnswer) this.failure = failureOf(this.#error);
     return rest.length === 0 ? [] : [rest];
   }
 

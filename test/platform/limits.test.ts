@@ -24,7 +24,7 @@ import { ask, figure } from '../robustness/requests.ts';
 const KiB = 1024;
 const MiB = 1024 * KiB;
 /** Cloudflare takes 3 MB compressed on the free plan, 10 MB on the paid one; this is ours: a jump is a library. */
-const bundleGzipBytesMax = 150 * KiB;
+const bundleGzipBytesMax = 170 * KiB;
 /** Cloudflare gives a Worker's top level 400 ms of CPU (1 s of late); ours on a machine that others use too. */
 const topLevelCpuMsMax = 200;
 /** From the start of workerd to its first answer, on two busy cores. */

@@ -23,12 +23,12 @@ import type { Seam } from './sent.ts';
 type Layout = 'one-object' | 'object-per-node';
 
 /** What the objects say in turn: an answer of a node, a failure there, or a failure where nobody was chosen. */
-type Said = readonly [node: string | undefined, said: number | ErrorCode];
+type Said = readonly [node: string | undefined, said: number | ErrorCode, isAway?: boolean];
 /** Or the object is gone, and says nothing. */
 type Script = readonly (Said | 'unreachable')[];
 
-const answerOf = ([node, said]: Said): Response => {
-  const placed = node === undefined ? {} : { node, route: `replica=r0; policy=p` };
+const answerOf = ([node, said, isAway = false]: Said): Response => {
+  const placed = node === undefined ? { isAway } : { node, route: `replica=r0; policy=p` };
   if (typeof said === 'string') return errorResponse(new CognitoraError(said, 'x', placed));
   return new Response('ok', {
     status: said,
@@ -143,9 +143,9 @@ describe('before the first byte', () => {
       'engine_unreachable',
     ]);
     const nobody = [undefined, 'no_capacity'] as const;
-    const { asked, begun } = exchanging([...failing, nobody, nobody], { regions: ['a', 'b'] });
+    const { asked, begun } = exchanging([...failing, nobody], { regions: ['a', 'b'] });
     expect(await begun()).toEqual([502, 'engine_unreachable']);
-    expect(asked.map((line) => line.split(' ')[1])).toEqual(['a', 'a', 'a', 'b', 'b']);
+    expect(asked.map((line) => line.split(' ')[1])).toEqual(['a', 'a', 'a', 'b']);
   });
 
   test('where nobody could be chosen the next region is asked at once', async () => {
@@ -163,7 +163,7 @@ describe('before the first byte', () => {
   test('a region whose nodes are away is waited for once no other serves the model', async () => {
     const { asked, begun } = exchanging(
       [
-        [undefined, 'no_capacity'],
+        [undefined, 'no_capacity', true],
         [undefined, 'model_not_found'],
         ['n1', 200],
       ],
@@ -179,13 +179,22 @@ describe('before the first byte', () => {
 
   test('and is told of where it does not help, and not waited for where the tenant has its fill', async () => {
     const two = { regions: ['a', 'b'] };
-    const nobody = [undefined, 'no_capacity'] as const;
-    const patient = exchanging([nobody, nobody, nobody, [undefined, 'no_nodes']], two);
-    expect(await patient.begun()).toEqual([503, 'no_capacity']);
+    const away = [undefined, 'no_capacity', true] as const;
+    const patient = exchanging([away, away, away, [undefined, 'no_nodes']], two);
+    const told = await patient.exchange.begin();
+    expect(told.headers.get(routeHeader)).toMatch(/^region=a; code=no_capacity.*, region=b; code=no_nodes/);
     expect(patient.asked).toHaveLength(4);
-    const limited = exchanging([nobody, [undefined, 'tenant_limit']], two);
+    const limited = exchanging([away, [undefined, 'tenant_limit']], two);
     expect(await limited.begun()).toEqual([429, 'tenant_limit']);
-    expect(limited.asked).toHaveLength(2);
+    const absent = exchanging(
+      [
+        [undefined, 'no_capacity'],
+        [undefined, 'no_nodes'],
+      ],
+      two,
+    );
+    expect(await absent.begun()).toEqual([503, 'no_capacity']);
+    expect([limited.asked.length, absent.asked.length]).toEqual([2, 2]);
   });
 
   test('an engine’s own 503 is passed on when nobody else serves', async () => {

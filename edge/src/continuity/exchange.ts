@@ -21,7 +21,7 @@ import {
 import type { ResumeToken } from '@cognitora/protocol/link';
 import { type FailedAttempt, failureCode, mayTryNext, placeOf, tellFailure } from '../attempts.ts';
 import type { EarlierAttempt, Occasion } from '../directory/receipts.ts';
-import { errorResponse } from '../error-response.ts';
+import { awayHeader, errorResponse } from '../error-response.ts';
 import { type AttemptBody, type AttemptTerms, attempt, type LostStream, resume } from './attempt.ts';
 import type { Rest } from './rest.ts';
 import type { Seam } from './sent.ts';
@@ -59,9 +59,6 @@ const isFinal = (code: ErrorCode): boolean =>
 /** The engine may still work on it. */
 const lostCode = 'link_lost' as const;
 const isLinkGone = (code: ErrorCode): boolean => code === lostCode;
-
-/** The region has nobody for the model, now. */
-const hasNobody = (code: ErrorCode): boolean => code === 'no_nodes' || code === 'no_capacity';
 
 /** Says nothing of the stream, only that an object or a link was lost before it could be asked for. */
 const isUnheard = (code: ErrorCode): boolean => code === lostCode || code === 'internal';
@@ -198,15 +195,16 @@ export class Exchange {
     const last = this.#failures.at(-1);
     if (last !== undefined && !mayTryNext(last.code)) return undefined;
     const left = this.#failures.splice(0);
-    const away = left.filter(({ node, code }) => node === undefined && hasNobody(code));
+    const away = left.filter(({ answer }) => answer.headers.has(awayHeader));
     this.#failures.push(...left.filter((failure) => !away.includes(failure)));
     if (away.length === 0) return undefined;
-    return await this.#ask(
-      body,
-      away.map(({ region }) => region),
-      occasion,
-      true,
-    );
+    const patient = away.map(({ region }) => region);
+    const late = await this.#ask(body, patient, occasion, true);
+    // Told in the order of the regions; what ended the search stays last.
+    if (late === undefined && this.#failures.every(({ code }) => mayTryNext(code))) {
+      this.#failures.sort((one, other) => regions.indexOf(one.region) - regions.indexOf(other.region));
+    }
+    return late;
   }
 
   async #ask(

@@ -158,6 +158,11 @@ export class Directory {
     return this.#awaited.size > 0 && nowMs < this.#awaitedUntilMs;
   }
 
+  /** Of a model that nobody serves: who did, or may have, is likely to be back in a moment. */
+  #isAway(model: string, nowMs: number): boolean {
+    return this.#isAwaiting(nowMs) || this.#memory.isRecent(model, nowMs, unservedMsMax);
+  }
+
   /** Keeps new requests from a node, whatever its link does, until that is taken back. What runs there goes on. */
   cordon(node: NodeId, isCordoned: boolean): void {
     if (isCordoned) this.#cordoned.add(node);
@@ -312,10 +317,7 @@ export class Directory {
   room(model: string, terms: EligibilityTerms): Room {
     const { nowMs } = terms;
     const served = this.#models.get(model);
-    if (served === undefined) {
-      const isAway = this.#isAwaiting(nowMs) || this.#memory.isRecent(model, nowMs, unservedMsMax);
-      return isAway ? 'away' : 'none';
-    }
+    if (served === undefined) return this.#isAway(model, nowMs) ? 'away' : 'none';
     let room: Room = 'none';
     for (const replica of served.owners()) {
       const why = ineligibilityOf(replica, terms);
@@ -447,6 +449,7 @@ export class Directory {
       isKnown: served !== undefined || this.#memory.isRecent(model, nowMs),
       hasNodes: this.#nodes.size > 0,
       isAwaiting: this.#isAwaiting(nowMs),
+      isAway: served === undefined && this.#isAway(model, nowMs),
       kept: exclusionOf(served?.owners() ?? [], (replica) => ineligibilityOf(replica, options)),
       unnamed: () => exclusionOf(this.#unnamed(nowMs, isLeased), () => 'unnamed'),
     });

@@ -148,6 +148,8 @@ export interface RefusalFacts {
   readonly kept: Exclusion;
   /** Hosts that were linked before this object began are still on their way back. */
   readonly isAwaiting: boolean;
+  /** Who served it, or may have, is likely to be back in a moment. */
+  readonly isAway: boolean;
   /** Who loads and may serve it once that is done. Asked for only where it matters. */
   readonly unnamed: () => Exclusion;
 }
@@ -155,15 +157,15 @@ export interface RefusalFacts {
 /** `no_capacity` when somebody does serve the model, lately did, or may once it is loaded. */
 export const refusalOf = (
   model: string,
-  { isKnown, hasNodes, isAwaiting, kept, unnamed }: RefusalFacts,
+  { isKnown, hasNodes, isAwaiting, isAway, kept, unnamed }: RefusalFacts,
 ): NoReplicaError => {
-  const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5 }];
+  const [name, again] = [JSON.stringify(model), { retryAfterSeconds: 5, isAway }];
   if (isKnown) {
     return new NoReplicaError('no_capacity', nobodyMessage(name, kept), kept, again);
   }
   if (isAwaiting) {
     const message = `Nobody serves ${name} yet; the edge has just started, and hosts are still linking.`;
-    return new NoReplicaError('no_capacity', message, kept, { retryAfterSeconds: 2 });
+    return new NoReplicaError('no_capacity', message, kept, { retryAfterSeconds: 2, isAway });
   }
   if (!hasNodes) {
     const message = 'No node is connected. Start an agent on a GPU host: "cgn agent --help" tells how.';
