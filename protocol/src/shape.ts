@@ -11,6 +11,10 @@ export type JsonRecord = { readonly [name: string]: unknown };
 export const isRecord = (value: unknown): value is JsonRecord =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Whether a member says anything: engines write null, nothing, or an empty list where they have nothing to say. */
+export const isSaid = (value: unknown): boolean =>
+  value !== undefined && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0);
+
 /** A JSON object out of text; undefined when it is none. */
 export const jsonRecordIn = (text: string): JsonRecord | undefined => {
   try {

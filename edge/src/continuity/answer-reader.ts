@@ -5,7 +5,7 @@
  */
 import { sentSpaceEventsMax, sentTailEventsMax, sentTextCharsMax } from '@cognitora/protocol/limits';
 import type { InferencePath } from '@cognitora/protocol/openai';
-import { isRecord, type JsonRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { isRecord, isSaid, type JsonRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOf } from '@cognitora/protocol/sse';
 import { isFinishReason } from '@cognitora/protocol/volunteered';
 import type { Sent, SentBlocker } from './sent.ts';
@@ -32,10 +32,6 @@ const dataIn = (text: string): readonly (string | undefined)[] => {
   }
   return found;
 };
-
-/** Whether a member says anything: engines write null, nothing, or an empty list where they have nothing to say. */
-const isSaid = (value: unknown): boolean =>
-  value !== undefined && value !== null && value !== '' && !(Array.isArray(value) && value.length === 0);
 
 /** Members of a chat's delta that are no text. */
 const blockingMembers: readonly (readonly [name: string, blocker: SentBlocker])[] = [

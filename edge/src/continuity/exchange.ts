@@ -194,10 +194,9 @@ export class Exchange {
     if (answer !== undefined || isOnly || this.#isOver) return answer;
     const last = this.#failures.at(-1);
     if (last !== undefined && !mayTryNext(last.code)) return undefined;
-    const left = this.#failures.splice(0);
-    const away = left.filter(({ answer }) => answer.headers.has(awayHeader));
-    this.#failures.push(...left.filter((failure) => !away.includes(failure)));
+    const away = this.#failures.filter(({ answer }) => answer.headers.has(awayHeader));
     if (away.length === 0) return undefined;
+    for (const failure of away) this.#failures.splice(this.#failures.indexOf(failure), 1);
     const patient = away.map(({ region }) => region);
     const late = await this.#ask(body, patient, occasion, true);
     // Told in the order of the regions; what ended the search stays last.

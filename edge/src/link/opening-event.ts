@@ -3,7 +3,7 @@
  * who speaks, choices without a text. Some say so as soon as a request comes, before they begin with it. Pure.
  */
 import { fromUtf8 } from '@cognitora/protocol/bytes';
-import { isRecord, jsonRecordIn } from '@cognitora/protocol/shape';
+import { isRecord, isSaid, type JsonRecord, jsonRecordIn } from '@cognitora/protocol/shape';
 import { dataOf, endsEvent } from '@cognitora/protocol/sse';
 
 /** What is longer says something. */
@@ -25,11 +25,8 @@ const saysNothing = (data: string): boolean => {
   return Array.isArray(choices) && choices.every((choice: unknown) => isRecord(choice) && isSilent(choice));
 };
 
-const isSilent = ({ delta = {}, text, finish_reason: reason }: Record<string, unknown>): boolean =>
-  isUnsaid(text) &&
-  isUnsaid(reason) &&
+const isSilent = ({ delta = {}, text, finish_reason: reason }: JsonRecord): boolean =>
+  !isSaid(text) &&
+  !isSaid(reason) &&
   isRecord(delta) &&
-  Object.entries(delta).every(([name, value]) => name === 'role' || isUnsaid(value));
-
-const isUnsaid = (value: unknown): boolean =>
-  value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
+  Object.entries(delta).every(([name, value]) => name === 'role' || !isSaid(value));
